@@ -1,0 +1,4 @@
+//! The Holdfast agent: reads one node, judges it, and streams what changed to the collector.
+//!
+//! Data flows one way: `host` → `sensors` → `holdfast_checks` (derive, evaluate) → `spool` → `session`. The agent executes
+//! nothing, writes nothing outside its spool, and a privilege it lacks makes `unknown`, never an error.

@@ -1,0 +1,15 @@
+//! The catalogue this build ships: one file per area under `checks/catalogue`.
+
+use super::{Catalogue, CatalogueError, Document};
+
+/// File name and text of every built-in document.
+const DOCUMENTS: [(&str, &str); 1] = [("kubelet.yaml", include_str!("../../catalogue/kubelet.yaml"))];
+
+/// Loads the built-in catalogue.
+///
+/// # Errors
+/// Only when a build shipped a bad catalogue, which a test of this crate prevents.
+pub fn built_in() -> Result<Catalogue, CatalogueError> {
+    let document = |(name, text): (&str, &str)| Document { name: name.to_owned(), text: text.to_owned() };
+    Catalogue::load(&DOCUMENTS.map(document))
+}

@@ -1,0 +1,134 @@
+//! What an expression may say. Refuses everything that would turn "not known" into a value.
+//!
+//! `has()`, optionals and `orValue` ask whether a fact is there; a fact that could not be read is then indistinguishable
+//! from one that is absent, so they are refused everywhere. Unknown names and functions are refused too.
+
+use std::collections::BTreeSet;
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+
+use crate::evaluator::functions;
+use crate::facts::Group;
+
+/// The longest expression, in bytes.
+const MAX_SOURCE_BYTES: usize = 4 * 1024;
+
+/// Functions an expression may call, CEL operators apart.
+const FUNCTIONS: [&str; 12] =
+    ["contains", "double", "endsWith", "int", "lowerAscii", "matches", "max", "min", "modeAtMost", "size", "startsWith", "string"];
+
+/// Where an expression stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Only fact groups are in scope.
+    Node,
+    /// `it` is in scope: the subject being judged.
+    Subject,
+}
+
+/// Checks an expression and returns the fact groups it reads.
+pub(super) fn expression(source: &str, scope: Scope) -> Result<BTreeSet<Group>, String> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(format!("the expression is {} bytes long, {MAX_SOURCE_BYTES} are allowed", source.len()));
+    }
+    let program = functions::environment().compile(source).map_err(|error| format!("not a CEL expression: {error}"))?;
+    let mut walk = Walk { scope, bound: Vec::new(), groups: BTreeSet::new() };
+    walk.visit(program.expression())?;
+    Ok(walk.groups)
+}
+
+/// Checks an evidence path: plain member access from `it` or a group.
+pub(super) fn evidence(path: &str, scope: Scope) -> Result<(), String> {
+    let word = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let root = path.split('.').next().unwrap_or_default();
+    let known = (root == "it" && scope == Scope::Subject) || Group::ALL.iter().any(|group| group.name() == root);
+    if known && path.split('.').all(word) {
+        return Ok(());
+    }
+    Err(format!("`{path}` is not a fact path: write names joined by dots, starting with `it` or a fact group"))
+}
+
+struct Walk {
+    scope: Scope,
+    bound: Vec<String>,
+    groups: BTreeSet<Group>,
+}
+
+impl Walk {
+    fn visit(&mut self, node: &IdedExpr) -> Result<(), String> {
+        match &node.expr {
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.name(name),
+            Expr::Select(select) if select.test => {
+                Err("has() would take a fact that could not be read for an absent one: compare the value instead".to_owned())
+            }
+            Expr::Select(select) => self.visit(&select.operand),
+            Expr::List(list) if !list.optional_indices.is_empty() => Err(refused_optional()),
+            Expr::List(list) => list.elements.iter().try_for_each(|element| self.visit(element)),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| self.visit_entry(&entry.expr)),
+            Expr::Struct(_) => Err("messages cannot be built here".to_owned()),
+            Expr::Call(call) => {
+                function(&call.func_name)?;
+                if let Some(target) = &call.target {
+                    self.visit(target)?;
+                }
+                call.args.iter().try_for_each(|argument| self.visit(argument))
+            }
+            Expr::Comprehension(loop_) => {
+                self.visit(&loop_.iter_range)?;
+                let outer = self.bound.len();
+                self.bound.push(loop_.iter_var.clone());
+                self.bound.extend(loop_.iter_var2.clone());
+                self.bound.push(loop_.accu_var.clone());
+                let parts = [&loop_.accu_init, &loop_.loop_cond, &loop_.loop_step, &loop_.result];
+                parts.into_iter().try_for_each(|part| self.visit(part))?;
+                self.bound.truncate(outer);
+                Ok(())
+            }
+        }
+    }
+
+    fn visit_entry(&mut self, entry: &EntryExpr) -> Result<(), String> {
+        match entry {
+            EntryExpr::MapEntry(entry) if !entry.optional => {
+                self.visit(&entry.key)?;
+                self.visit(&entry.value)
+            }
+            EntryExpr::MapEntry(_) | EntryExpr::StructField(_) => Err(refused_optional()),
+        }
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), String> {
+        if self.bound.iter().any(|bound| bound == name) {
+            return Ok(());
+        }
+        if name == "it" {
+            return match self.scope {
+                Scope::Subject => Ok(()),
+                Scope::Node => Err("`it` is the subject, and there is no `subjects` here".to_owned()),
+            };
+        }
+        match Group::ALL.into_iter().find(|group| group.name() == name) {
+            Some(group) => {
+                self.groups.insert(group);
+                Ok(())
+            }
+            None => Err(format!("`{name}` is neither a fact group nor a loop variable")),
+        }
+    }
+}
+
+fn function(name: &str) -> Result<(), String> {
+    let operator = name.starts_with('_') || name.starts_with('@') || name.starts_with('!') || name.starts_with('-');
+    if name.contains('?') && name != "_?_:_" || name == "optional" || name == "orValue" || name == "or" || name == "hasValue" {
+        return Err(refused_optional());
+    }
+    if operator || FUNCTIONS.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("there is no function `{name}`: use one of {}", FUNCTIONS.join(", ")))
+}
+
+fn refused_optional() -> String {
+    "optional values would take a fact that could not be read for an absent one: compare the value instead".to_owned()
+}

@@ -1,0 +1,13 @@
+//! The catalogue: checks as data, read from YAML, refused with line and reason when wrong.
+//!
+//! A check names what is judged, when it applies, what passes and which facts are its evidence. Must not know how facts
+//! are read or how expressions are evaluated; [`lint`] looks at their syntax only.
+
+mod builtin;
+mod check;
+mod lint;
+mod load;
+
+pub use builtin::built_in;
+pub use check::{Check, CheckId, Expression, Judge, JudgedBy, Tier};
+pub use load::{Catalogue, CatalogueError, Document};

@@ -1,0 +1,161 @@
+//! The evaluator: facts and a catalogue in, findings out.
+//!
+//! Expressions are compiled once. The rule for unknown is here and nowhere else: an expression that read something
+//! unavailable gives `unknown(reason)`, a `pass` or `not_applicable` that read an incomplete listing becomes
+//! `unknown(incomplete)`, and every other evaluation error is `unknown(check_error)`. Must not know where facts come from.
+
+mod evidence;
+pub(crate) mod functions;
+mod judge;
+mod subjects;
+mod tree;
+mod value;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cel::{Context, Env, Program};
+
+use crate::catalogue::{Catalogue, Check, Expression, Judge, JudgedBy, Tier};
+use crate::entries::{Finding, Hash};
+use crate::facts::{Group, NodeFacts};
+use tree::Tree;
+pub use tree::TreeError;
+use value::Trace;
+
+/// The subject of a check that judges the node itself.
+pub const NODE_SUBJECT: &str = "node";
+
+/// Stack for compiling: CEL's parser recurses, and a debug build needs about 350 KiB for simple input already.
+const COMPILE_STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Why an evaluator could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluatorError {
+    /// An expression that the linter accepted did not compile: a bug.
+    #[error("check `{check}` does not compile: {problem}")]
+    Compile {
+        /// The check.
+        check: String,
+        /// The parser's words.
+        problem: String,
+    },
+    /// The thread that compiles could not be started or died.
+    #[error("the thread that compiles the catalogue failed")]
+    Thread,
+}
+
+/// A compiled catalogue.
+pub struct Evaluator {
+    catalogue: Catalogue,
+    compiled: Vec<Compiled>,
+    env: Arc<Env>,
+}
+
+struct Compiled {
+    subjects: Option<Program>,
+    applies: Option<Program>,
+    pass: Option<Program>,
+    reads: BTreeSet<Group>,
+}
+
+impl std::fmt::Debug for Evaluator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evaluator").field("catalogue", &self.catalogue).finish_non_exhaustive()
+    }
+}
+
+/// Which checks to run.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only checks decided here; `None`: by anyone (what `scan` does).
+    pub judged_by: Option<JudgedBy>,
+    /// Only checks that read one of these groups; `None`: all.
+    pub groups: Option<BTreeSet<Group>>,
+    /// Privilege tiers at hand. A check that needs another one is `unknown(not_supported)`.
+    pub tiers: BTreeSet<Tier>,
+}
+
+impl Evaluator {
+    /// Compiles every expression, on a thread with a stack of its own.
+    ///
+    /// # Errors
+    /// See [`EvaluatorError`]; neither can happen to a catalogue that was loaded.
+    pub fn new(catalogue: Catalogue) -> Result<Self, EvaluatorError> {
+        let compile = move || {
+            let env = functions::environment();
+            let compiled: Result<Vec<_>, _> = catalogue.checks().iter().map(|check| Compiled::new(&env, check)).collect();
+            compiled.map(|compiled| Self { catalogue, compiled, env: Arc::new(env) })
+        };
+        let thread = std::thread::Builder::new().name("compile-checks".to_owned()).stack_size(COMPILE_STACK_BYTES).spawn(compile);
+        thread.map_err(|_| EvaluatorError::Thread)?.join().map_err(|_| EvaluatorError::Thread)?
+    }
+
+    /// The catalogue it was built from.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The hash of the catalogue, which agent and collector compare.
+    pub fn catalogue_hash(&self) -> Hash {
+        self.catalogue.hash()
+    }
+
+    /// The checks a selection runs. The keys they cover are what a fresh result replaces.
+    pub fn selected<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = &'a Check> {
+        self.pairs(selection).map(|(check, _)| check)
+    }
+
+    /// Judges `facts`: one finding per check and subject, sorted by (check, subject).
+    ///
+    /// # Errors
+    /// [`TreeError`] when the facts themselves cannot be represented: a bug in a sensor, never an input.
+    pub fn evaluate(&self, facts: &NodeFacts, selection: &Selection) -> Result<Vec<Finding>, TreeError> {
+        let tree = Tree::of(facts)?;
+        let trace = Trace::default();
+        let mut context = Context::with_env(Arc::clone(&self.env));
+        let mut unavailable_groups = Vec::new();
+        if let Tree::Map(groups) = &tree {
+            for (name, group) in groups {
+                match value::value_of(group, name, &trace) {
+                    Some(value) => context.add_variable_as_val(name.clone(), value),
+                    None => unavailable_groups.push(name.clone()),
+                }
+            }
+        }
+        let bench = judge::Bench { tree: &tree, context: &context, trace: &trace, unavailable_groups: &unavailable_groups };
+        let mut findings = Vec::new();
+        for (check, compiled) in self.pairs(selection) {
+            findings.extend(bench.judge(check, compiled, &selection.tiers));
+        }
+        findings.sort_by(|a: &Finding, b: &Finding| (&a.check, &a.subject).cmp(&(&b.check, &b.subject)));
+        Ok(findings)
+    }
+
+    fn pairs<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Check, &'a Compiled)> {
+        let wanted = |(check, compiled): &(&Check, &Compiled)| {
+            let by = selection.judged_by.is_none_or(|by| by == check.judged_by);
+            by && selection.groups.as_ref().is_none_or(|groups| !groups.is_disjoint(&compiled.reads))
+        };
+        self.catalogue.checks().iter().zip(&self.compiled).filter(wanted)
+    }
+}
+
+impl Compiled {
+    fn new(env: &Env, check: &Check) -> Result<Self, EvaluatorError> {
+        let compile = |expression: &Expression| {
+            env.compile(&expression.source)
+                .map_err(|error| EvaluatorError::Compile { check: check.id.to_string(), problem: error.to_string() })
+        };
+        let pass = match &check.judge {
+            Judge::Pass(expression) => Some(compile(expression)?),
+            Judge::Manual(_) => None,
+        };
+        Ok(Self {
+            subjects: check.subjects.as_ref().map(compile).transpose()?,
+            applies: check.applies.as_ref().map(|(expression, _)| compile(expression)).transpose()?,
+            pass,
+            reads: check.reads(),
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! The running kernel, its security settings, and the kernels installed beside it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Listing, Observed};
+
+/// The kernel as it runs. `release` and `version` come from `uname(2)`, or from the tree's `holdfast-tree.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// `/proc/version_signature`, which only Ubuntu's kernels have.
+    pub signature: Observed<String>,
+    /// The distribution package the running kernel came from.
+    pub package: Observed<KernelPackage>,
+    /// Boot time: Unix seconds, `btime` of `/proc/stat`.
+    pub boot_time: Observed<i64>,
+    /// `/proc/cmdline`, split at spaces.
+    pub command_line: Observed<Vec<String>>,
+    /// Security-relevant sysctls.
+    pub sysctls: Sysctls,
+    /// Active security modules in order, `/sys/kernel/security/lsm`.
+    pub lsms: Observed<Vec<String>>,
+    /// Is AppArmor enabled: `/sys/module/apparmor/parameters/enabled`. `false` when the kernel has no such module.
+    pub apparmor: Observed<bool>,
+    /// SELinux, from `/sys/fs/selinux/enforce`.
+    pub selinux: Observed<Selinux>,
+    /// Does the kernel filter system calls: `/proc/sys/kernel/seccomp/actions_avail`, or `Seccomp:` in a process status.
+    pub seccomp: Observed<bool>,
+    /// The selected mode of `/sys/kernel/security/lockdown`: `none`, `integrity` or `confidentiality`.
+    pub lockdown: Observed<String>,
+    /// The taint mask, `/proc/sys/kernel/tainted`.
+    pub taint: Observed<i64>,
+    /// `/sys/devices/system/cpu/vulnerabilities/*`.
+    pub cpu_vulnerabilities: Observed<Listing<CpuVulnerability>>,
+    /// Active swap areas, `/proc/swaps`.
+    pub swaps: Observed<Listing<Swap>>,
+    /// Installed kernels: `/lib/modules/*` with modules or an image, and `/boot/vmlinuz-*`.
+    pub installed: Observed<Listing<InstalledKernel>>,
+    /// Files by which a distribution says that a reboot waits. Known and empty means: looked, none there.
+    pub reboot_sentinels: Observed<Listing<RebootSentinel>>,
+    /// Names of active livepatches, `/sys/kernel/livepatch/*`.
+    pub livepatches: Observed<Vec<String>>,
+}
+
+/// A distribution's kernel package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelPackage {
+    /// Binary package name.
+    pub name: String,
+    /// Package version.
+    pub version: String,
+    /// Source package name, where the database gives one.
+    pub origin: String,
+}
+
+/// Sysctls that checks judge. Each is missing on its own: a kernel built without a feature has no file for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sysctls {
+    /// `kernel.kptr_restrict`
+    pub kptr_restrict: Observed<i64>,
+    /// `kernel.dmesg_restrict`
+    pub dmesg_restrict: Observed<i64>,
+    /// `kernel.unprivileged_bpf_disabled`
+    pub unprivileged_bpf_disabled: Observed<i64>,
+    /// `kernel.yama.ptrace_scope`
+    pub ptrace_scope: Observed<i64>,
+    /// `kernel.perf_event_paranoid`
+    pub perf_event_paranoid: Observed<i64>,
+    /// `kernel.kexec_load_disabled`
+    pub kexec_load_disabled: Observed<i64>,
+    /// `kernel.randomize_va_space`
+    pub randomize_va_space: Observed<i64>,
+    /// `kernel.unprivileged_userns_clone` (Debian and Ubuntu patch only)
+    pub unprivileged_userns_clone: Observed<i64>,
+    /// `user.max_user_namespaces`
+    pub max_user_namespaces: Observed<i64>,
+    /// `fs.protected_hardlinks`
+    pub protected_hardlinks: Observed<i64>,
+    /// `fs.protected_symlinks`
+    pub protected_symlinks: Observed<i64>,
+    /// `fs.protected_fifos`
+    pub protected_fifos: Observed<i64>,
+    /// `fs.protected_regular`
+    pub protected_regular: Observed<i64>,
+    /// `fs.suid_dumpable`
+    pub suid_dumpable: Observed<i64>,
+    /// `net.ipv4.ip_forward`
+    pub ipv4_forward: Observed<i64>,
+    /// `net.ipv6.conf.all.forwarding`
+    pub ipv6_forward: Observed<i64>,
+    /// `net.ipv4.conf.all.accept_redirects`
+    pub ipv4_accept_redirects: Observed<i64>,
+    /// `net.ipv4.conf.all.accept_source_route`
+    pub ipv4_accept_source_route: Observed<i64>,
+    /// `net.ipv4.tcp_syncookies`
+    pub tcp_syncookies: Observed<i64>,
+    /// `vm.overcommit_memory`
+    pub overcommit_memory: Observed<i64>,
+    /// `vm.panic_on_oom`
+    pub panic_on_oom: Observed<i64>,
+    /// `kernel.panic`
+    pub panic: Observed<i64>,
+    /// `kernel.panic_on_oops`
+    pub panic_on_oops: Observed<i64>,
+    /// `kernel.keys.root_maxkeys`
+    pub keys_root_maxkeys: Observed<i64>,
+    /// `kernel.keys.root_maxbytes`
+    pub keys_root_maxbytes: Observed<i64>,
+}
+
+/// SELinux as the kernel runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selinux {
+    /// Is the module there and a policy loaded.
+    pub enabled: bool,
+    /// Does it enforce, or only log.
+    pub enforcing: bool,
+}
+
+/// One row of the kernel's own list of CPU weaknesses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuVulnerability {
+    /// `cpu:` and the file's name.
+    pub subject: String,
+    /// The file's name, `spectre_v2`.
+    pub name: String,
+    /// The kernel's words, `Mitigation: …`, `Vulnerable`, `Not affected`.
+    pub status: String,
+}
+
+/// An active swap area.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// Device or file.
+    pub path: String,
+    /// `partition` or `file`.
+    pub kind: String,
+    /// KiB.
+    pub size_kib: i64,
+}
+
+/// A kernel that could be booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledKernel {
+    /// Its release, the directory's name under `/lib/modules` or after `vmlinuz-`.
+    pub release: String,
+    /// Where it was seen.
+    pub path: String,
+}
+
+/// A file that says a reboot waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebootSentinel {
+    /// `/run/reboot-required` (Debian, Ubuntu, Flatcar) or `/run/reboot-needed` (SUSE).
+    pub path: String,
+    /// Modification time: Unix seconds.
+    pub since: i64,
+    /// Package names from `/run/reboot-required.pkgs`.
+    pub packages: Vec<String>,
+}

@@ -1,0 +1,39 @@
+//! The node's identity and its operating system.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Who this node is, from the agent's configuration and the files that tell a distribution's profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// The node's name: configured, else the host name.
+    pub name: String,
+    /// The Node object's uid where known; else empty. The collector's identity never comes from here.
+    pub uid: String,
+    /// The cluster's name as configured; may be empty for a single host.
+    pub cluster: String,
+    /// `control-plane`, `worker` or `none` (no kubelet runs here).
+    pub role: String,
+    /// Provider: `none` unless recognised.
+    pub provider: String,
+    /// Distribution profile: `kubeadm`, `k3s`, `rke2`, …, `plain`, or `none` without Kubernetes.
+    pub profile: String,
+    /// Which observation chose the profile.
+    pub profile_because: String,
+}
+
+/// `/etc/os-release`, else `/usr/lib/os-release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Os {
+    /// `ID`, lower case.
+    pub id: String,
+    /// `ID_LIKE`, split at spaces.
+    pub id_like: Vec<String>,
+    /// `VERSION_ID`; empty on rolling releases.
+    pub version_id: String,
+    /// `PRETTY_NAME`.
+    pub pretty_name: String,
+    /// Every key of the file, for the families that need more (`VARIANT_ID`, `BUILD_ID`, `IMAGE_VERSION`, `OSTREE_VERSION`).
+    pub fields: BTreeMap<String, String>,
+}

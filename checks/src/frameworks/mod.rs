@@ -1,0 +1,1 @@
+//! Frameworks: every row of the guidance and the benchmark, mapped to checks.

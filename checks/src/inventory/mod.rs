@@ -1,0 +1,39 @@
+//! The inventory: the parts of the facts that views, fleet rules and version matching need.
+//!
+//! One entry per thing, keyed `kind/name`, with a small JSON document. Never pids, never whole files, never secrets.
+//! Must not know the wire or the store. What does not fit is left out, counted, and said in `group/<name>`.
+//!
+//! | kind | name | document |
+//! |---|---|---|
+//! | `node` | `self` | `{name, role, provider, profile, profile_because}` |
+//! | `os` | `self` | [`crate::facts::Os`] |
+//! | `kernel` | `self` | `{release, version, signature?, package?{name, version, origin}, boot_time?, lsms?, lockdown?, livepatches?, installed?, reboot_sentinels?}`: `?` is absent when not known |
+//! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, host_network?}` |
+//! | `setting` | `<subject>/<setting>` | `{value, source}`; `source` is text for a person |
+//! | `listener` | `<protocol>/<address>/<port>` | `{protocol, address, port, scope, owner?{name, exe, component, unit}, owner_unknown?}` |
+//! | `probe` | `<vantage>/<address>/<port><path>` | `{vantage, address, port, path, tls, outcome, status}` |
+//! | `root-process` | subject | `{exe, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
+//! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
+
+pub mod kinds {
+    //! Names of the inventory kinds.
+
+    /// Who the node is.
+    pub const NODE: &str = "node";
+    /// Operating system.
+    pub const OS: &str = "os";
+    /// Kernel.
+    pub const KERNEL: &str = "kernel";
+    /// A kubelet or other component.
+    pub const COMPONENT: &str = "component";
+    /// One effective setting of a component.
+    pub const SETTING: &str = "setting";
+    /// One listening socket.
+    pub const LISTENER: &str = "listener";
+    /// One probe answer.
+    pub const PROBE: &str = "probe";
+    /// Processes with host uid 0, by subject.
+    pub const ROOT_PROCESS: &str = "root-process";
+    /// State of one fact group.
+    pub const GROUP: &str = "group";
+}

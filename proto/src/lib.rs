@@ -1,0 +1,26 @@
+//! The gRPC contract between agent and collector: generated code, and the codec both sides use.
+//!
+//! Depends on nothing of ours and holds no logic. Conversion to and from domain types lives where it is needed: the
+//! agent's is infallible, the collector's treats every message as hostile.
+
+pub mod codec;
+
+/// The largest message either side encodes or accepts, in bytes. The agent packs by bytes and never reaches it.
+pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// The protocol versions this build speaks.
+pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
+
+/// Package `holdfast.v1`.
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::pedantic,
+    clippy::as_conversions,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    reason = "generated; the .proto files carry the documentation"
+)]
+pub mod v1 {
+    tonic::include_proto!("holdfast.v1");
+}
