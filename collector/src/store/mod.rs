@@ -3,12 +3,16 @@
 //! SQLite in WAL mode with `synchronous=FULL`, one writer connection and a pool of readers; statements stay portable
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
+mod alerts;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlSafeStr, SqlStr};
+
+pub use alerts::Delivery;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
