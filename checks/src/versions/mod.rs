@@ -1,12 +1,21 @@
 //! Version knowledge: which kernel runs, who maintains it, and until when.
 //!
 //! Pure: facts and today's date in, verdicts out, judged by a built-in snapshot of lifecycle data that carries its own date.
-//! Whose kernel it is decides by whose dates it is judged. Must not know checks, CEL,
-//! the clock or the network.
+//! Whose kernel it is (`identity`) decides by whose dates (`lifecycle`) it is judged. Must not know checks, CEL, the clock or
+//! the network.
+
+mod family;
+mod identity;
+mod judge;
+mod lifecycle;
 
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Observed;
+pub use family::Family;
+pub use identity::{Identity, KernelStrings, PackageVersion, Scheme, identify};
+pub use judge::{judge, judge_kernel, judge_kernel_by};
+pub use lifecycle::{End, Extension, Lifecycle, LifecycleError, Precision, Row, Standing};
 
 /// Version verdicts of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +35,7 @@ pub struct KernelVerdict {
     pub series: String,
     /// `supported` or `end_of_life`. Unavailable when neither can be said, with the reason.
     pub lifecycle: Observed<String>,
-    /// What the support rests on: `standard`, `extended` (free of charge and on by default), or empty when not known.
+    /// What the support rests on: `standard`, `extended` (free of charge and on by default), `none` after the end, empty when not known.
     pub support: String,
     /// The last day of support, `2028-06-30`; `None` when none is announced or known.
     pub eol: Option<String>,
