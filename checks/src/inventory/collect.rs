@@ -195,9 +195,9 @@ fn listeners(shelf: &mut Shelf, listeners: &Observed<Listing<Listener>>) {
     };
     let mut documents: Vec<ListenerDocument> = items(listeners).map(listener).collect();
     // What reaches farthest comes first: it is kept when not all fit.
-    documents.sort_by(|a, b| {
-        let order = |l: &ListenerDocument| (reach(l.scope), l.protocol.clone(), l.address.clone(), l.port, l.owner_unknown.clone());
-        order(a).cmp(&order(b)).then_with(|| a.owner.cmp(&b.owner))
+    documents.sort_by_cached_key(|l| {
+        let name = (l.protocol.clone(), l.address.clone(), l.port);
+        (reach(l.scope), name, l.owner_unknown.clone(), l.owner.clone())
     });
     for document in documents {
         let name = format!("{}/{}/{}", document.protocol, document.address, document.port);
