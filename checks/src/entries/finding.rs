@@ -220,7 +220,7 @@ impl Finding {
 }
 
 /// The longest prefix of `text` of at most `limit` bytes that ends on a character.
-pub(super) fn cut(text: &str, limit: usize) -> &str {
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
     let mut end = limit.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
