@@ -4,4 +4,5 @@
 //! The collector trusts a node's credentials, never its messages.
 
 pub mod changes;
+pub mod metrics;
 pub mod store;
