@@ -5,4 +5,5 @@
 
 pub mod alerts;
 pub mod changes;
+pub mod metrics;
 pub mod store;

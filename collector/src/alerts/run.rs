@@ -211,8 +211,8 @@ async fn judge(rules: &Rules, store: &Store, changes: &ChangeFeed, now: i64, war
     let alerts = evaluate(rules, &snapshot, now);
     let moved: Vec<Alert> = alerts.iter().filter(|alert| !snapshot.previous.contains(alert)).cloned().collect();
     if !moved.is_empty() {
-        for seq in store.save_alerts(&moved, now).await? {
-            changes.publish(Change { seq, at: now, node_id: 0, kind: ChangeKind::Alert });
+        for change in store.save_alerts(&moved, now).await? {
+            changes.publish(change);
         }
     }
     Ok(Arc::new(alerts))

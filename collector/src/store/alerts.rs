@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_checks::entries::Severity;
+use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::{Connection, Row, Sqlite, Transaction};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, changes, severity_from, severity_number, verdict_number};
 use crate::alerts::{Alert, AlertState, Failing, Node, Snapshot};
+use crate::changes::{Change, ChangeKind};
 
-/// `holdfast.v1.VERDICT_FAIL`.
-const FAIL: i64 = 2;
 /// Resolved alerts are kept for 30 days.
 const KEEP_RESOLVED_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
@@ -51,8 +50,11 @@ impl Store {
         let mut failing = Vec::new();
         for check in checks {
             let select = "select node_id, check_id, severity, deciding, changed_at from findings where check_id = $1 and verdict = $2";
-            let rows =
-                sqlx::query_as::<_, (i64, String, i64, String, i64)>(select).bind(check).bind(FAIL).fetch_all(&mut *transaction).await;
+            let rows = sqlx::query_as::<_, (i64, String, i64, String, i64)>(select)
+                .bind(check)
+                .bind(verdict_number(Verdict::Fail))
+                .fetch_all(&mut *transaction)
+                .await;
             for (node_id, check, severity, deciding, since) in rows.map_err(&failed)? {
                 failing.push(Failing { node_id, check, severity: severity_of(severity)?, deciding, since });
             }
@@ -74,15 +76,15 @@ impl Store {
 
     /// Writes alerts that changed, in one transaction, and forgets those resolved long ago.
     ///
-    /// Returns the positions in `change_log`, one for each alert written.
-    pub async fn save_alerts(&self, changed: &[Alert], now: i64) -> Result<Vec<i64>, StoreError> {
+    /// Returns the changes to publish, one for each alert written.
+    pub async fn save_alerts(&self, changed: &[Alert], now: i64) -> Result<Vec<Change>, StoreError> {
         let failed = StoreError::query("write alerts");
-        let mut transaction = self.writer.begin().await.map_err(&failed)?;
-        let mut positions = Vec::new();
+        let mut transaction = self.writer.begin_with("begin immediate").await.map_err(&failed)?;
+        let mut log = Vec::new();
         for alert in changed {
             upsert(&mut transaction, alert).await?;
             let summary = format!("{} {}", alert.rule, alert.state.name());
-            positions.push(log_change(&mut transaction, now, &summary).await?);
+            log.push(changes::append(&mut transaction, now, 0, ChangeKind::Alert, &summary).await?);
         }
         let long_ago = now.saturating_sub(KEEP_RESOLVED_MS);
         sqlx::query(
@@ -95,7 +97,7 @@ impl Store {
         let forget = sqlx::query("delete from alerts where state = 'resolved' and ends_at < $1").bind(long_ago);
         forget.execute(&mut *transaction).await.map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
-        Ok(positions)
+        Ok(log)
     }
 
     /// The last delivery of each alert to `receiver`.
@@ -112,7 +114,7 @@ impl Store {
     /// Records what deliveries came to, in one transaction.
     pub async fn save_deliveries(&self, deliveries: &[Delivery]) -> Result<(), StoreError> {
         let failed = StoreError::query("write deliveries");
-        let mut transaction = self.writer.begin().await.map_err(&failed)?;
+        let mut transaction = self.writer.begin_with("begin immediate").await.map_err(&failed)?;
         for delivery in deliveries {
             let upsert = "insert into deliveries (fingerprint, receiver, at, ok, detail) values ($1, $2, $3, $4, $5) \
                 on conflict (fingerprint, receiver) do update set at = excluded.at, ok = excluded.ok, detail = excluded.detail";
@@ -180,7 +182,7 @@ async fn upsert(transaction: &mut Transaction<'_, Sqlite>, alert: &Alert) -> Res
         .bind(&alert.rule)
         .bind(json_of(&alert.labels))
         .bind(json_of(&alert.annotations))
-        .bind(number_of(alert.severity))
+        .bind(severity_number(alert.severity))
         .bind(alert.state.name())
         .bind(alert.nodes)
         .bind(alert.starts_at)
@@ -190,13 +192,6 @@ async fn upsert(transaction: &mut Transaction<'_, Sqlite>, alert: &Alert) -> Res
         .execute(&mut **transaction)
         .await;
     written.map(|_| ()).map_err(StoreError::query("write an alert"))
-}
-
-async fn log_change(transaction: &mut Transaction<'_, Sqlite>, at: i64, summary: &str) -> Result<i64, StoreError> {
-    let insert = "insert into change_log (seq, at, node_id, kind, summary) \
-        select coalesce(max(seq), 0) + 1, $1, 0, 'alert', $2 from change_log returning seq";
-    let seq = sqlx::query_scalar::<_, i64>(insert).bind(at).bind(summary).fetch_one(&mut **transaction).await;
-    seq.map_err(StoreError::query("write the change log"))
 }
 
 fn json_of(map: &BTreeMap<String, String>) -> String {
@@ -212,18 +207,6 @@ fn malformed(problem: String) -> StoreError {
     StoreError::Malformed { operation: "read alerts", problem }
 }
 
-/// The number of `holdfast.v1.Severity`.
-fn number_of(severity: Severity) -> i64 {
-    match severity {
-        Severity::Info => 1,
-        Severity::Low => 2,
-        Severity::Medium => 3,
-        Severity::High => 4,
-        Severity::Critical => 5,
-    }
-}
-
 fn severity_of(number: i64) -> Result<Severity, StoreError> {
-    let found = Severity::ALL.into_iter().find(|severity| number_of(*severity) == number);
-    found.ok_or_else(|| malformed(format!("severity {number}")))
+    severity_from(number).ok_or_else(|| malformed(format!("severity {number}")))
 }
