@@ -5,5 +5,6 @@
 
 pub mod alerts;
 pub mod changes;
+pub mod fleet;
 pub mod metrics;
 pub mod store;

@@ -16,3 +16,4 @@ mod webhook;
 pub use evaluate::{Alert, AlertState, Failing, Node, Snapshot, evaluate};
 pub use rule::{Condition, GroupLabel, Rule, RuleError, Rules};
 pub use run::{AlertError, AlertOptions, Clock, run};
+pub(crate) use text::chain;

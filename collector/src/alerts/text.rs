@@ -72,7 +72,7 @@ pub(super) fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: u
 }
 
 /// An error with its sources in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

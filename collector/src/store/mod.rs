@@ -5,6 +5,7 @@
 
 mod alerts;
 pub mod changes;
+mod fleet;
 pub mod ingest;
 pub mod nodes;
 pub mod retention;
@@ -18,6 +19,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{SqlSafeStr, SqlStr};
 
 pub use alerts::Delivery;
+pub use fleet::JudgedNode;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -67,6 +67,35 @@ impl Database {
         self.tell(ChangeKind::Findings);
     }
 
+    pub(crate) async fn inventory(&self, node: i64, kind: &str, name: &str, json: &str) {
+        let insert = "insert into inventory (node_id, kind, name, json, hash, changed_at) values ($1, $2, $3, $4, '', 0) \
+            on conflict (node_id, kind, name) do update set json = excluded.json";
+        sqlx::query(insert).bind(node).bind(kind).bind(name).bind(json).execute(&self.raw).await.unwrap();
+        self.tell(ChangeKind::Inventory);
+    }
+
+    /// The collector's own findings: (check, verdict, reason, deciding).
+    pub(crate) async fn judged(&self) -> Vec<(String, i64, String, String)> {
+        let select = "select check_id, verdict, reason, deciding from findings where origin = 'collector' order by check_id";
+        sqlx::query_as(select).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// History: (epoch, number, check, from, to).
+    pub(crate) async fn history(&self) -> Vec<(String, i64, String, i64, i64)> {
+        let select = "select epoch, number, check_id, from_verdict, to_verdict from transitions order by epoch, number";
+        sqlx::query_as(select).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// Counts: (check, verdict, n).
+    pub(crate) async fn counts(&self) -> Vec<(String, i64, i64)> {
+        sqlx::query_as("select check_id, verdict, n from counts order by check_id, verdict").fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// How much was committed so far.
+    pub(crate) async fn last_change(&self) -> i64 {
+        sqlx::query_scalar("select coalesce(max(seq), 0) from change_log").fetch_one(&self.raw).await.unwrap()
+    }
+
     /// Every delivery: (receiver, ok, detail).
     pub(crate) async fn deliveries(&self) -> Vec<(String, i64, String)> {
         let select = "select receiver, ok, detail from deliveries order by receiver, fingerprint";

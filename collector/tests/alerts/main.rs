@@ -3,6 +3,7 @@
 
 mod database;
 mod evaluate;
+mod fleet;
 mod receivers;
 mod restart;
 mod rules;
