@@ -27,8 +27,9 @@ pub struct Snapshot {
     pub failing: Vec<Failing>,
     /// Alerts as last stored.
     pub previous: Vec<Alert>,
-    /// The collector has just started and agents are still returning: nothing resolves, and no node counts as silent anew.
-    pub warming_up: bool,
+    /// When the collector started (Unix milliseconds), while agents are still returning: no alert from before then
+    /// resolves, and a node is not silent only because it has not come back yet.
+    pub warming_since: Option<i64>,
 }
 
 /// A node as far as alerts care. Times are Unix milliseconds.
@@ -44,6 +45,8 @@ pub struct Node {
     pub state: String,
     /// Since when.
     pub state_since: i64,
+    /// When it was last heard of.
+    pub last_seen: i64,
 }
 
 /// A failing finding.
@@ -131,7 +134,8 @@ pub fn evaluate(rules: &Rules, snapshot: &Snapshot, now: i64) -> Vec<Alert> {
     }
     for old in previous.into_values() {
         let mut alert = old.clone();
-        if alert.state == AlertState::Firing && !snapshot.warming_up {
+        let held = snapshot.warming_since.is_some_and(|started| alert.starts_at < started);
+        if alert.state == AlertState::Firing && !held {
             alert.state = AlertState::Resolved;
             alert.ends_at = now.max(alert.starts_at);
             alert.updated_at = now;
@@ -167,11 +171,7 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
     };
     match &rule.when {
         Condition::Silent => {
-            // A restart finds every agent away: nobody is silent before they had time to return. What fired keeps firing.
-            if snapshot.warming_up {
-                return Vec::new();
-            }
-            for (id, node) in snapshot.nodes.iter().filter(|(_, node)| node.state == "silent") {
+            for (id, node) in snapshot.nodes.iter().filter(|(_, node)| is_silent(node, snapshot.warming_since)) {
                 join(*id, node, "", "", node.state_since);
             }
         }
@@ -185,6 +185,13 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
         }
     }
     groups.into_values().collect()
+}
+
+/// A restart finds every agent away. Until they had time to return, only those are silent that were before, or that
+/// have been back and went.
+fn is_silent(node: &Node, warming_since: Option<i64>) -> bool {
+    let known = warming_since.is_none_or(|started| node.state_since < started || node.last_seen >= started);
+    node.state == "silent" && known
 }
 
 /// Identity. Empty values are left out, as Alertmanager would strip them.

@@ -23,7 +23,9 @@ const MAX_ANSWER_BYTES: usize = 1024;
 pub(super) struct Target {
     /// Shown to people; no secrets.
     pub(super) name: String,
-    pub(super) url: Url,
+    url: Url,
+    /// A replica is reached itself, never through a proxy; a webhook goes the way the environment says.
+    direct: bool,
 }
 
 /// A target with a connection pool of its own.
@@ -52,7 +54,7 @@ impl Target {
         let name = format!("alertmanager {}{}", origin(&url), url.path().trim_end_matches('/'));
         let mut api = url.clone();
         api.set_path(&format!("{}/api/v2/alerts", url.path().trim_end_matches('/')));
-        Ok(Self { name, url: api })
+        Ok(Self { name, url: api, direct: true })
     }
 
     /// A webhook's URL. Its path and query may be secret: the name tells two of one host apart by a hash.
@@ -60,7 +62,7 @@ impl Target {
         let url = parse(text, "a webhook")?;
         let hash = Hash::of_fields([url.as_str().as_bytes()]).to_string();
         let name = format!("webhook {} #{}", origin(&url), hash.get(..6).unwrap_or_default());
-        Ok(Self { name, url })
+        Ok(Self { name, url, direct: false })
     }
 
     /// The host and port to resolve; `None` when the URL means one fixed place (an address, or this machine).
@@ -84,10 +86,12 @@ impl Receiver {
         if !ca.is_empty() {
             builder = builder.tls_certs_merge(ca.iter().cloned());
         }
+        if target.direct {
+            builder = builder.no_proxy();
+        }
         let mut name = target.name.clone();
         if let (Some(address), Some(host)) = (address, target.url.domain()) {
-            // A proxy would choose the replica for us.
-            builder = builder.no_proxy().resolve_to_addrs(host, &[address]);
+            builder = builder.resolve_to_addrs(host, &[address]);
             name = target.replica_name(address);
         }
         let client = builder.build().map_err(|source| AlertError::Client { receiver: name.clone(), source: source.without_url() })?;

@@ -35,7 +35,8 @@ pub struct AlertOptions {
     pub rules: Rules,
     /// Alerts are judged and sent again this often. A minute.
     pub interval: Duration,
-    /// For this long after the start nothing resolves and no node counts as silent. Longer than agents need to return.
+    /// For this long after the start, no alert from before it resolves and no node is silent for not being back yet. Longer
+    /// than agents need to return.
     pub warm_up: Duration,
     pub(super) alertmanagers: Vec<Target>,
     pub(super) webhooks: Vec<Target>,
@@ -132,9 +133,10 @@ pub async fn run(
     let _stop_senders = cancel.clone().drop_guard();
     let (current, alerts) = watch::channel(Arc::new(Vec::new()));
     let mut feed = changes.follow();
-    let started = Instant::now();
+    let (started, started_at) = (Instant::now(), clock());
+    let warming_since = || (started.elapsed() < options.warm_up).then_some(started_at);
     let mut failing = false;
-    let mut judged = judge(&options.rules, &store, &changes, clock(), true).await;
+    let mut judged = judge(&options.rules, &store, &changes, clock(), warming_since()).await;
     if let Ok(alerts) = &judged {
         current.send_replace(Arc::clone(alerts));
     }
@@ -171,7 +173,7 @@ pub async fn run(
         }
         while let Ok(_) | Err(broadcast::error::TryRecvError::Lagged(_)) = feed.try_recv() {}
         let began = Instant::now();
-        judged = judge(&options.rules, &store, &changes, clock(), started.elapsed() < options.warm_up).await;
+        judged = judge(&options.rules, &store, &changes, clock(), warming_since()).await;
         let rest = began.elapsed().saturating_mul(REST);
         tokio::select! { () = cancel.cancelled() => break, () = tokio::time::sleep(rest.min(options.interval)) => {} }
     }
@@ -205,9 +207,15 @@ async fn woken(changed: &mut broadcast::Receiver<Change>) {
 }
 
 /// Judges once and stores what changed.
-async fn judge(rules: &Rules, store: &Store, changes: &ChangeFeed, now: i64, warming_up: bool) -> Result<Arc<Vec<Alert>>, StoreError> {
+async fn judge(
+    rules: &Rules,
+    store: &Store,
+    changes: &ChangeFeed,
+    now: i64,
+    warming_since: Option<i64>,
+) -> Result<Arc<Vec<Alert>>, StoreError> {
     let mut snapshot = store.alert_snapshot(rules.checks()).await?;
-    snapshot.warming_up = warming_up;
+    snapshot.warming_since = warming_since;
     let alerts = evaluate(rules, &snapshot, now);
     let moved: Vec<Alert> = alerts.iter().filter(|alert| !snapshot.previous.contains(alert)).cloned().collect();
     if !moved.is_empty() {

@@ -142,7 +142,7 @@ impl Pass<'_> {
                 }
             }
             Err(error) => {
-                tracing::error!(error = chain(&error), node_id, "a node's inventory cannot be judged; its findings stay as they were")
+                tracing::error!(error = chain(&error), node_id, "a node's inventory cannot be judged; its findings stay as they were");
             }
         }
         judged.insert(node_id, basis);

@@ -30,12 +30,14 @@ pub struct Delivery {
 }
 
 impl Store {
-    /// Reads nodes, failing findings of `checks` and alerts, all of one moment. `warming_up` is left false.
+    /// Reads nodes, failing findings of `checks` and alerts, all of one moment. `warming_since` is left empty.
     pub async fn alert_snapshot<'a>(&self, checks: impl IntoIterator<Item = &'a str>) -> Result<Snapshot, StoreError> {
         let failed = StoreError::query("read the state alerts are judged from");
         let mut reader = self.reader.acquire().await.map_err(&failed)?;
         let mut transaction = reader.begin().await.map_err(&failed)?;
-        let rows = sqlx::query("select node_id, cluster, name, origin, state, state_since from nodes").fetch_all(&mut *transaction).await;
+        let rows = sqlx::query("select node_id, cluster, name, origin, state, state_since, last_seen from nodes")
+            .fetch_all(&mut *transaction)
+            .await;
         let mut nodes = BTreeMap::new();
         for row in rows.map_err(&failed)? {
             let node = Node {
@@ -44,6 +46,7 @@ impl Store {
                 recorded: row.try_get::<String, _>("origin").map_err(&failed)? == "recorded",
                 state: row.try_get("state").map_err(&failed)?,
                 state_since: row.try_get("state_since").map_err(&failed)?,
+                last_seen: row.try_get("last_seen").map_err(&failed)?,
             };
             nodes.insert(row.try_get("node_id").map_err(&failed)?, node);
         }
@@ -61,7 +64,7 @@ impl Store {
         }
         let previous = read_alerts(&mut transaction).await?;
         transaction.commit().await.map_err(&failed)?;
-        Ok(Snapshot { nodes, failing, previous, warming_up: false })
+        Ok(Snapshot { nodes, failing, previous, warming_since: None })
     }
 
     /// Every alert that fires or was resolved in the last 30 days.

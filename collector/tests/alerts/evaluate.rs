@@ -11,7 +11,14 @@ use crate::database::{MINUTE, START};
 const PORT: &str = "kubelet-read-only-port-listening";
 
 fn node(cluster: &str, name: &str, state: &str) -> Node {
-    Node { cluster: cluster.to_owned(), name: name.to_owned(), recorded: false, state: state.to_owned(), state_since: START }
+    Node {
+        cluster: cluster.to_owned(),
+        name: name.to_owned(),
+        recorded: false,
+        state: state.to_owned(),
+        state_since: START,
+        last_seen: START,
+    }
 }
 
 fn failing(node_id: i64, check: &str) -> Failing {
@@ -122,19 +129,36 @@ fn nothing_resolves_and_nobody_is_silent_while_agents_are_still_returning() {
     let before = judge_on(&mut snapshot, START);
     assert_eq!(before.len(), 2);
 
-    snapshot.warming_up = true;
+    let restart = START + MINUTE;
+    snapshot.warming_since = Some(restart);
     snapshot.failing.clear();
-    snapshot.nodes.insert(1, node("prod", "a1", "connected"));
-    snapshot.nodes.insert(2, node("lab", "b1", "silent"));
-    assert_eq!(judge_on(&mut snapshot, START + MINUTE), before);
+    snapshot.nodes.insert(1, Node { last_seen: restart, ..node("prod", "a1", "connected") });
+    snapshot.nodes.insert(2, Node { state_since: restart, ..node("lab", "b1", "silent") });
+    assert_eq!(judge_on(&mut snapshot, restart), before);
 
-    snapshot.warming_up = false;
-    let after = judge_on(&mut snapshot, START + 2 * MINUTE);
+    snapshot.warming_since = None;
+    let after = judge_on(&mut snapshot, restart + MINUTE);
     let states: BTreeMap<(&str, &str), AlertState> =
         after.iter().map(|alert| ((alert.rule.as_str(), alert.labels["cluster"].as_str()), alert.state)).collect();
     assert_eq!(states[&("node-silent", "prod")], AlertState::Resolved);
     assert_eq!(states[&("node-silent", "lab")], AlertState::Firing);
     assert_eq!(states[&("kubelet-read-only-port", "lab")], AlertState::Resolved);
+}
+
+#[test]
+fn what_happens_after_a_restart_is_news_at_once() {
+    let was_silent = node("prod", "a1", "silent");
+    let restart = START + MINUTE;
+    let came_and_went = Node { state_since: restart + 2, last_seen: restart + 1, ..node("prod", "a2", "silent") };
+    let mut snapshot = fleet([was_silent, came_and_went], Vec::new());
+    snapshot.warming_since = Some(restart);
+    assert_eq!(judge_on(&mut snapshot, restart + 2)[0].annotations["nodes"], "a1, a2");
+
+    let mut snapshot = fleet([Node { state_since: restart + 2, last_seen: restart + 1, ..node("prod", "a2", "silent") }], Vec::new());
+    snapshot.warming_since = Some(restart);
+    assert_eq!(judge_on(&mut snapshot, restart + 2)[0].state, AlertState::Firing);
+    snapshot.nodes.insert(1, node("prod", "a2", "connected"));
+    assert_eq!(judge_on(&mut snapshot, restart + 3)[0].state, AlertState::Resolved);
 }
 
 #[test]
