@@ -50,7 +50,7 @@ pub(super) fn posted<'a>(alert: &'a Alert, now: i64, interval: Duration, public_
         annotations: &alert.annotations,
         starts_at: rfc3339(alert.starts_at),
         ends_at: rfc3339(ends_at),
-        generator_url: public_url.map(|url| format!("{url}{}", alert.link)),
+        generator_url: public_url.map(|url| format!("{url}{}", alert.page())),
     }
 }
 

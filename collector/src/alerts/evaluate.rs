@@ -9,7 +9,7 @@ use holdfast_checks::entries::{Hash, Severity};
 use serde::Serialize;
 
 use super::rule::{Condition, GroupLabel, Rule, Rules};
-use super::text::{safe, some_of};
+use super::text::{page, safe, some_of};
 
 /// Node names in a sentence.
 const NAMES_IN_TEXT: usize = 10;
@@ -74,6 +74,13 @@ pub enum AlertState {
     Resolved,
 }
 
+impl Alert {
+    /// Its own page on the dashboard, from the root.
+    pub fn page(&self) -> String {
+        format!("/alerts/{}", self.fingerprint)
+    }
+}
+
 impl AlertState {
     /// The name in the store and in JSON.
     pub fn name(self) -> &'static str {
@@ -107,7 +114,7 @@ pub struct Alert {
     pub ends_at: i64,
     /// When anything of this was last changed.
     pub updated_at: i64,
-    /// Its page on the dashboard, from the root: `/alerts/…`.
+    /// Where the dashboard shows its findings or nodes, from the root: `/findings?…`, `/nodes?…`.
     pub link: String,
 }
 
@@ -207,7 +214,6 @@ fn fingerprint(labels: &BTreeMap<String, String>) -> String {
 
 fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
     let rule = group.rule;
-    let fingerprint = fingerprint(&group.labels);
     let names: BTreeSet<String> = group.nodes.iter().filter_map(|id| snapshot.nodes.get(id)).map(|node| name_of(rule, node)).collect();
     let names = || names.iter().map(String::as_str);
     let count = group.nodes.len().to_string();
@@ -245,8 +251,21 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
         starts_at: group.since.min(now),
         ends_at: 0,
         updated_at: now,
-        link: format!("/alerts/{fingerprint}"),
-        fingerprint,
+        link: link(rule, &group.labels),
+        fingerprint: fingerprint(&group.labels),
+    }
+}
+
+/// The dashboard's list of exactly what the alert is about.
+fn link(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
+    let split = rule.group_by.iter().filter_map(|label| Some((label.name(), labels.get(label.name())?.as_str())));
+    match &rule.when {
+        Condition::Silent => page("nodes", split.chain([("state", "silent")])),
+        Condition::Findings { checks, .. } => {
+            let checks = checks.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+            let checks = (!labels.contains_key("check")).then_some(("check", checks.as_str()));
+            page("findings", split.chain(checks).chain([("verdict", "fail"), ("state", "current,last_known")]))
+        }
     }
 }
 

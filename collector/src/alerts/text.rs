@@ -71,6 +71,12 @@ pub(super) fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: u
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
+/// A path with a query, from the root: `/nodes?state=silent`.
+pub(super) fn page<'a>(name: &str, query: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let url = reqwest::Url::parse_with_params(&format!("http://dashboard/{name}"), query);
+    url.map(|url| format!("{}?{}", url.path(), url.query().unwrap_or_default())).unwrap_or_default()
+}
+
 /// An error with its sources in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

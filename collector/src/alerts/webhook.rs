@@ -57,7 +57,7 @@ pub(super) fn body(alert: &Alert, public_url: Option<&str>) -> Value {
             "startsAt": rfc3339(alert.starts_at),
             "endsAt": ends_at,
             "nodes": alert.nodes,
-            "generatorURL": public_url.map(|url| format!("{url}{}", alert.link)),
+            "generatorURL": public_url.map(|url| format!("{url}{}", alert.page())),
         }],
     })
 }

@@ -205,14 +205,14 @@ fn hostile_names_stay_one_harmless_line() {
     let rules = Rules::parse("node.yaml", text).unwrap();
     let names = [
         "<script>alert(1)</script>".to_owned(),
-        "{evidence}{nodes}\",\"severity\":\"none".to_owned(),
+        "{evidence}{nodes}\",\"severity\":\"none&state=x#".to_owned(),
         "a\u{1b}[31mred\r\nb\0".to_owned(),
         "\u{202e}gpj.exe".to_owned(),
         "n".repeat(5000),
     ];
     let alerts = evaluate(&rules, &fleet(names.iter().map(|name| node("", name, "silent")), Vec::new()), START);
     assert_eq!(alerts.len(), names.len());
-    let mut shown: Vec<_> = alerts.iter().map(|alert| (&alert.labels, &alert.annotations)).collect();
+    let mut shown: Vec<_> = alerts.iter().map(|alert| (&alert.labels, &alert.annotations, &alert.link)).collect();
     shown.sort();
     insta::assert_json_snapshot!(shown);
 }
