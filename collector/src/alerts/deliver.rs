@@ -116,9 +116,9 @@ async fn send_all(desk: &Desk, receiver: &Receiver, alerts: &[Alert]) -> Option<
         let delivery = |alert: &&'_ Alert| delivery(alert, &receiver.name, at, &outcome, alert.state.name());
         desk.record(&batch.iter().map(delivery).collect::<Vec<_>>()).await;
         if let Outcome::Refused(problem) | Outcome::Failed(problem) = outcome {
-            let hopeless = first_problem.get_or_insert(problem).starts_with("HTTP");
-            if !hopeless {
-                break; // nobody answers there: the other batches would only wait for the same
+            let answered = first_problem.get_or_insert(problem).starts_with("HTTP");
+            if !answered {
+                break; // the other batches would only wait for the same
             }
         }
     }
@@ -243,4 +243,47 @@ fn delivery(alert: &Alert, receiver: &str, at: i64, outcome: &Outcome, told: &st
         Outcome::Refused(problem) | Outcome::Failed(problem) => (false, format!("{told}, not taken: {problem}")),
     };
     Delivery { fingerprint: alert.fingerprint.clone(), receiver: receiver.to_owned(), at, ok, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerts::{Failing, Node, Rules, Snapshot, evaluate};
+
+    #[tokio::test]
+    async fn every_address_of_a_host_name_is_told_itself_and_one_that_is_gone_is_forgotten() {
+        let server = wiremock::MockServer::start().await;
+        wiremock::Mock::given(wiremock::matchers::any()).respond_with(wiremock::ResponseTemplate::new(200)).mount(&server).await;
+        let port = server.address().port();
+        let url = format!("http://alertmanager.test:{port}");
+        let mut options = AlertOptions::new(Rules::built_in().unwrap(), std::slice::from_ref(&url), &[], None, None).unwrap();
+        options.interval = Duration::from_millis(100);
+        let node =
+            Node { cluster: String::new(), name: "a1".into(), recorded: false, state: "silent".into(), state_since: 0, last_seen: 0 };
+        let snapshot = Snapshot { nodes: [(1, node)].into(), failing: Vec::<Failing>::new(), ..Snapshot::default() };
+        let (_current, alerts) = watch::channel(Arc::new(evaluate(&options.rules, &snapshot, 1)));
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("holdfast.db")).await.unwrap();
+        let former = format!("alertmanager {url} at 192.0.2.7");
+        let told =
+            |receiver: &str| Delivery { fingerprint: "f".into(), receiver: receiver.into(), at: 1, ok: false, detail: String::new() };
+        store.save_deliveries(&[told(&former), told("webhook http://192.0.2.7 #1")]).await.unwrap();
+
+        let cancel = CancellationToken::new();
+        let target = options.alertmanagers[0].clone();
+        let desk = Desk { options: Arc::new(options), alerts, store: store.clone(), clock: Arc::new(|| 1), cancel: cancel.clone() };
+        let task = tokio::spawn(replicas(desk, target, "localhost".into(), port));
+        let own = format!("alertmanager {url} at 127.0.0.1");
+        for _ in 0..200 {
+            if store.deliveries_to(&own).await.unwrap().values().any(|delivery| delivery.ok) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cancel.cancel();
+        task.await.unwrap();
+        assert_eq!(store.deliveries_to(&own).await.unwrap().len(), 1);
+        assert_eq!(store.deliveries_to(&former).await.unwrap().len(), 0);
+        assert_eq!(store.deliveries_to("webhook http://192.0.2.7 #1").await.unwrap().len(), 1);
+    }
 }

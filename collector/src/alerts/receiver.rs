@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 1024;
 
 /// A URL alerts are posted to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Target {
     /// Shown to people; no secrets.
     pub(super) name: String,
@@ -28,8 +28,13 @@ pub(super) struct Target {
     direct: bool,
 }
 
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Target").field(&self.name).finish() // the URL may hold a password
+    }
+}
+
 /// A target with a connection pool of its own.
-#[derive(Debug, Clone)]
 pub(super) struct Receiver {
     pub(super) name: String,
     url: Url,

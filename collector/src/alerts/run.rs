@@ -94,8 +94,8 @@ impl AlertOptions {
             rules,
             interval: Duration::from_mins(1),
             warm_up: Duration::from_mins(3),
-            alertmanagers: alertmanagers.iter().map(|url| Target::alertmanager(url)).collect::<Result<_, _>>()?,
-            webhooks: webhooks.iter().map(|url| Target::webhook(url)).collect::<Result<_, _>>()?,
+            alertmanagers: distinct(alertmanagers.iter().map(|url| Target::alertmanager(url)))?,
+            webhooks: distinct(webhooks.iter().map(|url| Target::webhook(url)))?,
             public_url,
             ca: ca.unwrap_or_default(),
         })
@@ -106,6 +106,18 @@ impl AlertOptions {
         let replica = |target: &Target| receiver.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with(" at "));
         self.alertmanagers.iter().chain(&self.webhooks).any(|target| target.name == receiver || replica(target))
     }
+}
+
+/// A receiver that is given twice is told once.
+fn distinct(targets: impl Iterator<Item = Result<Target, AlertError>>) -> Result<Vec<Target>, AlertError> {
+    let mut distinct: Vec<Target> = Vec::new();
+    for target in targets {
+        let target = target?;
+        if !distinct.iter().any(|known| known.name == target.name) {
+            distinct.push(target);
+        }
+    }
+    Ok(distinct)
 }
 
 fn public(text: &str) -> Result<String, AlertError> {

@@ -120,6 +120,25 @@ async fn a_host_name_is_resolved_and_a_failure_to_do_so_is_stored() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_is_no_longer_configured_is_forgotten() {
+    let (database, hand) = exposed().await;
+    let server = receiver(ResponseTemplate::new(200)).await;
+    let twice = [server.uri(), server.uri()];
+    let running = Running::start(&database, &hand, options(&twice, &[]));
+    eventually("it is told", || async { (database.deliveries().await.len() == 1).then_some(()) }).await;
+    running.stop().await;
+    let running = Running::start(&database, &hand, options(&[], &[]));
+    eventually("it is forgotten", || async { database.deliveries().await.is_empty().then_some(()) }).await;
+    running.stop().await;
+}
+
+#[test]
+fn options_shown_for_debugging_hold_no_secret() {
+    let options = options(&["http://user:secret@127.0.0.1".to_owned()], &["http://127.0.0.1/secret?secret".to_owned()]);
+    assert!(!format!("{options:?}").contains("secret"), "{options:?}");
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let (database, hand) = exposed().await;
     let elsewhere = receiver(ResponseTemplate::new(200)).await;
