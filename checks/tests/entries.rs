@@ -134,11 +134,15 @@ proptest! {
         let mut rebuilt = Digest::EMPTY;
         let mut backwards: Vec<&Entry> = state.iter().collect();
         backwards.reverse();
-        backwards.iter().for_each(|entry| rebuilt.add(&entry.key, &entry.hash));
+        for entry in backwards {
+            rebuilt.add(&entry.key, &entry.hash);
+        }
         prop_assert_eq!(rebuilt, state.digest());
         prop_assert_eq!(Digest::from_slice(&rebuilt.to_bytes()), Some(rebuilt));
         let keys: Vec<Key> = state.iter().map(|entry| entry.key.clone()).collect();
-        keys.iter().for_each(|key| drop(state.remove(key)));
+        for key in &keys {
+            state.remove(key);
+        }
         prop_assert_eq!(state.digest(), Digest::EMPTY);
     }
 
@@ -204,7 +208,7 @@ fn times_do_not_change_the_hash_and_everything_else_does() {
         change(&mut finding);
         Entry::finding(finding, 1).hash
     };
-    let changes: [fn(&mut Finding); 9] = [
+    let edits: [fn(&mut Finding); 9] = [
         |finding| finding.verdict = Verdict::Pass,
         |finding| finding.reason = "why".into(),
         |finding| finding.severity = Severity::Low,
@@ -215,7 +219,7 @@ fn times_do_not_change_the_hash_and_everything_else_does() {
         |finding| finding.evidence[0].path = "it.ports".into(),
         |finding| finding.evidence.clear(),
     ];
-    let mut hashes: Vec<_> = changes.into_iter().map(changed).collect();
+    let mut hashes: Vec<_> = edits.into_iter().map(changed).collect();
     hashes.push(entry.hash);
     hashes.sort();
     hashes.dedup();
