@@ -1,4 +1,8 @@
 # What one does with Holdfast, each in one command. Missing system packages are installed by scripts/setup (Debian, Ubuntu).
+
+# Where rustup puts cargo, for a shell that was opened before Rust was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
 .PHONY: help run demo test lint bench manifests image
 
 help: ## show this list

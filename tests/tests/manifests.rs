@@ -201,6 +201,13 @@ fn the_agent_is_probed_on_loopback_and_opens_no_other_port() {
 }
 
 #[test]
+fn service_variables_cannot_be_taken_for_flags() {
+    for (pod, _) in [agent(), collector()] {
+        assert_eq!(pod["enableServiceLinks"], false, "our Services would set HOLDFAST_COLLECTOR_PORT and the like");
+    }
+}
+
+#[test]
 fn both_are_limited() {
     for (_, container) in [agent(), collector()] {
         for resource in ["cpu", "memory"] {
