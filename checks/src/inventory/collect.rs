@@ -268,14 +268,14 @@ fn groups(shelf: &mut Shelf, facts: &NodeFacts) {
     for group in Group::ALL.into_iter().filter(|group| *group != Group::Versions) {
         let unavailable = facts.unavailable(group);
         let (items, skipped) = sizes(facts, group);
-        let left_out = shelf.left_out.iter().filter(|((of, _), _)| *of == group).map(|((_, kind), count)| ((*kind).to_owned(), *count));
+        let left_out: usize = shelf.left_out.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum();
         let document = GroupDocument {
             state: if unavailable.is_some() { GroupState::Unavailable } else { GroupState::Known },
             reason: unavailable.map(|why| why.reason),
             detail: unavailable.map(|why| told(&why.detail)),
             items,
             skipped,
-            left_out: left_out.collect(),
+            left_out: (left_out > 0).then_some(left_out),
         };
         shelf.put(group, kinds::GROUP, group.name(), &document);
     }

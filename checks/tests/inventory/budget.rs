@@ -37,7 +37,7 @@ fn a_thousand_ports_do_not_hide_the_root_processes_and_are_counted() {
     let kept = inventory.entries.iter().filter(|entry| entry.key.as_str().starts_with("listener/")).count();
     let listeners = group(&inventory.entries, "listeners");
     assert_eq!(listeners.items, Some(3000));
-    assert_eq!(listeners.left_out.get("listener").copied(), Some(3000 - kept));
+    assert_eq!(listeners.left_out, Some(3000 - kept));
     assert_eq!(inventory.left_out.get("listener").copied(), Some(3000 - kept));
     assert!(kept > 300);
 }
@@ -51,7 +51,7 @@ fn a_kernel_with_hundreds_of_others_installed_still_says_which_one_runs() {
     let inventory = entries(&facts, 0);
     let kernel = inventory.entries.iter().find(|entry| entry.key.as_str() == "kernel/self").expect("kept");
     assert!(json(kernel).contains("6.1.0-40-amd64") && !json(kernel).contains("installed"));
-    assert_eq!(group(&inventory.entries, "kernel").left_out.get("kernel").copied(), Some(1));
+    assert_eq!(group(&inventory.entries, "kernel").left_out, Some(1));
 }
 
 proptest! {
