@@ -235,7 +235,11 @@ fn root_processes(shelf: &mut Shelf, processes: &Observed<Listing<Process>>) {
     };
     let mut subjects: Vec<(u8, &str, RootProcessDocument)> = Vec::new();
     for (subject, processes) in by_subject {
-        let Some(first) = processes.iter().min_by_key(|process| (workload_first(process), process.exe.value())) else { continue };
+        let Some(first) =
+            processes.iter().min_by_key(|process| (workload_first(process), process.exe.value().is_none(), process.exe.value()))
+        else {
+            continue;
+        };
         subjects.push((workload_first(first), subject, root_process(first, &processes)));
     }
     // Workloads come first: they are kept when not all fit.
@@ -263,34 +267,35 @@ fn root_process(first: &Process, all: &[&Process]) -> RootProcessDocument {
 fn groups(shelf: &mut Shelf, facts: &NodeFacts) {
     for group in Group::ALL.into_iter().filter(|group| *group != Group::Versions) {
         let unavailable = facts.unavailable(group);
-        let (items, skipped) = sizes(facts, group).unzip();
-        let left_out = shelf.left_out.iter().filter(|((of, _), _)| *of == group).map(|((_, kind), count)| ((*kind).to_owned(), *count));
+        let (items, skipped) = sizes(facts, group);
+        let left_out: usize = shelf.left_out.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum();
         let document = GroupDocument {
             state: if unavailable.is_some() { GroupState::Unavailable } else { GroupState::Known },
             reason: unavailable.map(|why| why.reason),
-            detail: unavailable.map(|why| crate::entries::cut(&why.detail, MAX_DETAIL_BYTES).to_owned()),
+            detail: unavailable.map(|why| told(&why.detail)),
             items,
             skipped,
-            left_out: left_out.collect(),
+            left_out: (left_out > 0).then_some(left_out),
         };
         shelf.put(group, kinds::GROUP, group.name(), &document);
     }
 }
 
-/// `(items, skipped)` of a group that is a list.
-fn sizes(facts: &NodeFacts, group: Group) -> Option<(usize, usize)> {
-    fn of<T>(listing: &Observed<Listing<T>>) -> Option<(usize, usize)> {
-        listing.value().map(|listing| (listing.items.len(), listing.skipped.len()))
+/// `(items, skipped)` of a group that is a list. Processes come and go all the time: their number is not told, because the
+/// document would change, and travel, with every one of them.
+fn sizes(facts: &NodeFacts, group: Group) -> (Option<usize>, Option<usize>) {
+    fn of<T>(listing: &Observed<Listing<T>>) -> (Option<usize>, Option<usize>) {
+        listing.value().map(|listing| (listing.items.len(), listing.skipped.len())).unzip()
     }
     match group {
         Group::Kubelets => of(&facts.kubelets),
         Group::Components => of(&facts.components),
         Group::Files => of(&facts.files),
         Group::Listeners => of(&facts.listeners),
-        Group::Processes => of(&facts.processes),
+        Group::Processes => (None, of(&facts.processes).1),
         Group::Probes => of(&facts.probes),
         Group::Containers => of(&facts.containers),
-        Group::Node | Group::Os | Group::Kernel | Group::Runtime | Group::Network | Group::Versions => None,
+        Group::Node | Group::Os | Group::Kernel | Group::Runtime | Group::Network | Group::Versions => (None, None),
     }
 }
 
@@ -299,5 +304,17 @@ fn said(why: &Unavailable) -> String {
     if why.detail.is_empty() {
         return why.reason.name().to_owned();
     }
-    format!("{}: {}", why.reason.name(), crate::entries::cut(&why.detail, MAX_DETAIL_BYTES))
+    format!("{}: {}", why.reason.name(), told(&why.detail))
+}
+
+/// A detail without pids, which would change at every restart, and cut to its limit.
+fn told(detail: &str) -> String {
+    let mut parts = detail.split("/proc/");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        text.push_str(if rest.len() < part.len() { "/proc/<pid>" } else { "/proc/" });
+        text.push_str(rest);
+    }
+    crate::entries::cut(&text, MAX_DETAIL_BYTES).to_owned()
 }

@@ -3,8 +3,6 @@
 //! `None` is left out of the JSON: the fact was not known, and `group/<name>` says why. Readers ignore members they do not
 //! know, so that a newer agent can add some.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{BindScope, KernelPackage, Placement, Reason, RebootSentinel};
@@ -167,7 +165,7 @@ pub struct GroupDocument {
     /// How many items of the list could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<usize>,
-    /// What was read and does not fit into the inventory: count by kind.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub left_out: BTreeMap<String, usize>,
+    /// How many documents were left out because they do not fit into the inventory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
 }

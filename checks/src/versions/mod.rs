@@ -4,6 +4,7 @@
 //! Whose kernel it is (`identity`) decides by whose dates (`lifecycle`) it is judged. Must not know checks, CEL, the clock or
 //! the network.
 
+pub mod compare;
 mod family;
 mod identity;
 mod judge;

@@ -1,7 +1,8 @@
 //! The verdict on a running kernel, distribution by distribution.
 
 use holdfast_checks::evaluator::{Evaluator, Selection};
-use holdfast_checks::facts::{Kernel, Node, NodeFacts, Observed, Os, Reason, Source, SourceKind, Sysctls, Unavailable};
+use holdfast_checks::facts::{Kernel, Node, NodeFacts, Observed, Os, Reason, Source, SourceKind, Unavailable};
+use holdfast_checks::inventory::facts_for_collector;
 use holdfast_checks::versions::{judge, judge_kernel};
 use jiff::civil::{Date, date};
 
@@ -17,57 +18,10 @@ fn known<T>(value: T) -> Observed<T> {
     Observed::known(value, Source::new(SourceKind::Kernel, "uname"), 7)
 }
 
-fn sysctls() -> Sysctls {
-    Sysctls {
-        kptr_restrict: missing(),
-        dmesg_restrict: missing(),
-        unprivileged_bpf_disabled: missing(),
-        ptrace_scope: missing(),
-        perf_event_paranoid: missing(),
-        kexec_load_disabled: missing(),
-        randomize_va_space: missing(),
-        unprivileged_userns_clone: missing(),
-        max_user_namespaces: missing(),
-        protected_hardlinks: missing(),
-        protected_symlinks: missing(),
-        protected_fifos: missing(),
-        protected_regular: missing(),
-        suid_dumpable: missing(),
-        ipv4_forward: missing(),
-        ipv6_forward: missing(),
-        ipv4_accept_redirects: missing(),
-        ipv4_accept_source_route: missing(),
-        tcp_syncookies: missing(),
-        overcommit_memory: missing(),
-        panic_on_oom: missing(),
-        panic: missing(),
-        panic_on_oops: missing(),
-        keys_root_maxkeys: missing(),
-        keys_root_maxbytes: missing(),
-    }
-}
-
 fn kernel(release: &str, version: &str) -> Kernel {
-    Kernel {
-        release: release.into(),
-        version: version.into(),
-        signature: missing(),
-        package: missing(),
-        boot_time: missing(),
-        command_line: missing(),
-        sysctls: sysctls(),
-        lsms: missing(),
-        apparmor: missing(),
-        selinux: missing(),
-        seccomp: missing(),
-        lockdown: missing(),
-        taint: missing(),
-        cpu_vulnerabilities: missing(),
-        swaps: missing(),
-        installed: missing(),
-        reboot_sentinels: missing(),
-        livepatches: missing(),
-    }
+    let document = serde_json::json!({"release": release, "version": version}).to_string();
+    let facts = facts_for_collector("n1", "", [("kernel", "self", document.as_str())].into_iter());
+    facts.kernel.value().expect("a document").clone()
 }
 
 fn says(release: &str, version: &str, os: Option<Os>) -> String {
