@@ -215,14 +215,13 @@ fn fingerprint(labels: &BTreeMap<String, String>) -> String {
 fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
     let rule = group.rule;
     let names: BTreeSet<String> = group.nodes.iter().filter_map(|id| snapshot.nodes.get(id)).map(|node| name_of(rule, node)).collect();
-    let names = || names.iter().map(String::as_str);
     let count = group.nodes.len().to_string();
     let nodes = if group.nodes.len() == 1 { "1 node".to_owned() } else { format!("{count} nodes") };
-    let evidence = match some_of(group.evidence.iter().map(String::as_str), EVIDENCE_LINES, "; ") {
+    let evidence = match some_of(&group.evidence, EVIDENCE_LINES, "; ") {
         lines if lines.is_empty() => lines,
         lines => format!("Evidence: {lines}."),
     };
-    let node_names = some_of(names().collect::<Vec<_>>().into_iter(), NAMES_IN_TEXT, ", ");
+    let node_names = some_of(&names, NAMES_IN_TEXT, ", ");
     let values = [
         ("title", rule.title.as_str()),
         ("rule", &rule.id),
@@ -237,7 +236,7 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
         ("summary", rule.summary.fill(&values)),
         ("description", rule.description.fill(&values)),
         ("runbook", rule.runbook.fill(&values)),
-        ("nodes", some_of(names().collect::<Vec<_>>().into_iter(), NAMES_IN_ANNOTATION, ", ")),
+        ("nodes", some_of(&names, NAMES_IN_ANNOTATION, ", ")),
         ("node_count", count.clone()),
     ];
     Alert {

@@ -2,6 +2,8 @@
 //!
 //! Values are put in once and never read again as a template. Must not know rules or receivers.
 
+use std::collections::BTreeSet;
+
 /// The longest name or evidence line kept, in characters.
 const MAX_CHARACTERS: usize = 256;
 
@@ -64,11 +66,12 @@ fn reorders(character: char) -> bool {
 }
 
 /// `a, b, c and 211 more`: at most `most` names.
-pub(super) fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>, most: usize, separator: &str) -> String {
-    let more = names.len().saturating_sub(most);
-    let shown: Vec<&str> = names.take(most).collect();
-    let shown = shown.join(separator);
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
+pub(super) fn some_of(names: &BTreeSet<String>, most: usize, separator: &str) -> String {
+    let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(separator);
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// A path with a query, from the root: `/nodes?state=silent`.
