@@ -74,21 +74,27 @@ impl Database {
         self.tell(ChangeKind::Inventory);
     }
 
-    /// The collector's own findings: (check, verdict, reason, deciding).
-    pub(crate) async fn judged(&self) -> Vec<(String, i64, String, String)> {
-        let select = "select check_id, verdict, reason, deciding from findings where origin = 'collector' order by check_id";
-        sqlx::query_as(select).fetch_all(&self.raw).await.unwrap()
+    /// Ids of the checks the collector has judged itself.
+    pub(crate) async fn judged_checks(&self) -> Vec<String> {
+        let select = "select distinct check_id from findings where origin = 'collector' order by check_id";
+        sqlx::query_scalar(select).fetch_all(&self.raw).await.unwrap()
     }
 
-    /// History: (epoch, number, check, from, to).
-    pub(crate) async fn history(&self) -> Vec<(String, i64, String, i64, i64)> {
-        let select = "select epoch, number, check_id, from_verdict, to_verdict from transitions order by epoch, number";
-        sqlx::query_as(select).fetch_all(&self.raw).await.unwrap()
+    /// The collector's own finding of a check: (verdict, reason, deciding).
+    pub(crate) async fn judged(&self, check: &str) -> Option<(i64, String, String)> {
+        let select = "select verdict, reason, deciding from findings where origin = 'collector' and check_id = $1";
+        sqlx::query_as(select).bind(check).fetch_optional(&self.raw).await.unwrap()
     }
 
-    /// Counts: (check, verdict, n).
-    pub(crate) async fn counts(&self) -> Vec<(String, i64, i64)> {
-        sqlx::query_as("select check_id, verdict, n from counts order by check_id, verdict").fetch_all(&self.raw).await.unwrap()
+    /// History of a check: (epoch, number, from, to).
+    pub(crate) async fn history(&self, check: &str) -> Vec<(String, i64, i64, i64)> {
+        let select = "select epoch, number, from_verdict, to_verdict from transitions where check_id = $1 order by epoch, number";
+        sqlx::query_as(select).bind(check).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// Counts of a check: (verdict, n).
+    pub(crate) async fn counts(&self, check: &str) -> Vec<(i64, i64)> {
+        sqlx::query_as("select verdict, n from counts where check_id = $1 order by verdict").bind(check).fetch_all(&self.raw).await.unwrap()
     }
 
     /// How much was committed so far.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
+use holdfast_checks::catalogue::built_in;
 use holdfast_collector::alerts::Rules;
 
 const RULE: &str = "\
@@ -20,6 +21,14 @@ fn the_built_in_rules_load() {
     let rules = Rules::built_in().unwrap();
     let ids: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
     assert_eq!(ids, ["kubelet-answers-anonymous", "kubelet-read-only-port", "kernel-end-of-life", "node-silent"]);
+}
+
+#[test]
+fn every_check_a_built_in_rule_asks_about_is_in_the_catalogue() {
+    let catalogue = built_in().unwrap();
+    let rules = Rules::built_in().unwrap();
+    let missing: Vec<&str> = rules.checks().into_iter().filter(|check| catalogue.get(check).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
