@@ -16,7 +16,7 @@ const EPOCH: &str = "collector";
 impl Store {
     /// Replaces what the collector says of `checks` on a node with `entries`; what is not among them goes.
     ///
-    /// Returns the change to publish, `None` when nothing moved. Verdicts that moved are history under [`EPOCH`].
+    /// Returns the change to publish, `None` when nothing moved. Verdicts that moved are history under the epoch `collector`.
     pub async fn replace_judged(
         &self,
         node_id: i64,
