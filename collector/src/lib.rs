@@ -3,5 +3,8 @@
 //! Data flows one way: `accept` → `identity` → `ingest` → `store` → (`changes`) → `api`, `dashboard`, `alerts`.
 //! The collector trusts a node's credentials, never its messages.
 
+pub mod alerts;
 pub mod changes;
+pub mod fleet;
+pub mod metrics;
 pub mod store;

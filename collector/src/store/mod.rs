@@ -3,12 +3,23 @@
 //! SQLite in WAL mode with `synchronous=FULL`, one writer connection and a pool of readers; statements stay portable
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
+mod alerts;
+pub mod changes;
+mod fleet;
+pub mod ingest;
+pub mod nodes;
+pub mod retention;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlSafeStr, SqlStr};
+
+pub use alerts::Delivery;
+pub use fleet::JudgedNode;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +63,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The writer has ended: the collector is stopping.
+    #[error("the store is closed: the collector is stopping")]
+    Stopped,
     /// A stored value is not what this version writes.
     #[error("{operation}: stored value is malformed: {problem}")]
     Malformed {
@@ -101,4 +115,36 @@ impl Store {
 fn migrator() -> Migrator {
     let initial: SqlStr = include_str!("../../migrations/sqlite/0001_initial.sql").into_sql_str();
     Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)])
+}
+
+/// A verdict as stored: the number of `holdfast.v1`.
+pub fn verdict_number(verdict: Verdict) -> i64 {
+    match verdict {
+        Verdict::Pass => 1,
+        Verdict::Fail => 2,
+        Verdict::NotApplicable => 3,
+        Verdict::Unknown => 4,
+        Verdict::Manual => 5,
+    }
+}
+
+/// Reads a stored verdict; `None` for 0, which stands for no finding, and for what no version writes.
+pub fn verdict_from(number: i64) -> Option<Verdict> {
+    Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number)
+}
+
+/// A severity as stored: the number of `holdfast.v1`.
+pub fn severity_number(severity: Severity) -> i64 {
+    match severity {
+        Severity::Info => 1,
+        Severity::Low => 2,
+        Severity::Medium => 3,
+        Severity::High => 4,
+        Severity::Critical => 5,
+    }
+}
+
+/// Reads a stored severity.
+pub fn severity_from(number: i64) -> Option<Severity> {
+    Severity::ALL.into_iter().find(|severity| severity_number(*severity) == number)
 }

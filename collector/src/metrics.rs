@@ -1,0 +1,201 @@
+//! The collector's own metrics, for Prometheus. No label names a node, a check or a subject.
+//!
+//! Must not know where numbers come from. Agents are aggregated here, so that nobody has to scrape them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of commit durations, in seconds.
+const COMMIT_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mode {
+    mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// What agents say of themselves, added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AgentTotals {
+    /// Resident memory of all, bytes.
+    pub rss_bytes: i64,
+    /// Resident memory of the largest, bytes.
+    pub rss_max_bytes: i64,
+    /// CPU time of all since their start, milliseconds.
+    pub cpu_ms: i64,
+    /// What they dropped since their start.
+    pub dropped: i64,
+    /// Entries waiting in them.
+    pub queued: i64,
+}
+
+/// Every metric of the collector. Cloned freely.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    connections: Gauge,
+    sessions: Gauge,
+    commit_seconds: Histogram,
+    rows: Family<Kind, Counter>,
+    resumes: Family<Mode, Counter>,
+    nodes: Family<State, Gauge>,
+    rejections: Family<Reason, Counter>,
+    refused: Family<Reason, Counter>,
+    certificate_failures: Counter,
+    agents_rss: Gauge,
+    agents_rss_max: Gauge,
+    agents_cpu: Gauge<f64, AtomicU64>,
+    agents_dropped: Gauge,
+    agents_queued: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("holdfast");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the collector", version);
+        let commit_seconds = Histogram::new(COMMIT_SECONDS);
+        registry.register_with_unit("commit_duration", "Time of a group commit", Unit::Seconds, commit_seconds.clone());
+        let inner = Inner {
+            connections: registered(&mut registry, "connections", "Open TLS connections from agents"),
+            sessions: registered(&mut registry, "sessions", "Sessions under way"),
+            commit_seconds,
+            rows: registered(&mut registry, "ingest_rows", "Rows stored, by kind"),
+            resumes: registered(&mut registry, "resume", "Sessions started, by how they resumed"),
+            nodes: registered(&mut registry, "nodes", "Nodes, by state"),
+            rejections: registered(&mut registry, "rejections", "Connections and sessions turned away, by reason"),
+            refused: registered(&mut registry, "refused_entries", "Entries not stored, by reason"),
+            certificate_failures: registered(
+                &mut registry,
+                "certificate_reload_failures",
+                "Times the certificate files could not be read again",
+            ),
+            agents_rss: registered(&mut registry, "agents_resident_memory_bytes", "Resident memory of all agents"),
+            agents_rss_max: registered(&mut registry, "agents_resident_memory_max_bytes", "Resident memory of the largest agent"),
+            agents_cpu: registered(&mut registry, "agents_cpu_seconds", "CPU time of the connected agents since their start"),
+            agents_dropped: registered(&mut registry, "agents_dropped", "What the connected agents dropped since their start"),
+            agents_queued: registered(&mut registry, "agents_queued", "Entries waiting in agents"),
+            registry,
+        };
+        Self(Arc::new(inner))
+    }
+}
+
+/// Creates a metric and registers it.
+fn registered<M: Default + Clone + prometheus_client::registry::Metric>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Metrics {
+    /// The exposition in `OpenMetrics` text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.0.registry) {
+            Ok(()) => text,
+            // Writing into a string cannot fail; half an exposition would be worse than none.
+            Err(_) => String::new(),
+        }
+    }
+
+    /// A connection came (1) or went (-1).
+    pub fn connection(&self, by: i64) {
+        self.0.connections.inc_by(by);
+    }
+
+    /// A session began (1) or ended (-1).
+    pub fn session(&self, by: i64) {
+        self.0.sessions.inc_by(by);
+    }
+
+    /// A group was committed.
+    pub fn committed(&self, took: Duration) {
+        self.0.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Rows of a kind were stored.
+    pub fn rows(&self, kind: &'static str, n: usize) {
+        self.0.rows.get_or_create(&Kind { kind }).inc_by(u64::try_from(n).unwrap_or(u64::MAX));
+    }
+
+    /// A session started.
+    pub fn resumed(&self, mode: &'static str) {
+        self.0.resumes.get_or_create(&Mode { mode }).inc();
+    }
+
+    /// How many nodes are in a state.
+    pub fn nodes(&self, state: &'static str, n: usize) {
+        self.0.nodes.get_or_create(&State { state }).set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
+    /// Somebody was turned away.
+    pub fn rejected(&self, reason: &'static str) {
+        self.0.rejections.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// An entry was not stored.
+    pub fn refused(&self, reason: &'static str) {
+        self.0.refused.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The certificate files changed and could not be used.
+    pub fn certificate_failed(&self) {
+        self.0.certificate_failures.inc();
+    }
+
+    /// What agents say of themselves.
+    pub fn agents(&self, totals: AgentTotals) {
+        self.0.agents_rss.set(totals.rss_bytes);
+        self.0.agents_rss_max.set(totals.rss_max_bytes);
+        let cpu = u64::try_from(totals.cpu_ms).unwrap_or(0);
+        self.0.agents_cpu.set(Duration::from_millis(cpu).as_secs_f64());
+        self.0.agents_dropped.set(totals.dropped);
+        self.0.agents_queued.set(totals.queued);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AgentTotals, Metrics};
+
+    #[test]
+    fn the_exposition_names_what_dashboards_ask_for() {
+        let metrics = Metrics::default();
+        metrics.session(1);
+        metrics.committed(std::time::Duration::from_millis(3));
+        metrics.rows("finding", 7);
+        metrics.resumed("in_sync");
+        metrics.nodes("connected", 2);
+        metrics.rejected("bad_token");
+        metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
+        insta::assert_snapshot!(metrics.encode());
+    }
+}

@@ -1,0 +1,305 @@
+//! The one writer: takes what sessions want stored, commits in groups and answers each after its commit.
+//!
+//! Adaptive group commit: whatever waits when the last commit is done becomes the next transaction, up to
+//! [`GROUP_ROWS`]. A lone write is committed at once; under load the commits themselves make the groups. When a group
+//! fails, each of its jobs is tried alone, so that one poisoned message cannot hold back the others.
+//! Must not know the wire or connections.
+
+mod apply;
+mod judged;
+mod rows;
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use holdfast_checks::entries::{Digest, Entry, Hash, Key, Transition};
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::nodes::{self, Opened, SessionStart, StateChange, Vitals};
+use super::{Store, StoreError};
+use crate::changes::{Change, ChangeFeed};
+use crate::metrics::Metrics;
+
+/// The most findings stored for one node.
+pub const MAX_FINDINGS: usize = 20_000;
+/// The most inventory stored for one node, in bytes of JSON: twice what an agent may send.
+pub const MAX_INVENTORY: usize = 512 * 1024;
+/// Rows after which a group is committed.
+const GROUP_ROWS: usize = 1000;
+/// Jobs waiting for the writer; beyond that senders wait.
+const QUEUE: usize = 1024;
+
+/// Why an entry is not stored. The numbers are the wire's `Refused.Code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalCode {
+    /// Not an entry this version understands.
+    Malformed,
+    /// A part is longer than allowed.
+    TooLarge,
+    /// The node has too many.
+    Quota,
+}
+
+impl RefusalCode {
+    /// The number in the store.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Malformed => 1,
+            Self::TooLarge => 2,
+            Self::Quota => 3,
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Quota => "quota",
+        }
+    }
+}
+
+/// An entry that is not stored, under the key as it was sent, which may be no key at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The number of the kind, as sent.
+    pub kind: i32,
+    /// The key, as sent.
+    pub key: String,
+    /// The hash, as sent.
+    pub hash: Vec<u8>,
+    /// Why.
+    pub code: RefusalCode,
+}
+
+/// How a write moves the node's position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Part of an unfinished snapshot, or a change while one is owed: entries are stored, the position stays.
+    Partial,
+    /// Changes since the stored position.
+    Delta,
+    /// The last, verified part of a snapshot: whatever is not in it goes.
+    Snapshot {
+        /// The keys of the whole snapshot.
+        keep: BTreeSet<Key>,
+    },
+}
+
+/// What one message of a session wants stored.
+#[derive(Debug, Clone)]
+pub struct NodeWrite {
+    /// The node.
+    pub node_id: i64,
+    /// The fence.
+    pub session: i64,
+    /// The agent's epoch.
+    pub epoch: u64,
+    /// The message's number in the epoch.
+    pub seq: u64,
+    /// Collector time, Unix milliseconds.
+    pub at: i64,
+    /// New or changed entries. A later one of the same key wins.
+    pub upserts: Vec<Entry>,
+    /// Keys that are no longer there.
+    pub gone: Vec<Key>,
+    /// Verdicts that moved.
+    pub transitions: Vec<Transition>,
+    /// Entries refused before they came here.
+    pub refused: Vec<Refusal>,
+    /// Transitions the agent lost, in this epoch.
+    pub truncated_transitions: u64,
+    /// What becomes of the position.
+    pub progress: Progress,
+}
+
+impl NodeWrite {
+    fn rows(&self) -> usize {
+        self.upserts.len() + self.gone.len() + self.transitions.len() + self.refused.len()
+    }
+}
+
+/// What became of a [`NodeWrite`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Durable, now or since an earlier time.
+    Committed {
+        /// Every refused entry of the message.
+        refused: Vec<Refusal>,
+        /// The digest of what is stored now.
+        digest: Digest,
+    },
+    /// A newer session of the node has been opened: nothing was stored.
+    Fenced,
+}
+
+/// Answers a waiting session.
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Job {
+    Open(Box<SessionStart>, Reply<Opened>),
+    Write(Box<NodeWrite>, Reply<Written>),
+    States(Vec<StateChange>, Reply<()>),
+    Vitals(Vec<Vitals>, Reply<()>),
+}
+
+enum Done {
+    Opened(Opened),
+    Written(Written),
+    Nothing,
+}
+
+impl Job {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Open(..) => 2,
+            Self::Write(write, _) => write.rows() + 1,
+            Self::States(states, _) => states.len(),
+            Self::Vitals(vitals, _) => vitals.len(),
+        }
+    }
+
+    async fn apply(&self, conn: &mut SqliteConnection, log: &mut Vec<Change>) -> Result<Done, StoreError> {
+        match self {
+            Self::Open(start, _) => {
+                let (opened, changes) = nodes::open_session(conn, start).await?;
+                log.extend(changes);
+                Ok(Done::Opened(opened))
+            }
+            Self::Write(write, _) => {
+                let (written, changes) = apply::apply(conn, write).await?;
+                log.extend(changes);
+                Ok(Done::Written(written))
+            }
+            Self::States(states, _) => {
+                log.extend(nodes::write_states(conn, states).await?);
+                Ok(Done::Nothing)
+            }
+            Self::Vitals(vitals, _) => nodes::write_vitals(conn, vitals).await.map(|()| Done::Nothing),
+        }
+    }
+
+    /// Tells the waiting session. One that went away in the meantime does not mind.
+    fn reply(self, result: Result<Done, StoreError>) {
+        let heard = match (self, result) {
+            (Self::Open(_, reply), Ok(Done::Opened(opened))) => reply.send(Ok(opened)).is_ok(),
+            (Self::Write(_, reply), Ok(Done::Written(written))) => reply.send(Ok(written)).is_ok(),
+            (Self::States(_, reply) | Self::Vitals(_, reply), Ok(_)) => reply.send(Ok(())).is_ok(),
+            (Self::Open(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
+            (Self::Write(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
+            (Self::States(_, reply) | Self::Vitals(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
+            (Self::Open(..) | Self::Write(..), Ok(_)) => false,
+        };
+        if !heard {
+            tracing::trace!("nobody waits for this commit any more");
+        }
+    }
+}
+
+/// The way to the writer. Cloned freely; the queue behind it is bounded.
+#[derive(Debug, Clone)]
+pub struct Writer(mpsc::Sender<Job>);
+
+impl Writer {
+    /// Opens a session: fences out older ones.
+    pub async fn open_session(&self, start: SessionStart) -> Result<Opened, StoreError> {
+        self.ask(|reply| Job::Open(Box::new(start), reply)).await
+    }
+
+    /// Stores a message; answers after the commit.
+    pub async fn write(&self, write: NodeWrite) -> Result<Written, StoreError> {
+        self.ask(|reply| Job::Write(Box::new(write), reply)).await
+    }
+
+    /// Stores states of nodes.
+    pub async fn write_states(&self, states: Vec<StateChange>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::States(states, reply)).await
+    }
+
+    /// Flushes heartbeats.
+    pub async fn write_vitals(&self, vitals: Vec<Vitals>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Vitals(vitals, reply)).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(job(reply)).await.map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+impl Store {
+    /// The writer's handle and its loop, which ends when every handle is dropped and everything queued is committed.
+    pub fn writer(&self, feed: ChangeFeed, metrics: Metrics) -> (Writer, impl Future<Output = ()> + Send + use<>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let store = self.clone();
+        (Writer(sender), async move { store.write_groups(receiver, &feed, &metrics).await })
+    }
+
+    async fn write_groups(&self, mut jobs: mpsc::Receiver<Job>, feed: &ChangeFeed, metrics: &Metrics) {
+        while let Some(first) = jobs.recv().await {
+            let mut rows = first.rows();
+            let mut group = vec![first];
+            while rows < GROUP_ROWS
+                && let Ok(job) = jobs.try_recv()
+            {
+                rows += job.rows();
+                group.push(job);
+            }
+            let started = Instant::now();
+            match self.commit(&group, feed).await {
+                Ok(done) => {
+                    metrics.committed(started.elapsed());
+                    group.into_iter().zip(done).for_each(|(job, done)| job.reply(Ok(done)));
+                }
+                Err(error) if group.len() == 1 => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "commit failed");
+                    answer_alone(group, error);
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, jobs = group.len(), "commit failed: trying each alone");
+                    for job in group {
+                        let done = self.commit(std::slice::from_ref(&job), feed).await;
+                        job.reply(done.and_then(|done| done.into_iter().next().ok_or(StoreError::Stopped)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction over a group; publishes its changes after the commit.
+    async fn commit(&self, group: &[Job], feed: &ChangeFeed) -> Result<Vec<Done>, StoreError> {
+        let mut transaction = self.writer.begin_with("begin immediate").await.map_err(StoreError::query("begin a transaction"))?;
+        let mut log = Vec::new();
+        let mut done = Vec::with_capacity(group.len());
+        for job in group {
+            done.push(job.apply(&mut transaction, &mut log).await?);
+        }
+        transaction.commit().await.map_err(StoreError::query("commit"))?;
+        log.into_iter().for_each(|change| feed.publish(change));
+        Ok(done)
+    }
+}
+
+/// A statement's rows as one JSON parameter.
+pub(super) fn json<T: serde::Serialize + ?Sized>(rows: &T) -> Result<String, StoreError> {
+    serde_json::to_string(rows).map_err(|source| StoreError::Malformed { operation: "write rows as JSON", problem: source.to_string() })
+}
+
+/// A hash as stored, read back for the digest.
+fn parse_hash(text: &str) -> Result<Hash, StoreError> {
+    let bytes = u128::from_str_radix(text, 16).map(u128::to_be_bytes);
+    bytes
+        .map(Hash)
+        .map_err(|_| StoreError::Malformed { operation: "read an entry's hash", problem: format!("`{text}` is not 32 hex digits") })
+}
+
+/// Answers a group of one with its error.
+fn answer_alone(group: Vec<Job>, error: StoreError) {
+    let mut error = Some(error);
+    for job in group {
+        job.reply(Err(error.take().unwrap_or(StoreError::Stopped)));
+    }
+}

@@ -1,0 +1,286 @@
+//! One message of a session, inside the writer's transaction: fence, position, entries, counts, history, digest.
+//!
+//! Idempotent: a message that is already in changes nothing, an entry whose hash is stored changes nothing, a transition
+//! is known by its number. What is decided here is pure over the rows read; the statements are in `rows`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_checks::entries::{Body, Digest, Entry, Inventory, Key, Kind, Transition};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
+
+use super::rows::{self, Findings, Hashes, Judged, TransitionRow, Upsert};
+use super::{MAX_FINDINGS, MAX_INVENTORY, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
+use crate::changes::{Change, ChangeKind};
+use crate::store::nodes::{epoch_text, parse_digest};
+use crate::store::{StoreError, changes, severity_number, verdict_number};
+
+/// A node's own time is believed when it is at most this much older than the message, in milliseconds: a day.
+const BELIEVED_AGE: i64 = 24 * 60 * 60 * 1000;
+
+struct Head {
+    session: i64,
+    epoch: String,
+    seq: i64,
+    digest: String,
+}
+
+impl FromRow<'_, SqliteRow> for Head {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            session: row.try_get("session")?,
+            epoch: row.try_get("epoch")?,
+            seq: row.try_get("seq")?,
+            digest: row.try_get("digest")?,
+        })
+    }
+}
+
+/// What is stored of the keys a message touches; of everything the node has, for the end of a snapshot.
+struct Stored {
+    findings: Findings,
+    inventory: Hashes,
+}
+
+/// What a message comes down to.
+#[derive(Default)]
+struct Plan<'a> {
+    fresh: BTreeMap<&'a Key, &'a Entry>,
+    gone: BTreeSet<Key>,
+    refused: Vec<Refusal>,
+}
+
+pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<(Written, Vec<Change>), StoreError> {
+    let head = sqlx::query_as::<_, Head>("select session, epoch, seq, digest from nodes where node_id = $1");
+    let head = head.bind(write.node_id).fetch_optional(&mut *conn).await.map_err(StoreError::query("read a node's position"))?;
+    let Some(head) = head.filter(|head| head.session == write.session) else { return Ok((Written::Fenced, Vec::new())) };
+    let epoch = epoch_text(write.epoch);
+    let digest = parse_digest(&head.digest)?;
+    let seq = i64::try_from(write.seq).unwrap_or(i64::MAX);
+    if head.epoch == epoch && seq <= head.seq {
+        let refused = repeated_refusals(conn, write).await?;
+        return Ok((Written::Committed { refused, digest }, Vec::new()));
+    }
+
+    let mut plan = Plan::of(write);
+    let stored = read(conn, write, &plan).await?;
+    let sizes = rows::sizes(conn, write.node_id).await?;
+    plan.settle(write, &stored, sizes);
+    let moved = store(conn, write, &plan, &stored, &epoch).await?;
+
+    let digest = match &write.progress {
+        // Everything was read: the digest is made anew, so that a wrong one cannot outlive a snapshot.
+        Progress::Snapshot { .. } => whole_digest(&plan, &stored)?,
+        Progress::Partial | Progress::Delta => moved_digest(digest, &plan, &stored)?,
+    };
+    let sql = "update nodes set digest = $2, last_seen = max(last_seen, $3), \
+               truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6 where node_id = $1";
+    let (epoch, seq) = if write.progress == Progress::Partial { (head.epoch, head.seq) } else { (epoch, seq) };
+    let query = sqlx::query(sql).bind(write.node_id).bind(digest.to_string()).bind(write.at);
+    let query = query.bind(i64::try_from(write.truncated_transitions).unwrap_or(i64::MAX)).bind(epoch).bind(seq);
+    query.execute(&mut *conn).await.map_err(StoreError::query("move a node's position"))?;
+
+    let mut log = Vec::new();
+    for (kind, n) in [(ChangeKind::Findings, moved.findings), (ChangeKind::Inventory, moved.inventory)] {
+        if n > 0 {
+            log.push(changes::append(conn, write.at, write.node_id, kind, &n.to_string()).await?);
+        }
+    }
+    Ok((Written::Committed { refused: plan.refused, digest }, log))
+}
+
+impl<'a> Plan<'a> {
+    fn of(write: &'a NodeWrite) -> Self {
+        let fresh: BTreeMap<_, _> = write.upserts.iter().map(|entry| (&entry.key, entry)).collect();
+        // A refused entry replaces what was stored under its key: on the node that content is no longer true.
+        let refused = write.refused.iter().filter_map(refused_key);
+        let gone = write.gone.iter().cloned().chain(refused).filter(|key| !fresh.contains_key(key)).collect();
+        Self { fresh, gone, refused: write.refused.clone() }
+    }
+
+    /// Narrows the plan to what changes, given what is stored and how much there is.
+    fn settle(&mut self, write: &NodeWrite, stored: &Stored, (findings, inventory): (i64, i64)) {
+        let mut findings = usize::try_from(findings).unwrap_or(usize::MAX);
+        let mut inventory = usize::try_from(inventory).unwrap_or(usize::MAX);
+        if let Progress::Snapshot { keep } = &write.progress {
+            let left = stored.keys_of_node().filter(|key| !keep.contains(key) && !self.fresh.contains_key(key));
+            self.gone.extend(left.cloned());
+        }
+        self.gone.retain(|key| match key.kind() {
+            Kind::Finding => stored.findings.get(key).is_some_and(|row| row.origin == Judged::Node.name()),
+            Kind::Inventory => stored.inventory.contains_key(key),
+        });
+        findings = findings.saturating_sub(self.gone.iter().filter(|key| key.kind() == Kind::Finding).count());
+        let mut refused = Vec::new();
+        self.fresh.retain(|key, entry| {
+            let code = match &entry.body {
+                Body::Finding(_) => match stored.findings.get(key) {
+                    Some(row) if row.origin != Judged::Node.name() => Some(RefusalCode::Malformed),
+                    Some(_) => None,
+                    None => take(&mut findings, 1, MAX_FINDINGS),
+                },
+                Body::Inventory(_) if stored.inventory.contains_key(*key) => None,
+                Body::Inventory(document) => take(&mut inventory, document.json.len(), MAX_INVENTORY),
+            };
+            let Some(code) = code else { return true };
+            let (kind, hash) = (i32::from(key.kind().number()), entry.hash.0.to_vec());
+            refused.push(Refusal { kind, key: key.as_str().to_owned(), hash, code });
+            false
+        });
+        self.refused.extend(refused);
+    }
+}
+
+/// Takes from a quota: refused when there is not enough left.
+fn take(used: &mut usize, n: usize, limit: usize) -> Option<RefusalCode> {
+    let after = used.saturating_add(n);
+    if after > limit {
+        return Some(RefusalCode::Quota);
+    }
+    *used = after;
+    None
+}
+
+impl Stored {
+    fn keys_of_node(&self) -> impl Iterator<Item = &Key> {
+        let findings = self.findings.iter().filter(|(_, row)| row.origin == Judged::Node.name()).map(|(key, _)| key);
+        findings.chain(self.inventory.keys())
+    }
+
+    fn hash(&self, key: &Key) -> Option<&str> {
+        match key.kind() {
+            Kind::Finding => self.findings.get(key).filter(|row| row.origin == Judged::Node.name()).map(|row| row.hash.as_str()),
+            Kind::Inventory => self.inventory.get(key).map(String::as_str),
+        }
+    }
+}
+
+async fn read(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>) -> Result<Stored, StoreError> {
+    let transitions = write.transitions.iter().map(|transition| &transition.key);
+    let touched: BTreeSet<&Key> = plan.fresh.keys().copied().chain(&plan.gone).chain(transitions).collect();
+    let of = |kind| touched.iter().filter(move |key| key.kind() == kind).map(|key| key.parts()).collect::<Vec<_>>();
+    let mut findings = rows::findings(conn, write.node_id, &of(Kind::Finding)).await?;
+    let mut inventory = rows::inventory(conn, write.node_id, &of(Kind::Inventory)).await?;
+    if matches!(write.progress, Progress::Snapshot { .. }) {
+        findings.extend(rows::all_findings(conn, write.node_id, Judged::Node).await?);
+        inventory.extend(rows::all_inventory(conn, write.node_id).await?);
+    }
+    Ok(Stored { findings, inventory })
+}
+
+/// How many rows a message moved.
+struct Moved {
+    findings: u64,
+    inventory: u64,
+}
+
+async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, stored: &Stored, epoch: &str) -> Result<Moved, StoreError> {
+    let (mut findings, mut inventory, mut counts) = (Vec::new(), Vec::<(&Entry, &Inventory)>::new(), BTreeMap::new());
+    for (key, entry) in &plan.fresh {
+        let same = stored.hash(key) == Some(entry.hash.to_string().as_str());
+        match &entry.body {
+            _ if same => {}
+            Body::Inventory(document) => inventory.push((*entry, document)),
+            Body::Finding(finding) => {
+                let (verdict, severity) = (verdict_number(finding.verdict), severity_number(finding.severity));
+                let old = stored.findings.get(*key);
+                if let Some(old) = old {
+                    *counts.entry((old.check_id.clone(), old.severity, old.verdict)).or_default() -= 1;
+                }
+                *counts.entry((finding.check.clone(), severity, verdict)).or_default() += 1;
+                let still = old.filter(|old| old.verdict == verdict).map(|old| old.changed_at);
+                let changed_at = still.unwrap_or_else(|| believed(entry.changed_at, write.at));
+                findings.push(Upsert { finding, hash: &entry.hash, changed_at });
+            }
+        }
+    }
+    for old in plan.gone.iter().filter_map(|key| stored.findings.get(key)) {
+        *counts.entry((old.check_id.clone(), old.severity, old.verdict)).or_default() -= 1;
+    }
+    rows::delete(conn, write.node_id, plan.gone.iter()).await?;
+    rows::upsert_findings(conn, write.node_id, Judged::Node, write.at, &findings).await?;
+    rows::upsert_inventory(conn, write.node_id, write.at, &inventory).await?;
+    rows::add_counts(conn, write.node_id, &counts).await?;
+    let history: Vec<_> = write.transitions.iter().filter_map(|transition| history(transition, stored, write.at)).collect();
+    let added = rows::insert_transitions(conn, write.node_id, epoch, write.at, &history).await?;
+    let accepted = plan.fresh.keys().copied().chain(&plan.gone);
+    rows::delete_refused(conn, write.node_id, accepted).await?;
+    rows::insert_refused(conn, write.node_id, write.at, &plan.refused).await?;
+
+    let gone = |kind| plan.gone.iter().filter(|key| key.kind() == kind).count();
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let findings = number(findings.len() + gone(Kind::Finding)).max(added);
+    Ok(Moved { findings, inventory: number(inventory.len() + gone(Kind::Inventory)) })
+}
+
+/// A transition as stored. An agent that lost its spool finds everything new again; what is known here is not.
+fn history<'a>(transition: &'a Transition, stored: &Stored, at: i64) -> Option<TransitionRow<'a>> {
+    let to = transition.to.map_or(0, verdict_number);
+    let when = believed(transition.at, at);
+    let known = stored.findings.get(&transition.key).filter(|_| transition.from.is_none());
+    if known.is_some_and(|known| known.verdict == to && known.changed_at < when) {
+        return None;
+    }
+    let from = known.filter(|known| known.verdict != to).map(|known| known.verdict);
+    let (check, subject) = transition.key.parts();
+    Some(TransitionRow {
+        number: i64::try_from(transition.number).ok()?,
+        check,
+        subject,
+        from: from.unwrap_or_else(|| transition.from.map_or(0, verdict_number)),
+        to,
+        severity: severity_number(transition.severity),
+        reason: &transition.reason,
+        because: &transition.because,
+        at: when,
+    })
+}
+
+/// The node's own time when it can be true, else ours.
+fn believed(said: i64, at: i64) -> i64 {
+    if said > at || said < at.saturating_sub(BELIEVED_AGE) { at } else { said }
+}
+
+fn moved_digest(mut digest: Digest, plan: &Plan<'_>, stored: &Stored) -> Result<Digest, StoreError> {
+    for key in plan.fresh.keys().copied().chain(&plan.gone) {
+        if let Some(old) = stored.hash(key) {
+            digest.remove(key, &parse_hash(old)?);
+        }
+    }
+    plan.fresh.iter().for_each(|(key, entry)| digest.add(key, &entry.hash));
+    Ok(digest)
+}
+
+fn whole_digest(plan: &Plan<'_>, stored: &Stored) -> Result<Digest, StoreError> {
+    let mut digest = Digest::EMPTY;
+    for key in stored.keys_of_node().filter(|key| !plan.gone.contains(key) && !plan.fresh.contains_key(key)) {
+        if let Some(hash) = stored.hash(key) {
+            digest.add(key, &parse_hash(hash)?);
+        }
+    }
+    plan.fresh.iter().for_each(|(key, entry)| digest.add(key, &entry.hash));
+    Ok(digest)
+}
+
+fn refused_key(refusal: &Refusal) -> Option<Key> {
+    let kind = [Kind::Finding, Kind::Inventory].into_iter().find(|kind| i32::from(kind.number()) == refusal.kind)?;
+    Key::parse(kind, &refusal.key)
+}
+
+/// What a repeated message is told again: the refusals it was told the first time.
+async fn repeated_refusals(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<Vec<Refusal>, StoreError> {
+    let sql = "select kind, key, hash from refused where node_id = $1 and code = $2";
+    let query = sqlx::query_as::<_, (i64, String, String)>(sql).bind(write.node_id).bind(RefusalCode::Quota.number());
+    let rows: BTreeSet<_> = query.fetch_all(conn).await.map_err(StoreError::query("read refused entries"))?.into_iter().collect();
+    let again = write.upserts.iter().filter(|entry| {
+        let kind = i64::from(entry.key.kind().number());
+        rows.contains(&(kind, entry.key.as_str().to_owned(), entry.hash.to_string()))
+    });
+    let again = again.map(|entry| Refusal {
+        kind: i32::from(entry.key.kind().number()),
+        key: entry.key.as_str().to_owned(),
+        hash: entry.hash.0.to_vec(),
+        code: RefusalCode::Quota,
+    });
+    Ok(write.refused.iter().cloned().chain(again).collect())
+}

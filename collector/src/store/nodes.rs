@@ -1,0 +1,323 @@
+//! Nodes: who they are, their state, their session's fence and position.
+//!
+//! Everything that writes runs inside the writer's transaction. Must not know connections or time: `at` is passed in.
+
+use holdfast_checks::entries::{Digest, Hash};
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
+
+use super::{Store, StoreError, changes};
+use crate::changes::{Change, ChangeKind};
+
+/// Where a node's findings come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A live agent.
+    #[default]
+    Agent,
+    /// A recording, shown for demonstration.
+    Recorded,
+}
+
+impl Origin {
+    /// The name in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Recorded => "recorded",
+        }
+    }
+}
+
+/// Who a node is, as its credentials say. Never taken from a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodeIdentity {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's uid, unique in the cluster.
+    pub uid: String,
+    /// The node's name, for people.
+    pub name: String,
+    /// Live or recorded.
+    pub origin: Origin,
+}
+
+/// What a node is doing, as far as the collector knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It has a session.
+    Connected,
+    /// Heartbeats are missing or the stream was lost. The only state that alerts.
+    Silent,
+    /// It said good-bye.
+    Stopped,
+    /// Silent for so long that nobody waits any more.
+    Gone,
+}
+
+impl NodeState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone];
+
+    /// The name in the store, in JSON and in filters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// Reads the stored name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What an agent says of itself when a session starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStart {
+    /// Who it is, from its credentials.
+    pub identity: NodeIdentity,
+    /// Changes only when the agent lost its spool.
+    pub epoch: u64,
+    /// The last sequence number of this epoch the agent knows to be stored.
+    pub last_acked: u64,
+    /// The digest of its state.
+    pub digest: Digest,
+    /// Its version.
+    pub agent_version: String,
+    /// The hash of its check catalogue, hex.
+    pub catalogue_hash: String,
+    /// The boot it runs in.
+    pub boot_id: String,
+    /// Collector time, Unix milliseconds.
+    pub at: i64,
+}
+
+/// How a session brings both sides together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resume {
+    /// The digests are equal: nothing is sent.
+    InSync,
+    /// Changes since the acknowledged message.
+    Delta,
+    /// A snapshot.
+    Full,
+}
+
+impl Resume {
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Delta => "delta",
+            Self::Full => "full",
+        }
+    }
+
+    /// Decides from where the stored state stands: its epoch (empty while a snapshot is incomplete), seq and digest.
+    fn decide(epoch: &str, seq: i64, digest: &str, start: &SessionStart) -> Self {
+        if digest == start.digest.to_string() {
+            Self::InSync
+        } else if epoch == epoch_text(start.epoch) && i64::try_from(start.last_acked) == Ok(seq) {
+            Self::Delta
+        } else {
+            Self::Full
+        }
+    }
+}
+
+/// A session the store has fenced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The node.
+    pub node_id: i64,
+    /// The fence: later writes carry it, and lose when a newer session has been opened.
+    pub session: i64,
+    /// What has to be sent.
+    pub resume: Resume,
+    /// The digest of what is stored.
+    pub digest: Digest,
+}
+
+/// A state to write. `session` fences it: an older session's end says nothing about a newer one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The node.
+    pub node_id: i64,
+    /// The session it speaks of.
+    pub session: i64,
+    /// The new state.
+    pub state: NodeState,
+    /// Why, for a person.
+    pub reason: String,
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+/// What the last heartbeat said, as flushed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vitals {
+    /// The node.
+    pub node_id: i64,
+    /// The session it came in.
+    pub session: i64,
+    /// Collector time of the last message, Unix milliseconds.
+    pub last_seen: i64,
+    /// Collector time of the last message whose digest matched, 0 when none did.
+    pub confirmed_at: i64,
+    /// The agent's resident memory in bytes.
+    pub rss: i64,
+    /// The agent's CPU time in milliseconds.
+    pub cpu_ms: i64,
+    /// Entries waiting in the agent.
+    pub queued: i64,
+    /// Things the agent dropped because a queue was full.
+    pub dropped: i64,
+    /// The agent's clock minus ours, in milliseconds.
+    pub skew_ms: i64,
+}
+
+/// What the registry needs to know of a stored node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownNode {
+    /// The node.
+    pub node_id: i64,
+    /// Its last session.
+    pub session: i64,
+    /// Its state.
+    pub state: NodeState,
+    /// Since when, Unix milliseconds.
+    pub since: i64,
+    /// Last message, Unix milliseconds.
+    pub last_seen: i64,
+}
+
+/// An epoch as stored.
+pub(super) fn epoch_text(epoch: u64) -> String {
+    format!("{epoch:016x}")
+}
+
+/// A digest as stored.
+pub(super) fn parse_digest(text: &str) -> Result<Digest, StoreError> {
+    let number = u128::from_str_radix(text, 16).ok().and_then(|number| Digest::from_slice(&number.to_le_bytes()));
+    number.ok_or_else(|| StoreError::Malformed { operation: "read a node's digest", problem: format!("`{text}` is not 32 hex digits") })
+}
+
+/// The stable name of a finding in links: 80 bits of the hash of its full key, hex.
+pub fn finding_id(cluster: &str, uid: &str, check: &str, subject: &str) -> String {
+    let hash = Hash::of_fields([cluster.as_bytes(), uid.as_bytes(), check.as_bytes(), subject.as_bytes()]).to_string();
+    hash.get(..20).unwrap_or_default().to_owned()
+}
+
+struct Position {
+    node_id: i64,
+    session: i64,
+    epoch: String,
+    seq: i64,
+    digest: String,
+    state: String,
+}
+
+impl FromRow<'_, SqliteRow> for Position {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            node_id: row.try_get("node_id")?,
+            session: row.try_get("session")?,
+            epoch: row.try_get("epoch")?,
+            seq: row.try_get("seq")?,
+            digest: row.try_get("digest")?,
+            state: row.try_get("state")?,
+        })
+    }
+}
+
+/// Fences a new session, decides how it resumes and notes where it starts.
+///
+/// The agent numbers what follows from its own `last_acked`, so the stored position is set to that; while a snapshot is
+/// owed the epoch is empty, so that a session lost in the middle of it is followed by another snapshot.
+pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionStart) -> Result<(Opened, Vec<Change>), StoreError> {
+    let identity = &start.identity;
+    let insert = "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+                  agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+                  agent_dropped, clock_skew_ms, truncated_transitions) \
+                  select coalesce(max(node_id), 0) + 1, $1, $2, $3, $4, '', '', $5, 0, '', 0, $6, '', '', '', $5, $5, 0, 0, 0, 0, 0, 0, 0 \
+                  from nodes where true on conflict (cluster, uid) do nothing";
+    let query = sqlx::query(insert).bind(&identity.cluster).bind(&identity.uid).bind(&identity.name).bind(identity.origin.name());
+    let query = query.bind(start.at).bind(Digest::EMPTY.to_string());
+    query.execute(&mut *conn).await.map_err(StoreError::query("insert a node"))?;
+
+    let select = "select node_id, session, epoch, seq, digest, state from nodes where cluster = $1 and uid = $2";
+    let query = sqlx::query_as(select).bind(&identity.cluster).bind(&identity.uid);
+    let stored: Position = query.fetch_one(&mut *conn).await.map_err(StoreError::query("read a node"))?;
+    let resume = Resume::decide(&stored.epoch, stored.seq, &stored.digest, start);
+    let session = stored.session.saturating_add(1);
+    let (epoch, seq) = match resume {
+        Resume::InSync | Resume::Delta => (epoch_text(start.epoch), i64::try_from(start.last_acked).unwrap_or(0)),
+        Resume::Full => (String::new(), 0),
+    };
+    let moved = stored.state != NodeState::Connected.name();
+    let confirmed = if resume == Resume::InSync { start.at } else { 0 };
+    let update = "update nodes set name = $2, origin = $3, session = $4, epoch = $5, seq = $6, agent_version = $7, catalogue_hash = $8, \
+                  boot_id = $9, last_seen = $10, confirmed_at = max(confirmed_at, $11), state = 'connected', state_reason = '', \
+                  state_since = case when state = 'connected' then state_since else $10 end where node_id = $1";
+    let query = sqlx::query(update).bind(stored.node_id).bind(&identity.name).bind(identity.origin.name()).bind(session);
+    let query = query.bind(epoch).bind(seq).bind(&start.agent_version).bind(&start.catalogue_hash).bind(&start.boot_id);
+    query.bind(start.at).bind(confirmed).execute(&mut *conn).await.map_err(StoreError::query("open a session"))?;
+
+    let mut log = Vec::new();
+    if moved {
+        log.push(changes::append(conn, start.at, stored.node_id, ChangeKind::Node, "connected").await?);
+    }
+    let opened = Opened { node_id: stored.node_id, session, resume, digest: parse_digest(&stored.digest)? };
+    Ok((opened, log))
+}
+
+/// Writes states, each only when its session is still the newest and the state is new.
+pub(super) async fn write_states(conn: &mut SqliteConnection, states: &[StateChange]) -> Result<Vec<Change>, StoreError> {
+    let mut log = Vec::new();
+    for change in states {
+        let sql = "update nodes set state = $3, state_reason = $4, state_since = $5 where node_id = $1 and session = $2 and state <> $3";
+        let query = sqlx::query(sql).bind(change.node_id).bind(change.session).bind(change.state.name()).bind(&change.reason);
+        let done = query.bind(change.at).execute(&mut *conn).await.map_err(StoreError::query("write a node's state"))?;
+        if done.rows_affected() > 0 {
+            log.push(changes::append(conn, change.at, change.node_id, ChangeKind::Node, change.state.name()).await?);
+        }
+    }
+    Ok(log)
+}
+
+/// Flushes heartbeats in one statement. PostgreSQL: `json_to_recordset` in place of `json_each`.
+pub(super) async fn write_vitals(conn: &mut SqliteConnection, vitals: &[Vitals]) -> Result<(), StoreError> {
+    let rows = super::ingest::json(vitals)?;
+    let sql = "update nodes set last_seen = max(nodes.last_seen, v.last_seen), confirmed_at = max(nodes.confirmed_at, v.confirmed_at), \
+               agent_rss = v.rss, agent_cpu_ms = v.cpu_ms, agent_queued = v.queued, agent_dropped = v.dropped, clock_skew_ms = v.skew_ms \
+               from (select value ->> 'node_id' as node_id, value ->> 'session' as session, value ->> 'last_seen' as last_seen, \
+               value ->> 'confirmed_at' as confirmed_at, value ->> 'rss' as rss, value ->> 'cpu_ms' as cpu_ms, \
+               value ->> 'queued' as queued, value ->> 'dropped' as dropped, value ->> 'skew_ms' as skew_ms from json_each($1)) as v \
+               where nodes.node_id = v.node_id and nodes.session = v.session";
+    sqlx::query(sql).bind(rows).execute(conn).await.map_err(StoreError::query("flush heartbeats"))?;
+    Ok(())
+}
+
+impl Store {
+    /// Every node with its session and state: what the registry starts from.
+    pub async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
+        let sql = "select node_id, session, state, state_since, last_seen from nodes order by node_id";
+        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64)>(sql);
+        let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read nodes"))?;
+        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen)| {
+            let state = NodeState::from_name(&state).ok_or_else(|| StoreError::Malformed {
+                operation: "read nodes",
+                problem: format!("node {node_id} has the unknown state `{state}`"),
+            })?;
+            Ok(KnownNode { node_id, session, state, since, last_seen })
+        });
+        known.collect()
+    }
+}

@@ -1,0 +1,418 @@
+//! The store's contract, on a real SQLite file: fence, idempotence, counts, digest, history, snapshots, quota, retention.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail"
+)]
+
+use std::collections::BTreeSet;
+
+use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Severity, State, Transition, Verdict};
+use holdfast_collector::changes::{ChangeFeed, ChangeKind};
+use holdfast_collector::metrics::Metrics;
+use holdfast_collector::store::Store;
+use holdfast_collector::store::ingest::{NodeWrite, Progress, Refusal, RefusalCode, Writer, Written};
+use holdfast_collector::store::nodes::{NodeIdentity, NodeState, Opened, Origin, Resume, SessionStart, StateChange, Vitals};
+use holdfast_collector::store::retention::Retention;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+const NOW: i64 = 1_800_000_000_000;
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+struct Rig {
+    _dir: tempfile::TempDir,
+    store: Store,
+    writer: Writer,
+    feed: ChangeFeed,
+    raw: SqlitePool,
+}
+
+async fn rig() -> Rig {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("holdfast.db");
+    let store = Store::open(&path).await.unwrap();
+    let feed = ChangeFeed::default();
+    let (writer, running) = store.writer(feed.clone(), Metrics::default());
+    tokio::spawn(running);
+    let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
+    Rig { _dir: dir, store, writer, feed, raw }
+}
+
+impl Rig {
+    async fn open(&self, name: &str, epoch: u64, last_acked: u64, digest: Digest) -> Opened {
+        let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
+        let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
+        let start = SessionStart { identity, epoch, last_acked, digest, agent_version, catalogue_hash, boot_id, at: NOW };
+        self.writer.open_session(start).await.unwrap()
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.raw).await.unwrap()
+    }
+
+    async fn hashes(&self, sql: &'static str, node_id: i64) -> Vec<(String, String, String)> {
+        sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap()
+    }
+
+    async fn counts(&self, sql: &'static str, node_id: i64) -> Vec<(String, i64, i64, i64)> {
+        sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// Counts kept beside the findings equal counting them, and the digest equals adding up what is stored.
+    async fn consistent(&self, node_id: i64) -> Digest {
+        let counted = "select check_id, severity, verdict, count(*) from findings where node_id = $1 group by 1, 2, 3 order by 1, 2, 3";
+        let kept = "select check_id, severity, verdict, n from counts where node_id = $1 order by 1, 2, 3";
+        assert_eq!(self.counts(counted, node_id).await, self.counts(kept, node_id).await, "counts");
+        let mut digest = Digest::EMPTY;
+        let findings = "select check_id, subject, hash from findings where node_id = $1 and origin = 'node'";
+        for (check, subject, hash) in self.hashes(findings, node_id).await {
+            digest.add(&Key::finding(&check, &subject), &hash_of(&hash));
+        }
+        for (kind, name, hash) in self.hashes("select kind, name, hash from inventory where node_id = $1", node_id).await {
+            digest.add(&Key::inventory(&kind, &name), &hash_of(&hash));
+        }
+        let query = sqlx::query_scalar("select digest from nodes where node_id = $1").bind(node_id);
+        let stored: String = query.fetch_one(&self.raw).await.unwrap();
+        assert_eq!(stored, digest.to_string(), "digest");
+        digest
+    }
+}
+
+fn hash_of(text: &str) -> Hash {
+    Hash(u128::from_str_radix(text, 16).unwrap().to_be_bytes())
+}
+
+fn finding(check: &str, subject: &str, verdict: Verdict) -> Entry {
+    finding_at(check, subject, verdict, NOW - 1000)
+}
+
+fn finding_at(check: &str, subject: &str, verdict: Verdict, at: i64) -> Entry {
+    let (path, value) = ("kubelets.settings.readOnlyPort".into(), Some(serde_json::json!(10255)));
+    let finding = Finding {
+        check: check.into(),
+        subject: subject.into(),
+        verdict,
+        reason: if verdict == Verdict::Unknown { "permission_denied: it's closed".into() } else { String::new() },
+        severity: Severity::High,
+        title: "A \"title\"; drop table nodes".into(),
+        evidence: vec![Evidence { path, value, source: "flag".into(), at }],
+        evidence_truncated: false,
+    };
+    Entry::finding(finding, at)
+}
+
+fn inventory(kind: &str, name: &str, value: i64) -> Entry {
+    Entry::inventory(kind, name, &serde_json::json!({ "value": value }), NOW).unwrap()
+}
+
+fn moved(number: u64, entry: &Entry, from: Option<Verdict>, to: Option<Verdict>, at: i64) -> Transition {
+    let because = "readOnlyPort = 10255 (flag)".into();
+    Transition { number, key: entry.key.clone(), from, to, reason: String::new(), severity: Severity::High, because, at }
+}
+
+fn delta(opened: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrite {
+    NodeWrite {
+        node_id: opened.node_id,
+        session: opened.session,
+        epoch,
+        seq,
+        at: NOW,
+        upserts,
+        gone: Vec::new(),
+        transitions: Vec::new(),
+        refused: Vec::new(),
+        truncated_transitions: 0,
+        progress: Progress::Delta,
+    }
+}
+
+fn snapshot(opened: &Opened, epoch: u64, seq: u64, entries: Vec<Entry>) -> NodeWrite {
+    let keep = entries.iter().map(|entry| entry.key.clone()).collect();
+    NodeWrite { progress: Progress::Snapshot { keep }, ..delta(opened, epoch, seq, entries) }
+}
+
+fn digest(entries: &[Entry]) -> Digest {
+    let mut state = State::default();
+    entries.iter().cloned().for_each(|entry| state.upsert(entry));
+    state.digest()
+}
+
+fn committed(written: Written) -> (Vec<Refusal>, Digest) {
+    match written {
+        Written::Committed { refused, digest } => (refused, digest),
+        Written::Fenced => panic!("fenced"),
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_then_changes_keep_counts_digest_and_times() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    assert_eq!(node.resume, Resume::InSync, "nothing on both sides");
+    let entries = vec![
+        finding("kubelet-anonymous-auth", "kubelet", Verdict::Pass),
+        finding("port-exposed", "port:tcp/10255", Verdict::Unknown),
+        inventory("kernel", "self", 1),
+    ];
+    let (refused, stored) = committed(rig.writer.write(snapshot(&node, 7, 1, entries.clone())).await.unwrap());
+    assert_eq!((refused.len(), stored), (0, digest(&entries)));
+    assert_eq!(rig.consistent(node.node_id).await, digest(&entries));
+
+    // The verdict moves: changed_at does too, first_seen does not.
+    let failing = finding_at("kubelet-anonymous-auth", "kubelet", Verdict::Fail, NOW + 4000);
+    let mut write = delta(&node, 7, 2, vec![failing.clone()]);
+    write.at = NOW + 5000;
+    write.transitions = vec![moved(1, &failing, Some(Verdict::Pass), Some(Verdict::Fail), NOW + 4000)];
+    committed(rig.writer.write(write).await.unwrap());
+    let sql = "select verdict, first_seen, changed_at, updated_at, deciding, evidence, title from findings \
+               where check_id = 'kubelet-anonymous-auth'";
+    let row: (i64, i64, i64, i64, String, String, String) = sqlx::query_as(sql).fetch_one(&rig.raw).await.unwrap();
+    assert_eq!((row.0, row.1, row.2, row.3), (2, NOW - 1000, NOW + 4000, NOW + 5000));
+    assert_eq!(row.4, "readOnlyPort = 10255 (flag)");
+    let evidence: Vec<Evidence> = serde_json::from_str(&row.5).unwrap();
+    assert_eq!(evidence[0].value, Some(serde_json::json!(10255)));
+    assert_eq!(row.6, "A \"title\"; drop table nodes");
+    let class = "select reason_class from findings where check_id = 'port-exposed'";
+    assert_eq!(sqlx::query_scalar::<_, String>(class).fetch_one(&rig.raw).await.unwrap(), "permission_denied");
+
+    // Gone: the finding goes, its history stays.
+    let mut write = delta(&node, 7, 3, Vec::new());
+    write.gone = vec![failing.key.clone(), Key::inventory("kernel", "self")];
+    write.transitions = vec![moved(2, &failing, Some(Verdict::Fail), None, NOW)];
+    committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(rig.consistent(node.node_id).await, digest(&entries[1..2]));
+    assert_eq!(rig.number("select count(*) from transitions").await, 2);
+    assert_eq!(rig.number("select count(*) from inventory").await, 0);
+}
+
+#[tokio::test]
+async fn a_repeated_message_changes_nothing_and_is_acknowledged() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding("c", "s", Verdict::Fail);
+    let mut write = delta(&node, 7, 1, vec![entry.clone()]);
+    write.transitions = vec![moved(1, &entry, None, Some(Verdict::Fail), NOW)];
+    let first = rig.writer.write(write.clone()).await.unwrap();
+    let log = rig.number("select count(*) from change_log").await;
+    assert_eq!(rig.writer.write(write.clone()).await.unwrap(), first);
+    // Under a later number, as after a lost acknowledgement: entries and history are still there once.
+    write.seq = 2;
+    assert_eq!(rig.writer.write(write).await.unwrap(), first);
+    assert_eq!(rig.number("select count(*) from change_log").await, log);
+    assert_eq!(rig.number("select count(*) from transitions").await, 1);
+    rig.consistent(node.node_id).await;
+}
+
+#[tokio::test]
+async fn an_older_session_writes_nothing() {
+    let rig = rig().await;
+    let old = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let new = rig.open("a", 7, 0, Digest::EMPTY).await;
+    assert_eq!((new.node_id, new.session), (old.node_id, old.session + 1));
+    let write = delta(&old, 7, 1, vec![finding("c", "s", Verdict::Fail)]);
+    assert_eq!(rig.writer.write(write).await.unwrap(), Written::Fenced);
+    let lost = StateChange { node_id: old.node_id, session: old.session, state: NodeState::Silent, reason: "lost".into(), at: NOW };
+    rig.writer.write_states(vec![lost]).await.unwrap();
+    assert_eq!(rig.store.known_nodes().await.unwrap()[0].state, NodeState::Connected);
+    assert_eq!(rig.number("select count(*) from findings").await, 0);
+}
+
+#[tokio::test]
+async fn how_a_session_resumes() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entries = vec![finding("c", "s", Verdict::Fail)];
+    committed(rig.writer.write(snapshot(&node, 7, 4, entries.clone())).await.unwrap());
+    let other = digest(&[finding("c", "s", Verdict::Pass)]);
+    assert_eq!(rig.open("a", 7, 4, other).await.resume, Resume::Delta, "same epoch, same position");
+    assert_eq!(rig.open("a", 9, 0, digest(&entries)).await.resume, Resume::InSync, "same digest, whatever the epoch");
+    assert_eq!(rig.open("a", 9, 0, other).await.resume, Resume::Delta, "the position follows an agent in sync");
+    assert_eq!(rig.open("a", 9, 3, other).await.resume, Resume::Full, "another position");
+    let owed = rig.open("a", 9, 3, other).await;
+    assert_eq!(owed.resume, Resume::Full, "a snapshot is owed until one is complete");
+    let mut part = delta(&owed, 9, 4, Vec::new());
+    part.progress = Progress::Partial;
+    committed(rig.writer.write(part).await.unwrap());
+    assert_eq!(rig.open("a", 9, 4, other).await.resume, Resume::Full, "an acknowledged part is not a snapshot");
+}
+
+#[tokio::test]
+async fn only_the_end_of_a_snapshot_deletes() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let old = vec![finding("c", "old", Verdict::Fail), inventory("os", "self", 1)];
+    committed(rig.writer.write(snapshot(&node, 7, 1, old)).await.unwrap());
+    let judged = [finding("kernel-eol", "kernel", Verdict::Fail)];
+    rig.store.replace_judged(node.node_id, &BTreeSet::new(), &judged, NOW).await.unwrap();
+    let (first, last) = (finding("c", "first", Verdict::Pass), finding("c", "last", Verdict::Pass));
+    let mut part = delta(&node, 8, 1, vec![first.clone()]);
+    part.progress = Progress::Partial;
+    committed(rig.writer.write(part).await.unwrap());
+    assert_eq!(rig.number("select count(*) from findings").await, 3);
+    let mut end = snapshot(&node, 8, 2, vec![last.clone()]);
+    end.progress = Progress::Snapshot { keep: [first.key.clone(), last.key.clone()].into() };
+    let (_, stored) = committed(rig.writer.write(end).await.unwrap());
+    assert_eq!(stored, digest(&[first, last]));
+    assert_eq!(rig.consistent(node.node_id).await, stored);
+    assert_eq!(rig.number("select count(*) from findings where origin = 'collector'").await, 1, "the collector's own stays");
+    assert_eq!(rig.number("select count(*) from inventory").await, 0);
+}
+
+#[tokio::test]
+async fn what_the_collector_judges_is_replaced_check_by_check() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let (eol, lag) = (finding("kernel-eol", "kernel", Verdict::Fail), finding("kernel-lag", "kernel", Verdict::Pass));
+    let both: BTreeSet<String> = ["kernel-eol".into(), "kernel-lag".into()].into();
+    let change = rig.store.replace_judged(node.node_id, &both, &[eol.clone(), lag.clone()], NOW).await.unwrap();
+    assert_eq!(change.unwrap().kind, ChangeKind::Findings);
+    assert_eq!(rig.store.replace_judged(node.node_id, &both, &[eol, lag], NOW).await.unwrap(), None, "nothing moved");
+    let one: BTreeSet<String> = ["kernel-eol".into()].into();
+    rig.store.replace_judged(node.node_id, &one, &[], NOW).await.unwrap().unwrap();
+    assert_eq!(rig.number("select count(*) from findings where check_id = 'kernel-lag'").await, 1);
+    assert_eq!(rig.consistent(node.node_id).await, Digest::EMPTY, "not in the node's digest");
+    // An agent cannot overwrite it.
+    let (refused, _) = committed(rig.writer.write(delta(&node, 7, 1, vec![finding("kernel-lag", "kernel", Verdict::Fail)])).await.unwrap());
+    assert_eq!(refused[0].code, RefusalCode::Malformed);
+}
+
+#[tokio::test]
+async fn beyond_the_quota_entries_are_refused_and_the_rest_is_stored() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let many: Vec<Entry> = (0..20_003).map(|n| finding("c", &format!("s{n:05}"), Verdict::Pass)).collect();
+    let write = delta(&node, 7, 1, many.clone());
+    let (refused, stored) = committed(rig.writer.write(write.clone()).await.unwrap());
+    assert_eq!(refused.len(), 3);
+    assert!(refused.iter().all(|refusal| refusal.code == RefusalCode::Quota));
+    assert_eq!(stored, digest(&many[..20_000]));
+    let (again, _) = committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(again, refused, "a repeated message hears the same refusals");
+    assert_eq!(rig.number("select count(*) from refused").await, 3);
+    // Room again: accepted, and no longer noted as refused.
+    let mut write = delta(&node, 7, 2, many[20_000..].to_vec());
+    write.gone = many[..3].iter().map(|entry| entry.key.clone()).collect();
+    let (refused, _) = committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(refused.len(), 0);
+    assert_eq!(rig.number("select count(*) from refused").await, 0);
+    rig.consistent(node.node_id).await;
+}
+
+#[tokio::test]
+async fn a_refused_entry_takes_what_was_stored_under_its_key_with_it() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding("c", "s", Verdict::Pass);
+    committed(rig.writer.write(delta(&node, 7, 1, vec![entry.clone()])).await.unwrap());
+    let mut write = delta(&node, 7, 2, Vec::new());
+    let refusal = Refusal { kind: 1, key: entry.key.as_str().into(), hash: vec![1; 16], code: RefusalCode::Malformed };
+    write.refused = vec![refusal.clone()];
+    assert_eq!(committed(rig.writer.write(write).await.unwrap()), (vec![refusal], Digest::EMPTY));
+    assert_eq!(rig.number("select count(*) from refused").await, 1);
+    rig.consistent(node.node_id).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_lost_its_spool_does_not_repeat_history() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let old = finding_at("c", "same", Verdict::Pass, NOW - 9000);
+    let mut write = delta(&node, 7, 1, vec![old.clone()]);
+    write.transitions = vec![moved(1, &old, None, Some(Verdict::Pass), NOW - 9000)];
+    committed(rig.writer.write(write).await.unwrap());
+    let (same, new) = (finding_at("c", "same", Verdict::Pass, NOW), finding_at("c", "new", Verdict::Fail, NOW));
+    let mut write = delta(&node, 8, 1, vec![same.clone(), new.clone()]);
+    write.transitions = vec![moved(1, &same, None, Some(Verdict::Pass), NOW), moved(2, &new, None, Some(Verdict::Fail), NOW)];
+    committed(rig.writer.write(write).await.unwrap());
+    let subjects: Vec<String> = sqlx::query_scalar("select subject from transitions order by at").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(subjects, ["same", "new"]);
+}
+
+#[tokio::test]
+async fn changes_are_published_after_the_commit_in_order() {
+    let rig = rig().await;
+    let mut follow = rig.feed.follow();
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entries = vec![finding("c", "s", Verdict::Fail), inventory("os", "self", 1)];
+    committed(rig.writer.write(delta(&node, 7, 1, entries)).await.unwrap());
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let change = follow.recv().await.unwrap();
+        seen.push((change.seq, change.node_id, change.kind));
+    }
+    assert_eq!(seen, [(1, 1, ChangeKind::Node), (2, 1, ChangeKind::Findings), (3, 1, ChangeKind::Inventory)]);
+}
+
+#[tokio::test]
+async fn many_sessions_at_once_are_all_answered() {
+    let rig = rig().await;
+    let mut tasks = Vec::new();
+    for n in 0..100_u64 {
+        let node = rig.open(&format!("n{n}"), n, 0, Digest::EMPTY).await;
+        let writer = rig.writer.clone();
+        tasks.push(tokio::spawn(async move {
+            for seq in 1..=3 {
+                committed(writer.write(delta(&node, n, seq, vec![finding("c", &format!("s{seq}"), Verdict::Fail)])).await.unwrap());
+            }
+            node.node_id
+        }));
+    }
+    for task in tasks {
+        rig.consistent(task.await.unwrap()).await;
+    }
+    assert_eq!(rig.number("select count(*) from findings").await, 300);
+}
+
+#[tokio::test]
+async fn heartbeats_are_flushed_in_one_statement() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let vitals = Vitals {
+        node_id: node.node_id,
+        session: node.session,
+        last_seen: NOW + 60_000,
+        confirmed_at: NOW + 60_000,
+        rss: 12 << 20,
+        cpu_ms: 99,
+        queued: 1,
+        dropped: 2,
+        skew_ms: -3,
+    };
+    let old = Vitals { session: node.session - 1, rss: 1, last_seen: NOW + 90_000, ..vitals.clone() };
+    rig.writer.write_vitals(vec![vitals, old]).await.unwrap();
+    let sql = "select last_seen, confirmed_at, agent_rss, agent_dropped, clock_skew_ms from nodes";
+    let row: (i64, i64, i64, i64, i64) = sqlx::query_as(sql).fetch_one(&rig.raw).await.unwrap();
+    assert_eq!(row, (NOW + 60_000, NOW + 60_000, 12 << 20, 2, -3));
+}
+
+#[tokio::test]
+async fn retention_deletes_what_is_old_and_nothing_else() {
+    let rig = rig().await;
+    let stays = rig.open("stays", 1, 0, Digest::EMPTY).await;
+    let goes = rig.open("goes", 2, 0, Digest::EMPTY).await;
+    for (epoch, node) in [(1, &stays), (2, &goes)] {
+        let entry = finding("c", "s", Verdict::Fail);
+        let mut write = delta(node, epoch, 1, vec![entry.clone(), inventory("os", "self", 1)]);
+        write.transitions = vec![moved(1, &entry, None, Some(Verdict::Fail), NOW)];
+        committed(rig.writer.write(write).await.unwrap());
+    }
+    rig.store.roll_up(NOW).await.unwrap();
+    rig.store.roll_up(NOW + 1).await.unwrap();
+    assert_eq!(rig.number("select n * 100 + nodes_reporting * 10 + nodes_total from rollups").await, 222);
+    let gone = StateChange { node_id: goes.node_id, session: goes.session, state: NodeState::Gone, reason: String::new(), at: NOW };
+    rig.writer.write_states(vec![gone]).await.unwrap();
+
+    let early = rig.store.sweep(Retention::default(), NOW + 29 * DAY).await.unwrap();
+    assert_eq!((early.transitions, early.nodes), (0, 0));
+    let later = rig.store.sweep(Retention::default(), NOW + 31 * DAY).await.unwrap();
+    assert_eq!((later.transitions, later.nodes), (0, 1));
+    for table in ["select count(*) from findings", "select count(*) from transitions", "select count(*) from counts"] {
+        assert_eq!(rig.number(table).await, 1, "{table}");
+    }
+    let late = rig.store.sweep(Retention::default(), NOW + 91 * DAY).await.unwrap();
+    assert_eq!(late.transitions, 1);
+    assert_eq!(rig.number("select count(*) from findings").await, 1, "current findings have no age");
+}
