@@ -116,7 +116,7 @@ pub(super) fn settings(component: &Component, at: i64) -> Settings {
     let layers = layers(&component.documents, kind, config, false);
     let effective = |spec: &Spec| -> Observed<Setting> {
         let by_file = config.is_some() && !spec.path.is_empty();
-        let given = if by_file { spec.from_layers(&layers) } else { spec.from_flags(&flags, at) };
+        let given = if by_file { spec.left_by(&layers) } else { spec.given_by(&flags, at) };
         given.unwrap_or_else(|| {
             if component.name == "etcd" && config.is_none() {
                 return spec.by_default(Default::Unread(ETCD_ENVIRONMENT), FLAG_DEFAULT, at);
@@ -151,10 +151,10 @@ fn structured_authorization(component: &Component, flags: &Flags, settings: &mut
     let modes = document(component, "AuthorizationConfiguration", path, |document, source, at| {
         let authorizers = document.get("authorizers").and_then(Value::as_array);
         let types = authorizers.map(|list| list.iter().filter_map(|one| one.get("type")).cloned().collect::<Value>());
-        types.map_or_else(
-            || unavailable(Reason::Malformed, format!("{path}: authorizers is not a list")),
-            |types| decided(types, source, at),
-        )
+        match types {
+            Some(types) => decided(types, source, at),
+            None => unavailable(Reason::Malformed, format!("{path}: authorizers is not a list")),
+        }
     });
     settings.insert("authorizationMode".to_owned(), modes);
 }
@@ -174,7 +174,7 @@ fn anonymous_access(component: &Component, flags: &Flags, settings: &mut Setting
         paths = document(component, "AuthenticationConfiguration", path, |document, source, at| {
             let conditions = document.pointer("/anonymous/conditions").and_then(Value::as_array);
             let named = |one: &Value| one.get("path").cloned();
-            decided(conditions.map(|list| list.iter().filter_map(named).collect()).unwrap_or_else(|| Value::Array(Vec::new())), source, at)
+            decided(conditions.into_iter().flatten().filter_map(named).collect(), source, at)
         });
         settings.insert("anonymousAuth".to_owned(), anonymous);
     }

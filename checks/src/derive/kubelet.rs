@@ -80,13 +80,13 @@ pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
     let main = named("config");
     let layers = layers(&kubelet.documents, "KubeletConfiguration", main, named("config-dir").is_some());
     let effective = |spec: &Spec| -> Observed<Setting> {
-        if let Some(setting) = spec.from_flags(&flags, at) {
+        if let Some(setting) = spec.given_by(&flags, at) {
             return setting;
         }
         if spec.path.is_empty() {
             return spec.by_default(spec.default, FLAG_DEFAULT, at);
         }
-        if let Some(setting) = spec.from_layers(&layers) {
+        if let Some(setting) = spec.left_by(&layers) {
             return setting;
         }
         // Without --config drop-ins are merged over the flags' defaults, and only what they touch gets v1beta1's.

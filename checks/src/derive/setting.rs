@@ -57,17 +57,17 @@ impl Spec {
 
     /// Is `value` of a file the same as nothing.
     fn is_unset(&self, value: &Value) -> bool {
-        let negative = value.as_i64().is_some_and(|number| number < 0);
-        let empty = *value == Value::from(0) || *value == Value::from("");
+        let number = value.as_i64();
+        let empty = number == Some(0) || value.as_str() == Some("");
         match self.zero {
             Zero::Stays => false,
             Zero::Unset => empty,
-            Zero::NegativeUnset => negative,
+            Zero::NegativeUnset => number.is_some_and(|number| number < 0),
         }
     }
 
     /// The setting as its flag gives it; `None` when the flag was not given.
-    pub(super) fn from_flags(&self, flags: &Flags, at: i64) -> Option<Observed<Setting>> {
+    pub(super) fn given_by(&self, flags: &Flags, at: i64) -> Option<Observed<Setting>> {
         let given = flags.all(self.flag);
         if self.flag.is_empty() || given.is_empty() {
             return None;
@@ -94,7 +94,7 @@ impl Spec {
     }
 
     /// The setting as `layers` leave it; `None` when none of them sets it, or one of them removes it again.
-    pub(super) fn from_layers<'a>(&self, layers: &'a [Layer<'a>]) -> Option<Observed<Setting>> {
+    pub(super) fn left_by<'a>(&self, layers: &'a [Layer<'a>]) -> Option<Observed<Setting>> {
         let mut state = Standing::Untouched;
         for layer in layers {
             match layer.content {

@@ -39,8 +39,8 @@ pub(super) fn served_ports(settings: &Settings, names: &[&str]) -> Vec<i64> {
     names.iter().filter_map(port).filter(|port| *port != 0).collect()
 }
 
-/// The answers that came from `own` sockets. Of the ports in `asked`, one that is listened on and was never asked, or whose
-/// answer did not come in time, is skipped: silence is no refusal.
+/// The answers that came from `own` sockets. Of the ports in `asked`, one that is listened on and was never asked, or gave
+/// no answer in time to anything, is skipped: silence is no refusal.
 pub(super) fn probes_of(own: &Observed<Listing<Listener>>, probes: &Observed<Listing<Probe>>, asked: &[i64]) -> Observed<Listing<Probe>> {
     let own = match own {
         Observed::Unavailable(why) => return Observed::Unavailable(why.clone()),
@@ -51,7 +51,8 @@ pub(super) fn probes_of(own: &Observed<Listing<Listener>>, probes: &Observed<Lis
         let mut skipped = own.skipped.clone();
         skipped.extend(answers.skipped);
         let items: Vec<Probe> = answers.items.into_iter().filter(|probe| listens(probe.port)).collect();
-        let silent = items.iter().filter(|probe| probe.outcome == ProbeOutcome::TimedOut);
+        let answered = |port: i64| items.iter().any(|probe| probe.port == port && probe.outcome == ProbeOutcome::Answered);
+        let silent = items.iter().filter(|probe| probe.outcome == ProbeOutcome::TimedOut && !answered(probe.port));
         skipped.extend(silent.map(|probe| Skipped { what: format!("port {}{}", probe.port, probe.path), reason: Reason::TimedOut }));
         let unasked = asked.iter().filter(|port| listens(**port) && !items.iter().any(|probe| probe.port == **port));
         skipped.extend(unasked.map(|port| Skipped { what: format!("port {port}, which was not asked"), reason: Reason::NotSupported }));

@@ -101,6 +101,9 @@ fn silence_is_no_refusal() {
     let listeners = || known(Listing::complete(vec![listener(10250, Some(7))]));
     let kubelet = derived(known(true), listeners(), known(Listing::complete(vec![probe(10250, ProbeOutcome::TimedOut, 0)])));
     assert_eq!(lacking(&kubelet.probes), ["port 10250/pods: timed_out"]);
+    let probes = vec![probe(10250, ProbeOutcome::TimedOut, 0), probe(10250, ProbeOutcome::Answered, 401)];
+    let kubelet = derived(known(true), listeners(), known(Listing::complete(probes)));
+    assert_eq!(lacking(&kubelet.probes), Vec::<String>::new(), "another path of the port answered");
     let kubelet = derived(known(true), listeners(), known(Listing::complete(vec![])));
     assert_eq!(lacking(&kubelet.probes), ["port 10250, which was not asked: not_supported"]);
 }
