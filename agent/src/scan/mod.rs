@@ -1,0 +1,1 @@
+//! `holdfast-agent scan`: judges this node once, without a collector.
