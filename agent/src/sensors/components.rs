@@ -94,5 +94,5 @@ fn subject(name: &str, seen: &Seen, taken: &[String]) -> String {
     if !named.is_empty() && free(&instance) {
         return instance;
     }
-    (2..).map(|number| format!("{name}:{number}")).find(free).unwrap_or(plain)
+    (2..=taken.len() + 2).map(|number| format!("{name}:{number}")).find(free).unwrap_or(plain)
 }

@@ -102,7 +102,7 @@ fn drop_ins(root: &Root, directory: &str, depth: usize, listing: &mut Listing<Co
         let path = format!("{}/{}", directory.trim_end_matches('/'), entry.name);
         if entry.kind == Some(NodeKind::Directory) {
             drop_ins(root, &path, depth + 1, listing);
-        } else if entry.name.ends_with(".conf") {
+        } else if entry.name.strip_suffix(".conf").is_some() {
             if listing.items.len() > MAX_DROP_INS {
                 return listing.skipped.push(skipped(Reason::TooLarge));
             }

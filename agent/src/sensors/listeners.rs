@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use holdfast_checks::facts::{BindScope, Listener, Listing, Observed, Owner, Reason, Skipped, Source, SourceKind, Unavailable};
 
@@ -15,7 +16,7 @@ use crate::host::{Host, ReadError};
 pub(super) struct Owners(HashMap<u64, (i64, String)>);
 
 /// Every socket that waits for others. `table` says whose they can be, or why that is not known.
-pub(super) fn read(host: &Host, table: Result<&ProcessTable, Unavailable>, owners: &mut Owners) -> Observed<Listing<Listener>> {
+pub(super) fn read(host: &Host, table: &Result<Arc<ProcessTable>, Unavailable>, owners: &mut Owners) -> Observed<Listing<Listener>> {
     let sockets = match Sockets::read(host) {
         Ok(sockets) => sockets,
         Err(error) => return error.observed(),
@@ -37,7 +38,7 @@ pub(super) fn read(host: &Host, table: Result<&ProcessTable, Unavailable>, owner
             owner,
         }
     };
-    let items = sockets.sockets.iter().map(fact).collect();
+    let items = sockets.all.iter().map(fact).collect();
     let skipped = sockets.unread.iter().map(|(path, error)| Skipped { what: (*path).to_owned(), reason: error.reason() }).collect();
     Observed::known(Listing { items, skipped }, Source::new(SourceKind::Kernel, "/proc/net"), at)
 }
@@ -73,7 +74,7 @@ fn owner(seen: &Seen) -> Owner {
 
 fn find<'a>(host: &Host, table: &'a ProcessTable, sockets: &Sockets, owners: &mut Owners) -> Found<'a> {
     let mut found = Found { by_inode: BTreeMap::new(), unreadable: 0 };
-    let mut wanted: BTreeSet<u64> = sockets.sockets.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
+    let mut wanted: BTreeSet<u64> = sockets.all.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
     let by_pid: BTreeMap<i64, &Seen> = table.processes.iter().map(|seen| (seen.fact.pid, seen.as_ref())).collect();
     owners.0.retain(|socket, (pid, descriptor)| {
         let still = || {

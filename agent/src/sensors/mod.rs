@@ -144,8 +144,8 @@ impl Sensors {
             Group::Os => facts.os = self.observe(group, |host| os::read(&host)),
             Group::Kernel => facts.kernel = self.observe(group, |host| kernel::read(&host)),
             Group::Processes => facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone)),
-            Group::Kubelets => facts.kubelets = self.of_processes(group, table, |host, table| components::kubelets(host, table)),
-            Group::Components => facts.components = self.of_processes(group, table, |host, table| components::components(host, table)),
+            Group::Kubelets => facts.kubelets = self.of_processes(group, table, components::kubelets),
+            Group::Components => facts.components = self.of_processes(group, table, components::components),
             Group::Listeners => facts.listeners = self.listeners(table),
             Group::Files => {
                 let named = files::named(facts);
@@ -207,7 +207,7 @@ impl Sensors {
         let mut owners = std::mem::take(&mut self.owners);
         let table = table.clone();
         let read = move |host: Host| {
-            let listing = listeners::read(&host, table.as_deref().map_err(Clone::clone), &mut owners);
+            let listing = listeners::read(&host, &table, &mut owners);
             (owners, listing)
         };
         match self.supervisor.run(Group::Listeners, allowance(Group::Listeners), &self.host, read) {

@@ -28,7 +28,7 @@ pub(super) fn read(options: &SensorOptions, host: &Host, (kubelets, components):
     let mut node = unread(options, host);
     if node.name.is_empty() {
         let named = kubelet.and_then(|kubelet| flag(&kubelet.argv, "hostname-override"));
-        node.name = named.unwrap_or("unnamed").to_owned();
+        named.unwrap_or("unnamed").clone_into(&mut node.name);
     }
     let control_plane = components.value().is_some_and(|listing| listing.items.iter().any(|component| component.name == "kube-apiserver"));
     let embedded = kubelet.is_some_and(|kubelet| {
@@ -54,10 +54,10 @@ fn profile(host: &Host, kubelets: &Observed<Listing<Kubelet>>, kubelet: Option<&
         return ("none", format!("the kubelet could not be looked for: {}", why.detail));
     }
     let Some(kubelet) = kubelet else {
-        return match control_plane {
-            true => ("plain", "a kube-apiserver runs here, no kubelet does".to_owned()),
-            false => ("none", "no kubelet runs here".to_owned()),
-        };
+        if control_plane {
+            return ("plain", "a kube-apiserver runs here, no kubelet does".to_owned());
+        }
+        return ("none", "no kubelet runs here".to_owned());
     };
     let flavour = |profile| (profile, format!("the kubelet runs as {}", kubelet.flavour));
     match kubelet.flavour.as_str() {

@@ -22,7 +22,7 @@ pub(super) struct Socket {
 /// All of them, and what could not be read.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    pub(super) sockets: Vec<Socket>,
+    pub(super) all: Vec<Socket>,
     pub(super) unread: Vec<(&'static str, ReadError)>,
     inodes: BTreeMap<u64, usize>,
 }
@@ -30,17 +30,17 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Reads the four tables. A kernel without IPv6 has two of them.
     pub(super) fn read(host: &Host) -> Result<Self, ReadError> {
-        let mut all = Self::default();
+        let mut found = Self::default();
         for (path, protocol) in [("1/net/tcp", "tcp"), ("1/net/tcp6", "tcp"), ("1/net/udp", "udp"), ("1/net/udp6", "udp")] {
             match table(host, path, protocol) {
-                Ok(sockets) => all.sockets.extend(sockets),
+                Ok(sockets) => found.all.extend(sockets),
                 Err(error) if error.is_absent() && path.ends_with('6') => {}
                 Err(error) if path == "1/net/tcp" => return Err(error),
-                Err(error) => all.unread.push((path, error)),
+                Err(error) => found.unread.push((path, error)),
             }
         }
-        all.inodes = all.sockets.iter().enumerate().map(|(index, socket)| (socket.inode, index)).collect();
-        Ok(all)
+        found.inodes = found.all.iter().enumerate().map(|(index, socket)| (socket.inode, index)).collect();
+        Ok(found)
     }
 
     /// Is the link text of a descriptor, `socket:[4711]`, one of these.

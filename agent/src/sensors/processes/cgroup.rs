@@ -33,7 +33,8 @@ pub(super) fn cgroup(content: &str, namespaced: bool) -> Cgroup {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let pod_uid = parts.iter().find_map(|part| pod_uid(part)).unwrap_or_default();
     let container_id = parts.iter().find_map(|part| container_id(part)).unwrap_or_default();
-    let unit = parts.iter().rfind(|part| part.ends_with(".service") || part.ends_with(".scope")).copied().unwrap_or_default();
+    let is_unit = |part: &&&str| part.strip_suffix(".service").or_else(|| part.strip_suffix(".scope")).is_some();
+    let unit = parts.iter().rfind(is_unit).copied().unwrap_or_default();
     Cgroup { path: path.to_owned(), placement: placement(&parts, own, &pod_uid), pod_uid, container_id, unit: unit.to_owned() }
 }
 
