@@ -49,7 +49,7 @@ impl Host {
     pub fn open(root: &Path, proc: &Path) -> Result<Self, HostError> {
         let path = root.to_owned();
         let files = Root::open(root)?;
-        let processes = Root::open(proc)?;
+        let processes = Root::open(proc)?.shown_as("/proc/");
         let filesystem = fstatfs(processes.handle()).map_err(|errno| HostError::Open { path: proc.to_owned(), source: errno.into() })?;
         let live = filesystem.filesystem_type() == PROC_SUPER_MAGIC;
         let recording = if live { None } else { Recording::read(&files, RECORDING_CAP)?.map(Arc::new) };

@@ -27,6 +27,8 @@ const DEFAULT_TIME: Duration = Duration::from_hours(24);
 pub struct Root {
     dir: Arc<OwnedFd>,
     budget: Budget,
+    /// Stands before paths in messages.
+    prefix: &'static str,
 }
 
 /// What a path is.
@@ -92,7 +94,7 @@ impl Root {
     }
 
     pub(super) fn from_handle(dir: OwnedFd) -> Self {
-        Self { dir: Arc::new(dir), budget: Budget::new(DEFAULT_TIME, u64::MAX) }
+        Self { dir: Arc::new(dir), budget: Budget::new(DEFAULT_TIME, u64::MAX), prefix: "" }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -106,13 +108,13 @@ impl Root {
     /// The same root, read within `budget`.
     #[must_use]
     pub fn within(&self, budget: &Budget) -> Self {
-        Self { dir: Arc::clone(&self.dir), budget: budget.clone() }
+        Self { dir: Arc::clone(&self.dir), budget: budget.clone(), prefix: self.prefix }
     }
 
     /// The directory at `path` as a root of its own: nothing above it is reachable from it.
     pub fn below(&self, path: &str) -> Result<Self, ReadError> {
-        let dir = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(|errno| ReadError::new(path, "open", errno))?;
-        Ok(Self { dir: Arc::new(dir), budget: self.budget.clone() })
+        let dir = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(|errno| self.error(path, "open", errno))?;
+        Ok(Self { dir: Arc::new(dir), budget: self.budget.clone(), prefix: "" })
     }
 
     /// The content of a regular file of at most 1 MiB.
@@ -130,9 +132,9 @@ impl Root {
         let mut file = self.open_file(path, cap)?;
         let mut content = Vec::new();
         file.read_to_end(&mut content).map_err(|error| match error.kind() {
-            std::io::ErrorKind::TimedOut => ReadError::TimedOut { path: path.to_owned() },
-            std::io::ErrorKind::FileTooLarge => ReadError::TooLarge { path: path.to_owned(), cap },
-            _ => ReadError::new(path, "read", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+            std::io::ErrorKind::TimedOut => ReadError::TimedOut { path: self.show(path) },
+            std::io::ErrorKind::FileTooLarge => ReadError::TooLarge { path: self.show(path), cap },
+            _ => self.error(path, "read", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
         })?;
         Ok(content)
     }
@@ -140,23 +142,23 @@ impl Root {
     /// A regular file, to be read piece by piece. More than `cap` bytes are an error of kind `FileTooLarge`.
     pub fn open_file(&self, path: &str, cap: u64) -> Result<HostFile, ReadError> {
         if self.budget.expired() {
-            return Err(ReadError::TimedOut { path: path.to_owned() });
+            return Err(ReadError::TimedOut { path: self.show(path) });
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let handle = self.resolve(path, flags).map_err(|errno| ReadError::new(path, "open", errno))?;
-        let status = fstat(&handle).map_err(|errno| ReadError::new(path, "stat", errno))?;
+        let handle = self.resolve(path, flags).map_err(|errno| self.error(path, "open", errno))?;
+        let status = fstat(&handle).map_err(|errno| self.error(path, "stat", errno))?;
         if let Some(kind) = not_a_file(&status) {
-            return Err(ReadError::Malformed { path: path.to_owned(), kind });
+            return Err(ReadError::Malformed { path: self.show(path), kind });
         }
         if u64::try_from(status.st_size).is_ok_and(|size| size > cap) {
-            return Err(ReadError::TooLarge { path: path.to_owned(), cap });
+            return Err(ReadError::TooLarge { path: self.show(path), cap });
         }
         Ok(HostFile { file: handle.into(), left: cap, budget: self.budget.clone() })
     }
 
     /// The names in a directory, sorted.
     pub fn list(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
-        let failed = |errno| ReadError::new(path, "list", errno);
+        let failed = |errno| self.error(path, "list", errno);
         let handle = self.resolve(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK).map_err(failed)?;
         let mut entries = Vec::new();
         for entry in Dir::from_fd(handle).map_err(failed)? {
@@ -166,7 +168,7 @@ impl Root {
                 continue;
             }
             if entries.len() == MAX_ENTRIES || self.budget.expired() {
-                return Err(ReadError::TimedOut { path: path.to_owned() });
+                return Err(ReadError::TimedOut { path: self.show(path) });
             }
             let kind = entry.file_type().map(|kind| match kind {
                 nix::dir::Type::File => NodeKind::File,
@@ -182,7 +184,7 @@ impl Root {
 
     /// What `stat` says of `path`, links followed below this root.
     pub fn metadata(&self, path: &str) -> Result<Metadata, ReadError> {
-        let failed = |errno| ReadError::new(path, "stat", errno);
+        let failed = |errno| self.error(path, "stat", errno);
         let itself = self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).map_err(failed)?;
         let mut status = fstat(&itself).map_err(failed)?;
         let mut target = None;
@@ -192,7 +194,8 @@ impl Root {
             handle = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
             status = fstat(&handle).map_err(failed)?;
         }
-        let acl = xattr::get(format!("/proc/self/fd/{}", handle.as_raw_fd()), "system.posix_acl_access").is_ok_and(|acl| acl.is_some());
+        let acl =
+            xattr::get_deref(format!("/proc/self/fd/{}", handle.as_raw_fd()), "system.posix_acl_access").is_ok_and(|acl| acl.is_some());
         Ok(Metadata {
             kind: kind_of(&status),
             mode: status.st_mode & 0o7777,
@@ -207,6 +210,20 @@ impl Root {
     /// The target of the link at `path`, not followed.
     pub(super) fn read_link(&self, path: &str) -> Result<String, Errno> {
         readlinkat(&self.dir, path).map(|target| target.to_string_lossy().into_owned())
+    }
+
+    /// The same root, whose paths are shown after `prefix`.
+    pub(super) fn shown_as(mut self, prefix: &'static str) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    fn show(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    fn error(&self, path: &str, operation: &'static str, errno: Errno) -> ReadError {
+        ReadError::new(&self.show(path), operation, errno)
     }
 
     fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {

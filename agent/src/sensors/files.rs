@@ -45,7 +45,7 @@ const USUAL: [(&str, &str); 18] = [
 ];
 
 /// Directories of which every file of a kind counts: directory, ending, role.
-const DIRECTORIES: [(&str, &str, &str); 11] = [
+const DIRECTORIES: [(&str, &str, &str); 12] = [
     ("/etc/kubernetes/manifests", ".yaml", "manifest"),
     ("/etc/kubernetes/manifests", ".yml", "manifest"),
     ("/etc/kubernetes/manifests", ".json", "manifest"),
@@ -55,8 +55,10 @@ const DIRECTORIES: [(&str, &str, &str); 11] = [
     ("/etc/kubernetes/pki/etcd", ".key", "pki_key"),
     ("/var/lib/kubelet/pki", ".crt", "pki_certificate"),
     ("/var/lib/kubelet/pki", ".key", "pki_key"),
-    ("/var/lib/kubelet/pki", ".pem", "pki_key"),
-    ("/etc/cni/net.d", "", "cni_config"),
+    // Rotated certificates lie beside it under names with a date: the link leads to the one in use.
+    ("/var/lib/kubelet/pki", "-current.pem", "pki_key"),
+    ("/etc/cni/net.d", ".conf", "cni_config"),
+    ("/etc/cni/net.d", ".conflist", "cni_config"),
 ];
 
 /// Flags whose value is a path, by component.

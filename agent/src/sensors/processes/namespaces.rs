@@ -15,8 +15,8 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Those of process 1. A recording may lack them: then the network namespace is that of a process which holds one of the
-    /// sockets listed for process 1.
+    /// Those of process 1. Where its links are missing (in a recording) or refused, the network namespace is that of a process
+    /// which holds one of the sockets listed for process 1.
     pub(super) fn of_host(host: &Host, pids: &[i64]) -> Self {
         let init = host.proc.process(1);
         let link = |name: &str| match &init {
@@ -24,8 +24,8 @@ impl Namespaces {
             Err(error) => Err(ReadError::Absent { path: error.to_string() }),
         };
         let net = match link("ns/net") {
-            Err(error) if error.is_absent() => by_socket(host, pids).ok_or_else(|| error.unavailable()),
-            other => other.map_err(|error| error.unavailable()),
+            Ok(own) => Ok(own),
+            Err(error) => by_socket(host, pids).ok_or_else(|| Unavailable::new(error.reason(), format!("process 1: {error}"))),
         };
         let cgroup = host.proc.root().read_text("1/cgroup").unwrap_or_default();
         let cgroup_is_ours = cgroup.lines().any(|line| line.rsplit(':').next().is_some_and(|path| path.starts_with("/..")));
