@@ -13,6 +13,7 @@ use holdfast_checks::derive::derive;
 use holdfast_checks::entries::{Finding, Severity, Verdict};
 use holdfast_checks::evaluator::{Evaluator, EvaluatorError, Selection, TreeError};
 use holdfast_checks::facts::Group;
+use holdfast_checks::versions::judge;
 
 use crate::catalogue::{self, LoadError};
 use crate::cli::{FAILURE, Output, ScanArgs, USAGE};
@@ -101,6 +102,7 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     let mut facts = sensors.read_all(&mut progress);
     clear_progress();
     derive(&mut facts);
+    judge(&mut facts, started.to_zoned(jiff::tz::TimeZone::UTC).date());
     let mut findings = evaluator.evaluate(&facts, &Selection::default())?;
     if let Some(framework) = &args.framework {
         findings.retain(|finding| answers(evaluator.catalogue(), finding, framework));
@@ -158,5 +160,44 @@ fn say(text: &str) {
     if stderr.is_terminal() {
         // Progress that cannot be shown is not missed.
         drop(write!(stderr.lock(), "{text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use holdfast_checks::facts::{Node, NodeFacts, Reason, Unavailable};
+
+    use super::*;
+
+    fn report(verdict: Verdict, severity: Severity, troubled: BTreeSet<Group>) -> Report {
+        let text = String::new;
+        let node =
+            Node { name: text(), uid: text(), cluster: text(), role: text(), provider: text(), profile: text(), profile_because: text() };
+        let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
+        let evaluator = Evaluator::new(catalogue::load(None).unwrap()).unwrap();
+        let finding = Finding {
+            check: text(),
+            subject: text(),
+            verdict,
+            reason: text(),
+            severity,
+            title: text(),
+            evidence: Vec::new(),
+            evidence_truncated: false,
+        };
+        Report::new(&facts, vec![finding], &evaluator, troubled, jiff::Timestamp::now())
+    }
+
+    #[test]
+    fn a_finding_outweighs_trouble_and_trouble_outweighs_success() {
+        let trouble = || BTreeSet::from([Group::Os]);
+        let high = |verdict, troubled| report(verdict, Severity::High, troubled);
+        assert_eq!(code(&high(Verdict::Fail, trouble()), Some(Severity::High)), 1);
+        assert_eq!(code(&high(Verdict::Fail, trouble()), Some(Severity::Critical)), 4);
+        assert_eq!(code(&high(Verdict::Fail, BTreeSet::new()), None), 0);
+        assert_eq!(code(&high(Verdict::Unknown, BTreeSet::new()), Some(Severity::Info)), 0);
+        assert_eq!(code(&high(Verdict::Pass, trouble()), None), 4);
     }
 }
