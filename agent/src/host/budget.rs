@@ -22,6 +22,11 @@ impl Budget {
         Instant::now() >= self.deadline
     }
 
+    /// Is the time over, or no byte left: then what was read is not all there was.
+    pub fn used_up(&self) -> bool {
+        self.expired() || self.left.load(Ordering::Relaxed) == 0
+    }
+
     /// Takes `bytes`; `false` when they are not there, and then nothing is left.
     pub fn spend(&self, bytes: u64) -> bool {
         self.left

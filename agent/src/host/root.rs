@@ -15,6 +15,8 @@ use super::{Budget, HostError, Malformation, ReadError};
 
 /// Cap of a file whose size has no reason to be larger.
 const DEFAULT_CAP: u64 = 1024 * 1024;
+/// Room for the first read of a file.
+const FIRST_READ: usize = 4096;
 /// The most entries of a directory. `/proc` of the largest hosts has fewer.
 const MAX_ENTRIES: usize = 200_000;
 /// `openat2` may be asked to try again when a rename runs beside it.
@@ -130,7 +132,8 @@ impl Root {
     /// The content of a regular file of at most `cap` bytes.
     pub fn read_capped(&self, path: &str, cap: u64) -> Result<Vec<u8>, ReadError> {
         let mut file = self.open_file(path, cap)?;
-        let mut content = Vec::new();
+        // Files of /proc have no size to go by, and most fit one page.
+        let mut content = Vec::with_capacity(FIRST_READ);
         file.read_to_end(&mut content).map_err(|error| match error.kind() {
             std::io::ErrorKind::TimedOut => ReadError::TimedOut { path: self.show(path) },
             std::io::ErrorKind::FileTooLarge => ReadError::TooLarge { path: self.show(path), cap },

@@ -78,7 +78,7 @@ fn allowance(group: Group) -> Allowance {
         Group::Processes => (10, 256),
         Group::Kernel => (5, 64),
         Group::Listeners => (5, 256),
-        Group::Probes => (20, 1),
+        Group::Probes => (10, 1),
         _ => (5, 32),
     };
     Allowance { time: Duration::from_secs(seconds), bytes: mib * MIB }

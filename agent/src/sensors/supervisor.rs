@@ -54,7 +54,8 @@ impl Supervisor {
             return Err(trouble(Reason::TimedOut, "still hangs in an earlier reading".to_owned()));
         }
         self.hanging.remove(&group);
-        let host = host.within(&Budget::new(allowance.time, allowance.bytes));
+        let budget = Budget::new(allowance.time, allowance.bytes);
+        let host = host.within(&budget);
         let (answer, question) = sync_channel(1);
         let body = move || {
             let result = work(host);
@@ -69,7 +70,12 @@ impl Supervisor {
             }
         };
         match question.recv_timeout(allowance.time + GRACE) {
-            Ok(result) => Ok(result),
+            Ok(result) => {
+                if budget.used_up() {
+                    self.troubled.insert(group);
+                }
+                Ok(result)
+            }
             Err(RecvTimeoutError::Timeout) => {
                 self.hanging.insert(group, thread);
                 self.troubled.insert(group);
@@ -93,7 +99,7 @@ mod tests {
         (dir, host)
     }
 
-    const SHORT: Allowance = Allowance { time: Duration::from_millis(50), bytes: 1024 };
+    const SHORT: Allowance = Allowance { time: Duration::from_millis(200), bytes: 1024 };
 
     #[test]
     fn a_sensor_that_panics_is_unavailable_and_troubled() {
@@ -105,6 +111,16 @@ mod tests {
         supervisor.forget(&BTreeSet::from([Group::Os]));
         assert_eq!(supervisor.run(Group::Os, SHORT, &host, |_| 7), Ok(7));
         assert!(supervisor.troubled().is_empty());
+    }
+
+    #[test]
+    fn a_sensor_that_used_up_its_bytes_is_troubled_and_keeps_what_it_has() {
+        let (dir, host) = host();
+        std::fs::write(dir.path().join("file"), [0; 2000]).unwrap();
+        let mut supervisor = Supervisor::default();
+        let read = supervisor.run(Group::Os, SHORT, &host, |host| host.root.read("file").map_err(|error| error.reason()));
+        assert_eq!(read, Ok(Err(Reason::TimedOut)));
+        assert_eq!(supervisor.troubled(), &BTreeSet::from([Group::Os]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod request;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use holdfast_checks::facts::{BindScope, Listing, NodeFacts, Observed, Probe, ProbeOutcome, Reason, Source, SourceKind};
+use holdfast_checks::facts::{BindScope, Listing, NodeFacts, Observed, Probe, ProbeOutcome, Reason, Skipped, Source, SourceKind};
 
 use super::now;
 use crate::host::{Host, RecordedProbe};
@@ -77,21 +77,43 @@ pub(super) fn read(host: &Host, probe: bool, targets: &[Target]) -> Observed<Lis
             None => Observed::unavailable_because(Reason::NotSupported, "the tree gives no probe answers"),
         };
     }
+    Observed::known(ask(targets), Source::new(SourceKind::Probe, "this node"), now())
+}
+
+/// Asks all at once: one that never answers delays no other.
+fn ask(targets: &[Target]) -> Listing<Probe> {
     let client = request::Client::new();
-    let ask = |target: &Target| {
-        let (outcome, status) = client.get(target.address, target.tls, target.path);
-        Probe {
-            vantage: "node".to_owned(),
-            address: target.address.ip().to_string(),
-            port: i64::from(target.address.port()),
-            path: target.path.to_owned(),
-            tls: target.tls,
-            outcome,
-            status: i64::from(status),
+    let mut listing = Listing::complete(Vec::new());
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = targets
+            .iter()
+            .map(|target| {
+                let get = || client.get(target.address, target.tls, target.path);
+                (target, std::thread::Builder::new().name("probe".to_owned()).spawn_scoped(scope, get))
+            })
+            .collect();
+        for (target, thread) in asked {
+            if let Ok(Ok((outcome, status))) = thread.map(std::thread::ScopedJoinHandle::join) {
+                listing.items.push(answer(target, outcome, status));
+            } else {
+                let what = format!("{}{}", target.address, target.path);
+                listing.skipped.push(Skipped { what, reason: Reason::NotSupported });
+            }
         }
-    };
-    let items = targets.iter().map(ask).collect();
-    Observed::known(Listing::complete(items), Source::new(SourceKind::Probe, "this node"), now())
+    });
+    listing
+}
+
+fn answer(target: &Target, outcome: ProbeOutcome, status: u16) -> Probe {
+    Probe {
+        vantage: "node".to_owned(),
+        address: target.address.ip().to_string(),
+        port: i64::from(target.address.port()),
+        path: target.path.to_owned(),
+        tls: target.tls,
+        outcome,
+        status: i64::from(status),
+    }
 }
 
 fn fact(recorded: &RecordedProbe) -> Probe {
