@@ -2,3 +2,9 @@
 //!
 //! Data flows one way: `host` → `sensors` → `holdfast_checks` (derive, evaluate) → `spool` → `session`. The agent executes
 //! nothing, writes nothing outside its spool, and a privilege it lacks makes `unknown`, never an error.
+
+pub mod catalogue;
+pub mod cli;
+pub mod host;
+pub mod scan;
+pub mod sensors;
