@@ -5,6 +5,13 @@
 
 pub mod catalogue;
 pub mod cli;
+pub mod connect;
+pub mod health;
 pub mod host;
+pub mod privileges;
+pub mod run;
 pub mod scan;
 pub mod sensors;
+pub mod session;
+pub mod spool;
+pub mod watch;

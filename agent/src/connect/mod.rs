@@ -1,0 +1,2 @@
+//! Reaching the collector.
+pub mod backoff;
