@@ -304,7 +304,9 @@ impl Model {
             }
             Say::Delta(delta) if delta.seq > self.seq => {
                 Self::take(&mut self.held, &delta.upserts, &mut refused);
-                delta.gone.iter().for_each(|key| drop(self.held.remove(&Self::key(key))));
+                for key in &delta.gone {
+                    self.held.remove(&Self::key(key));
+                }
                 for transition in &delta.transitions {
                     let what = (Self::key(transition.key.as_ref().unwrap()), transition.from, transition.to);
                     let before = self.history.insert(transition.number, what.clone());
