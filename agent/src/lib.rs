@@ -4,6 +4,7 @@
 //! nothing, writes nothing outside its spool, and a privilege it lacks makes `unknown`, never an error.
 
 pub mod catalogue;
+mod causes;
 pub mod cli;
 pub mod connect;
 pub mod health;

@@ -241,7 +241,9 @@ struct Model {
 impl Model {
     fn digest(of: &BTreeMap<Key, Hash>) -> Digest {
         let mut digest = Digest::EMPTY;
-        of.iter().for_each(|(key, hash)| digest.add(key, hash));
+        for (key, hash) in of {
+            digest.add(key, hash);
+        }
         digest
     }
 

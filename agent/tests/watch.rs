@@ -51,7 +51,7 @@ impl Drop for Watching {
     }
 }
 
-const LONG: Duration = Duration::from_secs(3_600);
+const LONG: Duration = Duration::from_hours(1);
 
 #[test]
 fn a_file_written_renamed_or_whose_mode_changes_is_seen() {

@@ -28,7 +28,7 @@ pub use error::ConnectError;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the collector may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// HTTP/2 windows: an agent's messages are small, and a connection should cost the collector little.
 const WINDOW_BYTES: u32 = 64 * 1024;
@@ -115,7 +115,7 @@ impl Target {
         let handshake = TlsConnector::from(config).connect(name, tcp);
         let secured = timed(&address, "finish the TLS handshake", handshake).await?;
         let secured = secured.map_err(|source| ConnectError::of_handshake(&address, &self.ca, source))?;
-        let channel = timed(&address, "speak HTTP/2", self.http2(secured)).await?;
+        let channel = timed(&address, "speak HTTP/2", Box::pin(self.http2(secured))).await?;
         let channel = channel.map_err(|source| ConnectError::Http2 { address: address.clone(), source })?;
         Ok(Connection { channel, token, address })
     }

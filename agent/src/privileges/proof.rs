@@ -36,7 +36,7 @@ pub struct SelfTest {
     pub capabilities: Vec<String>,
     /// What it lacks of the capabilities it would use: facts that need them are unavailable.
     pub lacks: Vec<String>,
-    /// Can it see what a process of another user runs: `None` without SYS_PTRACE, which that needs.
+    /// Can it see what a process of another user runs: `None` without `SYS_PTRACE`, which that needs.
     pub sees_other_processes: Option<bool>,
     /// Can it gain privileges by running something.
     pub no_new_privileges: bool,

@@ -14,6 +14,7 @@ use holdfast_checks::inventory;
 use tokio::sync::mpsc;
 
 use super::notices::Notices;
+use crate::causes::causes;
 use crate::health::Gauges;
 use crate::sensors::Sensors;
 use crate::watch::{Pending, Wanted};
@@ -86,10 +87,7 @@ impl Judging {
         let findings = match self.evaluator.evaluate(facts, &selection) {
             Ok(findings) => findings,
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "these facts cannot be judged: the last findings stand; report this"
-                );
+                tracing::error!(error = causes(&error), "these facts cannot be judged: the last findings stand; report this");
                 return None;
             }
         };

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::Judgement;
+use crate::causes::causes;
 use crate::connect::backoff::{Backoff, Ended};
 use crate::connect::{ConnectError, Connection, Stream, Target};
 use crate::health::{Gauges, vitals};
@@ -80,7 +81,7 @@ impl Line {
                 }
                 Event::Dial => {
                     let target = self.target.clone();
-                    self.link = Link::Dialing(tokio::spawn(async move { target.connect().await }));
+                    self.link = Link::Dialing(tokio::spawn(async move { Box::pin(target.connect()).await }));
                 }
                 Event::Dialled(Ok(connection)) => {
                     self.link = Link::Up { stream: connection.open(), since: Instant::now() };
@@ -141,8 +142,8 @@ impl Line {
         let fresh = std::mem::take(&mut judgement.entries);
         let changes = self.spool.state().compare(fresh, |key| judgement.covers(key), at);
         if !changes.is_empty() {
-            let (changed, gone, transitions) = (changes.upserts.len(), changes.gone.len(), changes.transitions.len());
-            tracing::info!(changed, gone, transitions, entries = self.spool.state().len(), "the node's state changed");
+            let (upserts, gone, transitions) = (changes.upserts.len(), changes.gone.len(), changes.transitions.len());
+            tracing::info!(upserts, gone, transitions, entries = self.spool.state().len(), "the node's state changed");
             self.spool.apply(changes);
         }
         self.measure();
@@ -211,7 +212,7 @@ impl Line {
         self.link = Link::Down { until: Instant::now() + delay };
         let retry = format!("{:.1} s", delay.as_secs_f64());
         match (error, closed) {
-            (Some(error), _) => tracing::warn!(error = error as &dyn std::error::Error, retry, "not connected: {error}"),
+            (Some(error), _) => tracing::warn!(retry, "not connected: {}", causes(error)),
             (None, Some(closed)) => tracing::info!(retry, "disconnected: {closed}"),
             (None, None) => tracing::info!(retry, "disconnected: the collector ended the stream"),
         }
@@ -225,10 +226,7 @@ impl Line {
             // Dropping the only sender ends our half; the collector answers by ending its own.
             drop(std::mem::replace(&mut stream.outgoing, closing));
             let heard = tokio::time::timeout(GOODBYE, async { while stream.incoming.recv().await.is_some() {} }).await;
-            match heard {
-                Ok(()) => tracing::info!("said goodbye to the collector"),
-                Err(_) => tracing::info!("the collector did not answer the goodbye in time"),
-            }
+            tracing::info!(heard = heard.is_ok(), "said goodbye to the collector");
         }
     }
 

@@ -4,7 +4,6 @@
 //! one that answers for health. One that ends without being asked ends the agent, with a message and a non-zero exit.
 
 mod arguments;
-mod catalogue;
 mod judge;
 mod line;
 mod notices;
@@ -67,14 +66,14 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be set up, or which part ended without being asked.
 pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()> {
-    report(&privileges::self_test(&args.proc));
-    let evaluator = Evaluator::new(catalogue::load(args.catalogue.as_deref())?).context("the catalogue cannot be used")?;
-    let sensors = Sensors::open(args.sensor_options()).context("cannot open the host")?;
+    report(&privileges::self_test(&args.host.proc));
+    let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?).context("the catalogue cannot be used")?;
+    let sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
     let introduction = Introduction {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         catalogue_hash: evaluator.catalogue_hash(),
-        boot_id: own(&args.proc, "random/boot_id"),
-        node_name: args.node_name.clone().unwrap_or_else(|| own(&args.proc, "hostname")),
+        boot_id: own(&args.host.proc, "random/boot_id"),
+        node_name: args.host.node_name.clone().unwrap_or_else(|| own(&args.host.proc, "hostname")),
     };
     tracing::info!(
         version = introduction.agent_version,
@@ -87,15 +86,13 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let _ends_threads = EndsThreads(Arc::clone(&pending));
 
     let mut parts = tokio::task::JoinSet::new();
-    if let Some(address) = args.health {
-        let listener = health::bind(address).await?;
-        let (gauges, cancel) = (Arc::clone(&gauges), cancel.clone());
-        parts.spawn(async move {
-            health::serve(listener, gauges, cancel).await;
-            "health"
-        });
-    }
-    let options = WatchOptions { proc: args.proc.clone(), recorded: args.is_recorded(), full_pass: args.full_pass() };
+    let listener = health::bind(args.health).await?;
+    let (health_gauges, health_cancel) = (Arc::clone(&gauges), cancel.clone());
+    parts.spawn(async move {
+        health::serve(listener, health_gauges, health_cancel).await;
+        "health"
+    });
+    let options = WatchOptions { proc: args.host.proc.clone(), recorded: args.is_recorded(), full_pass: args.full_pass() };
     let watched = Arc::clone(&pending);
     parts.spawn(thread("watch", move || watch(&options, &watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);

@@ -14,7 +14,7 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
 
-use crate::spool::{Batch, Spool};
+use crate::spool::Spool;
 pub use limits::Limits;
 
 /// How long the collector may take to answer a Hello, in milliseconds.
@@ -143,7 +143,7 @@ pub struct Session {
     heartbeat_at: u64,
     ack_by: Option<u64>,
     snapshots: u64,
-    parts: VecDeque<(v1::Snapshot, Batch)>,
+    parts: VecDeque<pack::Part>,
     acked_once: bool,
 }
 

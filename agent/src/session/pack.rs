@@ -12,6 +12,9 @@ const FRAME_BYTES: usize = 96;
 /// The smallest limit obeyed: below it a single entry might not fit.
 pub(super) const SMALLEST_LIMIT: usize = 8 * 1024;
 
+/// A part of a snapshot, and what it puts in flight.
+pub(super) type Part = (v1::Snapshot, Batch);
+
 /// The room left in one message.
 struct Room(usize);
 
@@ -83,7 +86,7 @@ pub(super) fn delta(spool: &Spool, limit: usize) -> Result<Option<(v1::Delta, Ba
 /// The whole state in parts, without numbers, and what each puts in flight. An empty state is one empty last part.
 ///
 /// `Err` names entries that fit no message at all.
-pub(super) fn snapshot(spool: &Spool, id: u64, limit: usize) -> Result<Vec<(v1::Snapshot, Batch)>, Vec<(Key, Hash)>> {
+pub(super) fn snapshot(spool: &Spool, id: u64, limit: usize) -> Result<Vec<Part>, Vec<(Key, Hash)>> {
     let too_large: Vec<_> = spool
         .snapshot_entries()
         .filter(|entry| !Room::of(limit).take(&convert::entry(entry)))

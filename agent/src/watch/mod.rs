@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_checks::facts::Group;
 
+use crate::causes::causes;
 use directories::Directories;
 pub use listening::{Listening, ListeningError};
 pub use pending::{Pending, Wanted};
@@ -81,7 +82,7 @@ impl<'a> Watch<'a> {
         let (listening, listen_every) = match Listening::open() {
             Ok(listening) => (listening, LISTEN_EVERY),
             Err(error) => {
-                tracing::info!(error = &error as &dyn std::error::Error, "no socket dumps: /proc is read every second instead");
+                tracing::info!(error = causes(&error), "no socket dumps: /proc is read every second instead");
                 (Listening::of_proc(&options.proc), LISTEN_SLOWLY)
             }
         };
@@ -144,12 +145,12 @@ impl<'a> Watch<'a> {
                 }
             }
             Err(error) if self.listen_every == LISTEN_EVERY => {
-                tracing::info!(error = &error as &dyn std::error::Error, "socket dumps failed: /proc is read every second instead");
+                tracing::info!(error = causes(&error), "socket dumps failed: /proc is read every second instead");
                 self.listening = Listening::of_proc(&self.options.proc);
                 self.listen_every = LISTEN_SLOWLY;
                 self.sockets = None;
             }
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "listening sockets could not be compared"),
+            Err(error) => tracing::debug!(error = causes(&error), "listening sockets could not be compared"),
         }
     }
 
