@@ -1,7 +1,6 @@
 //! The agent's command line. Parses, starts what was asked for, and turns its outcome into an exit code; nothing else.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_checks::entries::Severity;
 use tracing_subscriber::EnvFilter;
 
-use crate::scan;
+use crate::run::RunArgs;
+use crate::{run, scan};
 
 /// Exit code: usage or configuration.
 pub const USAGE: u8 = 2;
@@ -100,35 +100,6 @@ pub enum Output {
     Json,
 }
 
-/// `run`.
-#[derive(Debug, Clone, Args)]
-pub struct RunArgs {
-    /// The collector, as https://HOST:PORT.
-    #[arg(long, env = "HOLDFAST_COLLECTOR", value_name = "URL")]
-    pub collector: String,
-    /// The certificate authority that signed the collector's certificate.
-    #[arg(long, env = "HOLDFAST_CA", value_name = "FILE")]
-    pub ca: PathBuf,
-    /// The file with this node's token. Read again whenever a session starts.
-    #[arg(long, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: PathBuf,
-    /// The name in the collector's certificate, where it is not the host of --collector.
-    #[arg(long, env = "HOLDFAST_SERVER_NAME", value_name = "DNS")]
-    pub server_name: Option<String>,
-    /// The directory for what is not acknowledged yet; memory only without it.
-    #[arg(long, env = "HOLDFAST_SPOOL", value_name = "DIR")]
-    pub spool: Option<PathBuf>,
-    /// Where to serve health and metrics: a loopback address.
-    #[arg(long, env = "HOLDFAST_HEALTH", value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
-    pub health: SocketAddr,
-    /// Step down to this uid, keeping only what reading needs.
-    #[arg(long, env = "HOLDFAST_RUN_AS", value_name = "UID")]
-    pub run_as: Option<u32>,
-    /// Where and how to read.
-    #[command(flatten)]
-    pub host: HostArgs,
-}
-
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -139,15 +110,20 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }
     };
-    match &cli.command {
+    match cli.command {
         Command::Scan(args) => {
             log("warn");
-            ExitCode::from(scan::main(args))
+            ExitCode::from(scan::main(&args))
         }
-        Command::Run(_) => {
+        Command::Run(args) => {
             log("info");
-            tracing::error!("this build cannot run continuously yet: use `holdfast-agent scan`");
-            ExitCode::from(FAILURE)
+            match run::start(args) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    ExitCode::from(FAILURE)
+                }
+            }
         }
     }
 }
