@@ -3,6 +3,14 @@
 //! Data flows one way: `accept` → `identity` → `ingest` → `store` → (`changes`) → `api`, `dashboard`, `alerts`.
 //! The collector trusts a node's credentials, never its messages.
 
+pub mod accept;
+pub mod ca;
 pub mod changes;
+pub mod cli;
+pub mod files;
+pub mod identity;
+pub mod ingest;
 pub mod metrics;
+pub mod nodes;
+pub mod serve;
 pub mod store;
