@@ -284,6 +284,7 @@ async fn a_node_reports_reconnects_stops_and_nothing_is_sent_twice() {
     rig.until("select state || ' ' || state_reason from nodes", "stopped SIGTERM").await;
     let metrics = rig.metrics().await;
     assert!(metrics.contains("holdfast_resume_total{mode=\"in_sync\"} 1"), "{metrics}");
+    drop(client);
     rig.stop().await;
 }
 
@@ -297,6 +298,7 @@ async fn a_lost_stream_is_silence_after_the_grace_and_a_reconnect_ends_it() {
     let mut client = rig.client().await;
     client.greet(7, 0, Digest::EMPTY).await;
     rig.until("select state from nodes", "connected").await;
+    drop(client);
     rig.stop().await;
 }
 
@@ -327,6 +329,7 @@ async fn a_collector_that_was_restarted_has_everything_it_acknowledged() {
     drop(client);
     let mut client = rig.client().await;
     assert_eq!(client.greet(7, 1, Digest::EMPTY).await.resume(), Resume::Delta);
+    drop(client);
     rig.stop().await;
 }
 
@@ -351,6 +354,7 @@ async fn a_refused_entry_is_named_and_the_rest_is_stored() {
     client.say(delta(2, &[finding("a", "3", Verdict::Pass)])).await;
     assert_eq!(client.ack().await.seq, 2);
     assert_eq!(good.key.kind(), Kind::Finding);
+    drop(client);
     rig.stop().await;
 }
 
@@ -370,6 +374,7 @@ async fn a_silent_divergence_is_found_by_heartbeats_and_repaired_once() {
     client.say(part(2, 0, truth, Some(digest(truth)))).await;
     assert_eq!(client.ack().await.seq, 2);
     assert_eq!(rig.number("select count(*) from findings").await, 1);
+    drop(client);
     rig.stop().await;
 }
 
@@ -392,6 +397,7 @@ async fn a_snapshot_whose_digest_is_wrong_deletes_nothing() {
     client.say(part(2, 0, &other, Some(digest(&other)))).await;
     assert_eq!(client.ack().await.seq, 2);
     assert_eq!(rig.number("select count(*) from findings").await, 1);
+    drop(client);
     rig.stop().await;
 }
 
@@ -407,6 +413,7 @@ async fn the_newest_session_of_a_node_wins() {
     assert_eq!(rig.number("select count(*) from findings").await, 0);
     new.say(delta(1, &[finding("a", "2", Verdict::Fail)])).await;
     assert_eq!(new.ack().await.seq, 1);
+    drop((old, new));
     rig.stop().await;
 }
 
@@ -456,6 +463,7 @@ async fn what_breaks_the_contract_ends_its_own_session_with_a_clear_error() {
     client.greet(7, 0, Digest::EMPTY).await;
     client.say(delta(1, &[finding("a", "1", Verdict::Fail)])).await;
     assert_eq!(client.ack().await.seq, 1);
+    drop(client);
     rig.stop().await;
 }
 
@@ -465,6 +473,7 @@ async fn a_stream_that_says_nothing_is_closed_after_five_seconds() {
     let mut client = rig.client().await;
     let status = client.end().await;
     assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "hello did not come in time"));
+    drop(client);
     rig.stop().await;
 }
 
@@ -490,6 +499,7 @@ async fn bytes_that_are_no_tls_and_no_protobuf_harm_nobody() {
 
     let mut client = rig.client().await;
     assert_eq!(client.greet(7, 0, Digest::EMPTY).await.resume(), Resume::InSync);
+    drop(client);
     rig.stop().await;
 }
 
