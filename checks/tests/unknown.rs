@@ -1,6 +1,6 @@
 //! The rule for unknown, trap by trap: a fact that could not be read never becomes a pass, a fail or an absence.
 
-#![allow(clippy::expect_used, reason = "a test may fail")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test may fail")]
 
 use holdfast_checks::catalogue::{Catalogue, Document};
 use holdfast_checks::entries::{Finding, Verdict};

@@ -1,7 +1,7 @@
 //! The catalogue: checks as data, read from YAML, refused with line and reason when wrong.
 //!
 //! A check names what is judged, when it applies, what passes and which facts are its evidence. Must not know how facts
-//! are read or how expressions are evaluated; [`lint`] looks at their syntax only.
+//! are read or how expressions are evaluated; the linter looks at their syntax only.
 
 mod builtin;
 mod check;

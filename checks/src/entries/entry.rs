@@ -8,7 +8,7 @@ use super::{Finding, Hash, finding};
 pub const MAX_SUBJECT_BYTES: usize = 1024;
 /// The largest inventory document, in bytes of JSON.
 pub const MAX_INVENTORY_BYTES: usize = 3 * 1024 - 128;
-/// The largest entry, in bytes of key and body. Follows from the other limits; a test proves it.
+/// The largest entry, in bytes on the wire, framing included. Follows from the other limits; a test proves it.
 pub const MAX_ENTRY_BYTES: usize = 4 * 1024;
 
 /// What an entry is.
@@ -118,7 +118,9 @@ pub struct Entry {
 impl Entry {
     /// Wraps a finding, cutting what exceeds the limits.
     pub fn finding(finding: Finding, changed_at: i64) -> Self {
-        let finding = finding.bounded();
+        // Body and key say the same subject, also when it was cut.
+        let mut finding = finding.bounded();
+        finding.subject = bounded_name(&finding.subject);
         Self { key: Key::finding(&finding.check, &finding.subject), hash: finding.hash(), body: Body::Finding(finding), changed_at }
     }
 

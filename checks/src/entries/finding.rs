@@ -10,8 +10,10 @@ pub const MAX_REASON_BYTES: usize = 512;
 pub const MAX_EVIDENCE_ITEMS: usize = 8;
 /// The most evidence, in bytes over all items.
 pub const MAX_EVIDENCE_BYTES: usize = 2 * 1024;
-/// Longest title and evidence path kept, in bytes.
-const MAX_TITLE_BYTES: usize = 200;
+/// The longest title kept, in bytes.
+const MAX_TITLE_BYTES: usize = 160;
+/// The longest path and source of a piece of evidence kept, in bytes.
+const MAX_LABEL_BYTES: usize = 200;
 
 /// What a check says about a subject. There is no other outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -195,8 +197,8 @@ impl Finding {
         let mut left = MAX_EVIDENCE_BYTES;
         let mut kept = Vec::new();
         for mut item in std::mem::take(&mut self.evidence) {
-            item.path.truncate(cut(&item.path, MAX_TITLE_BYTES).len());
-            item.source.truncate(cut(&item.source, MAX_TITLE_BYTES).len());
+            item.path.truncate(cut(&item.path, MAX_LABEL_BYTES).len());
+            item.source.truncate(cut(&item.source, MAX_LABEL_BYTES).len());
             let frame = item.path.len() + item.source.len();
             if kept.len() == MAX_EVIDENCE_ITEMS || frame >= left {
                 self.evidence_truncated = true;
@@ -220,7 +222,7 @@ impl Finding {
 }
 
 /// The longest prefix of `text` of at most `limit` bytes that ends on a character.
-pub(super) fn cut(text: &str, limit: usize) -> &str {
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
     let mut end = limit.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -11,6 +11,7 @@ mod transition;
 
 pub use digest::{Digest, Hash};
 pub use entry::{Body, Entry, Inventory, Key, Kind, MAX_ENTRY_BYTES, MAX_INVENTORY_BYTES, MAX_SUBJECT_BYTES};
+pub(crate) use finding::cut;
 pub use finding::{Evidence, Finding, MAX_EVIDENCE_BYTES, MAX_EVIDENCE_ITEMS, MAX_REASON_BYTES, Severity, UnknownName, Verdict};
 pub use state::{Changes, State};
 pub use transition::{Transition, TransitionEnd};

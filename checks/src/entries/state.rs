@@ -72,12 +72,14 @@ impl State {
 
     /// Compares this state with `fresh`, which replaces every entry whose key `covers`; other entries stand.
     ///
-    /// `at` (Unix milliseconds) dates the transitions. The state itself is not changed: [`State::apply`] does.
+    /// Of several fresh entries under one key the first counts. `at` (Unix milliseconds) dates the transitions. The state itself is not changed: [`State::apply`] does.
     pub fn compare(&self, fresh: Vec<Entry>, covers: impl Fn(&Key) -> bool, at: i64) -> Changes {
         let mut changes = Changes::default();
         let mut seen = BTreeSet::new();
         for entry in fresh {
-            seen.insert(entry.key.clone());
+            if !seen.insert(entry.key.clone()) {
+                continue;
+            }
             let old = self.entries.get(&entry.key);
             if old.is_some_and(|old| old.hash == entry.hash) {
                 continue;

@@ -111,7 +111,9 @@ impl Evaluator {
     /// # Errors
     /// [`TreeError`] when the facts themselves cannot be represented: a bug in a sensor, never an input.
     pub fn evaluate(&self, facts: &NodeFacts, selection: &Selection) -> Result<Vec<Finding>, TreeError> {
-        let tree = Tree::of(facts)?;
+        let read: BTreeSet<Group> = self.pairs(selection).flat_map(|(_, compiled)| compiled.reads.iter().copied()).collect();
+        let groups = read.into_iter().map(|group| Ok((group.name().to_owned(), group_tree(facts, group)?)));
+        let tree = Tree::Map(groups.collect::<Result<_, TreeError>>()?);
         let trace = Trace::default();
         let mut context = Context::with_env(Arc::clone(&self.env));
         let mut unavailable_groups = Vec::new();
@@ -138,6 +140,26 @@ impl Evaluator {
             by && selection.groups.as_ref().is_none_or(|groups| !groups.is_disjoint(&compiled.reads))
         };
         self.catalogue.checks().iter().zip(&self.compiled).filter(wanted)
+    }
+}
+
+/// One group as a tree. Only groups that a selected check reads are built: a port that opens must not cost a pass over
+/// every process.
+fn group_tree(facts: &NodeFacts, group: Group) -> Result<Tree, TreeError> {
+    match group {
+        Group::Node => Tree::of(&facts.node),
+        Group::Os => Tree::of(&facts.os),
+        Group::Kernel => Tree::of(&facts.kernel),
+        Group::Kubelets => Tree::of(&facts.kubelets),
+        Group::Components => Tree::of(&facts.components),
+        Group::Files => Tree::of(&facts.files),
+        Group::Listeners => Tree::of(&facts.listeners),
+        Group::Processes => Tree::of(&facts.processes),
+        Group::Probes => Tree::of(&facts.probes),
+        Group::Runtime => Tree::of(&facts.runtime),
+        Group::Containers => Tree::of(&facts.containers),
+        Group::Network => Tree::of(&facts.network),
+        Group::Versions => Tree::of(&facts.versions),
     }
 }
 

@@ -9,11 +9,22 @@
 //! | `os` | `self` | [`crate::facts::Os`] |
 //! | `kernel` | `self` | `{release, version, signature?, package?{name, version, origin}, boot_time?, lsms?, lockdown?, livepatches?, installed?, reboot_sentinels?}`: `?` is absent when not known |
 //! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, host_network?}` |
-//! | `setting` | `<subject>/<setting>` | `{value, source}`; `source` is text for a person |
+//! | `setting` | `<subject>/<setting>` | `{value, source}`, or `{unknown}` with the reason; `source` is text for a person |
 //! | `listener` | `<protocol>/<address>/<port>` | `{protocol, address, port, scope, owner?{name, exe, component, unit}, owner_unknown?}` |
 //! | `probe` | `<vantage>/<address>/<port><path>` | `{vantage, address, port, path, tls, outcome, status}` |
-//! | `root-process` | subject | `{exe, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
+//! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
 //! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
+
+mod collect;
+mod document;
+mod restore;
+
+pub use collect::{Inventory, MAX_NODE_BYTES, entries};
+pub use document::{
+    ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument, RootProcessDocument,
+    SettingDocument,
+};
+pub use restore::facts_for_collector;
 
 pub mod kinds {
     //! Names of the inventory kinds.

@@ -1,0 +1,38 @@
+# What one does with Holdfast, each in one command. Missing system packages are installed by scripts/setup (Debian, Ubuntu).
+
+# Where rustup puts cargo, for a shell that was opened before Rust was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help run demo test lint bench manifests image
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile | expand -t 12
+
+run: ## agent and collector on this host, dashboard on loopback; Ctrl-C stops both
+	@scripts/setup build
+	@scripts/run
+
+demo: ## the same with four recorded Kubernetes nodes beside this host
+	@scripts/setup build
+	@scripts/run --demo
+
+test: ## every test, with a real browser, Prometheus and Alertmanager
+	@scripts/setup test
+	cargo test --workspace --locked
+
+lint: ## formatting and clippy, as CI wants it
+	@scripts/setup build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: ## print scan cost, memory, idle CPU and time from change to durable
+	@scripts/setup build
+	cargo bench --locked -p holdfast-tests
+
+manifests: ## check deploy/ against the schemas of Kubernetes
+	@scripts/setup manifests
+	@scripts/manifests
+
+image: ## container images holdfast-agent and holdfast-collector, with buildah
+	@scripts/setup image
+	@scripts/image

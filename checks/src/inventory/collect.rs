@@ -1,0 +1,320 @@
+//! From facts to inventory entries, within the node's budget.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::document::{
+    ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument, RootProcessDocument,
+    SettingDocument,
+};
+use super::kinds;
+use crate::entries::{Body, Entry, Key};
+use crate::facts::{BindScope, Group, Kernel, Listener, Listing, NodeFacts, Observed, Placement, Process, Settings, Unavailable};
+
+/// The most inventory of one node, in bytes of keys and documents.
+pub const MAX_NODE_BYTES: usize = 256 * 1024;
+
+/// What each kind may take of it, in bytes. Shares, so that no kind can crowd out another: whoever opens a thousand ports
+/// does not make the root processes disappear.
+const SHARES: [(&str, usize); 9] = [
+    (kinds::NODE, 5 * 1024),
+    (kinds::OS, 5 * 1024),
+    (kinds::KERNEL, 6 * 1024),
+    (kinds::COMPONENT, 16 * 1024),
+    (kinds::SETTING, 80 * 1024),
+    (kinds::LISTENER, 64 * 1024),
+    (kinds::PROBE, 16 * 1024),
+    (kinds::ROOT_PROCESS, 48 * 1024),
+    (kinds::GROUP, 16 * 1024),
+];
+
+/// The longest detail kept of why a group is not known, in bytes.
+const MAX_DETAIL_BYTES: usize = 256;
+
+/// The inventory of one node.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// The entries in key order.
+    pub entries: Vec<Entry>,
+    /// How many documents did not fit, by kind.
+    pub left_out: BTreeMap<String, usize>,
+}
+
+/// Builds the inventory of `facts`, observed at `at` (Unix milliseconds). The same facts give the same entries.
+pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
+    let mut shelf = Shelf { at, entries: BTreeMap::new(), used: BTreeMap::new(), left_out: BTreeMap::new() };
+    node(&mut shelf, facts);
+    if let Some(os) = facts.os.value() {
+        shelf.put(Group::Os, kinds::OS, "self", os);
+    }
+    if let Some(kernel) = facts.kernel.value() {
+        shelf.put_shrinking(Group::Kernel, kinds::KERNEL, "self", kernel_variants(kernel));
+    }
+    components(&mut shelf, facts);
+    listeners(&mut shelf, &facts.listeners);
+    for probe in items(&facts.probes) {
+        let name = format!("{}/{}/{}{}", probe.vantage, probe.address, probe.port, probe.path);
+        shelf.put(Group::Probes, kinds::PROBE, &name, probe);
+    }
+    root_processes(&mut shelf, &facts.processes);
+    groups(&mut shelf, facts);
+    let left_out = shelf.left_out.into_iter().fold(BTreeMap::new(), |mut sum, ((_, kind), count)| {
+        *sum.entry(kind.to_owned()).or_default() += count;
+        sum
+    });
+    Inventory { entries: shelf.entries.into_values().collect(), left_out }
+}
+
+/// Entries so far, with what they take and what did not fit.
+struct Shelf {
+    at: i64,
+    entries: BTreeMap<Key, Entry>,
+    used: BTreeMap<&'static str, usize>,
+    left_out: BTreeMap<(Group, &'static str), usize>,
+}
+
+impl Shelf {
+    /// Adds a document, or counts it as left out.
+    fn put(&mut self, group: Group, kind: &'static str, name: &str, document: &impl Serialize) {
+        if !self.try_put(kind, name, document) {
+            *self.left_out.entry((group, kind)).or_default() += 1;
+        }
+    }
+
+    /// Adds the first of several variants that fits, and counts the ones before it as left out.
+    fn put_shrinking<D: Serialize>(&mut self, group: Group, kind: &'static str, name: &str, variants: impl IntoIterator<Item = D>) {
+        for variant in variants {
+            if self.try_put(kind, name, &variant) {
+                return;
+            }
+            *self.left_out.entry((group, kind)).or_default() += 1;
+        }
+    }
+
+    /// `true` also when the key is taken already: two sockets of one address and port are one entry.
+    fn try_put(&mut self, kind: &'static str, name: &str, document: &impl Serialize) -> bool {
+        let entry = serde_json::to_value(document).ok().and_then(|document| Entry::inventory(kind, name, &document, self.at));
+        let Some(entry) = entry else { return false };
+        if self.entries.contains_key(&entry.key) {
+            return true;
+        }
+        let Body::Inventory(inventory) = &entry.body else { return false };
+        let size = entry.key.as_str().len() + inventory.json.len();
+        let share = SHARES.iter().find(|(shared, _)| *shared == kind).map_or(0, |(_, bytes)| *bytes);
+        let used = self.used.entry(kind).or_default();
+        if *used + size > share {
+            return false;
+        }
+        *used += size;
+        self.entries.insert(entry.key.clone(), entry);
+        true
+    }
+}
+
+/// The readable items of a list; none when the list is not known.
+fn items<T>(listing: &Observed<Listing<T>>) -> impl Iterator<Item = &T> {
+    listing.value().into_iter().flat_map(|listing| &listing.items)
+}
+
+fn node(shelf: &mut Shelf, facts: &NodeFacts) {
+    let node = facts.node.clone();
+    let document = NodeDocument {
+        name: node.name,
+        role: node.role,
+        provider: node.provider,
+        profile: node.profile,
+        profile_because: node.profile_because,
+    };
+    shelf.put(Group::Node, kinds::NODE, "self", &document);
+}
+
+/// The whole kernel document, then ever smaller ones: who runs is worth more than what else is installed.
+fn kernel_variants(kernel: &Kernel) -> [KernelDocument; 3] {
+    let mut installed: Vec<String> = items(&kernel.installed).map(|kernel| kernel.release.clone()).collect();
+    installed.sort();
+    installed.dedup();
+    let whole = KernelDocument {
+        release: kernel.release.clone(),
+        version: kernel.version.clone(),
+        signature: kernel.signature.value().cloned(),
+        package: kernel.package.value().cloned(),
+        boot_time: kernel.boot_time.value().copied(),
+        lsms: kernel.lsms.value().cloned(),
+        lockdown: kernel.lockdown.value().cloned(),
+        livepatches: kernel.livepatches.value().cloned(),
+        installed: kernel.installed.value().map(|_| installed),
+        reboot_sentinels: kernel.reboot_sentinels.value().map(|listing| listing.items.clone()),
+    };
+    let without_installed = KernelDocument { installed: None, ..whole.clone() };
+    let identity = KernelDocument { lsms: None, livepatches: None, reboot_sentinels: None, ..without_installed.clone() };
+    [whole, without_installed, identity]
+}
+
+fn components(shelf: &mut Shelf, facts: &NodeFacts) {
+    for kubelet in items(&facts.kubelets) {
+        let document = ComponentDocument {
+            name: "kubelet".to_owned(),
+            flavour: kubelet.flavour.clone(),
+            version: kubelet.version.value().cloned(),
+            host_network: kubelet.host_network.value().copied(),
+        };
+        shelf.put(Group::Kubelets, kinds::COMPONENT, &kubelet.subject, &document);
+        settings(shelf, Group::Kubelets, &kubelet.subject, &kubelet.settings);
+    }
+    for component in items(&facts.components) {
+        let document = ComponentDocument {
+            name: component.name.clone(),
+            flavour: component.name.clone(),
+            version: component.version.value().cloned(),
+            host_network: component.host_network.value().copied(),
+        };
+        shelf.put(Group::Components, kinds::COMPONENT, &component.subject, &document);
+        settings(shelf, Group::Components, &component.subject, &component.settings);
+    }
+}
+
+fn settings(shelf: &mut Shelf, group: Group, subject: &str, settings: &Settings) {
+    for (name, setting) in settings {
+        let document = match setting {
+            Observed::Known { value, .. } => {
+                SettingDocument { value: Some(value.value.clone()), source: Some(value.source.to_string()), unknown: None }
+            }
+            Observed::Unavailable(why) => SettingDocument { value: None, source: None, unknown: Some(said(why)) },
+        };
+        shelf.put(group, kinds::SETTING, &format!("{subject}/{name}"), &document);
+    }
+}
+
+fn listeners(shelf: &mut Shelf, listeners: &Observed<Listing<Listener>>) {
+    let reach = |scope: BindScope| match scope {
+        BindScope::All => 0,
+        BindScope::Public => 1,
+        BindScope::Node => 2,
+        BindScope::Loopback => 3,
+    };
+    let mut documents: Vec<ListenerDocument> = items(listeners).map(listener).collect();
+    // What reaches farthest comes first: it is kept when not all fit.
+    documents.sort_by_cached_key(|l| {
+        let name = (l.protocol.clone(), l.address.clone(), l.port);
+        (reach(l.scope), name, l.owner_unknown.clone(), l.owner.clone())
+    });
+    for document in documents {
+        let name = format!("{}/{}/{}", document.protocol, document.address, document.port);
+        shelf.put(Group::Listeners, kinds::LISTENER, &name, &document);
+    }
+}
+
+fn listener(listener: &Listener) -> ListenerDocument {
+    let owner = listener.owner.value().map(|owner| OwnerDocument {
+        name: owner.name.clone(),
+        exe: owner.exe.clone(),
+        component: owner.component.clone(),
+        unit: owner.unit.clone(),
+    });
+    ListenerDocument {
+        protocol: listener.protocol.clone(),
+        address: listener.address.clone(),
+        port: listener.port,
+        scope: listener.scope,
+        owner,
+        owner_unknown: listener.owner.unavailable().map(said),
+    }
+}
+
+fn root_processes(shelf: &mut Shelf, processes: &Observed<Listing<Process>>) {
+    let mut by_subject: BTreeMap<&str, Vec<&Process>> = BTreeMap::new();
+    for process in items(processes).filter(|process| process.uid == 0) {
+        by_subject.entry(&process.subject).or_default().push(process);
+    }
+    let workload_first = |process: &Process| match process.placement {
+        Placement::Pod => 0,
+        Placement::Machine | Placement::Other => 1,
+        Placement::User => 2,
+        Placement::Host => 3,
+    };
+    let mut subjects: Vec<(u8, &str, RootProcessDocument)> = Vec::new();
+    for (subject, processes) in by_subject {
+        let Some(first) =
+            processes.iter().min_by_key(|process| (workload_first(process), process.exe.value().is_none(), process.exe.value()))
+        else {
+            continue;
+        };
+        subjects.push((workload_first(first), subject, root_process(first, &processes)));
+    }
+    // Workloads come first: they are kept when not all fit.
+    subjects.sort_by_key(|(order, subject, _)| (*order, *subject));
+    for (_, subject, document) in subjects {
+        shelf.put(Group::Processes, kinds::ROOT_PROCESS, subject, &document);
+    }
+}
+
+fn root_process(first: &Process, all: &[&Process]) -> RootProcessDocument {
+    let namespaces: Option<Vec<bool>> = all.iter().map(|process| process.user_namespace.value().copied()).collect();
+    let inside = first.inside_uid.value().copied();
+    RootProcessDocument {
+        exe: first.exe.value().cloned(),
+        placement: first.placement,
+        user_namespace: namespaces.map(|namespaces| namespaces.into_iter().all(|own| own)),
+        inside_uid: inside.filter(|uid| all.iter().all(|process| process.inside_uid.value() == Some(uid))),
+        no_new_privileges: all.iter().all(|process| process.no_new_privileges),
+        seccomp: all.iter().map(|process| process.seccomp).min().unwrap_or_default(),
+        count: i64::try_from(all.len()).unwrap_or(i64::MAX),
+    }
+}
+
+/// Every group's state but that of `versions`, which is judged where it is shown.
+fn groups(shelf: &mut Shelf, facts: &NodeFacts) {
+    for group in Group::ALL.into_iter().filter(|group| *group != Group::Versions) {
+        let unavailable = facts.unavailable(group);
+        let (items, skipped) = sizes(facts, group);
+        let left_out: usize = shelf.left_out.iter().filter(|((of, _), _)| *of == group).map(|(_, count)| count).sum();
+        let document = GroupDocument {
+            state: if unavailable.is_some() { GroupState::Unavailable } else { GroupState::Known },
+            reason: unavailable.map(|why| why.reason),
+            detail: unavailable.map(|why| told(&why.detail)),
+            items,
+            skipped,
+            left_out: (left_out > 0).then_some(left_out),
+        };
+        shelf.put(group, kinds::GROUP, group.name(), &document);
+    }
+}
+
+/// `(items, skipped)` of a group that is a list. Processes come and go all the time: their number is not told, because the
+/// document would change, and travel, with every one of them.
+fn sizes(facts: &NodeFacts, group: Group) -> (Option<usize>, Option<usize>) {
+    fn of<T>(listing: &Observed<Listing<T>>) -> (Option<usize>, Option<usize>) {
+        listing.value().map(|listing| (listing.items.len(), listing.skipped.len())).unzip()
+    }
+    match group {
+        Group::Kubelets => of(&facts.kubelets),
+        Group::Components => of(&facts.components),
+        Group::Files => of(&facts.files),
+        Group::Listeners => of(&facts.listeners),
+        Group::Processes => (None, of(&facts.processes).1),
+        Group::Probes => of(&facts.probes),
+        Group::Containers => of(&facts.containers),
+        Group::Node | Group::Os | Group::Kernel | Group::Runtime | Group::Network | Group::Versions => (None, None),
+    }
+}
+
+/// `permission_denied: open /proc/7/fd`.
+fn said(why: &Unavailable) -> String {
+    if why.detail.is_empty() {
+        return why.reason.name().to_owned();
+    }
+    format!("{}: {}", why.reason.name(), told(&why.detail))
+}
+
+/// A detail without pids, which would change at every restart, and cut to its limit.
+fn told(detail: &str) -> String {
+    let mut parts = detail.split("/proc/");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        text.push_str(if rest.len() < part.len() { "/proc/<pid>" } else { "/proc/" });
+        text.push_str(rest);
+    }
+    crate::entries::cut(&text, MAX_DETAIL_BYTES).to_owned()
+}

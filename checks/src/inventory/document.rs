@@ -1,0 +1,171 @@
+//! The documents of the inventory, one type per kind. Both sides use them: the node writes, the collector reads.
+//!
+//! `None` is left out of the JSON: the fact was not known, and `group/<name>` says why. Readers ignore members they do not
+//! know, so that a newer agent can add some.
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{BindScope, KernelPackage, Placement, Reason, RebootSentinel};
+
+/// `node/self`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDocument {
+    /// See [`crate::facts::Node::name`].
+    pub name: String,
+    /// See [`crate::facts::Node::role`].
+    pub role: String,
+    /// See [`crate::facts::Node::provider`].
+    pub provider: String,
+    /// See [`crate::facts::Node::profile`].
+    pub profile: String,
+    /// See [`crate::facts::Node::profile_because`].
+    pub profile_because: String,
+}
+
+/// `kernel/self`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelDocument {
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// `/proc/version_signature`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// The package of the running kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<KernelPackage>,
+    /// Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_time: Option<i64>,
+    /// Active security modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lsms: Option<Vec<String>>,
+    /// Lockdown mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lockdown: Option<String>,
+    /// Active livepatches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub livepatches: Option<Vec<String>>,
+    /// Releases of installed kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installed: Option<Vec<String>>,
+    /// Files that say a reboot waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reboot_sentinels: Option<Vec<RebootSentinel>>,
+}
+
+/// `component/<subject>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentDocument {
+    /// `kubelet`, `kube-proxy`, ….
+    pub name: String,
+    /// What contains it: `kubelet`, `k3s`, …; the component's own name where nothing else does.
+    pub flavour: String,
+    /// The running version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Shares the host's network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<bool>,
+}
+
+/// `setting/<subject>/<setting>`: either `value` and `source`, or `unknown`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingDocument {
+    /// The effective value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<serde_json::Value>,
+    /// Where it comes from, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Why there is no value: a reason, `: ` and the detail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+/// `listener/<protocol>/<address>/<port>`: `owner`, or `owner_unknown` with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerDocument {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The bound address.
+    pub address: String,
+    /// The bound port.
+    pub port: i64,
+    /// How far the address reaches.
+    pub scope: BindScope,
+    /// Who holds the socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerDocument>,
+    /// Why that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_unknown: Option<String>,
+}
+
+/// The process behind a listener, without its pid.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OwnerDocument {
+    /// See [`crate::facts::Owner::name`].
+    pub name: String,
+    /// See [`crate::facts::Owner::exe`].
+    pub exe: String,
+    /// See [`crate::facts::Owner::component`].
+    pub component: String,
+    /// See [`crate::facts::Owner::unit`].
+    pub unit: String,
+}
+
+/// `root-process/<subject>`: the processes of one subject that run with host uid 0, and the least that confines any of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootProcessDocument {
+    /// The executable; absent when not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Which part of the host they belong to.
+    pub placement: Placement,
+    /// Do all of them live in a user namespace of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<bool>,
+    /// The uid they see, when all see the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside_uid: Option<i64>,
+    /// Have all of them given up gaining privileges.
+    pub no_new_privileges: bool,
+    /// The weakest seccomp mode: 0 off, 1 strict, 2 filter.
+    pub seccomp: i64,
+    /// How many processes.
+    pub count: i64,
+}
+
+/// What is known of a fact group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupState {
+    /// It was read.
+    Known,
+    /// It was not.
+    Unavailable,
+}
+
+/// `group/<fact group>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDocument {
+    /// Was the group read.
+    pub state: GroupState,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Path and operation of the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// How many items a list has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<usize>,
+    /// How many items of the list could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<usize>,
+    /// How many documents were left out because they do not fit into the inventory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
+}

@@ -1,0 +1,136 @@
+//! From stored inventory back to the facts that the collector judges: who the node is, its system and its kernel.
+//!
+//! The documents come from a node and are hostile: one that does not parse makes its group unavailable, nothing more.
+
+use serde::de::DeserializeOwned;
+
+use super::document::{GroupDocument, GroupState, KernelDocument, NodeDocument};
+use super::kinds;
+use crate::entries::MAX_INVENTORY_BYTES;
+use crate::facts::{Kernel, Node, NodeFacts, Observed, Os, Reason, Source, SourceKind, Sysctls, Unavailable};
+
+/// Rebuilds what [`crate::versions`] and checks `judged_by: collector` read. Documents of other kinds are skipped.
+///
+/// `name` and `cluster` come from the node's identity, never from its documents. Everything that is not part of the inventory is
+/// unavailable; times are 0, because the inventory has none.
+pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> NodeFacts {
+    let mut found = Found::default();
+    for (kind, document, json) in documents {
+        match (kind, document) {
+            (kinds::NODE, "self") => found.node = read::<NodeDocument>("node/self", json).ok(),
+            (kinds::OS, "self") => found.os = Some(read("os/self", json)),
+            (kinds::KERNEL, "self") => found.kernel = Some(read("kernel/self", json)),
+            (kinds::GROUP, "os") => found.os_group = read("group/os", json).ok(),
+            (kinds::GROUP, "kernel") => found.kernel_group = read("group/kernel", json).ok(),
+            _ => {}
+        }
+    }
+    let said = |text: fn(&NodeDocument) -> &String| found.node.as_ref().map(text).cloned().unwrap_or_default();
+    let node = Node {
+        name: name.to_owned(),
+        uid: String::new(),
+        cluster: cluster.to_owned(),
+        role: said(|node| &node.role),
+        provider: said(|node| &node.provider),
+        profile: said(|node| &node.profile),
+        profile_because: said(|node| &node.profile_because),
+    };
+    let mut facts = NodeFacts::unread(node, &not_part());
+    facts.os = observed(found.os, found.os_group, "os");
+    facts.kernel = observed(found.kernel.map(|read| read.map(kernel)), found.kernel_group, "kernel");
+    facts
+}
+
+/// The documents that were there, parsed or not.
+#[derive(Default)]
+struct Found {
+    node: Option<NodeDocument>,
+    os: Option<Result<Os, Unavailable>>,
+    kernel: Option<Result<KernelDocument, Unavailable>>,
+    os_group: Option<GroupDocument>,
+    kernel_group: Option<GroupDocument>,
+}
+
+fn read<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Unavailable> {
+    if json.len() > MAX_INVENTORY_BYTES {
+        return Err(Unavailable::new(Reason::TooLarge, format!("inventory document {key} is {} bytes long", json.len())));
+    }
+    serde_json::from_str(json).map_err(|error| Unavailable::new(Reason::Malformed, format!("inventory document {key}: {error}")))
+}
+
+fn observed<T>(document: Option<Result<T, Unavailable>>, group: Option<GroupDocument>, name: &str) -> Observed<T> {
+    match (document, group) {
+        (Some(Ok(value)), _) => known(value),
+        (Some(Err(why)), _) => Observed::Unavailable(why),
+        (None, Some(GroupDocument { state: GroupState::Unavailable, reason: Some(reason), detail, .. })) => {
+            Observed::unavailable_because(reason, detail.unwrap_or_default())
+        }
+        (None, _) => Observed::unavailable_because(Reason::NotPresent, format!("the node has not reported {name}")),
+    }
+}
+
+fn known<T>(value: T) -> Observed<T> {
+    Observed::known(value, Source::new(SourceKind::Agent, "inventory"), 0)
+}
+
+fn not_part() -> Unavailable {
+    Unavailable::new(Reason::NotSupported, "not part of the inventory")
+}
+
+fn missing<T>() -> Observed<T> {
+    Observed::Unavailable(not_part())
+}
+
+/// A member that the node left out because it did not know it.
+fn reported<T>(value: Option<T>) -> Observed<T> {
+    value.map_or_else(|| Observed::unavailable_because(Reason::NotSupported, "the node has not reported it"), known)
+}
+
+fn kernel(document: KernelDocument) -> Kernel {
+    Kernel {
+        release: document.release,
+        version: document.version,
+        signature: reported(document.signature),
+        package: reported(document.package),
+        boot_time: reported(document.boot_time),
+        command_line: missing(),
+        sysctls: Sysctls {
+            kptr_restrict: missing(),
+            dmesg_restrict: missing(),
+            unprivileged_bpf_disabled: missing(),
+            ptrace_scope: missing(),
+            perf_event_paranoid: missing(),
+            kexec_load_disabled: missing(),
+            randomize_va_space: missing(),
+            unprivileged_userns_clone: missing(),
+            max_user_namespaces: missing(),
+            protected_hardlinks: missing(),
+            protected_symlinks: missing(),
+            protected_fifos: missing(),
+            protected_regular: missing(),
+            suid_dumpable: missing(),
+            ipv4_forward: missing(),
+            ipv6_forward: missing(),
+            ipv4_accept_redirects: missing(),
+            ipv4_accept_source_route: missing(),
+            tcp_syncookies: missing(),
+            overcommit_memory: missing(),
+            panic_on_oom: missing(),
+            panic: missing(),
+            panic_on_oops: missing(),
+            keys_root_maxkeys: missing(),
+            keys_root_maxbytes: missing(),
+        },
+        lsms: reported(document.lsms),
+        apparmor: missing(),
+        selinux: missing(),
+        seccomp: missing(),
+        lockdown: reported(document.lockdown),
+        taint: missing(),
+        cpu_vulnerabilities: missing(),
+        swaps: missing(),
+        installed: missing(),
+        reboot_sentinels: missing(),
+        livepatches: reported(document.livepatches),
+    }
+}

@@ -1,0 +1,72 @@
+//! Frameworks: every row is there, and every row that a check names exists.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail")]
+
+use std::collections::BTreeMap;
+
+use holdfast_checks::catalogue::{Catalogue, Document, built_in as catalogue};
+use holdfast_checks::frameworks::{Coverage, Framework, built_in};
+
+#[test]
+fn every_row_of_the_guidance_and_of_the_benchmark_is_listed() {
+    let frameworks = built_in().expect("the shipped frameworks are valid");
+    let catalogue = catalogue().expect("the shipped catalogue is valid");
+    let rows: BTreeMap<&str, usize> =
+        frameworks.iter().map(|framework| (framework.id.as_str(), framework.rows(&catalogue).len())).collect();
+    assert_eq!(rows, BTreeMap::from([("cis-1.12", 131), ("nsa-1.2", 151)]));
+}
+
+#[test]
+fn every_row_that_a_check_names_exists() {
+    let frameworks = built_in().expect("valid");
+    let catalogue = catalogue().expect("valid");
+    let mut unknown = Vec::new();
+    for check in catalogue.checks() {
+        for (framework, rows) in &check.frameworks {
+            let framework = frameworks.iter().find(|known| known.id == *framework).expect("the catalogue refuses unknown frameworks");
+            unknown.extend(rows.iter().filter(|row| !framework.has_row(row)).map(|row| format!("{}: {} {row}", check.id, framework.id)));
+        }
+    }
+    assert_eq!(unknown, Vec::<String>::new());
+}
+
+#[test]
+fn a_row_is_answered_by_checks_before_anything_else_and_says_so_when_nothing_answers_it() {
+    let check = |id: &str| {
+        format!(
+            "- {{id: {id}, title: t, severity: low, area: kubelet, judged_by: node, manual: ask, why: w, fix: f, frameworks: {{cis-1.12: [\"4.2.1\", \"3.1.1\"]}}}}\n"
+        )
+    };
+    let document = Document { name: "two.yaml".into(), text: check("second") + &check("first") };
+    let catalogue = Catalogue::load(&[document]).expect("it loads");
+    let frameworks = built_in().expect("valid");
+    let rows = frameworks.first().expect("cis").rows(&catalogue);
+    let row = |id: &str| rows.iter().find(|row| row.id == id).expect("there").coverage.clone();
+    let names = |coverage| match coverage {
+        Coverage::Checks(checks) => checks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(names(row("4.2.1")), "first second");
+    assert_eq!(names(row("3.1.1")), "first second");
+    assert!(matches!(row("3.1.2"), Coverage::Manual(question) if question.contains('?')));
+    assert_eq!(row("5.1.1"), Coverage::Cluster);
+    assert_eq!(row("1.1.1"), Coverage::NotCovered);
+}
+
+#[test]
+fn a_bad_framework_is_refused_with_its_row() {
+    let row = "  - {id: A-1, area: a, title: t, status: cluster}\n";
+    let refused = |rows: String| {
+        let error = Framework::load("mine.yaml", &format!("id: x\ntitle: X\nrows:\n{rows}")).expect_err("refused");
+        error.to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            refused(format!("{row}{row}")),
+            refused("  - {id: A-1, area: '', title: t, status: cluster}\n".into()),
+            refused("  - {id: A-1, area: a, title: t, status: {manual: ' '}}\n".into()),
+            refused("  - {id: A-1, area: a, title: t, status: perhaps}\n".into()),
+        ]
+        .join("\n")
+    );
+}

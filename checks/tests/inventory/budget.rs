@@ -1,0 +1,92 @@
+//! A node cannot make its inventory larger than its budget, and cannot hide one kind behind another.
+
+use holdfast_checks::entries::{Body, Entry, MAX_INVENTORY_BYTES};
+use holdfast_checks::facts::*;
+use holdfast_checks::inventory::{GroupDocument, MAX_NODE_BYTES, entries};
+use proptest::prelude::*;
+
+use crate::fixture::{denied, facts, known, listener, owner, process};
+
+fn json(entry: &Entry) -> &str {
+    match &entry.body {
+        Body::Inventory(inventory) => &inventory.json,
+        Body::Finding(_) => panic!("a finding in the inventory"),
+    }
+}
+
+fn bytes(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.key.as_str().len() + json(entry).len()).sum()
+}
+
+fn group(entries: &[Entry], name: &str) -> GroupDocument {
+    let key = format!("group/{name}");
+    let entry = entries.iter().find(|entry| entry.key.as_str() == key).expect("every group is told");
+    serde_json::from_str(json(entry)).expect("its own format")
+}
+
+#[test]
+fn a_thousand_ports_do_not_hide_the_root_processes_and_are_counted() {
+    let mut facts = facts();
+    let mut ports: Vec<Listener> = (1..3000).map(|port| listener(port, "127.0.0.1", BindScope::Loopback, owner(1, "x"))).collect();
+    ports.push(listener(10255, "::", BindScope::All, denied()));
+    facts.listeners = known(Listing::complete(ports));
+    let inventory = entries(&facts, 0);
+    assert!(bytes(&inventory.entries) <= MAX_NODE_BYTES);
+    let has = |key: &str| inventory.entries.iter().any(|entry| entry.key.as_str() == key);
+    assert!(has("root-process/pod:default/web/app") && has("listener/tcp/::/10255"), "what matters most is kept");
+    let kept = inventory.entries.iter().filter(|entry| entry.key.as_str().starts_with("listener/")).count();
+    let listeners = group(&inventory.entries, "listeners");
+    assert_eq!(listeners.items, Some(3000));
+    assert_eq!(listeners.left_out, Some(3000 - kept));
+    assert_eq!(inventory.left_out.get("listener").copied(), Some(3000 - kept));
+    assert!(kept > 300);
+}
+
+#[test]
+fn a_kernel_with_hundreds_of_others_installed_still_says_which_one_runs() {
+    let mut facts = facts();
+    let kernel = facts.kernel.value_mut().expect("known");
+    let installed = |n: i32| InstalledKernel { release: format!("6.1.0-{n}-amd64"), path: format!("/lib/modules/6.1.0-{n}-amd64") };
+    kernel.installed = known(Listing::complete((0..500).map(installed).collect()));
+    let inventory = entries(&facts, 0);
+    let kernel = inventory.entries.iter().find(|entry| entry.key.as_str() == "kernel/self").expect("kept");
+    assert!(json(kernel).contains("6.1.0-40-amd64") && !json(kernel).contains("installed"));
+    assert_eq!(group(&inventory.entries, "kernel").left_out, Some(1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_facts_exceed_the_budget(
+        piece in prop_oneof![Just("\u{1}".to_owned()), Just("é\"".to_owned()), ".{1,8}"],
+        times in 0..600usize,
+        count in 0..400i64,
+    ) {
+        let text = piece.repeat(times);
+        let mut facts = facts();
+        facts.node.profile_because.clone_from(&text);
+        facts.os.value_mut().expect("known").fields.insert("X".into(), text.clone());
+        facts.kernel.value_mut().expect("known").version.clone_from(&text);
+        facts.files = Observed::unavailable_because(Reason::Malformed, text.clone());
+        facts.containers = Observed::unavailable_because(Reason::Malformed, text.clone());
+        let named = |n: i64| format!("{n}{text}");
+        let address = |n| listener(n, &named(n), BindScope::All, owner(n, &text));
+        facts.listeners = known(Listing::complete((0..count).map(address).collect()));
+        facts.processes = known(Listing::complete((0..count).map(|n| process(n, &named(n), 0, Placement::Pod)).collect()));
+        let kubelet = facts.kubelets.value_mut().and_then(|list| list.items.first_mut()).expect("one");
+        for n in 0..count {
+            let value = serde_json::Value::String(text.clone());
+            kubelet.settings.insert(named(n), known(Setting { value, source: Source::new(SourceKind::Flag, text.clone()) }));
+        }
+        let inventory = entries(&facts, 0);
+        prop_assert!(bytes(&inventory.entries) <= MAX_NODE_BYTES);
+        prop_assert!(inventory.entries.iter().all(|entry| json(entry).len() <= MAX_INVENTORY_BYTES));
+        let kept = |kind: &str| inventory.entries.iter().filter(|entry| entry.key.parts().0 == kind).count();
+        prop_assert_eq!(kept("group"), 12, "every group is told");
+        let left_out = |kind: &str| inventory.left_out.get(kind).copied().unwrap_or_default();
+        let count = usize::try_from(count).expect("small");
+        prop_assert_eq!(kept("listener") + left_out("listener"), count, "kept or counted");
+        prop_assert_eq!(kept("root-process") + left_out("root-process"), count);
+    }
+}

@@ -1,0 +1,66 @@
+//! The stored format of every kind.
+
+use holdfast_checks::entries::{Body, Entry, Kind};
+use holdfast_checks::facts::{BindScope, Listing, Placement};
+use holdfast_checks::inventory::{Inventory, entries};
+
+use crate::fixture::{facts, known, listener, owner, process};
+
+fn json(entry: &Entry) -> &str {
+    match &entry.body {
+        Body::Inventory(inventory) => &inventory.json,
+        Body::Finding(_) => panic!("a finding in the inventory"),
+    }
+}
+
+fn table(inventory: &Inventory) -> String {
+    let lines: Vec<String> = inventory.entries.iter().map(|entry| format!("{}\n  {}", entry.key.as_str(), json(entry))).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn the_stored_documents_of_every_kind() {
+    let inventory = entries(&facts(), 1);
+    assert!(inventory.left_out.is_empty());
+    assert!(inventory.entries.iter().all(|entry| entry.key.kind() == Kind::Inventory && entry.changed_at == 1));
+    insta::assert_snapshot!(table(&inventory));
+}
+
+#[test]
+fn the_same_facts_in_another_order_and_at_another_time_give_the_same_documents() {
+    let first = entries(&facts(), 1);
+    let mut shuffled = facts();
+    shuffled.listeners.value_mut().expect("known").items.reverse();
+    shuffled.processes.value_mut().expect("known").items.reverse();
+    // Pids differ after a restart, and everything is read again.
+    for (process, pid) in shuffled.processes.value_mut().expect("known").items.iter_mut().zip(5000..) {
+        (process.pid, process.start_ticks) = (pid, pid * 7);
+    }
+    let second = entries(&shuffled, 2);
+    let hashes = |inventory: &Inventory| inventory.entries.iter().map(|entry| (entry.key.clone(), entry.hash)).collect::<Vec<_>>();
+    assert_eq!(hashes(&first), hashes(&second));
+    assert!(["812", "\"pid\"", "/proc/7"].iter().all(|pid| !table(&first).contains(pid)), "pids stay on the node");
+}
+
+#[test]
+fn sockets_of_one_address_and_port_are_one_entry_whatever_their_order() {
+    let mut facts = facts();
+    let shared = |pid, name| listener(8080, "::", BindScope::All, owner(pid, name));
+    facts.listeners = known(Listing::complete(vec![shared(1, "b"), shared(2, "a")]));
+    let one = entries(&facts, 0);
+    facts.listeners = known(Listing::complete(vec![shared(2, "a"), shared(1, "b")]));
+    assert_eq!(table(&one), table(&entries(&facts, 0)));
+    assert_eq!(one.entries.iter().filter(|entry| entry.key.as_str().starts_with("listener/")).count(), 1);
+}
+
+#[test]
+fn of_several_root_processes_the_least_confined_is_told() {
+    let mut facts = facts();
+    let mut apart = process(3, "pod:a/b/c", 0, Placement::Pod);
+    apart.user_namespace = known(true);
+    apart.inside_uid = known(5);
+    facts.processes = known(Listing::complete(vec![apart, process(4, "pod:a/b/c", 0, Placement::Pod)]));
+    let inventory = entries(&facts, 0);
+    let entry = inventory.entries.iter().find(|entry| entry.key.as_str() == "root-process/pod:a/b/c").expect("there");
+    insta::assert_snapshot!(json(entry), @r#"{"count":2,"exe":"/usr/bin/worker","no_new_privileges":true,"placement":"pod","seccomp":2,"user_namespace":false}"#);
+}

@@ -1,0 +1,147 @@
+//! A small node with one of everything.
+
+use std::collections::BTreeMap;
+
+use holdfast_checks::facts::*;
+use holdfast_checks::inventory::facts_for_collector;
+use serde_json::{Value, json};
+
+pub(crate) fn known<T>(value: T) -> Observed<T> {
+    Observed::known(value, Source::new(SourceKind::Kernel, "test"), 7)
+}
+
+pub(crate) fn denied<T>() -> Observed<T> {
+    Observed::unavailable_because(Reason::PermissionDenied, "open /proc/7/fd: permission denied")
+}
+
+pub(crate) fn list<T>(items: Vec<T>) -> Observed<Listing<T>> {
+    known(Listing::complete(items))
+}
+
+pub(crate) fn listener(port: i64, address: &str, scope: BindScope, owner: Observed<Owner>) -> Listener {
+    Listener { subject: format!("port:tcp/{port}"), protocol: "tcp".into(), address: address.into(), port, scope, owner }
+}
+
+pub(crate) fn owner(pid: i64, name: &str) -> Observed<Owner> {
+    let (exe, component, unit) = (format!("/usr/bin/{name}"), name.to_owned(), format!("{name}.service"));
+    known(Owner { pid, name: name.into(), exe, component, unit })
+}
+
+pub(crate) fn process(pid: i64, subject: &str, uid: i64, placement: Placement) -> Process {
+    Process {
+        subject: subject.into(),
+        pid,
+        start_ticks: pid * 100,
+        name: "worker".into(),
+        exe: known("/usr/bin/worker".into()),
+        uid,
+        gid: uid,
+        inside_uid: known(0),
+        user_namespace: known(false),
+        cap_effective: 0,
+        no_new_privileges: true,
+        seccomp: 2,
+        cgroup: "/system.slice".into(),
+        placement,
+        pod_uid: String::new(),
+        container_id: String::new(),
+        host_network: known(true),
+    }
+}
+
+fn setting(value: Value, kind: SourceKind, place: &str) -> Observed<Setting> {
+    known(Setting { value, source: Source::new(kind, place) })
+}
+
+fn settings() -> Settings {
+    BTreeMap::from([
+        ("readOnlyPort".into(), setting(json!(10255), SourceKind::DropIn, "/etc/kubernetes/kubelet.conf.d/20-debug.conf")),
+        ("anonymousAuth".into(), setting(json!(false), SourceKind::Default, "v1beta1")),
+        ("tlsCipherSuites".into(), denied()),
+    ])
+}
+
+/// Documents of `os` and `kernel`, from which facts are rebuilt.
+pub(crate) fn os_and_kernel() -> [(&'static str, &'static str, String); 2] {
+    let os = json!({"id": "debian", "id_like": [], "version_id": "12", "pretty_name": "Debian GNU/Linux 12 (bookworm)", "fields": {"ID": "debian"}});
+    let package = json!({"name": "linux-image-6.1.0-40-amd64", "version": "6.1.153-1", "origin": "linux-signed-amd64"});
+    let version = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)";
+    let kernel = json!({"release": "6.1.0-40-amd64", "version": version, "package": package, "boot_time": 1_700_000_000});
+    [("os", "self", os.to_string()), ("kernel", "self", kernel.to_string())]
+}
+
+pub(crate) fn rebuilt(documents: &[(&str, &str, String)]) -> NodeFacts {
+    facts_for_collector("n1", "c1", documents.iter().map(|(kind, name, json)| (*kind, *name, json.as_str())))
+}
+
+pub(crate) fn facts() -> NodeFacts {
+    let mut facts = rebuilt(&os_and_kernel());
+    facts.node.role = "worker".into();
+    facts.node.provider = "none".into();
+    facts.node.profile = "kubeadm".into();
+    facts.node.profile_because = "/etc/kubernetes/kubelet.conf exists".into();
+    let kernel = facts.kernel.value_mut().expect("rebuilt");
+    let installed = |release: &str, path: &str| InstalledKernel { release: release.into(), path: path.into() };
+    kernel.installed = list(vec![
+        installed("6.1.0-41-amd64", "/lib/modules/6.1.0-41-amd64"),
+        installed("6.1.0-40-amd64", "/lib/modules/6.1.0-40-amd64"),
+        installed("6.1.0-40-amd64", "/boot/vmlinuz-6.1.0-40-amd64"),
+    ]);
+    kernel.lsms = known(vec!["lockdown".into(), "apparmor".into()]);
+    kernel.reboot_sentinels = list(vec![RebootSentinel {
+        path: "/run/reboot-required".into(),
+        since: 1_700_000_500,
+        packages: vec!["linux-image-amd64".into()],
+    }]);
+    facts.kubelets = list(vec![Kubelet {
+        subject: "kubelet".into(),
+        pid: 812,
+        flavour: "kubelet".into(),
+        host_network: known(true),
+        version: known("v1.34.2".into()),
+        argv: vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()],
+        documents: denied(),
+        settings: settings(),
+        listeners: denied(),
+        probes: denied(),
+    }]);
+    facts.components = list(vec![Component {
+        subject: "kube-proxy".into(),
+        name: "kube-proxy".into(),
+        pid: 990,
+        host_network: denied(),
+        version: denied(),
+        argv: vec!["kube-proxy".into()],
+        documents: denied(),
+        settings: BTreeMap::new(),
+        listeners: denied(),
+        probes: denied(),
+    }]);
+    facts.listeners = known(Listing {
+        items: vec![
+            listener(10248, "127.0.0.1", BindScope::Loopback, owner(812, "kubelet")),
+            listener(10255, "::", BindScope::All, owner(812, "kubelet")),
+            listener(22, "0.0.0.0", BindScope::All, denied()),
+        ],
+        skipped: vec![Skipped { what: "/proc/1/net/udp6".into(), reason: Reason::NotPresent }],
+    });
+    facts.probes = list(vec![Probe {
+        vantage: "node".into(),
+        address: "127.0.0.1".into(),
+        port: 10255,
+        path: "/pods".into(),
+        tls: false,
+        outcome: ProbeOutcome::Answered,
+        status: 200,
+    }]);
+    let weak =
+        Process { no_new_privileges: false, seccomp: 0, inside_uid: denied(), ..process(32, "pod:default/web/app", 0, Placement::Pod) };
+    facts.processes = list(vec![
+        process(1, "process:init.scope/systemd", 0, Placement::Host),
+        process(31, "pod:default/web/app", 0, Placement::Pod),
+        weak,
+        process(40, "pod:default/web/sidecar", 1000, Placement::Pod),
+    ]);
+    facts.files = denied();
+    facts
+}

@@ -1,0 +1,8 @@
+//! Version knowledge: kernel identity, lifecycle data and the verdict on a kernel.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
+
+mod compare;
+mod identity;
+mod kernel;
+mod lifecycle;
