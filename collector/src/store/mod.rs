@@ -3,6 +3,8 @@
 //! SQLite in WAL mode with `synchronous=FULL`, one writer connection and a pool of readers; statements stay portable
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
+pub mod views;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
