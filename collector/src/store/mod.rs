@@ -7,6 +7,7 @@ pub mod changes;
 pub mod ingest;
 pub mod nodes;
 pub mod retention;
+pub mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
