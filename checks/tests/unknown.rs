@@ -228,3 +228,21 @@ fn evidence_of_something_unavailable_says_why() {
     assert_eq!(finding.evidence[0].source, "permission_denied: open /proc/7/fd");
     assert_eq!(finding.evidence[1].value, Some(22.into()));
 }
+
+#[test]
+fn an_expression_can_say_that_what_was_read_does_not_tell() {
+    let facts = facts(known(Listing::complete(vec![listener(22, owner("sshd"))])));
+    let (verdict, reason) = judge(r#"listeners.size() == 0 ? true : undecided("nothing tells")"#, &facts);
+    assert_eq!((verdict, reason.as_str()), (Verdict::Unknown, "undecided: nothing tells"));
+    assert_eq!(judge(r#"listeners.size() == 1 || undecided("nothing tells")"#, &facts).0, Verdict::Pass);
+    assert_eq!(judge(r#"undecided("nothing tells") && listeners.size() == 0"#, &facts).0, Verdict::Fail);
+}
+
+#[test]
+fn what_does_not_tell_from_an_incomplete_listing_is_incomplete() {
+    let skipped = vec![Skipped { what: "/proc/7/fd".into(), reason: Reason::PermissionDenied }];
+    let facts = facts(known(Listing { items: vec![], skipped }));
+    let (verdict, reason) = judge(r#"listeners.size() == 1 ? true : undecided("nothing tells")"#, &facts);
+    assert_eq!(verdict, Verdict::Unknown);
+    assert_eq!(reason, "incomplete: listeners: 1 not read, first: /proc/7/fd (permission_denied)");
+}

@@ -4,12 +4,14 @@
 //! The collector trusts a node's credentials, never its messages.
 
 pub mod accept;
+pub mod alerts;
 pub mod api;
 pub mod ca;
 pub mod changes;
 pub mod cli;
 pub mod dashboard;
 pub mod files;
+pub mod fleet;
 pub mod http;
 pub mod identity;
 pub mod ingest;

@@ -3,7 +3,14 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 1] = [("kubelet.yaml", include_str!("../../catalogue/kubelet.yaml"))];
+const DOCUMENTS: [(&str, &str); 6] = [
+    ("control-plane.yaml", include_str!("../../catalogue/control-plane.yaml")),
+    ("files.yaml", include_str!("../../catalogue/files.yaml")),
+    ("kernel.yaml", include_str!("../../catalogue/kernel.yaml")),
+    ("kubelet.yaml", include_str!("../../catalogue/kubelet.yaml")),
+    ("network.yaml", include_str!("../../catalogue/network.yaml")),
+    ("processes.yaml", include_str!("../../catalogue/processes.yaml")),
+];
 
 /// Loads the built-in catalogue.
 ///

@@ -14,8 +14,21 @@ use crate::facts::Group;
 const MAX_SOURCE_BYTES: usize = 4 * 1024;
 
 /// Functions an expression may call, CEL operators apart.
-const FUNCTIONS: [&str; 12] =
-    ["contains", "double", "endsWith", "int", "lowerAscii", "matches", "max", "min", "modeAtMost", "size", "startsWith", "string"];
+const FUNCTIONS: [&str; 13] = [
+    "contains",
+    "double",
+    "endsWith",
+    "int",
+    "lowerAscii",
+    "matches",
+    "max",
+    "min",
+    "modeAtMost",
+    "size",
+    "startsWith",
+    "string",
+    "undecided",
+];
 
 /// Where an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,31 @@
 //! The only place that adds derived groups and members (effective settings, a component's own listeners and probe answers,
 //! version verdicts). Pure functions over [`crate::facts`]; must not know checks or CEL.
 
-use crate::facts::NodeFacts;
+mod components;
+mod flags;
+mod kubelet;
+mod setting;
+mod sockets;
+mod values;
+
+use crate::facts::{NodeFacts, Observed};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
-pub fn derive(_facts: &mut NodeFacts) {}
+pub fn derive(facts: &mut NodeFacts) {
+    let NodeFacts { kubelets, components, listeners, probes, .. } = facts;
+    if let Observed::Known { value: kubelets, at, .. } = kubelets {
+        for kubelet in &mut kubelets.items {
+            kubelet.settings = kubelet::settings(kubelet, *at);
+            kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
+            let asked = sockets::served_ports(&kubelet.settings, &["port", "readOnlyPort"]);
+            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked);
+        }
+    }
+    if let Observed::Known { value: components, at, .. } = components {
+        for component in &mut components.items {
+            component.settings = components::settings(component, *at);
+            component.listeners = sockets::listeners_of(component.pid, &component.host_network, listeners);
+            component.probes = sockets::probes_of(&component.listeners, probes, &[]);
+        }
+    }
+}

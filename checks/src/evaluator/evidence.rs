@@ -1,5 +1,7 @@
 //! Evidence: the facts a verdict rests on, with their source and time.
 
+use serde_json::Value;
+
 use super::judge::Bench;
 use super::tree::{Tree, source_of};
 use crate::entries::Evidence;
@@ -40,15 +42,56 @@ pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Op
         }
     }
     let tree = bench.at(&absolute)?;
+    let name = path.rsplit('.').next().unwrap_or_default();
     // An effective setting carries the source that decided it.
     let (value, source) = match (tree.member("value"), tree.member("source")) {
         (Some(value), Some(decided)) => (value.to_json(), source_of(decided).unwrap_or(source)),
-        _ => (tree.to_json(), source),
+        _ => (legible(name, tree.to_json()), source),
     };
     Some(Evidence { path: shown(&absolute), value: Some(value), source: source.to_string(), at: read_at })
+}
+
+/// A value as people write it: modes in octal, capability masks in hexadecimal, probe answers in one line each.
+fn legible(name: &str, value: Value) -> Value {
+    match (name, &value) {
+        ("mode", Value::Number(mode)) => mode.as_i64().map_or(value, |mode| format!("{mode:04o}").into()),
+        ("cap_effective", Value::Number(mask)) => mask.as_i64().map_or(value, |mask| format!("{mask:#x}").into()),
+        ("probes", Value::Array(probes)) => probes.iter().map(answer).collect(),
+        _ => value,
+    }
+}
+
+/// `https 127.0.0.1 port 10250 /pods: 401`, and who asked when it was not the node itself.
+fn answer(probe: &Value) -> Value {
+    let text = |name: &str| probe.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| probe.get(name).and_then(Value::as_i64).unwrap_or_default();
+    let scheme = if probe.get("tls") == Some(&Value::Bool(true)) { "https" } else { "http" };
+    let met = if text("outcome") == "answered" { number("status").to_string() } else { text("outcome").replace('_', " ") };
+    let from = if text("vantage") == "node" { String::new() } else { format!(" (from {})", text("vantage")) };
+    format!("{scheme} {} port {} {}: {met}{from}", text("address"), number("port"), text("path")).into()
 }
 
 /// A path without list positions, which are not stable.
 fn shown(path: &str) -> String {
     path.split('.').map(|part| part.split('[').next().unwrap_or_default()).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::legible;
+
+    #[test]
+    fn values_are_shown_as_people_write_them() {
+        assert_eq!(legible("mode", 0o600.into()), json!("0600"));
+        assert_eq!(legible("mode", json!("iptables")), json!("iptables"), "kube-proxy has a mode too");
+        assert_eq!(legible("cap_effective", Value::from(0x1ff_ffff_ffff_i64)), json!("0x1ffffffffff"));
+        assert_eq!(legible("uid", 0.into()), json!(0));
+        let probe =
+            json!({"vantage": "node", "address": "::1", "port": 10250, "path": "/pods", "tls": true, "outcome": "answered", "status": 401});
+        let refused = json!({"vantage": "n2", "address": "192.0.2.2", "port": 10255, "path": "/pods", "tls": false, "outcome": "timed_out", "status": 0});
+        let shown = json!(["https ::1 port 10250 /pods: 401", "http 192.0.2.2 port 10255 /pods: timed out (from n2)"]);
+        assert_eq!(legible("probes", json!([probe, refused])), shown);
+    }
 }

@@ -3,11 +3,16 @@
 use cel::common::types::{CelBool, CelInt, CelString};
 use cel::{Env, ExecutionError};
 
-/// The CEL environment of every expression: the standard library and `modeAtMost`.
+/// The function by which an expression says that what was read does not tell.
+pub(super) const UNDECIDED: &str = "undecided";
+
+/// The CEL environment of every expression: the standard library, `modeAtMost` and `undecided`.
 pub(crate) fn environment() -> Env {
     let mut env = Env::stdlib();
     let added = cel::add_overload!(env, fn mode_at_most: (CelInt, CelString<'_>) -> Result<CelBool>);
     debug_assert!(added.is_ok(), "modeAtMost is declared once");
+    let added = cel::add_overload!(env, fn undecided: (CelString<'_>) -> Result<CelBool>);
+    debug_assert!(added.is_ok(), "undecided is declared once");
     env
 }
 
@@ -16,6 +21,12 @@ pub(crate) fn environment() -> Env {
 fn mode_at_most(mode: &CelInt, mask: &CelString<'_>) -> Result<CelBool, ExecutionError> {
     let within = within_mask(*mode.inner(), mask.inner());
     within.map(CelBool::from).ok_or_else(|| ExecutionError::function_error("modeAtMost", "the mask is not octal"))
+}
+
+/// `undecided("why")`: everything was readable and the answer is not in it. Makes the verdict `unknown(undecided)`; `&&`, `||`,
+/// `exists` and `all` treat it as they treat any unknown.
+fn undecided(why: &CelString<'_>) -> Result<CelBool, ExecutionError> {
+    Err(ExecutionError::function_error(UNDECIDED, why.inner()))
 }
 
 /// Is `mode` a subset of the octal `mask`. `None` when the mask is not octal.

@@ -6,6 +6,7 @@ use cel::common::types::CelBool;
 use cel::{Context, ExecutionError, Program, Value};
 
 use super::evidence::evidence_of;
+use super::functions::UNDECIDED;
 use super::subjects::{Subject, Subjects, subjects_of};
 use super::tree::Tree;
 use super::value::Trace;
@@ -102,13 +103,21 @@ impl Bench<'_> {
                 None => Outcome::Unknown("check_error: the expression is neither true nor false".to_owned()),
             },
         };
-        (outcome, self.trace.take())
+        let read = self.trace.take();
+        match outcome {
+            // What is missing may be what would have decided it.
+            Outcome::Unknown(reason) if reason.starts_with(UNDECIDED) && !read.is_empty() => {
+                (Outcome::Unknown(self.incomplete(&read)), read)
+            }
+            outcome => (outcome, read),
+        }
     }
 
     /// The reason of the `unknown` that an evaluation error stands for.
     pub(super) fn reason(&self, error: &ExecutionError) -> String {
         let unavailable = match error {
             ExecutionError::NoSuchKey(path) => self.unavailable_at(path),
+            ExecutionError::FunctionError { function, message } if function == UNDECIDED => return format!("{UNDECIDED}: {message}"),
             ExecutionError::UndeclaredReference(name) if self.unavailable_groups.contains(name) => self.unavailable_at(name),
             _ => None,
         };

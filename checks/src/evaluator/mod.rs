@@ -2,7 +2,8 @@
 //!
 //! Expressions are compiled once. The rule for unknown is here and nowhere else: an expression that read something
 //! unavailable gives `unknown(reason)`, a `pass` or `not_applicable` that read an incomplete listing becomes
-//! `unknown(incomplete)`, and every other evaluation error is `unknown(check_error)`. Must not know where facts come from.
+//! `unknown(incomplete)`, one that calls `undecided("why")` gives `unknown(undecided)`, and every other evaluation error is
+//! `unknown(check_error)`. Must not know where facts come from.
 
 mod evidence;
 pub(crate) mod functions;

@@ -3,7 +3,9 @@
 //! SQLite in WAL mode with `synchronous=FULL`, one writer connection and a pool of readers; statements stay portable
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
+mod alerts;
 pub mod changes;
+mod fleet;
 pub mod ingest;
 pub mod nodes;
 pub mod retention;
@@ -16,6 +18,9 @@ use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlSafeStr, SqlStr};
+
+pub use alerts::Delivery;
+pub use fleet::JudgedNode;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

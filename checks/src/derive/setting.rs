@@ -1,0 +1,242 @@
+//! How one effective setting comes about: a flag, the documents in merge order, or upstream's default.
+//!
+//! Must not know any component's settings, nor whether its flags or its files win.
+
+use serde_json::Value;
+
+use super::flags::{Flags, Shape};
+use super::values::{self, Kind};
+use crate::facts::{ConfigDocument, DocumentKind, Listing, Observed, Reason, Setting, Source, SourceKind, Unavailable};
+
+/// One setting: its name in checks, where it can be set, and what holds when nothing sets it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spec {
+    /// Its name in checks: upstream's field name where there is one.
+    pub(super) name: &'static str,
+    /// Its flag, without `--`; empty when there is none.
+    pub(super) flag: &'static str,
+    /// Its field, outer names first; empty when files cannot set it.
+    pub(super) path: &'static [&'static str],
+    pub(super) kind: Kind,
+    pub(super) default: Default,
+    pub(super) zero: Zero,
+}
+
+/// A default.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Default {
+    Bool(bool),
+    Int(i64),
+    Text(&'static str),
+    Empty,
+    List(&'static [&'static str]),
+    /// Nothing Holdfast reads can tell: the reason, for a person.
+    Unread(&'static str),
+}
+
+/// What a zero value written in a file means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Zero {
+    /// Itself.
+    Stays,
+    /// The same as nothing: the default is filled in.
+    Unset,
+    /// Itself, but anything below zero is the default.
+    NegativeUnset,
+}
+
+impl Spec {
+    pub(super) const fn new(name: &'static str, flag: &'static str, path: &'static [&'static str], kind: Kind, default: Default) -> Self {
+        Self { name, flag, path, kind, default, zero: Zero::Stays }
+    }
+
+    pub(super) const fn zero(mut self, zero: Zero) -> Self {
+        self.zero = zero;
+        self
+    }
+
+    /// Is `value` of a file the same as nothing.
+    fn is_unset(&self, value: &Value) -> bool {
+        let number = value.as_i64();
+        let empty = number == Some(0) || value.as_str() == Some("");
+        match self.zero {
+            Zero::Stays => false,
+            Zero::Unset => empty,
+            Zero::NegativeUnset => number.is_some_and(|number| number < 0),
+        }
+    }
+
+    /// The setting as its flag gives it; `None` when the flag was not given.
+    pub(super) fn given_by(&self, flags: &Flags, at: i64) -> Option<Observed<Setting>> {
+        let given = flags.all(self.flag);
+        if self.flag.is_empty() || given.is_empty() {
+            return None;
+        }
+        let place = format!("--{}", self.flag);
+        Some(match values::from_flag(self.kind, given) {
+            Ok(value) => decided(value, Source::new(SourceKind::Flag, place), at),
+            Err(problem) => unavailable(Reason::Malformed, format!("{place}: {problem}")),
+        })
+    }
+
+    /// The setting when nothing set it: `default` holds, which `place` names.
+    pub(super) fn by_default(&self, default: Default, place: &str, at: i64) -> Observed<Setting> {
+        let value: Value = match default {
+            Default::Bool(value) => value.into(),
+            Default::Int(value) => value.into(),
+            Default::Text(value) => value.into(),
+            Default::List(values) => values.iter().copied().collect(),
+            Default::Empty if self.kind == Kind::List => Value::Array(Vec::new()),
+            Default::Empty => "".into(),
+            Default::Unread(why) => return unavailable(Reason::NotSupported, why),
+        };
+        decided(value, Source::new(SourceKind::Default, place), at)
+    }
+
+    /// The setting as `layers` leave it; `None` when none of them sets it, or one of them removes it again.
+    pub(super) fn left_by<'a>(&self, layers: &'a [Layer<'a>]) -> Option<Observed<Setting>> {
+        let mut state = Standing::Untouched;
+        for layer in layers {
+            match layer.content {
+                Err(ref why) => state = Standing::Unknown(why.clone()),
+                Ok((document, at)) => match field(document, self.path) {
+                    Field::Absent => {}
+                    // The default that then holds is not this function's to know.
+                    Field::Removed => state = Standing::Untouched,
+                    Field::Misplaced(outer) => {
+                        let detail = format!("{}: {outer} is not a mapping", layer.source.place);
+                        state = Standing::Unknown(Unavailable::new(Reason::Malformed, detail));
+                    }
+                    Field::Set(value) => state = Standing::Set(value, &layer.source, at),
+                },
+            }
+        }
+        match state {
+            Standing::Untouched => None,
+            Standing::Unknown(why) => Some(Observed::Unavailable(why)),
+            Standing::Set(value, source, at) => match values::from_document(self.kind, value) {
+                Ok(value) if self.is_unset(&value) => None,
+                Ok(value) => Some(decided(value, source.clone(), at)),
+                Err(problem) => Some(unavailable(Reason::Malformed, format!("{}: {}: {problem}", source.place, self.path.join(".")))),
+            },
+        }
+    }
+
+    /// Do `layers` mention the setting at all, if only to remove it or to write its zero value.
+    pub(super) fn touched_by(&self, layers: &[Layer<'_>]) -> bool {
+        layers.iter().any(|layer| match layer.content {
+            Err(_) => true,
+            Ok((document, _)) => !matches!(field(document, self.path), Field::Absent),
+        })
+    }
+}
+
+/// The shape of a flag among `specs`, for [`Flags::parse`].
+pub(super) fn shape_in(specs: &[Spec], name: &str) -> Option<Shape> {
+    let spec = specs.iter().find(|spec| spec.flag == name)?;
+    Some(if spec.kind == Kind::Bool { Shape::Switch } else { Shape::Value })
+}
+
+/// A setting with its value and source.
+pub(super) fn decided(value: Value, source: Source, at: i64) -> Observed<Setting> {
+    Observed::known(Setting { value, source: source.clone() }, source, at)
+}
+
+/// A setting that cannot be told.
+pub(super) fn unavailable(reason: Reason, detail: impl Into<String>) -> Observed<Setting> {
+    Observed::unavailable_because(reason, detail)
+}
+
+/// One document, or why it is not there to read.
+pub(super) struct Layer<'a> {
+    source: Source,
+    content: Result<(&'a Value, i64), Unavailable>,
+}
+
+enum Standing<'a> {
+    Untouched,
+    Unknown(Unavailable),
+    Set(&'a Value, &'a Source, i64),
+}
+
+enum Field<'a> {
+    Absent,
+    /// `null`, here or further out: as in a JSON merge patch the field is gone.
+    Removed,
+    /// Something further out is no mapping.
+    Misplaced(&'static str),
+    Set(&'a Value),
+}
+
+fn field<'a>(document: &'a Value, path: &'static [&'static str]) -> Field<'a> {
+    let mut here = document;
+    let mut name = "the document";
+    for part in path {
+        here = match here {
+            Value::Object(members) => match members.get(*part) {
+                None => return Field::Absent,
+                Some(member) => member,
+            },
+            _ => return Field::Misplaced(name),
+        };
+        if here.is_null() {
+            return Field::Removed;
+        }
+        name = part;
+    }
+    Field::Set(here)
+}
+
+/// The documents of a component in merge order, what could not be read among them.
+///
+/// `kind` is the document kind the component reads (`KubeletConfiguration`); empty: any mapping. `main` is the path given on
+/// the command line: when no document came for it, that is a layer which could not be read, not one which sets nothing.
+pub(super) fn layers<'a>(
+    documents: &'a Observed<Listing<ConfigDocument>>,
+    kind: &str,
+    main: Option<&str>,
+    drop_ins: bool,
+) -> Vec<Layer<'a>> {
+    let unread = |place: &str, why: Unavailable| Layer { source: Source::new(SourceKind::File, place), content: Err(why) };
+    if main.is_none() && !drop_ins {
+        return Vec::new();
+    }
+    let documents = match documents {
+        Observed::Unavailable(why) => return vec![unread("", why.clone())],
+        Observed::Known { value, .. } => value,
+    };
+    let mut layers = Vec::new();
+    let skipped = |what: &str| documents.skipped.iter().find(|skipped| skipped.what == what);
+    if let Some(path) = main
+        && !documents.items.iter().any(|document| document.kind == DocumentKind::Main)
+    {
+        let why = match skipped(path) {
+            Some(skipped) => Unavailable::new(skipped.reason, path),
+            None => Unavailable::new(Reason::NotPresent, format!("{path} was not read")),
+        };
+        layers.push(unread(path, why));
+    }
+    for document in &documents.items {
+        let of = match document.kind {
+            DocumentKind::Main => SourceKind::File,
+            DocumentKind::DropIn => SourceKind::DropIn,
+        };
+        let content = match &document.content {
+            Observed::Unavailable(why) => Err(why.clone()),
+            Observed::Known { value, at, .. } if is_kind(value, kind) => Ok((value, *at)),
+            Observed::Known { .. } => {
+                let expected = if kind.is_empty() { "a mapping" } else { kind };
+                Err(Unavailable::new(Reason::Malformed, format!("{} is not {expected}", document.path)))
+            }
+        };
+        layers.push(Layer { source: Source::new(of, document.path.as_str()), content });
+    }
+    // Where in the order it belongs is not known, so it may override every document.
+    let unplaced = documents.skipped.iter().filter(|skipped| Some(skipped.what.as_str()) != main);
+    layers.extend(unplaced.map(|skipped| unread(&skipped.what, Unavailable::new(skipped.reason, skipped.what.as_str()))));
+    layers
+}
+
+fn is_kind(document: &Value, kind: &str) -> bool {
+    document.is_object() && (kind.is_empty() || document.get("kind").and_then(Value::as_str) == Some(kind))
+}

@@ -1,0 +1,306 @@
+//! A node on which every check passes or does not apply, and the few ways fixtures change it.
+
+use holdfast_checks::facts::*;
+use holdfast_checks::versions::{KernelVerdict, VersionFacts};
+use serde_json::{Value, json};
+
+const NOW: i64 = 1_790_000_000_000;
+pub(crate) const KUBELET: i64 = 100;
+
+pub(crate) fn known<T>(value: T) -> Observed<T> {
+    Observed::known(value, Source::new(SourceKind::Kernel, "test"), NOW)
+}
+
+pub(crate) fn denied<T>() -> Observed<T> {
+    Observed::unavailable_because(Reason::PermissionDenied, "open /some/file")
+}
+
+pub(crate) fn complete<T>(items: Vec<T>) -> Observed<Listing<T>> {
+    known(Listing::complete(items))
+}
+
+/// Drops from a known listing what `drop` matches.
+pub(crate) fn remove<T>(listing: &mut Observed<Listing<T>>, drop: impl Fn(&T) -> bool) {
+    items(listing).retain(|item| !drop(item));
+}
+
+pub(crate) fn items<T>(listing: &mut Observed<Listing<T>>) -> &mut Vec<T> {
+    &mut listing.value_mut().expect("the base knows it").items
+}
+
+pub(crate) fn node() -> NodeFacts {
+    let identity = Node {
+        name: "n1".into(),
+        uid: "u1".into(),
+        cluster: "c1".into(),
+        role: "control-plane".into(),
+        provider: "none".into(),
+        profile: "kubeadm".into(),
+        profile_because: "/etc/kubernetes/manifests is there".into(),
+    };
+    let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this fixture"));
+    facts.os = known(Os {
+        id: "debian".into(),
+        id_like: vec![],
+        version_id: "13".into(),
+        pretty_name: "Debian GNU/Linux 13".into(),
+        fields: std::collections::BTreeMap::new(),
+    });
+    facts.kernel = known(kernel());
+    facts.kubelets = complete(vec![kubelet()]);
+    facts.components = complete(vec![
+        component(
+            "kube-apiserver",
+            201,
+            "--authorization-mode=Node,RBAC --anonymous-auth=false --profiling=false --enable-admission-plugins=NodeRestriction --audit-policy-file=/etc/kubernetes/audit.yaml --audit-log-path=/var/log/audit.log",
+        ),
+        component("kube-controller-manager", 202, "--bind-address=127.0.0.1 --profiling=false --use-service-account-credentials"),
+        component("kube-scheduler", 203, "--bind-address=127.0.0.1 --profiling=false"),
+        component(
+            "etcd",
+            204,
+            "--client-cert-auth=true --cert-file=/pki/s.crt --key-file=/pki/s.key --peer-client-cert-auth=true --listen-client-urls=https://192.0.2.2:2379 --listen-peer-urls=https://192.0.2.2:2380",
+        ),
+        component("kube-proxy", 205, "--healthz-bind-address=192.0.2.2:10256"),
+    ]);
+    facts.listeners = complete(vec![
+        listener(22, BindScope::All, 900, "sshd", ""),
+        listener(2379, BindScope::Node, 204, "etcd", "etcd"),
+        listener(2380, BindScope::Node, 204, "etcd", "etcd"),
+        listener(6443, BindScope::All, 201, "kube-apiserver", "kube-apiserver"),
+        listener(10248, BindScope::Loopback, KUBELET, "kubelet", "kubelet"),
+        listener(10250, BindScope::All, KUBELET, "kubelet", "kubelet"),
+        listener(10256, BindScope::Node, 205, "kube-proxy", "kube-proxy"),
+        listener(10257, BindScope::Loopback, 202, "kube-controller", "kube-controller-manager"),
+        listener(10259, BindScope::Loopback, 203, "kube-scheduler", "kube-scheduler"),
+    ]);
+    facts.probes = complete(vec![probe(10250, true, ProbeOutcome::Answered, 401), probe(10255, false, ProbeOutcome::Refused, 0)]);
+    facts.files = complete(FILES.iter().map(|(role, path, mode)| file(role, path, *mode)).collect());
+    facts.processes =
+        complete(vec![process("service:kubelet.service/kubelet", Placement::Host, 0), process("pod:default/web/c", Placement::Pod, 1000)]);
+    let verdict = KernelVerdict {
+        family: "debian".into(),
+        tracks_stable: false,
+        series: "6.12".into(),
+        lifecycle: known("supported".into()),
+        support: "standard".into(),
+        eol: Some("2028-08-09".into()),
+        judged_by: "debian 13".into(),
+        data_date: "2026-08-22".into(),
+        source: String::new(),
+    };
+    facts.versions = known(VersionFacts { kernel: known(verdict) });
+    facts
+}
+
+const FILES: [(&str, &str, i64); 14] = [
+    ("kubelet_config", "/var/lib/kubelet/config.yaml", 0o600),
+    ("kubelet_kubeconfig", "/etc/kubernetes/kubelet.conf", 0o600),
+    ("kubelet_unit", "/etc/systemd/system/kubelet.service", 0o600),
+    ("kubelet_ca", "/etc/kubernetes/pki/ca.crt", 0o644),
+    ("kube_proxy_kubeconfig", "/etc/kubernetes/kube-proxy.conf", 0o600),
+    ("kube_proxy_config", "/etc/kubernetes/kube-proxy.yaml", 0o644),
+    ("kubeconfig", "/etc/kubernetes/admin.conf", 0o600),
+    ("manifest", "/etc/kubernetes/manifests/etcd.yaml", 0o600),
+    ("pki_certificate", "/etc/kubernetes/pki/apiserver.crt", 0o644),
+    ("pki_key", "/etc/kubernetes/pki/ca.key", 0o600),
+    ("pki_directory", "/etc/kubernetes/pki", 0o755),
+    ("etcd_data", "/var/lib/etcd", 0o700),
+    ("cni_config", "/etc/cni/net.d/10-bridge.conflist", 0o600),
+    ("container_runtime_config", "/etc/containerd/config.toml", 0o644),
+];
+
+pub(crate) fn file(role: &str, path: &str, mode: i64) -> FileFact {
+    let kind = if matches!(role, "pki_directory" | "etcd_data" | "directory") { FileKind::Directory } else { FileKind::File };
+    let subject = format!("file:{path}");
+    FileFact { subject, path: path.into(), role: role.into(), kind, mode, uid: 0, gid: 0, target: String::new(), acl: false }
+}
+
+pub(crate) fn process(subject: &str, placement: Placement, uid: i64) -> Process {
+    let pod = placement == Placement::Pod;
+    Process {
+        subject: subject.into(),
+        pid: 300,
+        start_ticks: 1,
+        name: "main".into(),
+        exe: known("/usr/bin/main".into()),
+        uid,
+        gid: uid,
+        inside_uid: known(uid),
+        user_namespace: known(false),
+        cap_effective: 0,
+        no_new_privileges: true,
+        seccomp: 2,
+        cgroup: String::new(),
+        placement,
+        pod_uid: if pod { "p1".into() } else { String::new() },
+        container_id: String::new(),
+        host_network: known(!pod),
+    }
+}
+
+pub(crate) fn listener(port: i64, scope: BindScope, pid: i64, name: &str, component: &str) -> Listener {
+    let owner = Owner { pid, name: name.into(), exe: format!("/usr/bin/{name}"), component: component.into(), unit: String::new() };
+    let address = match scope {
+        BindScope::Loopback => "127.0.0.1",
+        BindScope::Node => "192.0.2.2",
+        BindScope::Public => "203.0.113.2",
+        BindScope::All => "::",
+    };
+    Listener { subject: format!("port:tcp/{port}"), protocol: "tcp".into(), address: address.into(), port, scope, owner: known(owner) }
+}
+
+pub(crate) fn probe(port: i64, tls: bool, outcome: ProbeOutcome, status: i64) -> Probe {
+    Probe { vantage: "node".into(), address: "127.0.0.1".into(), port, path: "/pods".into(), tls, outcome, status }
+}
+
+fn kubelet() -> Kubelet {
+    let config = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {"x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"}},
+        "podPidsLimit": 4096,
+        "protectKernelDefaults": true,
+        "rotateCertificates": true,
+        "seccompDefault": true,
+        "serverTLSBootstrap": true,
+        "tlsMinVersion": "VersionTLS13",
+    });
+    let path = "/var/lib/kubelet/config.yaml";
+    let document = ConfigDocument { path: path.into(), kind: DocumentKind::Main, content: known(config) };
+    Kubelet {
+        subject: "kubelet".into(),
+        pid: KUBELET,
+        flavour: "kubelet".into(),
+        host_network: known(true),
+        version: known("v1.36.2".into()),
+        argv: words(&format!("kubelet --kubeconfig=/etc/kubernetes/kubelet.conf --config={path}")),
+        documents: complete(vec![document]),
+        settings: Settings::new(),
+        listeners: denied(),
+        probes: denied(),
+    }
+}
+
+fn component(name: &str, pid: i64, flags: &str) -> Component {
+    Component {
+        subject: name.into(),
+        name: name.into(),
+        pid,
+        host_network: known(true),
+        version: known("v1.36.2".into()),
+        argv: words(&format!("{name} {flags}")),
+        documents: complete(vec![]),
+        settings: Settings::new(),
+        listeners: denied(),
+        probes: denied(),
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+fn kernel() -> Kernel {
+    let listed = |names: &[&str]| known(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    Kernel {
+        release: "6.12.48+deb13-amd64".into(),
+        version: "#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1".into(),
+        signature: Observed::unavailable_because(Reason::NotPresent, "/proc/version_signature"),
+        package: denied(),
+        boot_time: known(1_789_000_000),
+        command_line: listed(&["quiet"]),
+        sysctls: Sysctls {
+            kptr_restrict: known(1),
+            dmesg_restrict: known(1),
+            unprivileged_bpf_disabled: known(2),
+            ptrace_scope: known(1),
+            perf_event_paranoid: known(3),
+            kexec_load_disabled: known(1),
+            randomize_va_space: known(2),
+            unprivileged_userns_clone: known(1),
+            max_user_namespaces: known(10_000),
+            protected_hardlinks: known(1),
+            protected_symlinks: known(1),
+            protected_fifos: known(1),
+            protected_regular: known(2),
+            suid_dumpable: known(0),
+            ipv4_forward: known(1),
+            ipv6_forward: known(0),
+            ipv4_accept_redirects: known(0),
+            ipv4_accept_source_route: known(0),
+            tcp_syncookies: known(1),
+            overcommit_memory: known(1),
+            panic_on_oom: known(0),
+            panic: known(10),
+            panic_on_oops: known(1),
+            keys_root_maxkeys: known(1_000_000),
+            keys_root_maxbytes: known(25_000_000),
+        },
+        lsms: listed(&["lockdown", "capability", "yama", "apparmor"]),
+        apparmor: known(true),
+        selinux: known(Selinux { enabled: false, enforcing: false }),
+        seccomp: known(true),
+        lockdown: known("integrity".into()),
+        taint: known(0),
+        cpu_vulnerabilities: complete(vec![CpuVulnerability {
+            subject: "cpu:meltdown".into(),
+            name: "meltdown".into(),
+            status: "Mitigation: PTI".into(),
+        }]),
+        swaps: complete(vec![]),
+        installed: complete(vec![]),
+        reboot_sentinels: complete(vec![]),
+        livepatches: listed(&[]),
+    }
+}
+
+/// The kernel, to change.
+pub(crate) fn kernel_of(facts: &mut NodeFacts) -> &mut Kernel {
+    facts.kernel.value_mut().expect("the base knows its kernel")
+}
+
+/// The kubelet, to change.
+pub(crate) fn kubelet_of(facts: &mut NodeFacts) -> &mut Kubelet {
+    items(&mut facts.kubelets).first_mut().expect("the base has a kubelet")
+}
+
+/// One component, to change.
+pub(crate) fn component_of<'a>(facts: &'a mut NodeFacts, name: &str) -> &'a mut Component {
+    items(&mut facts.components).iter_mut().find(|component| component.name == name).expect("the base has it")
+}
+
+/// Sets fields of the kubelet's configuration file.
+pub(crate) fn configure(facts: &mut NodeFacts, fields: Value) {
+    let document = items(&mut kubelet_of(facts).documents).first_mut().expect("the base has a document");
+    let content = document.content.value_mut().expect("known");
+    for (field, value) in fields.as_object().expect("fields") {
+        content[field] = value.clone();
+    }
+}
+
+/// Makes the kubelet's configuration file unreadable.
+pub(crate) fn hide_config(facts: &mut NodeFacts) {
+    items(&mut kubelet_of(facts).documents).first_mut().expect("the base has a document").content = denied();
+}
+
+/// Adds a flag to the kubelet's command line.
+pub(crate) fn kubelet_flag(facts: &mut NodeFacts, flag: &str) {
+    kubelet_of(facts).argv.push(flag.into());
+}
+
+/// Replaces a component's flags.
+pub(crate) fn flags(facts: &mut NodeFacts, name: &str, flags: &str) {
+    component_of(facts, name).argv = words(&format!("{name} {flags}"));
+}
+
+/// No kubelet runs here.
+pub(crate) fn no_kubelet(facts: &mut NodeFacts) {
+    facts.kubelets = complete(vec![]);
+}
+
+/// Replaces the answers of the kubelet's API port.
+pub(crate) fn answers(facts: &mut NodeFacts, outcome: ProbeOutcome, status: i64) {
+    remove(&mut facts.probes, |probe| probe.port == 10250);
+    items(&mut facts.probes).push(probe(10250, true, outcome, status));
+}

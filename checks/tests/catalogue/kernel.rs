@@ -1,0 +1,132 @@
+//! Fixtures of `kernel.yaml`.
+
+use holdfast_checks::facts::*;
+
+use crate::base::*;
+use crate::case::Case;
+
+/// A check of one sysctl.
+fn sysctl(check: &'static str, field: fn(&mut Sysctls) -> &mut Observed<i64>, bad: i64) -> Case {
+    Case::of(check)
+        .fails(move |facts| *field(&mut kernel_of(facts).sysctls) = known(bad))
+        .unreadable("permission_denied", move |facts| *field(&mut kernel_of(facts).sysctls) = denied())
+        .unreadable("not_present", move |facts| {
+            *field(&mut kernel_of(facts).sysctls) = Observed::unavailable_because(Reason::NotPresent, "/proc/sys");
+        })
+        .unreadable("permission_denied", |facts| facts.kernel = denied())
+}
+
+fn sentinel() -> RebootSentinel {
+    RebootSentinel { path: "/run/reboot-required".into(), since: 1_789_500_000, packages: vec!["linux-image-amd64".into()] }
+}
+
+fn fedora(facts: &mut NodeFacts) {
+    let os = facts.os.value_mut().expect("known");
+    os.id = "fedora".into();
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        sysctl("kernel-kptr-restrict", |sysctls| &mut sysctls.kptr_restrict, 0),
+        sysctl("kernel-dmesg-restrict", |sysctls| &mut sysctls.dmesg_restrict, 0),
+        sysctl("kernel-unprivileged-bpf", |sysctls| &mut sysctls.unprivileged_bpf_disabled, 0),
+        sysctl("kernel-ptrace-scope", |sysctls| &mut sysctls.ptrace_scope, 0)
+            .fails(|facts| kernel_of(facts).lsms = known(vec!["capability".into()]))
+            .unreadable("permission_denied", |facts| kernel_of(facts).lsms = denied()),
+        sysctl("kernel-perf-events", |sysctls| &mut sysctls.perf_event_paranoid, 1),
+        sysctl("kernel-address-randomisation", |sysctls| &mut sysctls.randomize_va_space, 1),
+        sysctl("kernel-protected-links", |sysctls| &mut sysctls.protected_symlinks, 0)
+            .fails(|facts| kernel_of(facts).sysctls.protected_hardlinks = known(0)),
+        sysctl("kernel-protected-files", |sysctls| &mut sysctls.protected_fifos, 0)
+            .fails(|facts| kernel_of(facts).sysctls.protected_regular = known(0)),
+        sysctl("kernel-setuid-core-dumps", |sysctls| &mut sysctls.suid_dumpable, 1)
+            .passes(|facts| kernel_of(facts).sysctls.suid_dumpable = known(2)),
+        sysctl("kernel-icmp-redirects", |sysctls| &mut sysctls.ipv4_accept_redirects, 1),
+        sysctl("kernel-source-routing", |sysctls| &mut sysctls.ipv4_accept_source_route, 1),
+        sysctl("kernel-syn-cookies", |sysctls| &mut sysctls.tcp_syncookies, 0),
+        Case::of("kernel-kexec")
+            .passes(|facts| kernel_of(facts).lockdown = known("none".into()))
+            .passes(|facts| kernel_of(facts).sysctls.kexec_load_disabled = known(0))
+            .fails(|facts| {
+                kernel_of(facts).lockdown = known("none".into());
+                kernel_of(facts).sysctls.kexec_load_disabled = known(0);
+            })
+            .unreadable("permission_denied", |facts| {
+                kernel_of(facts).lockdown = known("none".into());
+                kernel_of(facts).sysctls.kexec_load_disabled = denied();
+            }),
+        Case::of("kernel-lockdown")
+            .passes(|facts| kernel_of(facts).lockdown = known("confidentiality".into()))
+            .fails(|facts| kernel_of(facts).lockdown = known("none".into()))
+            .unreadable("permission_denied", |facts| kernel_of(facts).lockdown = denied()),
+        Case::of("kernel-mandatory-access-control")
+            .passes(|facts| {
+                kernel_of(facts).apparmor = known(false);
+                kernel_of(facts).selinux = known(Selinux { enabled: true, enforcing: true });
+            })
+            .passes(|facts| kernel_of(facts).selinux = denied())
+            .fails(|facts| kernel_of(facts).apparmor = known(false))
+            .fails(|facts| {
+                kernel_of(facts).apparmor = known(false);
+                kernel_of(facts).selinux = known(Selinux { enabled: true, enforcing: false });
+            })
+            .unreadable("permission_denied", |facts| {
+                kernel_of(facts).apparmor = known(false);
+                kernel_of(facts).selinux = denied();
+            }),
+        Case::of("kernel-seccomp")
+            .fails(|facts| kernel_of(facts).seccomp = known(false))
+            .unreadable("permission_denied", |facts| kernel_of(facts).seccomp = denied()),
+        Case::of("kernel-cpu-vulnerability")
+            .passes(|facts| items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = "Not affected".into())
+            .fails(|facts| items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = "Vulnerable: Clear CPU buffers attempted".into())
+            .not_applicable(|facts| kernel_of(facts).cpu_vulnerabilities = complete(vec![]))
+            .unreadable("permission_denied", |facts| kernel_of(facts).cpu_vulnerabilities = denied()),
+        Case::of("kernel-end-of-life")
+            .fails(|facts| lifecycle(facts, known("end_of_life".into())))
+            .unreadable("not_supported", |facts| {
+                lifecycle(facts, Observed::unavailable_because(Reason::NotSupported, "nothing tells whose kernel it is"));
+            })
+            .unreadable("not_supported", |facts| {
+                facts.versions = Observed::unavailable_because(Reason::NotSupported, "judged by the collector");
+            }),
+        Case::of("reboot-pending")
+            .fails(|facts| items(&mut kernel_of(facts).reboot_sentinels).push(sentinel()))
+            .fails(|facts| {
+                facts.os = denied();
+                items(&mut kernel_of(facts).reboot_sentinels).push(sentinel());
+            })
+            .passes(|facts| {
+                let os = facts.os.value_mut().expect("known");
+                (os.id, os.id_like) = ("linuxmint".into(), vec!["ubuntu".into(), "debian".into()]);
+            })
+            .not_applicable(fedora)
+            .unreadable("permission_denied", |facts| kernel_of(facts).reboot_sentinels = denied())
+            .unreadable("permission_denied", |facts| facts.os = denied()),
+        Case::of("ip-forwarding")
+            .passes(|facts| {
+                kernel_of(facts).sysctls.ipv4_forward = known(0);
+                kernel_of(facts).sysctls.ipv6_forward = known(1);
+            })
+            .fails(|facts| kernel_of(facts).sysctls.ipv4_forward = known(0))
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| kernel_of(facts).sysctls.ipv4_forward = denied())
+            .unreadable("permission_denied", |facts| facts.kubelets = denied()),
+        Case::only("host-forwarding")
+            .passes(|facts| {
+                no_kubelet(facts);
+                kernel_of(facts).sysctls.ipv4_forward = known(0);
+            })
+            .fails(no_kubelet)
+            .not_applicable(|_| {})
+            .unreadable("permission_denied", |facts| {
+                no_kubelet(facts);
+                kernel_of(facts).sysctls.ipv4_forward = denied();
+            }),
+    ]
+}
+
+fn lifecycle(facts: &mut NodeFacts, lifecycle: Observed<String>) {
+    let kernel = &mut facts.versions.value_mut().expect("known").kernel;
+    kernel.value_mut().expect("known").lifecycle = lifecycle;
+}

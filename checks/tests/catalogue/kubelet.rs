@@ -1,0 +1,244 @@
+//! Fixtures of `kubelet.yaml`.
+
+use holdfast_checks::facts::*;
+use serde_json::{Value, json};
+
+use crate::base::*;
+use crate::case::Case;
+
+/// A check of one effective setting: fails with `bad` in the configuration file, unknown when that is unreadable.
+fn setting(check: &'static str, bad: Value) -> Case {
+    Case::of(check)
+        .fails(move |facts| configure(facts, bad.clone()))
+        .not_applicable(no_kubelet)
+        .unreadable("permission_denied", hide_config)
+        .unreadable("timed_out", |facts| facts.kubelets = Observed::unavailable_because(Reason::TimedOut, "processes"))
+}
+
+/// A check of what the kubelet's API port answers.
+fn observed(check: &'static str) -> Case {
+    Case::of(check)
+        .unreadable("permission_denied", |facts| facts.probes = denied())
+        .unreadable("permission_denied", |facts| facts.listeners = denied())
+        .unreadable("incomplete", |facts| {
+            for listener in items(&mut facts.listeners) {
+                listener.owner = denied();
+            }
+        })
+}
+
+fn only_404(facts: &mut NodeFacts) {
+    answers(facts, ProbeOutcome::Answered, 404);
+}
+
+fn served(facts: &mut NodeFacts) {
+    answers(facts, ProbeOutcome::Answered, 200);
+}
+
+fn forbidden(facts: &mut NodeFacts) {
+    answers(facts, ProbeOutcome::Answered, 403);
+}
+
+fn silent(facts: &mut NodeFacts) {
+    answers(facts, ProbeOutcome::TimedOut, 0);
+}
+
+fn no_server(facts: &mut NodeFacts) {
+    configure(facts, json!({"enableServer": false}));
+    remove(&mut facts.listeners, |listener| listener.port == 10250);
+    remove(&mut facts.probes, |probe| probe.port == 10250);
+}
+
+fn anonymous() -> Value {
+    json!({"authentication": {"anonymous": {"enabled": true}, "x509": {"clientCAFile": "/ca.crt"}}})
+}
+
+fn always_allow() -> Value {
+    json!({"authorization": {"mode": "AlwaysAllow"}})
+}
+
+fn port_10255(facts: &mut NodeFacts, outcome: ProbeOutcome, status: i64) {
+    remove(&mut facts.probes, |probe| probe.port == 10255);
+    items(&mut facts.probes).push(probe(10255, false, outcome, status));
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    [declared(), behaviour(), certificates(), limits()].into_iter().flatten().collect()
+}
+
+fn declared() -> Vec<Case> {
+    vec![
+        setting("kubelet-anonymous-auth", anonymous())
+            .fails(|facts| kubelet_flag(facts, "--anonymous-auth"))
+            .fails(|facts| kubelet_of(facts).argv = vec!["kubelet".into()])
+            .passes(|facts| {
+                configure(facts, anonymous());
+                kubelet_flag(facts, "--anonymous-auth=false");
+            })
+            .passes(|facts| {
+                hide_config(facts);
+                kubelet_flag(facts, "--anonymous-auth=false");
+            }),
+        setting("kubelet-authorization-mode", always_allow())
+            .fails(|facts| kubelet_of(facts).argv.extend(["--authorization-mode".into(), "AlwaysAllow".into()]))
+            .fails(|facts| {
+                kubelet_of(facts).argv = vec!["kubelet".into(), "--anonymous-auth=false".into(), "--authorization-mode=AlwaysAllow".into()];
+            })
+            .passes(|facts| configure(facts, json!({"authorization": {}}))),
+        setting("kubelet-read-only-port", json!({"readOnlyPort": 10255}))
+            .fails(|facts| kubelet_of(facts).argv = vec!["kubelet".into()])
+            .fails(|facts| {
+                kubelet_flag(facts, "--config-dir=/etc/kubelet.d");
+                let content =
+                    known(json!({"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "readOnlyPort": 10255}));
+                let document = ConfigDocument { path: "/etc/kubelet.d/20-debug.conf".into(), kind: DocumentKind::DropIn, content };
+                items(&mut kubelet_of(facts).documents).push(document);
+            })
+            .passes(|facts| kubelet_of(facts).argv.extend(["--read-only-port".into(), "0".into()])),
+        setting("kubelet-client-ca", json!({"authentication": {}})),
+        setting("kubelet-healthz-address", json!({"healthzBindAddress": "0.0.0.0"}))
+            .passes(|facts| configure(facts, json!({"healthzBindAddress": "0.0.0.0", "healthzPort": 0})))
+            .passes(|facts| configure(facts, json!({"healthzBindAddress": "::1"}))),
+        Case::only("kubelet-static-pod-url")
+            .passes(|facts| configure(facts, json!({"staticPodURL": "https://192.0.2.9/pods"})))
+            .not_applicable(|_| {})
+            .not_applicable(no_kubelet)
+            .fails(|facts| configure(facts, json!({"staticPodURL": "http://192.0.2.9/pods"})))
+            .unreadable("permission_denied", hide_config),
+        setting("kubelet-iptables-chains", json!({"makeIPTablesUtilChains": false})),
+        Case::of("kubelet-hostname-override")
+            .passes(hide_config)
+            .fails(|facts| kubelet_flag(facts, "--hostname-override=n2"))
+            .not_applicable(no_kubelet)
+            .unreadable("not_supported", |facts| {
+                let kubelet = kubelet_of(facts);
+                (kubelet.flavour, kubelet.argv) = ("k3s".into(), vec!["k3s".into(), "server".into()]);
+            }),
+    ]
+}
+
+fn behaviour() -> Vec<Case> {
+    vec![
+        observed("kubelet-answers-anonymous")
+            .passes(forbidden)
+            .fails(served)
+            .fails(|facts| {
+                served(facts);
+                hide_config(facts);
+            })
+            .not_applicable(no_kubelet)
+            .not_applicable(no_server)
+            .unreadable("undecided", only_404)
+            .unreadable("incomplete", silent),
+        observed("kubelet-anonymous-reaches-authorization")
+            .fails(forbidden)
+            .fails(served)
+            .not_applicable(no_kubelet)
+            .not_applicable(no_server)
+            .unreadable("undecided", only_404),
+        Case::of("kubelet-anonymous-contradiction")
+            .passes(|facts| {
+                configure(facts, anonymous());
+                forbidden(facts);
+            })
+            .fails(served)
+            .fails(|facts| configure(facts, anonymous()))
+            .not_applicable(only_404)
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", hide_config)
+            .unreadable("permission_denied", |facts| facts.probes = denied())
+            .unreadable("incomplete", silent),
+        Case::only("kubelet-authorization-contradiction")
+            .passes(forbidden)
+            .passes(|facts| {
+                configure(facts, always_allow());
+                served(facts);
+            })
+            .fails(served)
+            .fails(|facts| {
+                configure(facts, always_allow());
+                forbidden(facts);
+            })
+            .not_applicable(|_| {})
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| facts.probes = denied())
+            .unreadable("permission_denied", |facts| {
+                served(facts);
+                hide_config(facts);
+            }),
+        Case::of("kubelet-read-only-port-answers")
+            .passes(|facts| port_10255(facts, ProbeOutcome::NotHttp, 0))
+            .fails(|facts| port_10255(facts, ProbeOutcome::Answered, 200))
+            .fails(|facts| {
+                hide_config(facts);
+                port_10255(facts, ProbeOutcome::Answered, 200);
+            })
+            .fails(|facts| {
+                configure(facts, json!({"readOnlyPort": 10355}));
+                items(&mut facts.probes).push(probe(10355, false, ProbeOutcome::Answered, 200));
+            })
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| facts.probes = denied())
+            .unreadable("undecided", |facts| port_10255(facts, ProbeOutcome::TimedOut, 0)),
+    ]
+}
+
+fn certificates() -> Vec<Case> {
+    vec![
+        setting("kubelet-serving-certificate", json!({"serverTLSBootstrap": false}))
+            .passes(|facts| configure(facts, json!({"serverTLSBootstrap": false, "tlsCertFile": "/c", "tlsPrivateKeyFile": "/k"})))
+            .fails(|facts| configure(facts, json!({"serverTLSBootstrap": false, "tlsCertFile": "/c"}))),
+        setting("kubelet-rotate-certificates", json!({"rotateCertificates": null})).not_applicable(|facts| {
+            kubelet_of(facts).argv = vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()];
+        }),
+        setting("kubelet-rotate-server-certificate", json!({"serverTLSBootstrap": false}))
+            .fails(|facts| configure(facts, json!({"featureGates": {"RotateKubeletServerCertificate": false}})))
+            .not_applicable(|facts| configure(facts, json!({"tlsCertFile": "/c", "tlsPrivateKeyFile": "/k"}))),
+        setting("kubelet-tls-cipher-suites", json!({"tlsMinVersion": ""}))
+            .fails(|facts| {
+                configure(facts, json!({"tlsMinVersion": "VersionTLS12", "tlsCipherSuites": ["TLS_RSA_WITH_AES_128_CBC_SHA"]}));
+            })
+            .passes(|facts| {
+                let strong = json!(["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"]);
+                configure(facts, json!({"tlsMinVersion": "VersionTLS12", "tlsCipherSuites": strong}));
+            }),
+        setting("kubelet-tls-min-version", json!({"tlsMinVersion": "VersionTLS11"}))
+            .passes(|facts| configure(facts, json!({"tlsMinVersion": null}))),
+    ]
+}
+
+fn limits() -> Vec<Case> {
+    vec![
+        Case::of("kubelet-streaming-timeout")
+            .passes(|facts| configure(facts, json!({"streamingConnectionIdleTimeout": "0s"})))
+            .passes(|facts| kubelet_flag(facts, "--streaming-connection-idle-timeout=4h"))
+            .fails(|facts| kubelet_flag(facts, "--streaming-connection-idle-timeout=0s"))
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", hide_config)
+            .unreadable("malformed", |facts| configure(facts, json!({"streamingConnectionIdleTimeout": 5}))),
+        setting("kubelet-event-rate", json!({"eventRecordQPS": -1})).passes(|facts| configure(facts, json!({"eventRecordQPS": 0}))),
+        setting("kubelet-pod-pids-limit", json!({"podPidsLimit": -1})).fails(|facts| configure(facts, json!({"podPidsLimit": 0}))),
+        setting("kubelet-seccomp-default", json!({"seccompDefault": false})),
+        setting("kubelet-protect-kernel-defaults", json!({"protectKernelDefaults": false})),
+        Case::of("kubelet-swap")
+            .passes(|facts| {
+                swap(facts);
+                configure(facts, json!({"failSwapOn": false}));
+            })
+            .fails(swap)
+            .fails(|facts| {
+                swap(facts);
+                configure(facts, json!({"failSwapOn": false, "memorySwap": {"swapBehavior": "UnlimitedSwap"}}));
+            })
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| {
+                swap(facts);
+                hide_config(facts);
+            })
+            .unreadable("permission_denied", |facts| kernel_of(facts).swaps = denied()),
+    ]
+}
+
+fn swap(facts: &mut NodeFacts) {
+    items(&mut kernel_of(facts).swaps).push(Swap { path: "/dev/vda2".into(), kind: "partition".into(), size_kib: 1_048_576 });
+}

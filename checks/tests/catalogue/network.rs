@@ -1,0 +1,84 @@
+//! Fixtures of `network.yaml`.
+
+use holdfast_checks::facts::*;
+use serde_json::json;
+
+use crate::base::*;
+use crate::case::{Case, judged};
+
+fn netcat(port: i64, scope: BindScope) -> Listener {
+    listener(port, scope, 4242, "nc", "")
+}
+
+fn no_proxy(facts: &mut NodeFacts) {
+    remove(&mut facts.components, |component| component.name == "kube-proxy");
+}
+
+/// kube-proxy started with a configuration file.
+fn proxy_config(facts: &mut NodeFacts, content: Observed<serde_json::Value>) {
+    flags(facts, "kube-proxy", "--config=/etc/kube-proxy.yaml");
+    let document = ConfigDocument { path: "/etc/kube-proxy.yaml".into(), kind: DocumentKind::Main, content };
+    component_of(facts, "kube-proxy").documents = complete(vec![document]);
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::only("kubelet-read-only-port-listening")
+            .passes(|facts| items(&mut facts.listeners).push(netcat(10255, BindScope::Loopback)))
+            .fails(|facts| items(&mut facts.listeners).push(netcat(10255, BindScope::All)))
+            .fails(|facts| items(&mut facts.listeners).push(netcat(10255, BindScope::Node)))
+            .fails(|facts| {
+                no_kubelet(facts);
+                facts.listeners = complete(vec![netcat(10255, BindScope::All)]);
+            })
+            .not_applicable(|_| {})
+            .unreadable("permission_denied", |facts| facts.listeners = denied())
+            .unreadable("incomplete", |facts| {
+                let skipped = Skipped { what: "/proc/1/net/tcp6".into(), reason: Reason::PermissionDenied };
+                facts.listeners.value_mut().expect("known").skipped.push(skipped);
+            }),
+        Case::of("unexpected-listener")
+            .passes(|facts| items(&mut facts.listeners).push(netcat(4000, BindScope::Loopback)))
+            .passes(|facts| items(&mut facts.listeners).push(listener(31000, BindScope::All, 205, "kube-proxy", "kube-proxy")))
+            .passes(|facts| {
+                let vxlan = Listener { protocol: "udp".into(), owner: denied(), ..netcat(8472, BindScope::All) };
+                items(&mut facts.listeners).push(vxlan);
+            })
+            .fails(|facts| items(&mut facts.listeners).push(netcat(4000, BindScope::All)))
+            .fails(|facts| items(&mut facts.listeners).push(netcat(31000, BindScope::All)))
+            .fails(|facts| items(&mut facts.listeners).push(Listener { owner: denied(), ..netcat(4000, BindScope::Public) }))
+            .fails(|facts| items(&mut facts.listeners).push(Listener { protocol: "udp".into(), ..netcat(10250, BindScope::All) }))
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| items(&mut facts.listeners)[0].owner = denied())
+            .unreadable("permission_denied", |facts| facts.listeners = denied()),
+        Case::of("kube-proxy-metrics-address")
+            .passes(|facts| proxy_config(facts, known(json!({"kind": "KubeProxyConfiguration", "metricsBindAddress": "[::1]:10249"}))))
+            .passes(|facts| flags(facts, "kube-proxy", "--metrics-bind-address="))
+            .fails(|facts| proxy_config(facts, known(json!({"kind": "KubeProxyConfiguration", "metricsBindAddress": "0.0.0.0"}))))
+            .fails(|facts| flags(facts, "kube-proxy", "--metrics-bind-address=0.0.0.0:10249"))
+            .not_applicable(no_proxy)
+            .unreadable("permission_denied", |facts| proxy_config(facts, denied())),
+        Case::of("kube-proxy-healthz-address")
+            .fails(|facts| flags(facts, "kube-proxy", ""))
+            .fails(|facts| flags(facts, "kube-proxy", "--healthz-bind-address [::]:10256"))
+            .not_applicable(no_proxy)
+            .unreadable("permission_denied", |facts| proxy_config(facts, denied())),
+    ]
+}
+
+/// What the alert and the dashboard show of a stray listener on a host without Kubernetes.
+#[test]
+fn a_program_on_port_10255_is_named_in_the_evidence() {
+    let findings = judged("kubelet-read-only-port-listening", &|facts| {
+        no_kubelet(facts);
+        facts.listeners = complete(vec![netcat(10255, BindScope::All)]);
+    });
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].subject, "port:tcp/10255");
+    let shown: Vec<String> =
+        findings[0].evidence.iter().map(|item| format!("{}={}", item.path, item.value.clone().unwrap_or_default())).collect();
+    assert_eq!(
+        shown,
+        [r#"listeners.address="::""#, r#"listeners.owner.name="nc""#, r#"listeners.owner.exe="/usr/bin/nc""#, r#"listeners.owner.unit="""#]
+    );
+}

@@ -1,0 +1,77 @@
+//! Fixtures of `processes.yaml`.
+
+use holdfast_checks::facts::*;
+
+use crate::base::*;
+use crate::case::{Case, judged};
+
+/// Every capability of a kernel from 5.9 on.
+const ALL: i64 = 0x1ff_ffff_ffff;
+
+/// The base node's process in a pod, to change.
+fn in_pod(facts: &mut NodeFacts) -> &mut Process {
+    items(&mut facts.processes).iter_mut().find(|process| process.placement == Placement::Pod).expect("the base has one")
+}
+
+fn only_services(facts: &mut NodeFacts) {
+    remove(&mut facts.processes, |process| process.placement != Placement::Host);
+}
+
+fn pod_check(check: &'static str) -> Case {
+    Case::of(check).not_applicable(only_services).unreadable("permission_denied", |facts| facts.processes = denied()).unreadable(
+        "incomplete",
+        |facts| {
+            let skipped = Skipped { what: "/proc/300/status".into(), reason: Reason::PermissionDenied };
+            facts.processes.value_mut().expect("known").skipped.push(skipped);
+        },
+    )
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        pod_check("root-process")
+            .passes(|facts| {
+                let process = in_pod(facts);
+                (process.uid, process.user_namespace) = (0, known(true));
+            })
+            .fails(|facts| in_pod(facts).uid = 0)
+            .fails(|facts| items(&mut facts.processes).push(process("process:/user.slice/bash", Placement::User, 0)))
+            .fails(|facts| items(&mut facts.processes).push(process("process:/docker/x/main", Placement::Machine, 0)))
+            .unreadable("permission_denied", |facts| {
+                let process = in_pod(facts);
+                (process.uid, process.user_namespace) = (0, denied());
+            }),
+        pod_check("pod-seccomp").passes(|facts| in_pod(facts).seccomp = 1).fails(|facts| in_pod(facts).seccomp = 0),
+        pod_check("pod-all-capabilities")
+            .passes(|facts| in_pod(facts).cap_effective = 1 << 40)
+            .passes(|facts| {
+                let process = in_pod(facts);
+                (process.cap_effective, process.user_namespace) = (ALL, known(true));
+            })
+            .fails(|facts| in_pod(facts).cap_effective = ALL)
+            .fails(|facts| in_pod(facts).cap_effective = (1 << 38) - 1)
+            .unreadable("permission_denied", |facts| {
+                let process = in_pod(facts);
+                (process.cap_effective, process.user_namespace) = (ALL, denied());
+            }),
+        pod_check("pod-dangerous-capabilities")
+            // What containerd and Docker give by default.
+            .passes(|facts| in_pod(facts).cap_effective = 0xa804_25fb)
+            .fails(|facts| in_pod(facts).cap_effective = 0xa804_25fb | 1 << 21)
+            .fails(|facts| in_pod(facts).cap_effective = 1 << 39)
+            .unreadable("permission_denied", |facts| {
+                let process = in_pod(facts);
+                (process.cap_effective, process.user_namespace) = (1 << 21, denied());
+            }),
+        pod_check("pod-no-new-privileges").fails(|facts| in_pod(facts).no_new_privileges = false),
+        pod_check("pod-host-network")
+            .fails(|facts| in_pod(facts).host_network = known(true))
+            .unreadable("permission_denied", |facts| in_pod(facts).host_network = denied()),
+    ]
+}
+
+#[test]
+fn capabilities_are_shown_in_hexadecimal() {
+    let findings = judged("pod-all-capabilities", &|facts| in_pod(facts).cap_effective = ALL);
+    assert_eq!(findings[0].deciding(), "cap_effective = 0x1ffffffffff (kernel test)");
+}

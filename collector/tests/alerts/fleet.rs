@@ -1,0 +1,116 @@
+//! What the collector judges itself, and the alert that follows: inventory in, findings, history and alert out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_checks::catalogue::{JudgedBy, built_in};
+use holdfast_checks::evaluator::Evaluator;
+use holdfast_collector::alerts::AlertState;
+use holdfast_collector::{alerts, fleet};
+use tokio_util::sync::CancellationToken;
+
+use crate::database::{Database, Hand, eventually, options};
+
+const OS: &str = r#"{"id":"debian","id_like":[],"version_id":"11","pretty_name":"Debian GNU/Linux 11","fields":{}}"#;
+const KERNEL: &str = r##"{"release":"5.10.0-33-amd64","version":"#1 SMP Debian 5.10.226-1 (2024-10-03)"}"##;
+const NEWER: &str = r##"{"release":"5.10.0-34-amd64","version":"#1 SMP Debian 5.10.234-1 (2025-02-24)"}"##;
+const DAY: i64 = 24 * 60 * 60 * 1000;
+const CHECK: &str = "kernel-end-of-life";
+const PASS: i64 = 1;
+const FAIL: i64 = 2;
+const UNKNOWN: i64 = 4;
+
+fn noon(date: &str) -> i64 {
+    format!("{date}T12:00:00Z").parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+fn start(database: &Database, hand: &Hand) -> CancellationToken {
+    let evaluator = Arc::new(Evaluator::new(built_in().unwrap()).unwrap());
+    let cancel = CancellationToken::new();
+    tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone()));
+    cancel
+}
+
+async fn judged(database: &Database, verdict: i64) -> (i64, String, String) {
+    eventually("the verdict is stored", || async { database.judged(CHECK).await.filter(|row| row.0 == verdict) }).await
+}
+
+#[tokio::test]
+async fn only_what_the_collector_decides_is_judged_here() {
+    let database = Database::new().await;
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    let cancel = start(&database, &Hand::at(noon("2022-05-01")));
+    let stored = eventually("something is judged", || async { Some(database.judged_checks().await).filter(|all| !all.is_empty()) }).await;
+    cancel.cancel();
+    let catalogue = built_in().unwrap();
+    let ours = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector).map(|check| check.id.to_string());
+    assert_eq!(stored, ours.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_kernel_whose_support_ended_overnight_is_a_finding_with_history_and_an_alert() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2022-05-01"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "os", "self", OS).await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    let cancel = start(&database, &hand);
+    let stop = cancel.clone();
+    let alerting = alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone());
+    tokio::spawn(alerting);
+    judged(&database, PASS).await;
+    assert_eq!(database.counts(CHECK).await, [(PASS, 1)]);
+
+    hand.forward(10 * 365 * DAY);
+    // Any change of a node wakes the task; the minute would, too.
+    database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
+    let row = judged(&database, FAIL).await;
+    assert!(row.2.starts_with("lifecycle = end_of_life"), "{row:?}");
+    assert_eq!(database.counts(CHECK).await, [(FAIL, 1)]);
+    let history: Vec<(String, i64, i64)> =
+        database.history(CHECK).await.into_iter().map(|(epoch, _, from, to)| (epoch, from, to)).collect();
+    assert_eq!(history, [("collector".to_owned(), 0, PASS), ("collector".to_owned(), PASS, FAIL)]);
+
+    let fired = eventually("it alerts", || async { database.store.stored_alerts().await.unwrap().into_iter().next() }).await;
+    insta::assert_json_snapshot!(fired.annotations);
+    assert_eq!((fired.state, fired.starts_at), (AlertState::Firing, noon("2022-05-01") + 10 * 365 * DAY));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_new_kernel_is_judged_and_what_did_not_change_is_not_written() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2022-05-01"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "os", "self", OS).await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    let cancel = start(&database, &hand);
+    judged(&database, PASS).await;
+    let committed = database.last_change().await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(database.last_change().await, committed);
+
+    database.inventory(1, "kernel", "self", NEWER).await;
+    eventually("evidence follows", || async { (database.last_change().await > committed).then_some(()) }).await;
+    assert_eq!(database.history(CHECK).await.len(), 1, "a change of evidence alone is no transition");
+    cancel.cancel();
+}
+
+#[tokio::test]
+async fn inventory_that_does_not_parse_is_unknown_and_hurts_nobody_else() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2022-05-01"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "os", "self", OS).await;
+    database.inventory(1, "kernel", "self", "{\"release\": [\"<script>\"").await;
+    let cancel = start(&database, &hand);
+    let row = judged(&database, UNKNOWN).await;
+    assert!(row.1.starts_with("malformed: "), "{row:?}");
+
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    judged(&database, PASS).await;
+    cancel.cancel();
+}
