@@ -3,8 +3,19 @@
 //! Data flows one way: `accept` → `identity` → `ingest` → `store` → (`changes`) → `api`, `dashboard`, `alerts`.
 //! The collector trusts a node's credentials, never its messages.
 
+pub mod accept;
 pub mod alerts;
+pub mod api;
+pub mod ca;
 pub mod changes;
+pub mod cli;
+pub mod dashboard;
+pub mod files;
 pub mod fleet;
+pub mod http;
+pub mod identity;
+pub mod ingest;
 pub mod metrics;
+pub mod nodes;
+pub mod serve;
 pub mod store;

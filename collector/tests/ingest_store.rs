@@ -35,7 +35,7 @@ async fn rig() -> Rig {
     let path = dir.path().join("holdfast.db");
     let store = Store::open(&path).await.unwrap();
     let feed = ChangeFeed::default();
-    let (writer, running) = store.writer(feed.clone(), Metrics::default());
+    let (writer, running) = store.writer(feed.clone(), Metrics::default(), tokio_util::sync::CancellationToken::new());
     tokio::spawn(running);
     let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
     Rig { _dir: dir, store, writer, feed, raw }

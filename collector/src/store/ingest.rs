@@ -15,6 +15,7 @@ use std::time::Instant;
 use holdfast_checks::entries::{Digest, Entry, Hash, Key, Transition};
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::nodes::{self, Opened, SessionStart, StateChange, Vitals};
 use super::{Store, StoreError};
@@ -210,7 +211,14 @@ impl Writer {
 
     /// Stores a message; answers after the commit.
     pub async fn write(&self, write: NodeWrite) -> Result<Written, StoreError> {
-        self.ask(|reply| Job::Write(Box::new(write), reply)).await
+        self.submit(write).await?.await
+    }
+
+    /// Enqueues a message and gives a future of its commit. Messages are stored in the order they were submitted.
+    pub async fn submit(&self, write: NodeWrite) -> Result<impl Future<Output = Result<Written, StoreError>> + Send + use<>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Job::Write(Box::new(write), reply)).await.map_err(|_| StoreError::Stopped)?;
+        Ok(async move { answer.await.map_err(|_| StoreError::Stopped)? })
     }
 
     /// Stores states of nodes.
@@ -231,15 +239,23 @@ impl Writer {
 }
 
 impl Store {
-    /// The writer's handle and its loop, which ends when every handle is dropped and everything queued is committed.
-    pub fn writer(&self, feed: ChangeFeed, metrics: Metrics) -> (Writer, impl Future<Output = ()> + Send + use<>) {
+    /// The writer's handle and its loop, which commits what is queued when `stop` is cancelled, and then ends.
+    pub fn writer(&self, feed: ChangeFeed, metrics: Metrics, stop: CancellationToken) -> (Writer, impl Future<Output = ()> + Send + use<>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let store = self.clone();
-        (Writer(sender), async move { store.write_groups(receiver, &feed, &metrics).await })
+        (Writer(sender), async move { store.write_groups(receiver, &feed, &metrics, &stop).await })
     }
 
-    async fn write_groups(&self, mut jobs: mpsc::Receiver<Job>, feed: &ChangeFeed, metrics: &Metrics) {
-        while let Some(first) = jobs.recv().await {
+    async fn write_groups(&self, mut jobs: mpsc::Receiver<Job>, feed: &ChangeFeed, metrics: &Metrics, stop: &CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                first = jobs.recv() => first,
+                () = stop.cancelled(), if !jobs.is_closed() => {
+                    jobs.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
             let mut rows = first.rows();
             let mut group = vec![first];
             while rows < GROUP_ROWS

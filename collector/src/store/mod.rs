@@ -9,6 +9,7 @@ mod fleet;
 pub mod ingest;
 pub mod nodes;
 pub mod retention;
+pub mod views;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,132 @@
+//! A certificate authority for one collector: a CA and a server certificate, for those who have none.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+
+use crate::files::{self, FileError};
+
+/// How long the CA is valid.
+const CA_DAYS: i64 = 10 * 365;
+/// How long the server certificate is valid.
+const SERVER_DAYS: i64 = 365;
+/// How far in the past both begin, for clocks that lag.
+const SLACK: Duration = Duration::from_secs(60 * 60);
+
+/// Why there is no CA.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file cannot be written, or is there already.
+    #[error("certificate authority")]
+    File(#[from] FileError),
+    /// The directory cannot be made.
+    #[error("create directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No name was given.
+    #[error("a server certificate needs at least one name: give --dns NAME or --dns ADDRESS")]
+    NoName,
+    /// A name is neither a DNS name nor an address.
+    #[error("`{name}` is neither a DNS name nor an IP address")]
+    Name {
+        /// As given.
+        name: String,
+    },
+    /// Making a certificate failed.
+    #[error("make certificate")]
+    Certificate(#[from] rcgen::Error),
+}
+
+/// Writes `ca.crt`, `ca.key`, `server.crt` and `server.key` into `out`. Overwrites nothing.
+pub fn init(out: &Path, names: &[String]) -> Result<(), CaError> {
+    let names = names.iter().map(|name| san(name)).collect::<Result<Vec<_>, _>>()?;
+    if names.is_empty() {
+        return Err(CaError::NoName);
+    }
+    std::fs::create_dir_all(out).map_err(|source| CaError::Directory { path: out.to_owned(), source })?;
+    let files = ["ca.crt", "ca.key", "server.crt", "server.key"].map(|name| out.join(name));
+    // All or nothing: a new key beside an old certificate would be of no use.
+    if let Some(path) = files.iter().find(|path| std::fs::symlink_metadata(path).is_ok()) {
+        return Err(FileError::Exists { path: path.clone() }.into());
+    }
+
+    let mut authority = params("Holdfast CA", CA_DAYS);
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+
+    let key = KeyPair::generate()?;
+    let mut server = params("Holdfast collector", SERVER_DAYS);
+    server.subject_alt_names = names;
+    server.use_authority_key_identifier_extension = true;
+    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server = server.signed_by(&key, &authority)?;
+
+    let contents = [authority.pem(), authority.key().serialize_pem(), server.pem(), key.serialize_pem()];
+    for (path, (text, mode)) in files.iter().zip(contents.iter().zip([0o644, 0o600, 0o644, 0o600])) {
+        files::create(path, text.as_bytes(), mode)?;
+    }
+    Ok(())
+}
+
+fn params(name: &str, days: i64) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let now = std::time::SystemTime::now();
+    let days = Duration::from_secs(u64::try_from(days).unwrap_or(0).saturating_mul(86_400));
+    params.not_before = (now - SLACK).into();
+    params.not_after = (now + days).into();
+    params
+}
+
+fn san(name: &str) -> Result<SanType, CaError> {
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Ok(SanType::IpAddress(address));
+    }
+    let wrong = || CaError::Name { name: name.to_owned() };
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'*')
+    };
+    if name.len() > 253 || !name.split('.').all(label) {
+        return Err(wrong());
+    }
+    Ok(SanType::DnsName(name.try_into().map_err(|_| wrong())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{CaError, init};
+
+    #[test]
+    fn the_certificate_is_usable_the_keys_are_private_and_nothing_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["collector.example".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        init(dir.path(), &names).unwrap();
+        for (file, mode) in [("ca.key", 0o600), ("server.key", 0o600), ("ca.crt", 0o644), ("server.crt", 0o644)] {
+            assert_eq!(std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode() & 0o777, mode, "{file}");
+        }
+        crate::accept::Certificate::load(&dir.path().join("server.crt"), &dir.path().join("server.key")).unwrap();
+        let again = init(dir.path(), &names).unwrap_err();
+        assert!(matches!(again, CaError::File(_)));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(init(dir.path(), &["a b".to_owned()]), Err(CaError::Name { .. })));
+        assert!(matches!(init(dir.path(), &[]), Err(CaError::NoName)));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

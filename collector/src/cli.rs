@@ -1,0 +1,221 @@
+//! The command line: flags, environment, logs, exit codes.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::nodes::Patience;
+use crate::serve::{ServeOptions, serve};
+use crate::store::nodes::Origin;
+use crate::store::retention::Retention;
+use crate::{ca, identity};
+
+/// Takes findings from agents, stores them, shows them and raises alerts.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-collector", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the collector.
+    Serve(Box<Serve>),
+    /// Certificates for a collector.
+    #[command(subcommand)]
+    Ca(Ca),
+    /// Tokens of agents outside a cluster.
+    #[command(subcommand)]
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Directory of the database; created when absent.
+    #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// Address agents connect to.
+    #[arg(long, env = "HOLDFAST_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// Address of the dashboard, the API and metrics.
+    #[arg(long, env = "HOLDFAST_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// Server certificate in PEM; read again when it changes.
+    #[arg(long, env = "HOLDFAST_TLS_CERT", value_name = "FILE")]
+    tls_cert: PathBuf,
+    /// Its private key in PEM.
+    #[arg(long, env = "HOLDFAST_TLS_KEY", value_name = "FILE")]
+    tls_key: PathBuf,
+    /// Tokens file; read again when it changes.
+    #[arg(long, env = "HOLDFAST_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Accept agents' service-account tokens, reviewed by the API server of the cluster this runs in.
+    #[arg(long, env = "HOLDFAST_TOKEN_REVIEW")]
+    token_review: bool,
+    /// What to call that cluster.
+    #[arg(long, env = "HOLDFAST_CLUSTER", value_name = "NAME", default_value = "default")]
+    cluster: String,
+    /// Directory of additional checks.
+    #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
+    catalogue: Option<PathBuf>,
+    /// Alertmanager to send alerts to; repeat for each replica.
+    #[arg(long, env = "HOLDFAST_ALERTMANAGER", value_name = "URL", value_delimiter = ',')]
+    alertmanager: Vec<String>,
+    /// Webhook to send alerts to; may be repeated.
+    #[arg(long, env = "HOLDFAST_WEBHOOK", value_name = "URL", value_delimiter = ',')]
+    webhook: Vec<String>,
+    /// How people reach the dashboard, for links in alerts.
+    #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Mean time between an agent's heartbeats, in seconds.
+    #[arg(long, env = "HOLDFAST_HEARTBEAT", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
+    heartbeat: u32,
+    /// How long after its connection was lost a node counts as silent, in seconds.
+    #[arg(long, env = "HOLDFAST_SILENT_AFTER", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    silent_after: u64,
+    /// How long a silent node is waited for before it counts as gone, in hours.
+    #[arg(long, env = "HOLDFAST_GONE_AFTER", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=8760))]
+    gone_after: i64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Ca {
+    /// Write ca.crt, ca.key, server.crt and server.key.
+    Init {
+        /// Directory to write to; created when absent. Nothing is overwritten.
+        #[arg(long, env = "HOLDFAST_OUT", value_name = "DIR")]
+        out: PathBuf,
+        /// DNS name or IP address agents connect to; may be repeated.
+        #[arg(long, env = "HOLDFAST_DNS", value_name = "NAME", num_args = 1.., value_delimiter = ',', required = true)]
+        dns: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Add a node and print its new token, which is not stored and not shown again.
+    Add {
+        /// Tokens file; created when absent.
+        #[arg(long, env = "HOLDFAST_TOKENS", value_name = "FILE")]
+        tokens: PathBuf,
+        /// The node's name.
+        #[arg(long, env = "HOLDFAST_NAME", value_name = "NAME")]
+        name: String,
+        /// The node's cluster.
+        #[arg(long, env = "HOLDFAST_CLUSTER", value_name = "CLUSTER")]
+        cluster: String,
+        /// The node is a recording, and is shown as one.
+        #[arg(long, env = "HOLDFAST_RECORDED")]
+        recorded: bool,
+    },
+}
+
+/// Runs the command line of this process: 0 done, 2 usage or configuration, 3 failure while running.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logs();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, error)) => {
+            // The one message that must reach a person whatever the log filter.
+            let mut stderr = std::io::stderr().lock();
+            if writeln!(stderr, "holdfast-collector: {error:#}").is_err() {
+                return ExitCode::from(3);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Text for a person, JSON for a machine, always to stderr.
+fn logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().flatten_event(true).try_init() };
+    if set.is_err() {
+        tracing::debug!("logging was set up before");
+    }
+}
+
+fn run(cli: Cli) -> Result<(), (u8, anyhow::Error)> {
+    match cli.command {
+        Command::Ca(Ca::Init { out, dns }) => ca::init(&out, &dns).map_err(|error| (2, error.into())),
+        Command::Token(Token::Add { tokens, name, cluster, recorded }) => {
+            let origin = if recorded { Origin::Recorded } else { Origin::Agent };
+            let token = identity::add(&tokens, &cluster, &name, origin).map_err(|error| (2, error.into()))?;
+            writeln!(std::io::stdout().lock(), "{token}").map_err(|error| (3, error.into()))
+        }
+        Command::Serve(serve) => {
+            let runtime = tokio::runtime::Runtime::new().context("start the runtime").map_err(|error| (3, error))?;
+            runtime.block_on(run_serve(options(*serve)))
+        }
+    }
+}
+
+fn options(serve: Serve) -> ServeOptions {
+    let patience = Patience {
+        grace_ms: serve.silent_after.saturating_mul(1000),
+        warm_up_ms: u64::from(serve.heartbeat).saturating_mul(3000),
+        gone_ms: serve.gone_after.saturating_mul(3_600_000),
+    };
+    ServeOptions {
+        data: serve.data,
+        listen: serve.listen,
+        http: serve.http,
+        tls_cert: serve.tls_cert,
+        tls_key: serve.tls_key,
+        tokens: serve.tokens,
+        token_review: serve.token_review,
+        cluster: serve.cluster,
+        catalogue: serve.catalogue,
+        alertmanager: serve.alertmanager,
+        webhook: serve.webhook,
+        public_url: serve.public_url,
+        patience,
+        heartbeat_seconds: serve.heartbeat,
+        retention: Retention::default(),
+    }
+}
+
+async fn run_serve(options: ServeOptions) -> Result<(), (u8, anyhow::Error)> {
+    let cancel = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| (3, error.into()))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| (3, error.into()))?;
+    let serving = serve(options, cancel.clone()).await.map_err(|error| (2, error))?;
+    let mut join = serving.join;
+    let ended = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        ended = &mut join => Some(ended),
+    };
+    cancel.cancel();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => join.await,
+    };
+    ended.map_err(|error| (3, error.into()))?.map_err(|error| (3, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent_and_says_what_it_takes() {
+        Cli::command().debug_assert();
+        let mut command = Cli::command().term_width(120);
+        command.build();
+        let help = command.find_subcommand_mut("serve").unwrap().render_long_help();
+        insta::assert_snapshot!(help);
+    }
+}

@@ -1,0 +1,101 @@
+//! Exposure: ports by reach, owner and number, with what is declared, what listens and what answered.
+
+use askama::Template;
+
+use super::pages::{Ask, Rendered};
+use super::{marks, nodes};
+use crate::http::Failure;
+use crate::store::views::{At, Exposed, ExposedOn, Filter, Group, NodeState, Problem, Reach};
+
+/// Different answers shown for one port.
+const MOST_ANSWERS: usize = 4;
+
+struct Row {
+    port: Exposed,
+    list: Filter,
+    declared: i64,
+    listening: i64,
+    answers: Vec<(String, i64)>,
+    not_probed: i64,
+    newest: At,
+}
+
+struct Single {
+    reach: Reach,
+    port: String,
+    owner: String,
+    href: String,
+    on: ExposedOn,
+}
+
+#[derive(Template)]
+#[template(path = "exposure.html")]
+struct Exposure {
+    now: i64,
+    problems: Vec<Problem>,
+    chips: Vec<super::findings::Chip>,
+    truncated: bool,
+    grouped: bool,
+    rows: Vec<Row>,
+    singles: Vec<Single>,
+    total: i64,
+    unread: (i64, Filter),
+}
+
+pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
+    let views = &ask.site.views;
+    let (filter, problems) = ask.filter(&["refresh"]);
+    let exposure = views.exposure(&ask.select(&filter)).await?;
+    let grouped = filter.group != Some(Group::None);
+    let singles: Vec<Single> = if grouped { Vec::new() } else { exposure.groups.iter().flat_map(singles).collect() };
+    let len = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let rows: Vec<Row> = if grouped { exposure.groups.into_iter().map(|port| row(port, &filter)).collect() } else { Vec::new() };
+    let silent = Filter { state: NodeState::LAST_KNOWN.to_vec(), cluster: filter.cluster.clone(), ..Filter::default() };
+    let page = Exposure {
+        now: ask.now,
+        problems,
+        chips: super::findings::chips("/exposure", &filter),
+        truncated: exposure.truncated,
+        grouped,
+        total: if grouped { len(rows.len()) } else { len(singles.len()) },
+        rows,
+        singles,
+        unread: (views.count_nodes(&ask.select(&silent)).await?, silent),
+    };
+    Rendered::new(format!("{} ports · Exposure", marks::number(page.total)), &page)
+}
+
+fn row(port: Exposed, filter: &Filter) -> Row {
+    let count = |fits: fn(&ExposedOn) -> bool| i64::try_from(port.on.iter().filter(|on| fits(on)).count()).unwrap_or(i64::MAX);
+    let mut answers: Vec<(String, i64)> = Vec::new();
+    for answer in port.on.iter().flat_map(|on| &on.answers) {
+        if let Some((_, n)) = answers.iter_mut().find(|(text, _)| text == answer) {
+            *n += 1;
+        } else if answers.len() < MOST_ANSWERS {
+            answers.push((answer.clone(), 1));
+        }
+    }
+    Row {
+        list: filter.with(|filter| {
+            filter.q = Some(port.label());
+            filter.group = Some(Group::None);
+        }),
+        declared: count(|on| !on.declared.is_empty()),
+        listening: count(|on| !on.addresses.is_empty()),
+        not_probed: count(|on| on.answers.is_empty()),
+        newest: port.on.iter().map(|on| on.changed_at).max().unwrap_or(At(0)),
+        answers,
+        port,
+    }
+}
+
+fn singles(port: &Exposed) -> Vec<Single> {
+    let single = |on: &ExposedOn| Single {
+        reach: port.reach,
+        port: format!("{}/{}", port.protocol, port.port),
+        owner: port.owner.clone(),
+        href: format!("{}?tab=listeners", nodes::href(&on.cluster, &on.node)),
+        on: on.clone(),
+    };
+    port.on.iter().map(single).collect()
+}

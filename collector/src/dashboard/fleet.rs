@@ -1,0 +1,147 @@
+//! The fleet: what fails, what is not known, who reports, what to fix first.
+
+use askama::Template;
+use holdfast_checks::entries::{Severity, Verdict};
+
+use super::marks;
+use super::pages::{Ask, Rendered};
+use super::score::Score;
+use crate::http::Failure;
+use crate::store::views::{Filter, Group, GroupRow, NodeState, NodeTotals, Problem};
+
+/// Rows of "Fix first".
+const FIRST: usize = 10;
+
+struct Line {
+    severity: Severity,
+    n: i64,
+    filter: Filter,
+}
+
+struct First {
+    row: GroupRow,
+    fix: String,
+    findings: Filter,
+    nodes: Filter,
+}
+
+#[derive(Template)]
+#[template(path = "fleet.html")]
+struct Fleet {
+    now: i64,
+    problems: Vec<Problem>,
+    clusters: Vec<String>,
+    cluster: String,
+    totals: NodeTotals,
+    score: Score,
+    fail: Vec<Line>,
+    unknown: Vec<Line>,
+    reporting: Filter,
+    recorded: Filter,
+    silent: Filter,
+    stopped: Filter,
+    failing: (i64, Filter),
+    not_known: (i64, Filter),
+    pass: (i64, Filter),
+    manual: (i64, Filter),
+    last_known: (i64, Filter),
+    new_fail: (i64, Filter),
+    new_unknown: (i64, Filter),
+    new_pass: (i64, Filter),
+    contradictions: (i64, Filter),
+    severe: i64,
+    first: Vec<First>,
+}
+
+pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
+    let views = &ask.site.views;
+    let (filter, problems) = ask.filter(&["refresh"]);
+    let base = Filter { cluster: filter.cluster.clone(), ..Filter::default() };
+    let current = base.with(|filter| filter.state = NodeState::CURRENT.to_vec());
+    let of = |verdict: Verdict| current.with(|filter| filter.verdict = vec![verdict]);
+    let tally = views.tally(&ask.select(&base)).await?;
+    let totals = views.node_totals(ask.site.started).await?;
+    let lines = |verdict: Verdict, severities: &[Severity]| -> Vec<Line> {
+        let line = |severity: &Severity| Line {
+            severity: *severity,
+            n: tally.count(|state, found, of| state.current() && found == verdict && of == *severity),
+            filter: of(verdict).with(|filter| filter.severity = vec![*severity]),
+        };
+        severities.iter().map(line).collect()
+    };
+    let since = |verdict: Verdict| of(verdict).with(|filter| filter.since = crate::store::views::Since::read("24h"));
+    let counted = async |filter: Filter| -> Result<(i64, Filter), Failure> {
+        let n = views.extent(&ask.select(&filter)).await?.findings;
+        Ok((n, filter))
+    };
+    let severe = of(Verdict::Fail).with(|filter| filter.severity = vec![Severity::Critical, Severity::High]);
+    let mut groups = views.groups(&ask.select(&severe), Group::Check).await?;
+    let severe_total = groups.iter().map(|group| group.findings).sum();
+    groups.truncate(FIRST);
+    let first = groups.into_iter().map(|row| {
+        let findings = of(Verdict::Fail).with(|filter| filter.check = vec![row.check.clone()]);
+        First {
+            fix: first_sentence(views.catalogue().get(&row.check).map_or("", |check| check.fix.as_str())),
+            nodes: findings.clone(),
+            findings: findings.with(|filter| filter.group = Some(Group::None)),
+            row,
+        }
+    });
+    let contradiction = views.catalogue().checks().iter().map(|check| check.id.to_string()).filter(|id| id.ends_with("-contradiction"));
+    let contradiction: Vec<String> = contradiction.collect();
+    let contradictions = if contradiction.is_empty() {
+        (0, of(Verdict::Fail))
+    } else {
+        counted(of(Verdict::Fail).with(|filter| filter.check = contradiction)).await?
+    };
+    let last = base.with(|filter| {
+        filter.state = NodeState::LAST_KNOWN.to_vec();
+        filter.verdict = vec![Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::Manual];
+    });
+    let score = Score::new(&tally, totals.current(), totals.all());
+    let in_state = |state: NodeState| base.with(|filter| filter.state = vec![state]);
+    let fleet = Fleet {
+        now: ask.now,
+        problems,
+        clusters: views.clusters().await?,
+        cluster: base.cluster.first().cloned().unwrap_or_default(),
+        totals: if base.cluster.is_empty() { totals } else { totals_of(ask, &base).await? },
+        fail: lines(Verdict::Fail, &Severity::ALL),
+        unknown: lines(Verdict::Unknown, &Severity::ALL),
+        reporting: in_state(NodeState::Reporting),
+        recorded: in_state(NodeState::Recorded),
+        silent: in_state(NodeState::Silent),
+        stopped: in_state(NodeState::Stopped),
+        failing: (score.fail, of(Verdict::Fail)),
+        not_known: (score.unknown, of(Verdict::Unknown)),
+        pass: (score.pass, of(Verdict::Pass)),
+        manual: (score.manual, of(Verdict::Manual)),
+        last_known: (score.last_known, last),
+        new_fail: counted(since(Verdict::Fail)).await?,
+        new_unknown: counted(since(Verdict::Unknown)).await?,
+        new_pass: counted(since(Verdict::Pass)).await?,
+        contradictions,
+        severe: severe_total,
+        first: first.collect(),
+        score,
+    };
+    let title = format!("{} failing · Fleet", marks::number(fleet.failing.0));
+    Rendered::new(if totals.all() == 0 { "Fleet".to_owned() } else { title }, &fleet)
+}
+
+/// Node totals of the clusters in `base`.
+async fn totals_of(ask: &Ask<'_>, base: &Filter) -> Result<NodeTotals, Failure> {
+    let count = async |state: NodeState| ask.site.views.count_nodes(&ask.select(&base.with(|filter| filter.state = vec![state]))).await;
+    Ok(NodeTotals {
+        reporting: count(NodeState::Reporting).await?,
+        recorded: count(NodeState::Recorded).await?,
+        silent: count(NodeState::Silent).await?,
+        stopped: count(NodeState::Stopped).await?,
+        ..NodeTotals::default()
+    })
+}
+
+/// The first sentence of a text, for a table.
+pub(super) fn first_sentence(text: &str) -> String {
+    text.split_once(". ").map_or_else(|| text.trim().to_owned(), |(first, _)| format!("{first}."))
+}

@@ -1,0 +1,252 @@
+//! The small parts of every page: text of strangers, verdicts, severities, states, numbers, times.
+//!
+//! Each writes its own HTML and escapes what it is given, so that a template cannot forget to. An icon never stands without
+//! its word.
+
+use std::fmt;
+
+use askama::filters::HtmlSafe;
+use holdfast_checks::entries::{Severity, Verdict};
+
+use super::words;
+use crate::store::views::{At, Filter, NodeState};
+
+/// The longest text shown whole in a table, in characters.
+const CUT_ABOVE: usize = 72;
+
+/// A value, however many references a template puts before it.
+pub(crate) trait Plain<T> {
+    /// The value.
+    fn plain(&self) -> T;
+}
+
+impl<T: Clone> Plain<T> for T {
+    fn plain(&self) -> T {
+        self.clone()
+    }
+}
+
+impl<T: Clone> Plain<T> for &T {
+    fn plain(&self) -> T {
+        (*self).clone()
+    }
+}
+
+impl<T: Clone> Plain<T> for &&T {
+    fn plain(&self) -> T {
+        (**self).clone()
+    }
+}
+
+/// Finished HTML.
+#[derive(Debug, Clone)]
+pub(crate) struct Html(String);
+
+impl fmt::Display for Html {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl HtmlSafe for Html {}
+
+/// Escapes HTML, and shows control and direction characters as `\u202e`.
+pub(crate) fn escape(text: &str) -> String {
+    visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// Control and direction characters as `\u202e`, so that text cannot pretend to be other text.
+pub(crate) fn visible(text: &str) -> String {
+    let hidden = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
+        if hidden(character) {
+            out.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            out.push(character);
+        }
+        out
+    })
+}
+
+/// Text of a stranger in a table: cut in the middle when long, whole in its title.
+pub(crate) fn text(value: impl AsRef<str>) -> Html {
+    let whole = visible(value.as_ref());
+    let length = whole.chars().count();
+    if length <= CUT_ABOVE {
+        return Html(escape(&whole));
+    }
+    let half = CUT_ABOVE / 2;
+    let head: String = whole.chars().take(half).collect();
+    let tail: String = whole.chars().skip(length - half).collect();
+    let title: String = whole.chars().take(2000).collect();
+    Html(format!("<span class=\"cut\" tabindex=\"0\" title=\"{}\">{}…{}</span>", escape(&title), escape(&head), escape(&tail)))
+}
+
+/// Text of a stranger on its own page: whole, broken where it must.
+pub(crate) fn whole(value: impl AsRef<str>) -> Html {
+    Html(format!("<span class=\"whole\">{}</span>", escape(value.as_ref())))
+}
+
+/// A verdict: icon and word.
+pub(crate) fn verdict(of: impl Plain<Verdict>) -> Html {
+    let (class, icon, word) = words::verdict(of.plain());
+    Html(format!("<span class=\"v v-{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// A verdict of a node in `state`: one that does not report has only a last known verdict.
+pub(crate) fn verdict_on(of: impl Plain<Verdict>, state: impl Plain<NodeState>) -> Html {
+    let mark = verdict(of);
+    if state.plain().current() { mark } else { Html(format!("<span class=\"was\">last known</span> {mark}")) }
+}
+
+/// A verdict or its absence, in a history.
+pub(crate) fn end(of: impl Plain<Option<Verdict>>) -> Html {
+    of.plain().map_or_else(|| Html("<span class=\"v v-na\">Not present</span>".to_owned()), verdict)
+}
+
+/// A severity: coloured only where something fails.
+pub(crate) fn severity(of: impl Plain<Severity>, failing: impl Plain<bool>) -> Html {
+    let (class, icon, word) = words::severity(of.plain());
+    let colour = if failing.plain() { format!(" s-{class}") } else { String::new() };
+    Html(format!("<span class=\"s{colour}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// A severity beside its verdict: coloured only on a fail.
+pub(crate) fn severity_of(of: impl Plain<Severity>, verdict: impl Plain<Verdict>) -> Html {
+    severity(of, verdict.plain() == Verdict::Fail)
+}
+
+/// A node's state: icon and word.
+pub(crate) fn state(of: impl Plain<NodeState>) -> Html {
+    let (class, icon, word) = words::state(of.plain());
+    Html(format!("<span class=\"st st-{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// A whole number with separated thousands.
+pub(crate) fn number(of: impl Plain<i64>) -> String {
+    let digits = of.plain().unsigned_abs().to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if of.plain() < 0 { format!("−{out}") } else { out }
+}
+
+/// A number with the word for one and for many.
+pub(crate) fn counted(of: impl Plain<i64>, one: &str, many: &str) -> String {
+    let word = if of.plain() == 1 { one } else { many };
+    format!("{} {word}", number(of))
+}
+
+/// A number that is a link to the list with exactly that many rows.
+pub(crate) fn count(of: impl Plain<i64>, path: &str, filter: impl Plain<Filter>) -> Html {
+    let n = of.plain();
+    let zero = if n == 0 { " zero" } else { "" };
+    Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(&filter.plain().link(path)), number(n)))
+}
+
+/// The number of rows a list has: what a [`count`] elsewhere promised.
+pub(crate) fn total(of: impl Plain<i64>) -> Html {
+    let n = of.plain();
+    Html(format!("<strong data-total=\"{n}\">{}</strong>", number(n)))
+}
+
+/// A span of milliseconds: `14 s`, `12 min`, `2 h 28 min`, `3 d`.
+pub(crate) fn span(millis: i64) -> String {
+    let seconds = millis.max(0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn timestamp(at: At) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn stamp(at: At) -> String {
+    timestamp(at).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A time in a list: relative for a day, then a date.
+pub(crate) fn ago(at: impl Plain<At>, now: impl Plain<i64>) -> Html {
+    let (at, now) = (at.plain(), now.plain());
+    if at.0 <= 0 {
+        return Html("<span class=\"quiet\">never</span>".to_owned());
+    }
+    let age = now - at.0;
+    let day = 86_400_000;
+    let (shown, live) = match age {
+        _ if age < -2000 => (format!("in {} (node clock ahead)", span(-age)), false),
+        _ if age < day => (span(age), true),
+        _ if age < 300 * day => (timestamp(at).strftime("%-d %b %H:%M").to_string(), false),
+        _ => (timestamp(at).strftime("%-d %b %Y").to_string(), false),
+    };
+    let class = if live { " class=\"rel\"" } else { "" };
+    Html(format!("<time{class} datetime=\"{}\" title=\"{}\">{shown}</time>", stamp(at), words::utc(at)))
+}
+
+/// A time on a detail page: absolute, with zone and seconds.
+pub(crate) fn moment(at: impl Plain<At>) -> Html {
+    let at = at.plain();
+    if at.0 <= 0 {
+        return Html("<span class=\"quiet\">time not known</span>".to_owned());
+    }
+    Html(format!("<time datetime=\"{}\">{}</time>", stamp(at), words::utc(at)))
+}
+
+/// A JSON value as code.
+pub(crate) fn value(of: impl Plain<serde_json::Value>) -> Html {
+    let shown = match of.plain() {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Html(format!("<code class=\"whole\">{}</code>", escape(&shown)))
+}
+
+/// Prose that holds commands or settings between backticks.
+pub(crate) fn prose(text: impl AsRef<str>) -> Html {
+    let mut out = String::new();
+    for (index, part) in text.as_ref().split('`').enumerate() {
+        let part = escape(part);
+        out.push_str(&if index % 2 == 1 { format!("<code>{part}</code>") } else { part });
+    }
+    Html(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_write_html_or_turn_text_around() {
+        let shown = text("<script>\u{202e}\n\"").to_string();
+        assert_eq!(shown, "&lt;script&gt;\\u202e\\u000a&quot;");
+        let long = text("x".repeat(4096)).to_string();
+        assert!(long.len() < 2300 && long.contains('…'), "{long}");
+    }
+
+    #[test]
+    fn numbers_and_spans_read_well() {
+        assert_eq!([number(0), number(999), number(1_204), number(-1_234_567)], ["0", "999", "1,204", "−1,234,567"]);
+        assert_eq!(
+            [span(14_000), span(720_000), span(8_880_000), span(7_200_000), span(200_000_000)],
+            ["14 s", "12 min", "2 h 28 min", "2 h", "2 d"]
+        );
+    }
+
+    #[test]
+    fn a_time_in_the_future_is_worded() {
+        assert!(ago(At(1_000_000), 1_000).to_string().contains("node clock ahead"));
+    }
+}

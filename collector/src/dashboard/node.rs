@@ -1,0 +1,222 @@
+//! A node: its state, its results by tab, its facts and why some are missing, its ports and root processes.
+
+use askama::Template;
+use axum::http::StatusCode;
+use holdfast_checks::entries::Verdict;
+use holdfast_checks::inventory::kinds;
+
+use super::marks;
+use super::pages::{Ask, Rendered};
+use super::score::Score;
+use crate::http::Failure;
+use crate::store::views::{ExposedOn, Filter, FindingRow, InventoryRow, NodeRow, NodeState, Page, Problem, Reach, TransitionRow};
+
+struct Tab {
+    name: &'static str,
+    word: &'static str,
+    n: Option<i64>,
+    href: String,
+    here: bool,
+}
+
+/// One fact group.
+struct FactGroup {
+    name: String,
+    known: bool,
+    reason: String,
+    detail: String,
+    items: String,
+    left_out: String,
+    skipped: String,
+}
+
+struct Port {
+    reach: Reach,
+    port: String,
+    owner: String,
+    on: ExposedOn,
+}
+
+#[derive(Default)]
+struct Facts {
+    identity: Vec<(&'static str, String)>,
+    groups: Vec<FactGroup>,
+    settings: Vec<InventoryRow>,
+    components: Vec<InventoryRow>,
+}
+
+#[derive(Template)]
+#[template(path = "node.html")]
+struct Node {
+    now: i64,
+    problems: Vec<Problem>,
+    node: NodeRow,
+    profile: (String, String, String),
+    score: Score,
+    not_applicable: i64,
+    tabs: Vec<Tab>,
+    tab: &'static str,
+    page: Page<FindingRow>,
+    next: Option<String>,
+    first: String,
+    facts: Facts,
+    ports: Vec<Port>,
+    processes: Vec<InventoryRow>,
+    history: Vec<TransitionRow>,
+    missing: i64,
+}
+
+const TABS: [(&str, &str); 8] = [
+    ("failing", "Failing"),
+    ("unknown", "Unknown"),
+    ("manual", "Manual"),
+    ("all", "All"),
+    ("facts", "Facts"),
+    ("listeners", "Listeners"),
+    ("processes", "Root processes"),
+    ("timeline", "Timeline"),
+];
+
+pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Rendered, Failure> {
+    let views = &ask.site.views;
+    let (filter, problems) = ask.filter(&["refresh", "tab"]);
+    let Some(node) = views.node(cluster, name).await? else {
+        return Err(Failure::NotFound(format!("No node called `{name}` in cluster `{cluster}` has ever reported.")));
+    };
+    let asked = ask.own("tab");
+    let tab = TABS.iter().map(|(tab, _)| *tab).find(|tab| *tab == asked).unwrap_or("failing");
+    let scope = Filter { cluster: vec![node.cluster.clone()], node: vec![node.name.clone()], state: vec![node.state], ..Filter::default() };
+    let verdicts = match tab {
+        "failing" => vec![Verdict::Fail],
+        "unknown" => vec![Verdict::Unknown],
+        "manual" => vec![Verdict::Manual],
+        _ => Vec::new(),
+    };
+    let results = scope.with(|scope| {
+        scope.verdict = verdicts;
+        scope.sort = filter.sort;
+        scope.limit = filter.limit;
+    });
+    let results = Filter { after: filter.after.clone(), ..results };
+    let shows_results = matches!(tab, "failing" | "unknown" | "manual" | "all");
+    let page = if shows_results {
+        views.findings(&ask.select(&results)).await?
+    } else {
+        Page { rows: Vec::new(), total: 0, offset: 0, next: None }
+    };
+    let tally = views.tally(&ask.select(&scope)).await?;
+    let of = |verdict: Verdict| tally.count(|_, found, _| found == verdict);
+    let ports = ports(views.exposure(&ask.select(&scope)).await?.groups);
+    let processes = views.inventory(&node, kinds::ROOT_PROCESS).await?;
+    let counts = [
+        Some(of(Verdict::Fail)),
+        Some(of(Verdict::Unknown)),
+        Some(of(Verdict::Manual)),
+        Some(tally.count(|_, _, _| true)),
+        None,
+        i64::try_from(ports.len()).ok(),
+        i64::try_from(processes.len()).ok(),
+        None,
+    ];
+    let base = super::nodes::href(&node.cluster, &node.name);
+    let link = |(name, word): (&'static str, &'static str), n: Option<i64>| Tab {
+        name,
+        word,
+        n,
+        href: format!("{base}?tab={name}"),
+        here: name == tab,
+    };
+    let groups = groups(views.inventory(&node, kinds::GROUP).await?);
+    let self_of = views.inventory(&node, kinds::NODE).await?;
+    let field = |field: &str| self_of.first().map(|row| row.text(field)).unwrap_or_default();
+    let missing = groups.iter().filter(|group| !group.known).count();
+    let facts = if tab == "facts" { facts(ask, &node, groups).await? } else { Facts::default() };
+    let history = if tab == "timeline" { views.node_history(&node).await? } else { Vec::new() };
+    let next = page.next.as_ref().map(|after| format!("{base}?tab={tab}&after={after}"));
+    let current = i64::from(node.state.current());
+    let score = Score::new(&tally, current, 1);
+    let view = Node {
+        now: ask.now,
+        problems,
+        profile: (field("role"), field("profile"), field("profile_because")),
+        not_applicable: of(Verdict::NotApplicable),
+        tabs: TABS.into_iter().zip(counts).map(|(tab, n)| link(tab, n)).collect(),
+        tab,
+        first: format!("{base}?tab={tab}"),
+        page,
+        next,
+        facts,
+        ports,
+        processes,
+        history,
+        missing: i64::try_from(missing).unwrap_or(i64::MAX),
+        score,
+        node,
+    };
+    let mut rendered = Rendered::new(format!("{} failing · {}", marks::number(of(Verdict::Fail)), view.node.name), &view)?;
+    if view.node.state == NodeState::Gone {
+        rendered.status = StatusCode::GONE;
+    }
+    Ok(rendered)
+}
+
+fn ports(groups: Vec<crate::store::views::Exposed>) -> Vec<Port> {
+    let port = |group: crate::store::views::Exposed| {
+        let (reach, port, owner) = (group.reach, format!("{}/{}", group.protocol, group.port), group.owner.clone());
+        group.on.into_iter().map(move |on| Port { reach, port: port.clone(), owner: owner.clone(), on })
+    };
+    groups.into_iter().flat_map(port).collect()
+}
+
+fn groups(rows: Vec<InventoryRow>) -> Vec<FactGroup> {
+    let group = |row: InventoryRow| FactGroup {
+        known: row.text("state") == "known",
+        reason: super::words::reason(&row.text("reason")).to_owned(),
+        detail: row.text("detail"),
+        items: row.text("items"),
+        left_out: row.text("left_out"),
+        skipped: skipped(&row),
+        name: row.name,
+    };
+    rows.into_iter().map(group).collect()
+}
+
+/// How many items were skipped; the document gives a number or the list of them.
+fn skipped(row: &InventoryRow) -> String {
+    match row.document.get("skipped") {
+        Some(serde_json::Value::Array(items)) if items.is_empty() => String::new(),
+        Some(serde_json::Value::Array(items)) => {
+            let name = |item: &serde_json::Value| item.get("what").and_then(|what| what.as_str()).unwrap_or("?").to_owned();
+            format!("{}: {}", items.len(), items.iter().take(5).map(name).collect::<Vec<_>>().join(", "))
+        }
+        Some(serde_json::Value::Number(number)) if number.as_i64() == Some(0) => String::new(),
+        Some(serde_json::Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+async fn facts(ask: &Ask<'_>, node: &NodeRow, groups: Vec<FactGroup>) -> Result<Facts, Failure> {
+    let views = &ask.site.views;
+    let kernel = views.inventory(node, kinds::KERNEL).await?;
+    let os = views.inventory(node, kinds::OS).await?;
+    let first = |rows: &[InventoryRow], fields: &[&str]| {
+        let row = rows.first();
+        fields
+            .iter()
+            .filter_map(|field| row.map(|row| row.text(field)))
+            .find(|text| !text.is_empty())
+            .unwrap_or_else(|| "unknown".to_owned())
+    };
+    Ok(Facts {
+        identity: vec![
+            ("Operating system", first(&os, &["pretty_name", "name", "id"])),
+            ("Kernel release", first(&kernel, &["release"])),
+            ("Kernel version", first(&kernel, &["version"])),
+            ("Security modules", first(&kernel, &["lsms"])),
+            ("Lockdown", first(&kernel, &["lockdown"])),
+        ],
+        groups,
+        settings: views.inventory(node, kinds::SETTING).await?,
+        components: views.inventory(node, kinds::COMPONENT).await?,
+    })
+}

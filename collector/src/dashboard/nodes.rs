@@ -1,0 +1,95 @@
+//! Nodes: silent first, then the worst.
+
+use askama::Template;
+use holdfast_checks::entries::{Severity, Verdict};
+
+use super::marks;
+use super::pages::{Ask, Rendered};
+use super::score::Score;
+use crate::http::Failure;
+use crate::store::views::{Filter, NodeRow, NodeState, Page, Problem, Tally, encode};
+
+struct Row {
+    node: NodeRow,
+    href: String,
+    coverage: String,
+    critical: Filter,
+    high: Filter,
+    medium: Filter,
+    unknown: Filter,
+}
+
+#[derive(Template)]
+#[template(path = "nodes.html")]
+struct Nodes {
+    now: i64,
+    problems: Vec<Problem>,
+    filter: Filter,
+    chips: Vec<super::findings::Chip>,
+    page: Page<NodeRow>,
+    rows: Vec<Row>,
+    unfiltered: i64,
+    next: Option<String>,
+    exports: [(String, &'static str); 2],
+}
+
+/// Where a node's page is.
+pub(super) fn href(cluster: &str, name: &str) -> String {
+    format!("/nodes/{}/{}", encode(cluster), encode(name))
+}
+
+pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
+    let views = &ask.site.views;
+    let (filter, problems) = ask.filter(&["refresh"]);
+    let page = views.nodes(&ask.select(&filter)).await?;
+    let row = |node: &NodeRow| {
+        let one = |verdict: Verdict, severity: Option<Severity>| Filter {
+            cluster: vec![node.cluster.clone()],
+            node: vec![node.name.clone()],
+            verdict: vec![verdict],
+            severity: severity.into_iter().collect(),
+            ..Filter::default()
+        };
+        Row {
+            href: href(&node.cluster, &node.name),
+            coverage: coverage(node),
+            critical: one(Verdict::Fail, Some(Severity::Critical)),
+            high: one(Verdict::Fail, Some(Severity::High)),
+            medium: one(Verdict::Fail, Some(Severity::Medium)),
+            unknown: one(Verdict::Unknown, None),
+            node: node.clone(),
+        }
+    };
+    let nodes = Nodes {
+        now: ask.now,
+        rows: page.rows.iter().map(row).collect(),
+        chips: super::findings::chips("/nodes", &filter),
+        unfiltered: views.count_nodes(&ask.select(&Filter::default())).await?,
+        next: page.next.as_ref().map(|after| filter.with(|filter| filter.after = Some(after.clone())).link("/nodes")),
+        exports: super::findings::exports("/nodes", &filter),
+        problems,
+        filter,
+        page,
+    };
+    Rendered::new(format!("{} · Nodes", marks::number(nodes.page.total)), &nodes)
+}
+
+/// Coverage of one node. A node that does not report has none.
+fn coverage(node: &NodeRow) -> String {
+    if !node.state.current() {
+        return "last known".to_owned();
+    }
+    let counts = Tally::of_node(node.pass, node.fail, node.unknown, node.manual);
+    let score = Score::new(&counts, 1, 1);
+    format!("{} of {} ({})", marks::number(score.decided()), marks::number(score.applicable()), score.coverage())
+}
+
+impl Nodes {
+    fn has_verdict(&self, name: &str) -> bool {
+        self.filter.verdict.iter().any(|verdict| verdict.name() == name)
+    }
+
+    fn state_is(&self, name: &str) -> bool {
+        NodeState::of(name).is_some_and(|state| self.filter.state == [state])
+    }
+}

@@ -1,0 +1,91 @@
+//! The words, classes and icons of the product. Only these, in this case, everywhere; `/help/words` lists them.
+
+use holdfast_checks::entries::{Severity, Verdict};
+
+use crate::store::views::{At, NodeState};
+
+/// `(class, icon, word)` of a verdict.
+pub(crate) fn verdict(of: Verdict) -> (&'static str, &'static str, &'static str) {
+    match of {
+        Verdict::Pass => ("pass", "✓", "Pass"),
+        Verdict::Fail => ("fail", "✗", "Fail"),
+        Verdict::Unknown => ("unknown", "?", "Unknown"),
+        Verdict::Manual => ("manual", "☰", "Manual"),
+        Verdict::NotApplicable => ("na", "–", "Not applicable"),
+    }
+}
+
+/// `(class, icon, word)` of a severity.
+pub(crate) fn severity(of: Severity) -> (&'static str, &'static str, &'static str) {
+    match of {
+        Severity::Critical => ("critical", "⬣", "Critical"),
+        Severity::High => ("high", "▲", "High"),
+        Severity::Medium => ("medium", "◆", "Medium"),
+        Severity::Low => ("low", "▽", "Low"),
+        Severity::Info => ("info", "ⓘ", "Info"),
+    }
+}
+
+/// `(class, icon, word)` of a node's state.
+pub(crate) fn state(of: NodeState) -> (&'static str, &'static str, &'static str) {
+    match of {
+        NodeState::Reporting => ("reporting", "●", "Reporting"),
+        NodeState::Recorded => ("recorded", "◉", "Recorded"),
+        NodeState::Silent => ("silent", "◌", "Silent"),
+        NodeState::Stopped => ("stopped", "⊘", "Stopped"),
+        NodeState::Gone => ("gone", "✕", "Removed"),
+    }
+}
+
+/// The class of a reason, in words.
+pub(crate) fn reason(class: &str) -> &str {
+    match class {
+        "not_present" => "not present",
+        "permission_denied" => "permission denied",
+        "not_supported" => "not supported here",
+        "malformed" => "malformed",
+        "timed_out" => "timed out",
+        "too_large" => "too large",
+        "incomplete" => "list incomplete",
+        "check_error" => "check error",
+        "no_subject" => "nothing to judge",
+        "" => "no reason given",
+        other => other,
+    }
+}
+
+/// What would settle an unknown of this class.
+pub(crate) fn settles(class: &str) -> &'static str {
+    match class {
+        "permission_denied" => "Give the agent the privilege it lacks; the finding names the path and the operation.",
+        "not_present" => "Nothing was found where the fact should be. If the component runs elsewhere on this node, tell the agent where.",
+        "not_supported" => "This host, kernel or version of Holdfast cannot tell. A newer agent or kernel may.",
+        "malformed" => "The file or answer does not parse. Correct it on the node; the finding names the place.",
+        "timed_out" => "Reading did not finish in time. It is tried again at the next full pass.",
+        "too_large" => "It is larger than the agent reads. Make it smaller, or judge it by hand.",
+        "incomplete" => "Part of a list could not be read, so the whole is not judged as passing.",
+        "check_error" => "The check itself failed. This is a fault in the check: please report it.",
+        _ => "The finding says what is missing.",
+    }
+}
+
+/// A time in full: `20 Nov 2026 08:14:03 UTC`.
+pub(crate) fn utc(at: At) -> String {
+    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%-d %b %Y %H:%M:%S UTC").to_string()
+}
+
+/// The clock time: `08:14:03 UTC`.
+pub(crate) fn clock(at: &At) -> String {
+    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%H:%M:%S UTC").to_string()
+}
+
+/// A framework's name.
+pub(crate) fn framework(id: &str) -> &str {
+    match id {
+        "cis-1.12" => "CIS Kubernetes 1.12",
+        "nsa-1.2" => "NSA/CISA hardening 1.2",
+        other => other,
+    }
+}

@@ -1,0 +1,125 @@
+//! The collector's own files: capped reads, private writes, replacement in one step.
+//!
+//! Small files of ours only (certificates, tokens); a device, a pipe or a huge file in their place is an error.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The largest file read: 4 MiB.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not there.
+    #[error("{path} does not exist")]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is there already and would be overwritten.
+    #[error("{path} exists already: move it away or choose another place")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not a regular file of a sensible size.
+    #[error("{path} is not a regular file of at most 4 MiB")]
+    Unsuitable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("{operation} {path}")]
+    Failed {
+        /// What was being done.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl FileError {
+    fn of(operation: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Self {
+        move |source| {
+            let path = path.to_owned();
+            match source.kind() {
+                ErrorKind::NotFound => Self::Absent { path },
+                ErrorKind::AlreadyExists => Self::Exists { path },
+                _ => Self::Failed { operation, path, source },
+            }
+        }
+    }
+}
+
+/// Reads a small file.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = FileError::of("read", path);
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    let before = std::fs::metadata(path).map_err(&failed)?;
+    if !before.is_file() || before.len() > MAX_BYTES {
+        return Err(FileError::Unsuitable { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(&failed)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(&failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(FileError::Unsuitable { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
+/// Reads a small text file.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    let text = String::from_utf8(read(path)?);
+    text.map_err(|_| FileError::Unsuitable { path: path.to_owned() })
+}
+
+/// Writes a file that must not be there yet, with exactly this mode.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let failed = FileError::of("write", path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(&failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&failed)
+}
+
+/// Replaces a file in one step: a reader sees the old one or the new one. Mode 0600.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let fresh = path.with_file_name(name);
+    create(&fresh, bytes, 0o600)?;
+    std::fs::rename(&fresh, path).map_err(FileError::of("replace", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{FileError, create, read, replace};
+
+    #[test]
+    fn a_private_file_is_private_and_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        create(&path, b"one", 0o600).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(create(&path, b"two", 0o600), Err(FileError::Exists { .. })));
+        replace(&path, b"three").unwrap();
+        assert_eq!(read(&path).unwrap(), b"three");
+    }
+
+    #[test]
+    fn absent_and_unsuitable_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(read(&dir.path().join("no")), Err(FileError::Absent { .. })));
+        assert!(matches!(read(dir.path()), Err(FileError::Unsuitable { .. })));
+        let huge = dir.path().join("huge");
+        std::fs::File::create(&huge).unwrap().set_len(2 << 30).unwrap();
+        assert!(matches!(read(&huge), Err(FileError::Unsuitable { .. })));
+    }
+}

@@ -1,0 +1,78 @@
+//! Reviews, asked of a stand-in API server over HTTP.
+
+use serde_json::json;
+use wiremock::matchers::{body_partial_json, header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::{ApiServer, Rejection, TokenReview};
+
+const USER: &str = "system:serviceaccount:holdfast:holdfast-agent";
+
+fn review(server: &MockServer, dir: &tempfile::TempDir) -> TokenReview {
+    let (token, ca) = (dir.path().join("token"), dir.path().join("ca.crt"));
+    crate::files::replace(&token, b"own-token\n").unwrap();
+    crate::ca::init(&dir.path().join("ca"), &["localhost".to_owned()]).unwrap();
+    std::fs::copy(dir.path().join("ca/ca.crt"), &ca).unwrap();
+    let server = ApiServer { url: server.uri(), token, ca, namespace: "holdfast".into(), cluster: "prod".into() };
+    TokenReview::new(server).unwrap()
+}
+
+async fn answers(status: serde_json::Value) -> (MockServer, TokenReview, tempfile::TempDir) {
+    let server = MockServer::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    Mock::given(method("POST"))
+        .and(path("/apis/authentication.k8s.io/v1/tokenreviews"))
+        .and(header("authorization", "Bearer own-token"))
+        .and(body_partial_json(json!({"kind": "TokenReview", "spec": {"token": "pod-token", "audiences": ["holdfast-collector"]}})))
+        .respond_with(ResponseTemplate::new(201).set_body_json(json!({ "status": status })))
+        .expect(0..=1)
+        .mount(&server)
+        .await;
+    let review = review(&server, &dir);
+    (server, review, dir)
+}
+
+fn extra(names: &[&str]) -> serde_json::Value {
+    let pairs = names.iter().map(|name| (format!("authentication.kubernetes.io/{name}"), json!([format!("the-{name}")])));
+    serde_json::Value::Object(pairs.collect())
+}
+
+const BOUND: [&str; 3] = ["node-name", "node-uid", "pod-uid"];
+
+#[tokio::test]
+async fn a_pod_bound_token_of_our_agent_names_its_node_and_is_asked_about_once() {
+    let status = json!({"authenticated": true, "audiences": ["holdfast-collector"], "user": {"username": USER, "extra": extra(&BOUND)}});
+    let (_server, review, _dir) = answers(status).await;
+    for _ in 0..3 {
+        let node = review.identify("pod-token").await.unwrap();
+        assert_eq!((node.cluster.as_str(), node.uid.as_str(), node.name.as_str()), ("prod", "the-node-uid", "the-node-name"));
+    }
+}
+
+#[tokio::test]
+async fn everything_less_is_refused() {
+    let ours = ["holdfast-collector"];
+    for (status, why) in [
+        (json!({"error": "token expired"}), "token expired"),
+        (json!({"authenticated": true, "audiences": ["api"], "user": {"username": USER, "extra": extra(&BOUND)}}), "audience"),
+        (
+            json!({"authenticated": true, "audiences": ours, "user": {"username": "system:serviceaccount:x:y", "extra": extra(&BOUND)}}),
+            "expected",
+        ),
+        (json!({"authenticated": true, "audiences": ours, "user": {"username": USER, "extra": extra(&BOUND[..2])}}), "pod-uid"),
+        (json!({"authenticated": true, "audiences": ours, "user": {"username": USER}}), "pod-uid"),
+    ] {
+        let (_server, review, _dir) = answers(status).await;
+        let Err(Rejection::Refused(reason)) = review.identify("pod-token").await else { panic!("accepted: {why}") };
+        assert!(reason.contains(why), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_fails_is_not_a_no() {
+    let server = MockServer::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
+    assert!(matches!(review(&server, &dir).identify("pod-token").await, Err(Rejection::Unavailable(_))));
+    drop(server);
+}

@@ -1,0 +1,238 @@
+//! The tokens file: `sha256(token)` to node, one token, one node. Tokens themselves are never stored.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{hex, sha256};
+use crate::files::{self, FileError};
+use crate::store::nodes::{NodeIdentity, Origin};
+
+/// How often the file is looked at, at most.
+const LOOK: Duration = Duration::from_secs(1);
+/// The longest name in the file, in bytes.
+const MAX_NAME_BYTES: usize = 253;
+
+/// One line of the tokens file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// SHA-256 of the token, lower-case hex.
+    pub sha256: String,
+    /// The node's cluster.
+    pub cluster: String,
+    /// The node's uid.
+    pub uid: String,
+    /// The node's name.
+    pub name: String,
+    /// Live or recorded.
+    #[serde(default)]
+    pub origin: Origin,
+}
+
+/// Why the tokens file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// It cannot be read or written.
+    #[error("tokens file")]
+    File(#[from] FileError),
+    /// It is not a list of tokens.
+    #[error("{path} is not a list of {{sha256, cluster, uid, name, origin}}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line and column.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// One entry is wrong.
+    #[error("{path}: token of `{name}`: {problem}")]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// The node's name.
+        name: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// No randomness.
+    #[error("the system has no random numbers to give: {0}")]
+    Random(getrandom::Error),
+}
+
+#[derive(Debug)]
+struct Loaded {
+    tokens: Vec<([u8; 32], NodeIdentity)>,
+    seen: Option<(SystemTime, u64)>,
+    looked: Instant,
+}
+
+/// The tokens in use. A changed file is read again; one that is broken changes nothing and says so.
+#[derive(Debug)]
+pub struct Tokens {
+    path: PathBuf,
+    loaded: Mutex<Loaded>,
+}
+
+impl Tokens {
+    /// Reads the file for the first time.
+    pub fn load(path: &Path) -> Result<Self, TokensError> {
+        let seen = stamp(path);
+        let tokens = parse(path)?;
+        Ok(Self { path: path.to_owned(), loaded: Mutex::new(Loaded { tokens, seen, looked: Instant::now() }) })
+    }
+
+    /// The node of a token. Every entry is compared, each in constant time.
+    pub fn identify(&self, token: &str) -> Option<NodeIdentity> {
+        let asked = sha256(token);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = find(&loaded.tokens, &asked);
+        if loaded.looked.elapsed() < LOOK && found.is_some() {
+            return found;
+        }
+        if !self.refresh(&mut loaded) {
+            return found;
+        }
+        find(&loaded.tokens, &asked)
+    }
+
+    /// Reads the file again when it has changed. A stat and a small local file: not worth a thread.
+    fn refresh(&self, loaded: &mut Loaded) -> bool {
+        loaded.looked = Instant::now();
+        let seen = stamp(&self.path);
+        if seen == loaded.seen {
+            return false;
+        }
+        loaded.seen = seen;
+        match parse(&self.path) {
+            Ok(tokens) => {
+                tracing::info!(path = %self.path.display(), tokens = tokens.len(), "tokens file read again");
+                loaded.tokens = tokens;
+                true
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(path = %self.path.display(), error, "tokens file not usable: keeping the tokens read before");
+                false
+            }
+        }
+    }
+}
+
+fn find(tokens: &[([u8; 32], NodeIdentity)], asked: &[u8; 32]) -> Option<NodeIdentity> {
+    let equal = |hash: &[u8; 32]| hash.iter().zip(asked).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
+    tokens.iter().filter(|(hash, _)| equal(hash)).fold(None, |_, (_, node)| Some(node.clone()))
+}
+
+/// What tells one version of a file from another.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
+fn parse(path: &Path) -> Result<Vec<([u8; 32], NodeIdentity)>, TokensError> {
+    let listed = list(path)?;
+    let mut hashes = BTreeSet::new();
+    let mut nodes = BTreeSet::new();
+    let mut tokens = Vec::with_capacity(listed.len());
+    for token in listed {
+        let name = token.name.clone();
+        let wrong = |problem| TokensError::Entry { path: path.to_owned(), name: name.clone(), problem };
+        let fits = |text: &str| !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
+        if ![&token.cluster, &token.uid, &token.name].into_iter().all(|text| fits(text)) {
+            return Err(wrong("cluster, uid and name must be 1 to 253 bytes without control characters"));
+        }
+        let hash = unhex(&token.sha256).ok_or_else(|| wrong("sha256 must be 64 hex digits"))?;
+        if !hashes.insert(hash) {
+            return Err(wrong("another entry has the same sha256: one token stands for one node"));
+        }
+        if !nodes.insert((token.cluster.clone(), token.uid.clone())) {
+            return Err(wrong("another entry names the same cluster and uid: one node has one token"));
+        }
+        tokens.push((hash, NodeIdentity { cluster: token.cluster, uid: token.uid, name: token.name, origin: token.origin }));
+    }
+    Ok(tokens)
+}
+
+fn list(path: &Path) -> Result<Vec<Token>, TokensError> {
+    let text = files::read_text(path)?;
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_saphyr::from_str(&text).map_err(|source| TokensError::Malformed { path: path.to_owned(), source: Box::new(source) })
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    let bytes: Vec<u8> = digits.collect::<Option<_>>()?;
+    (text.len() == 64).then_some(())?;
+    bytes.try_into().ok()
+}
+
+/// Adds a node to the tokens file, which is created when absent, and returns its new token: the only time it is seen.
+pub fn add(path: &Path, cluster: &str, name: &str, origin: Origin) -> Result<String, TokensError> {
+    let mut random = [0; 48];
+    getrandom::fill(&mut random).map_err(TokensError::Random)?;
+    let (secret, uid) = random.split_at(32);
+    let token = format!("hf_{}", hex(secret));
+    let mut listed = match list(path) {
+        Err(TokensError::File(FileError::Absent { .. })) => Vec::new(),
+        listed => listed?,
+    };
+    if listed.iter().any(|other| other.cluster == cluster && other.name == name) {
+        let problem = "it has a token already: remove that entry first";
+        return Err(TokensError::Entry { path: path.to_owned(), name: name.to_owned(), problem });
+    }
+    let (sha256, cluster, name) = (hex(&sha256(&token)), cluster.to_owned(), name.to_owned());
+    listed.push(Token { sha256, cluster, uid: hex(uid), name, origin });
+    // JSON is YAML, and quotes what has to be quoted.
+    let lines = listed.iter().map(|token| serde_json::to_string(token).map(|json| format!("- {json}\n")));
+    let text: Result<String, _> = lines.collect();
+    files::replace(path, text.unwrap_or_default().as_bytes())?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Origin, Tokens, TokensError, add};
+
+    #[test]
+    fn a_token_added_names_its_node_and_is_not_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.yaml");
+        let token = add(&path, "c: \"quoted\"", "node-1", Origin::Agent).unwrap();
+        let tokens = Tokens::load(&path).unwrap();
+        let node = tokens.identify(&token).unwrap();
+        assert_eq!((node.cluster.as_str(), node.name.as_str(), node.origin), ("c: \"quoted\"", "node-1", Origin::Agent));
+        assert!(tokens.identify("hf_other").is_none());
+        assert!(!crate::files::read_text(&path).unwrap().contains(&token));
+
+        // Added while in use: found without a restart, and the first one still is.
+        let second = add(&path, "c", "node-2", Origin::Recorded).unwrap();
+        assert_eq!(tokens.identify(&second).unwrap().origin, Origin::Recorded);
+        assert_eq!(tokens.identify(&token).unwrap(), node);
+        assert!(matches!(add(&path, "c", "node-2", Origin::Agent), Err(TokensError::Entry { .. })));
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_at_start_and_ignored_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.yaml");
+        let token = add(&path, "c", "node-1", Origin::Agent).unwrap();
+        let tokens = Tokens::load(&path).unwrap();
+        crate::files::replace(&path, b"- {sha256: 12, nodes: [").unwrap();
+        assert!(tokens.identify("hf_other").is_none());
+        assert!(tokens.identify(&token).is_some());
+        assert!(matches!(Tokens::load(&path), Err(TokensError::Malformed { .. })));
+        for (text, problem) in [
+            ("- {sha256: abc, cluster: c, uid: u, name: n}", "64 hex digits"),
+            ("- {sha256: abc, cluster: '', uid: u, name: n}", "1 to 253 bytes"),
+        ] {
+            crate::files::replace(&path, text.as_bytes()).unwrap();
+            assert!(Tokens::load(&path).unwrap_err().to_string().contains(problem));
+        }
+    }
+}

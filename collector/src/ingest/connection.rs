@@ -1,0 +1,387 @@
+//! One gRPC stream: feeds a [`Session`] and carries out what it says. The only place where ingest waits.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use holdfast_proto::v1::posture_server::Posture;
+use holdfast_proto::v1::{self, agent_message};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Settings;
+use super::pace::Pace;
+use super::session::{Close, Input, Moment, Output, Session};
+use crate::accept::Peer;
+use crate::identity::{Identities, bearer};
+use crate::metrics::Metrics;
+use crate::nodes::{Heartbeat, Registry};
+use crate::store::StoreError;
+use crate::store::ingest::{NodeWrite, Writer, Written};
+use crate::store::nodes::NodeIdentity;
+
+/// Messages to an agent that may wait.
+const OUTBOX: usize = 16;
+/// How long an agent may take to read what it is told.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Commits under way after which no more is read from the stream.
+const MAX_PENDING: usize = 16;
+/// The session's own clock.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What every session shares.
+#[derive(Debug)]
+pub struct Ingest {
+    writer: Writer,
+    identities: Identities,
+    registry: Arc<Registry>,
+    metrics: Metrics,
+    settings: Settings,
+    grants: Arc<Semaphore>,
+    started: Instant,
+    draining: CancellationToken,
+    closing: CancellationToken,
+    sessions: TaskTracker,
+}
+
+/// The gRPC service.
+#[derive(Debug, Clone)]
+pub struct Service(pub Arc<Ingest>);
+
+impl Ingest {
+    /// Ready for streams.
+    pub fn new(
+        writer: Writer,
+        identities: Identities,
+        registry: Arc<Registry>,
+        metrics: Metrics,
+        settings: Settings,
+        started: Instant,
+    ) -> Self {
+        Self {
+            writer,
+            identities,
+            registry,
+            metrics,
+            grants: Arc::new(Semaphore::new(settings.grants)),
+            settings,
+            started,
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            sessions: TaskTracker::new(),
+        }
+    }
+
+    /// Tells every agent to come back later, and waits until they have gone, at most `patience`.
+    pub async fn drain(&self, patience: Duration) {
+        self.draining.cancel();
+        self.sessions.close();
+        if timeout(patience, self.sessions.wait()).await.is_err() {
+            tracing::info!(sessions = self.sessions.len(), "closing sessions that did not end by themselves");
+            self.closing.cancel();
+            self.sessions.wait().await;
+        }
+    }
+
+    /// The moment by this process's clocks.
+    pub fn now(&self) -> Moment {
+        let mono = self.started.elapsed().as_millis();
+        Moment { mono_ms: u64::try_from(mono).unwrap_or(u64::MAX), wall_ms: jiff::Timestamp::now().as_millisecond() }
+    }
+
+    async fn identify(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<NodeIdentity, Status> {
+        let peer = request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.address.to_string());
+        let found = match bearer(request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes)) {
+            Ok(token) => self.identities.identify(token).await,
+            Err(rejection) => Err(rejection),
+        };
+        found.map_err(|rejection| {
+            self.metrics.rejected(rejection.name());
+            tracing::warn!(peer, reason = %rejection, "refused an agent's credentials");
+            Status::unauthenticated("credentials not accepted")
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Posture for Service {
+    type SessionStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+
+    async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
+        if self.0.draining.is_cancelled() {
+            return Err(Status::unavailable("the collector is stopping"));
+        }
+        let identity = self.0.identify(&request).await?;
+        let (outbox, answers) = mpsc::channel(OUTBOX);
+        let connection = Connection::new(Arc::clone(&self.0), identity, outbox);
+        self.0.sessions.spawn(connection.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+/// Why the stream is over.
+#[derive(Debug)]
+enum End {
+    /// The session ended it.
+    Closed(Close),
+    /// The agent's side went away, or what came was no message.
+    Lost(String),
+    /// The store cannot commit: the agent keeps what it has and comes back.
+    Store(StoreError),
+    /// A rotated token named another node.
+    Credentials,
+    /// The collector stops.
+    Stopping,
+}
+
+type Commit = BoxFuture<'static, (u64, Result<Written, StoreError>)>;
+
+struct Connection {
+    ingest: Arc<Ingest>,
+    identity: NodeIdentity,
+    session: Session,
+    outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    commits: FuturesOrdered<Commit>,
+    grant: Option<OwnedSemaphorePermit>,
+    wanted: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    stopped: bool,
+}
+
+impl Connection {
+    fn new(ingest: Arc<Ingest>, identity: NodeIdentity, outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>) -> Self {
+        let session = Session::new(identity.clone(), ingest.settings.clone(), ingest.now());
+        Self { ingest, identity, session, outbox, commits: FuturesOrdered::new(), grant: None, wanted: None, stopped: false }
+    }
+
+    async fn run(mut self, stream: Streaming<v1::AgentMessage>) {
+        self.ingest.metrics.session(1);
+        let end = self.talk(stream).await;
+        self.ingest.metrics.session(-1);
+        self.finish(end).await;
+    }
+
+    async fn talk(&mut self, mut stream: Streaming<v1::AgentMessage>) -> End {
+        let mut pace = Pace::new(self.ingest.now().mono_ms);
+        let mut read_at = Instant::now();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut draining = false;
+        loop {
+            let may_read = self.commits.len() < MAX_PENDING;
+            let input = tokio::select! {
+                message = async { sleep_until(read_at).await; stream.message().await }, if may_read => match message {
+                    Ok(Some(message)) => {
+                        read_at = Instant::now() + pace.take(prost_len(&message), self.ingest.now().mono_ms);
+                        Input::Message(Box::new(message))
+                    }
+                    Ok(None) => return End::Lost("the agent closed the stream".to_owned()),
+                    Err(status) => return End::Lost(status.message().to_owned()),
+                },
+                Some((seq, written)) = self.commits.next() => match written {
+                    Ok(written) => Input::Written(seq, written),
+                    Err(error) => return End::Store(error),
+                },
+                permit = granted(&mut self.wanted) => {
+                    self.wanted = None;
+                    self.grant = permit;
+                    Input::Granted
+                }
+                _ = tick.tick() => Input::Tick,
+                () = self.ingest.draining.cancelled(), if !draining => {
+                    draining = true;
+                    Input::Drain
+                }
+                () = self.ingest.closing.cancelled() => return End::Stopping,
+            };
+            if let Err(end) = self.step(input).await {
+                return end;
+            }
+        }
+    }
+
+    /// Feeds an input and carries out what follows from it.
+    async fn step(&mut self, input: Input) -> Result<(), End> {
+        let mut inputs = std::collections::VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for output in self.session.handle(input, self.ingest.now()) {
+                match output {
+                    Output::Send(message) => self.send(message).await?,
+                    Output::Open(start) => {
+                        let opened = self.ingest.writer.open_session(*start).await.map_err(End::Store)?;
+                        let now = self.ingest.now();
+                        self.ingest.registry.connected(opened.node_id, opened.session, now);
+                        self.ingest.metrics.resumed(opened.resume.name());
+                        tracing::info!(
+                            node = self.identity.name,
+                            session = opened.session,
+                            resume = opened.resume.name(),
+                            "session opened"
+                        );
+                        inputs.push_back(Input::Opened(opened, self.ingest.registry.connected_nodes()));
+                    }
+                    Output::Write(write) => self.write(*write).await?,
+                    Output::AskGrant => match Arc::clone(&self.ingest.grants).try_acquire_owned() {
+                        Ok(permit) => {
+                            self.grant = Some(permit);
+                            inputs.push_back(Input::Granted);
+                        }
+                        Err(_) => {
+                            let grants = Arc::clone(&self.ingest.grants);
+                            self.wanted = Some(Box::pin(async move { grants.acquire_owned().await.ok() }));
+                            inputs.push_back(Input::Queued);
+                        }
+                    },
+                    Output::ReleaseGrant => self.grant = None,
+                    Output::Heard { vitals, confirmed } => self.heard(vitals, confirmed)?,
+                    Output::Stopped(reason) => self.stopped(reason).await?,
+                    Output::Reauth(token) => self.reauthenticate(&token).await?,
+                    Output::Dropped(reason, n) => {
+                        tracing::debug!(node = self.identity.name, reason, n, "dropped");
+                        (0..n.min(100)).for_each(|_| self.ingest.metrics.refused(reason));
+                    }
+                    Output::Close(close) => return Err(End::Closed(close)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, message: v1::CollectorMessage) -> Result<(), End> {
+        if let Some(v1::collector_message::Message::Ack(ack)) = &message.message {
+            for refused in &ack.refused {
+                self.ingest.metrics.refused("entry");
+                let key = refused.key.as_ref().map_or("", |key| key.key.as_str());
+                tracing::info!(node = self.identity.name, key = ?key, code = refused.code().as_str_name(), "entry refused");
+            }
+        }
+        match timeout(SEND_TIMEOUT, self.outbox.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Lost("the agent closed the stream".to_owned())),
+            Err(_) => Err(End::Lost("the agent does not read what it is told".to_owned())),
+        }
+    }
+
+    /// Enqueues in this task, so that writes of one session keep their order; the answer is awaited beside the stream.
+    async fn write(&mut self, write: NodeWrite) -> Result<(), End> {
+        let metrics = &self.ingest.metrics;
+        metrics.rows("entry", write.upserts.len());
+        metrics.rows("gone", write.gone.len());
+        metrics.rows("transition", write.transitions.len());
+        let seq = write.seq;
+        let answer = self.ingest.writer.submit(write).await.map_err(End::Store)?;
+        self.commits.push_back(Box::pin(async move { (seq, answer.await) }));
+        Ok(())
+    }
+
+    fn heard(&self, vitals: Option<v1::Heartbeat>, confirmed: bool) -> Result<(), End> {
+        let Some(opened) = self.session.opened() else { return Ok(()) };
+        let now = self.ingest.now();
+        let heartbeat = vitals.map(|said| Heartbeat {
+            rss: number(said.rss_bytes),
+            cpu_ms: number(said.cpu_ms_total),
+            queued: i64::from(said.queued),
+            dropped: number(said.dropped_total),
+            skew_ms: said.wall_ms.saturating_sub(now.wall_ms),
+        });
+        let newest = self.ingest.registry.heard(opened.node_id, opened.session, now, heartbeat, confirmed);
+        if newest { Ok(()) } else { Err(End::Closed(Close::Superseded)) }
+    }
+
+    async fn stopped(&mut self, reason: String) -> Result<(), End> {
+        self.stopped = true;
+        let Some(opened) = self.session.opened() else { return Ok(()) };
+        let change = self.ingest.registry.stopped(opened.node_id, opened.session, &reason, self.ingest.now());
+        match change {
+            Some(change) => self.ingest.writer.write_states(vec![change]).await.map_err(End::Store),
+            None => Ok(()),
+        }
+    }
+
+    async fn reauthenticate(&mut self, token: &str) -> Result<(), End> {
+        match self.ingest.identities.identify(token).await {
+            Ok(identity) if (&identity.cluster, &identity.uid) == (&self.identity.cluster, &self.identity.uid) => Ok(()),
+            Ok(_) => {
+                tracing::warn!(node = self.identity.name, "a rotated token names another node");
+                Err(End::Credentials)
+            }
+            Err(rejection) => {
+                tracing::warn!(node = self.identity.name, reason = %rejection, "a rotated token was not accepted");
+                Err(End::Credentials)
+            }
+        }
+    }
+
+    /// Notes the end and tells the agent why, if it still listens.
+    async fn finish(self, end: End) {
+        let node = self.identity.name.as_str();
+        let (status, patient) = match &end {
+            End::Closed(Close::Bye) => (None, true),
+            End::Closed(close) => {
+                self.ingest.metrics.rejected(close.name());
+                tracing::warn!(node, reason = %close, "session ended");
+                // Three heartbeats were patience enough.
+                (Some(status(close)), !matches!(close, Close::Late("three heartbeats")))
+            }
+            End::Lost(reason) => {
+                tracing::info!(node, reason, "session lost");
+                (None, true)
+            }
+            End::Store(error) => {
+                tracing::error!(node, error = error as &dyn std::error::Error, "session ended: the store cannot commit");
+                (Some(Status::unavailable("the store cannot commit: come back later")), true)
+            }
+            End::Credentials => {
+                self.ingest.metrics.rejected("reauth");
+                (Some(Status::unauthenticated("credentials not accepted")), true)
+            }
+            End::Stopping => (Some(Status::unavailable("the collector is stopping")), true),
+        };
+        if let Some(opened) = self.session.opened().filter(|_| !self.stopped) {
+            self.ingest.registry.lost(opened.node_id, opened.session, patient, self.ingest.now());
+        }
+        if let Some(status) = status
+            && timeout(SEND_TIMEOUT, self.outbox.send(Err(status))).await.is_err()
+        {
+            tracing::debug!(node, "the agent did not hear why its session ended");
+        }
+    }
+}
+
+/// The grant asked for, once it is there.
+async fn granted(wanted: &mut Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>) -> Option<OwnedSemaphorePermit> {
+    match wanted {
+        Some(wanted) => wanted.await,
+        None => pending().await,
+    }
+}
+
+/// What the agent's gRPC library is told.
+fn status(close: &Close) -> Status {
+    let text = close.to_string();
+    match close {
+        Close::Bye => Status::ok(text),
+        Close::Protocol(_) => Status::invalid_argument(text),
+        Close::Incompatible(_) => Status::failed_precondition(text),
+        Close::Late(_) => Status::deadline_exceeded(text),
+        Close::Superseded => Status::aborted(text),
+    }
+}
+
+fn number(said: u64) -> i64 {
+    i64::try_from(said).unwrap_or(i64::MAX)
+}
+
+/// About how large a message was on the wire, without encoding it again.
+fn prost_len(message: &v1::AgentMessage) -> usize {
+    match &message.message {
+        Some(agent_message::Message::Delta(delta)) => delta.upserts.len() * 512 + delta.transitions.len() * 200 + delta.gone.len() * 64,
+        Some(agent_message::Message::Snapshot(part)) => part.entries.len() * 512,
+        _ => 100,
+    }
+}

@@ -1,0 +1,199 @@
+//! From the wire to domain types. Every message is hostile: what is wrong is refused entry by entry, never a panic.
+//!
+//! Control characters in names and values are kept: a process may be named with them, and hiding its finding would be
+//! worse than escaping it on output. NUL is refused, because stores disagree on it.
+
+use holdfast_checks::entries::{
+    Body, Digest, Entry, Evidence, Finding, Hash, Inventory, Key, Kind, MAX_ENTRY_BYTES, MAX_EVIDENCE_ITEMS, MAX_INVENTORY_BYTES,
+    MAX_REASON_BYTES, MAX_SUBJECT_BYTES, Transition, Verdict,
+};
+use holdfast_proto::v1;
+use serde::de::IgnoredAny;
+
+use crate::store::ingest::{Refusal, RefusalCode};
+use crate::store::{severity_from, verdict_from};
+
+/// The longest agent version, boot id and the like, in bytes.
+const MAX_WORD_BYTES: usize = 128;
+/// The longest deciding line of a transition, in bytes.
+const MAX_BECAUSE_BYTES: usize = MAX_ENTRY_BYTES;
+
+/// An entry, or why it is not stored.
+pub fn entry(wire: v1::Entry) -> Result<Entry, Refusal> {
+    let hash = wire.hash;
+    let key = wire.key.unwrap_or_default();
+    let refuse = |code| Refusal { kind: key.kind, key: key.key.clone(), hash: hash.clone(), code };
+    let known = self::key(&key).map_err(refuse)?;
+    let digest_hash = Hash::from_slice(&hash).ok_or_else(|| refuse(RefusalCode::Malformed))?;
+    let body = match (known.kind(), wire.body) {
+        (Kind::Finding, Some(v1::entry::Body::Finding(body))) => finding(&known, body).map(Body::Finding),
+        (Kind::Inventory, Some(v1::entry::Body::Inventory(body))) => inventory(body).map(Body::Inventory),
+        _ => Err(RefusalCode::Malformed),
+    };
+    let body = body.map_err(refuse)?;
+    Ok(Entry { key: known, hash: digest_hash, body, changed_at: wire.changed_at })
+}
+
+/// A key, or what is wrong with it.
+pub fn key(wire: &v1::Key) -> Result<Key, RefusalCode> {
+    let kind = match v1::EntryKind::try_from(wire.kind) {
+        Ok(v1::EntryKind::Finding) => Kind::Finding,
+        Ok(v1::EntryKind::Inventory) => Kind::Inventory,
+        Ok(v1::EntryKind::Unspecified) | Err(_) => return Err(RefusalCode::Malformed),
+    };
+    if wire.key.len() > MAX_SUBJECT_BYTES + MAX_WORD_BYTES + 1 {
+        return Err(RefusalCode::TooLarge);
+    }
+    let key = Key::parse(kind, &wire.key).ok_or(RefusalCode::Malformed)?;
+    let (first, rest) = key.parts();
+    let id = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if id && clean(rest) { Ok(key) } else { Err(RefusalCode::Malformed) }
+}
+
+fn finding(key: &Key, wire: v1::Finding) -> Result<Finding, RefusalCode> {
+    let texts = wire.title.len() + wire.reason.len();
+    let size = wire.evidence.iter().map(|item| item.path.len() + item.value.len() + item.source.len()).sum::<usize>();
+    let too_large = wire.reason.len() > MAX_REASON_BYTES
+        || wire.evidence.len() > MAX_EVIDENCE_ITEMS
+        || key.as_str().len() + texts + size > MAX_ENTRY_BYTES;
+    if too_large {
+        return Err(RefusalCode::TooLarge);
+    }
+    if !clean(&wire.title) || !clean(&wire.reason) {
+        return Err(RefusalCode::Malformed);
+    }
+    let (check, subject) = key.parts();
+    Ok(Finding {
+        check: check.to_owned(),
+        subject: subject.to_owned(),
+        verdict: verdict_from(i64::from(wire.verdict)).ok_or(RefusalCode::Malformed)?,
+        reason: wire.reason,
+        severity: severity_from(i64::from(wire.severity)).ok_or(RefusalCode::Malformed)?,
+        title: wire.title,
+        evidence: wire.evidence.into_iter().map(evidence).collect::<Result<_, _>>()?,
+        evidence_truncated: wire.evidence_truncated,
+    })
+}
+
+fn evidence(wire: v1::Evidence) -> Result<Evidence, RefusalCode> {
+    let value = match wire.value.as_str() {
+        "" => None,
+        text => Some(serde_json::from_str(text).map_err(|_| RefusalCode::Malformed)?),
+    };
+    if clean(&wire.path) && clean(&wire.source) {
+        Ok(Evidence { path: wire.path, value, source: wire.source, at: wire.at })
+    } else {
+        Err(RefusalCode::Malformed)
+    }
+}
+
+fn inventory(wire: v1::Inventory) -> Result<Inventory, RefusalCode> {
+    if wire.json.len() > MAX_INVENTORY_BYTES {
+        return Err(RefusalCode::TooLarge);
+    }
+    // Stored as it came; that it is JSON is what views rely on.
+    let json: Result<IgnoredAny, _> = serde_json::from_str(&wire.json);
+    if json.is_ok() && clean(&wire.json) { Ok(Inventory { json: wire.json }) } else { Err(RefusalCode::Malformed) }
+}
+
+/// A transition; `None` when it is not one. History cannot be refused, so it is only counted.
+pub fn transition(wire: v1::Transition) -> Option<Transition> {
+    let key = key(&wire.key.unwrap_or_default()).ok().filter(|key| key.kind() == Kind::Finding)?;
+    let fits = wire.reason.len() <= MAX_REASON_BYTES && wire.because.len() <= MAX_BECAUSE_BYTES;
+    (fits && clean(&wire.reason) && clean(&wire.because)).then_some(())?;
+    Some(Transition {
+        number: wire.number,
+        key,
+        from: end(wire.from)?,
+        to: end(wire.to)?,
+        reason: wire.reason,
+        severity: severity_from(i64::from(wire.severity))?,
+        because: wire.because,
+        at: wire.at,
+    })
+}
+
+/// One end of a transition: no verdict, or one we know.
+fn end(number: i32) -> Option<Option<Verdict>> {
+    if number == 0 { Some(None) } else { verdict_from(i64::from(number)).map(Some) }
+}
+
+/// What a Hello says, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The protocol both speak.
+    pub protocol: u32,
+    /// The agent's version.
+    pub agent_version: String,
+    /// The spool's epoch.
+    pub epoch: u64,
+    /// What the agent knows to be stored.
+    pub last_acked: u64,
+    /// Its state.
+    pub digest: Digest,
+    /// Its catalogue, hex.
+    pub catalogue_hash: String,
+    /// Its boot.
+    pub boot_id: String,
+}
+
+/// Why a Hello was not accepted. Told to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GreetingError {
+    /// No protocol version in common.
+    #[error("no common protocol: the agent speaks {min} to {max}, this collector {ours_min} to {ours_max}; update the older one")]
+    Protocol {
+        /// The agent's lowest.
+        min: u32,
+        /// The agent's highest.
+        max: u32,
+        /// Our lowest.
+        ours_min: u32,
+        /// Our highest.
+        ours_max: u32,
+    },
+    /// A field is not what it has to be.
+    #[error("hello is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// Checks a Hello.
+pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
+    let ours = holdfast_proto::PROTOCOL;
+    let (ours_min, ours_max) = (*ours.start(), *ours.end());
+    let (min, max) = (wire.protocol_min, wire.protocol_max);
+    let protocol = max.min(ours_max);
+    if protocol < min.max(ours_min) {
+        return Err(GreetingError::Protocol { min, max, ours_min, ours_max });
+    }
+    let word =
+        |text: String, what| if text.len() <= MAX_WORD_BYTES && clean(&text) { Ok(text) } else { Err(GreetingError::Malformed(what)) };
+    let hash = Hash::from_slice(&wire.catalogue_hash).ok_or(GreetingError::Malformed("catalogue_hash is not 16 bytes"))?;
+    i64::try_from(wire.last_acked_seq).map_err(|_| GreetingError::Malformed("last_acked_seq is out of range"))?;
+    Ok(Greeting {
+        protocol,
+        agent_version: word(wire.agent_version, "agent_version is longer than 128 bytes")?,
+        epoch: wire.epoch,
+        last_acked: wire.last_acked_seq,
+        digest: Digest::from_slice(&wire.state_digest).ok_or(GreetingError::Malformed("state_digest is not 16 bytes"))?,
+        catalogue_hash: hash.to_string(),
+        boot_id: word(wire.boot_id, "boot_id is longer than 128 bytes")?,
+    })
+}
+
+/// A refusal as the agent is told.
+pub fn refused(refusal: Refusal) -> v1::Refused {
+    let code = match refusal.code {
+        RefusalCode::Malformed => v1::refused::Code::Malformed,
+        RefusalCode::TooLarge => v1::refused::Code::TooLarge,
+        RefusalCode::Quota => v1::refused::Code::Quota,
+    };
+    v1::Refused { key: Some(v1::Key { kind: refusal.kind, key: refusal.key }), code: code.into(), hash: refusal.hash }
+}
+
+fn clean(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+#[cfg(test)]
+mod tests;

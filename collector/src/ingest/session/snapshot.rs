@@ -1,0 +1,110 @@
+//! A snapshot on its way: parts in order, the keys they bring, and whether their digest verifies.
+//!
+//! Parts are stored as they come, so memory holds keys only; nothing is deleted before the last part has verified.
+
+use std::collections::BTreeSet;
+
+use holdfast_checks::entries::{Digest, Entry, Hash, Key, Kind};
+
+use crate::store::ingest::{Progress, Refusal};
+
+/// The most keys a snapshot may bring: the store's quota of findings and as much inventory.
+const MAX_KEYS: usize = 40_000;
+
+/// Where a snapshot stands.
+#[derive(Debug)]
+pub(super) enum Snapshot {
+    /// None is needed.
+    None,
+    /// One is needed; the grant is not there.
+    Asked,
+    /// The agent was told to send it.
+    Granted { since_ms: u64 },
+    /// Parts are coming.
+    Receiving(Receiving),
+}
+
+/// The position of a part.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) snapshot: u64,
+    pub(super) part: u32,
+    pub(super) last: bool,
+    pub(super) digest: Option<Digest>,
+}
+
+#[derive(Debug)]
+pub(super) struct Receiving {
+    snapshot: u64,
+    next: u32,
+    keep: BTreeSet<Key>,
+    /// Everything that was sent, and that without what was refused: the agent may know of a refusal already.
+    all: Digest,
+    accepted: Digest,
+    since_ms: u64,
+}
+
+impl Snapshot {
+    /// A snapshot is needed and not complete: the position must not move.
+    pub(super) fn owed(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// How long a grant has been held without a part coming, in milliseconds.
+    pub(super) fn paused_ms(&self, now_ms: u64) -> u64 {
+        match self {
+            Self::None | Self::Asked => 0,
+            Self::Granted { since_ms } => now_ms.saturating_sub(*since_ms),
+            Self::Receiving(receiving) => now_ms.saturating_sub(receiving.since_ms),
+        }
+    }
+
+    /// A change between two parts.
+    pub(super) fn also(&mut self, upserts: &[Entry], gone: &[Key]) {
+        let Self::Receiving(receiving) = self else { return };
+        for key in gone {
+            receiving.keep.remove(key);
+        }
+        receiving.keep.extend(upserts.iter().map(|entry| entry.key.clone()));
+    }
+
+    /// Takes a part; what the write does to the position, or why the snapshot is not usable.
+    pub(super) fn take(&mut self, part: &Part, entries: &[Entry], refused: &[Refusal], now_ms: u64) -> Result<Progress, &'static str> {
+        if part.part == 0 {
+            let (all, accepted) = (Digest::EMPTY, Digest::EMPTY);
+            *self = Self::Receiving(Receiving { snapshot: part.snapshot, next: 0, keep: BTreeSet::new(), all, accepted, since_ms: now_ms });
+        }
+        let Self::Receiving(receiving) = self else { return Err("a part came before the first one") };
+        if receiving.snapshot != part.snapshot || receiving.next != part.part {
+            *self = Self::Asked;
+            return Err("a part is missing");
+        }
+        receiving.next = receiving.next.saturating_add(1);
+        receiving.since_ms = now_ms;
+        for entry in entries {
+            receiving.all.add(&entry.key, &entry.hash);
+            receiving.accepted.add(&entry.key, &entry.hash);
+            receiving.keep.insert(entry.key.clone());
+        }
+        for (key, hash) in refused.iter().filter_map(named) {
+            receiving.all.add(&key, &hash);
+        }
+        if receiving.keep.len() > MAX_KEYS {
+            *self = Self::Asked;
+            return Err("it has too many entries");
+        }
+        if !part.last {
+            return Ok(Progress::Partial);
+        }
+        let verified = part.digest.is_some_and(|digest| digest == receiving.all || digest == receiving.accepted);
+        let keep = std::mem::take(&mut receiving.keep);
+        *self = if verified { Self::None } else { Self::Asked };
+        if verified { Ok(Progress::Snapshot { keep }) } else { Err("its digest is not that of its entries") }
+    }
+}
+
+/// The key and hash of a refused entry, when it has such.
+fn named(refusal: &Refusal) -> Option<(Key, Hash)> {
+    let kind = [Kind::Finding, Kind::Inventory].into_iter().find(|kind| i32::from(kind.number()) == refusal.kind)?;
+    Some((Key::parse(kind, &refusal.key)?, Hash::from_slice(&refusal.hash)?))
+}

@@ -1,0 +1,1 @@
+//! The machine, input by input.

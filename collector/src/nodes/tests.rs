@@ -1,0 +1,86 @@
+//! States over time.
+
+use super::{Heartbeat, Moment, NodeState, Patience, Registry};
+use crate::store::nodes::KnownNode;
+
+const PATIENCE: Patience = Patience { grace_ms: 10_000, warm_up_ms: 60_000, gone_ms: 86_400_000 };
+
+fn at(ms: u64) -> Moment {
+    Moment { mono_ms: ms, wall_ms: 1_000_000 + i64::try_from(ms).unwrap() }
+}
+
+fn due(registry: &Registry, ms: u64) -> Vec<(i64, NodeState)> {
+    let changes = registry.due(at(ms));
+    registry.settle(&changes);
+    changes.into_iter().map(|change| (change.node_id, change.state)).collect()
+}
+
+#[test]
+fn a_lost_stream_is_silence_only_after_the_grace() {
+    let registry = Registry::new(Vec::new(), PATIENCE, at(0));
+    registry.connected(1, 1, at(0));
+    registry.lost(1, 1, true, at(1_000));
+    assert_eq!(due(&registry, 10_999), []);
+    assert_eq!(due(&registry, 11_000), [(1, NodeState::Silent)]);
+    assert_eq!(due(&registry, 11_001), [], "said once");
+    assert_eq!(due(&registry, 11_000 + 86_400_000), [(1, NodeState::Gone)]);
+    registry.connected(1, 2, at(99_000_000));
+    assert_eq!(due(&registry, 999_000_000), [], "it came back");
+}
+
+#[test]
+fn a_reconnect_within_the_grace_is_nothing() {
+    let registry = Registry::new(Vec::new(), PATIENCE, at(0));
+    registry.connected(1, 1, at(0));
+    registry.lost(1, 1, true, at(1_000));
+    registry.connected(1, 2, at(2_000));
+    // The old stream's task may notice only now.
+    registry.lost(1, 1, true, at(3_000));
+    assert_eq!(due(&registry, 500_000), []);
+    assert!(!registry.heard(1, 1, at(4_000), None, false), "the old session is told to go");
+}
+
+#[test]
+fn three_missed_heartbeats_were_patience_enough() {
+    let registry = Registry::new(Vec::new(), PATIENCE, at(0));
+    registry.connected(1, 1, at(0));
+    registry.lost(1, 1, false, at(216_000));
+    assert_eq!(due(&registry, 216_000), [(1, NodeState::Silent)]);
+}
+
+#[test]
+fn a_good_bye_is_not_silence() {
+    let registry = Registry::new(Vec::new(), PATIENCE, at(0));
+    registry.connected(1, 1, at(0));
+    let change = registry.stopped(1, 1, "SIGTERM\u{1b}[31m", at(5)).unwrap();
+    assert_eq!((change.state, change.reason.as_str()), (NodeState::Stopped, "SIGTERM[31m"));
+    registry.lost(1, 1, true, at(6));
+    assert_eq!(due(&registry, 999_000_000), []);
+}
+
+#[test]
+fn after_a_restart_nodes_have_time_to_come_back() {
+    let known = |node_id, state| KnownNode { node_id, session: 4, state, since: 0, last_seen: 0 };
+    let nodes = vec![known(1, NodeState::Connected), known(2, NodeState::Stopped), known(3, NodeState::Connected)];
+    let registry = Registry::new(nodes, PATIENCE, at(0));
+    registry.connected(3, 5, at(100));
+    assert_eq!(due(&registry, 59_999), []);
+    assert_eq!(due(&registry, 60_000), [(1, NodeState::Silent)]);
+}
+
+#[test]
+fn heartbeats_are_flushed_once_and_added_up() {
+    let registry = Registry::new(Vec::new(), PATIENCE, at(0));
+    for node in 1..=2 {
+        registry.connected(node, 1, at(0));
+        let heartbeat = Heartbeat { rss: 10 * node, cpu_ms: 5, queued: 0, dropped: 1, skew_ms: -2 };
+        assert!(registry.heard(node, 1, at(60_000), Some(heartbeat), node == 1));
+    }
+    let vitals = registry.take_vitals();
+    assert_eq!(vitals.len(), 2);
+    assert_eq!((vitals[0].confirmed_at, vitals[1].confirmed_at), (1_060_000, 0));
+    assert_eq!(registry.take_vitals(), []);
+    let (states, totals) = registry.totals();
+    assert_eq!(states[0], (NodeState::Connected, 2));
+    assert_eq!((totals.rss_bytes, totals.rss_max_bytes, totals.dropped), (30, 20, 2));
+}

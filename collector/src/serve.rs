@@ -1,0 +1,212 @@
+//! The collector as a whole: opens the store, binds its ports, starts and supervises its tasks, and stops in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use holdfast_checks::catalogue::{self, Catalogue};
+use holdfast_proto::v1::posture_server::PostureServer;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::{self, Bounds, Certificate};
+use crate::changes::ChangeFeed;
+use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
+use crate::ingest::{Ingest, Service, Settings};
+use crate::metrics::Metrics;
+use crate::nodes::{Patience, Registry, keeper};
+use crate::store::Store;
+use crate::store::retention::Retention;
+
+/// The store's file in the data directory.
+const DATABASE: &str = "holdfast.db";
+/// HTTP/2 windows: what one agent may have on its way.
+const WINDOW: u32 = 64 * 1024;
+/// Streams in one connection: an agent needs one.
+const STREAMS: u32 = 4;
+/// The largest header block, in bytes.
+const HEADERS: u32 = 16 * 1024;
+/// Room for what a message of the largest size is wrapped in.
+const MESSAGE_SLACK: usize = 1024;
+/// When a quiet connection is asked whether it lives, and how long it may take to answer.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(20));
+/// How long agents have to leave before the collector stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Everything the command line decides.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where the database lives.
+    pub data: PathBuf,
+    /// Where agents connect.
+    pub listen: SocketAddr,
+    /// Where people connect.
+    pub http: SocketAddr,
+    /// The server certificate, PEM.
+    pub tls_cert: PathBuf,
+    /// Its key, PEM.
+    pub tls_key: PathBuf,
+    /// The tokens file.
+    pub tokens: Option<PathBuf>,
+    /// Ask the cluster's API server about tokens.
+    pub token_review: bool,
+    /// What to call the cluster whose API server is asked.
+    pub cluster: String,
+    /// More checks.
+    pub catalogue: Option<PathBuf>,
+    /// Alertmanagers.
+    pub alertmanager: Vec<String>,
+    /// Webhooks.
+    pub webhook: Vec<String>,
+    /// How people reach the dashboard, for links in alerts.
+    pub public_url: Option<String>,
+    /// When nodes become silent and gone.
+    pub patience: Patience,
+    /// Mean time between heartbeats, in seconds.
+    pub heartbeat_seconds: u32,
+    /// How long history is kept.
+    pub retention: Retention,
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Serving {
+    /// Where agents connect.
+    pub grpc_addr: SocketAddr,
+    /// Where people connect.
+    pub http_addr: SocketAddr,
+    /// Ends when the collector has stopped, with the reason when it was not asked to.
+    pub join: JoinHandle<Result<()>>,
+}
+
+/// Starts a collector; it stops when `cancel` is cancelled, or when a part of it fails.
+pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
+    let catalogue = Arc::new(load_catalogue(options.catalogue.as_deref())?);
+    let certificate = Arc::new(Certificate::load(&options.tls_cert, &options.tls_key).context("--tls-cert and --tls-key")?);
+    let identities = identities(&options)?;
+    std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
+    let store = Store::open(&options.data.join(DATABASE)).await?;
+    let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
+    let http = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
+    let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
+
+    let close_store = CancellationToken::new();
+    let (metrics, changes) = (Metrics::default(), ChangeFeed::default());
+    let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
+    let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
+    let started = tokio::time::Instant::now();
+    let clock = move || crate::ingest::session::Moment {
+        mono_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        wall_ms: jiff::Timestamp::now().as_millisecond(),
+    };
+    let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
+    let ingest = Arc::new(Ingest::new(writer.clone(), identities, Arc::clone(&registry), metrics.clone(), settings, started));
+
+    let stop = CancellationToken::new();
+    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), Bounds::default(), metrics.clone(), stop.clone());
+    let service = PostureServer::new(Service(Arc::clone(&ingest)))
+        .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
+        .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_service(service);
+    let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
+
+    let mut tasks = JoinSet::new();
+    let writing = tokio::spawn(writing);
+    tasks.spawn(named("accept loop", async move {
+        accepting.await;
+        Ok(())
+    }));
+    tasks.spawn(named("gRPC server", async move { Ok(rpc.await?) }));
+    tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
+    tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
+    let wall = || jiff::Timestamp::now().as_millisecond();
+    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
+    let router = http_router(store.clone(), metrics.clone());
+    let closed = stop.clone().cancelled_owned();
+    tasks.spawn(named("HTTP server", async move { Ok(axum::serve(http, router).with_graceful_shutdown(closed).await?) }));
+
+    tracing::info!(agents = %grpc_addr, dashboard = %format!("http://{http_addr}/"), data = %options.data.display(), "collector is up");
+    let join = tokio::spawn(async move {
+        let failed = tokio::select! {
+            () = cancel.cancelled() => None,
+            ended = tasks.join_next() => Some(reason(ended)),
+        };
+        if failed.is_none() {
+            tracing::info!("stopping: asking agents to come back later");
+        }
+        ingest.drain(DRAIN).await;
+        keeper::flush(&registry, &writer).await;
+        stop.cancel();
+        tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await.ok();
+        tasks.shutdown().await;
+        close_store.cancel();
+        if tokio::time::timeout(Duration::from_secs(2), writing).await.is_err() {
+            tracing::warn!("the store did not finish in time: what was not committed was not acknowledged either");
+        }
+        store.close().await;
+        tracing::info!("collector has stopped");
+        failed.map_or(Ok(()), Err)
+    });
+    Ok(Serving { grpc_addr, http_addr, join })
+}
+
+/// The built-in checks and those of a directory; a bad file is refused with its line and reason.
+fn load_catalogue(directory: Option<&std::path::Path>) -> Result<Catalogue> {
+    anyhow::ensure!(directory.is_none(), "--catalogue is not supported yet: leave it out to use the built-in checks");
+    catalogue::built_in().context("built-in catalogue")
+}
+
+fn identities(options: &ServeOptions) -> Result<Identities> {
+    let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
+    let review = if options.token_review {
+        let variable = |name| std::env::var(name).ok();
+        let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
+        let server = ApiServer::in_cluster(&options.cluster, host.as_deref(), port.as_deref())?;
+        Some(TokenReview::new(server)?)
+    } else {
+        None
+    };
+    if tokens.is_none() && review.is_none() {
+        tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
+    }
+    Ok(Identities { tokens, review })
+}
+
+/// What is served to people and to Prometheus.
+fn http_router(_store: Store, metrics: Metrics) -> axum::Router {
+    use axum::routing::get;
+    let exposition = move || async move {
+        ([(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
+    };
+    axum::Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(|| async { "ok" })).route("/metrics", get(exposition))
+}
+
+/// A task that never ends by itself.
+async fn endless(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    anyhow::bail!("ended by itself")
+}
+
+async fn named(name: &'static str, task: impl Future<Output = Result<()>>) -> Result<()> {
+    task.await.context(name)
+}
+
+/// Why a task that should go on has ended.
+fn reason(ended: Option<std::result::Result<Result<()>, tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => anyhow::Error::new(error).context("a part of the collector panicked"),
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of the collector ended by itself"),
+    }
+}

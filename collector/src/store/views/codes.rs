@@ -1,0 +1,105 @@
+//! The numbers that stand for verdicts, severities and node states in the store, and back.
+
+use holdfast_checks::entries::{Severity, Verdict};
+use serde::{Deserialize, Serialize};
+
+/// The number of a verdict: that of `holdfast.v1`.
+pub fn verdict_number(verdict: Verdict) -> i64 {
+    match verdict {
+        Verdict::Pass => 1,
+        Verdict::Fail => 2,
+        Verdict::NotApplicable => 3,
+        Verdict::Unknown => 4,
+        Verdict::Manual => 5,
+    }
+}
+
+/// The verdict of a number; `None` for 0 (not there) and what this version does not know.
+pub fn verdict_of(number: i64) -> Option<Verdict> {
+    Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number)
+}
+
+/// The number of a severity: larger is worse.
+pub fn severity_number(severity: Severity) -> i64 {
+    match severity {
+        Severity::Info => 1,
+        Severity::Low => 2,
+        Severity::Medium => 3,
+        Severity::High => 4,
+        Severity::Critical => 5,
+    }
+}
+
+/// The severity of a number; what this version does not know counts as informational.
+pub fn severity_of(number: i64) -> Severity {
+    Severity::ALL.into_iter().find(|severity| severity_number(*severity) == number).unwrap_or(Severity::Info)
+}
+
+/// What a reader is told about a node. Results of `Silent` and `Stopped` nodes are last known, not decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// A session is open.
+    Reporting,
+    /// A recording, not a live node. Counted, and marked wherever it shows.
+    Recorded,
+    /// Its session was lost or its heartbeats stopped.
+    Silent,
+    /// Its agent said goodbye.
+    Stopped,
+    /// Deleted, or silent for too long.
+    Gone,
+}
+
+impl NodeState {
+    /// Every state, in display order.
+    pub const ALL: [Self; 5] = [Self::Silent, Self::Reporting, Self::Recorded, Self::Stopped, Self::Gone];
+    /// The states whose results count as decided.
+    pub const CURRENT: [Self; 2] = [Self::Reporting, Self::Recorded];
+    /// The states whose results are last known.
+    pub const LAST_KNOWN: [Self; 2] = [Self::Silent, Self::Stopped];
+
+    /// The name in queries and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reporting => "reporting",
+            Self::Recorded => "recorded",
+            Self::Silent => "silent",
+            Self::Stopped => "stopped",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The state called `name`.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Do results of such a node count as decided.
+    pub fn current(self) -> bool {
+        Self::CURRENT.contains(&self)
+    }
+}
+
+/// SQL that gives the [`NodeState`] name of node `n`.
+pub(super) const NODE_STATE: &str = "case when n.state = 'gone' then 'gone' when n.origin = 'recorded' then 'recorded' \
+     when n.state = 'connected' then 'reporting' when n.state = 'silent' then 'silent' else 'stopped' end";
+
+/// A point in time: Unix milliseconds; RFC 3339 in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At(pub i64);
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "out of range"),
+        }
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

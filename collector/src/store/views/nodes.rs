@@ -1,0 +1,212 @@
+//! Nodes: the list with what fails on each, one of them, and how many there are by state.
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::codes::{At, NODE_STATE, NodeState};
+use super::select::Selection;
+use super::{Page, ViewError, Views, failed};
+
+/// One node.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct NodeRow {
+    /// Cluster.
+    pub cluster: String,
+    /// Name.
+    pub name: String,
+    /// Unique id.
+    pub uid: String,
+    /// State.
+    pub state: NodeState,
+    /// Why it is in that state, as far as is known.
+    pub state_reason: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub state_since: At,
+    /// First heard of.
+    #[schema(value_type = String, format = DateTime)]
+    pub first_seen: At,
+    /// Last message.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen: At,
+    /// Last message whose digest matched what is stored.
+    #[schema(value_type = String, format = DateTime)]
+    pub confirmed_at: At,
+    /// Version of its agent.
+    pub agent_version: String,
+    /// Hash of its agent's catalogue.
+    pub catalogue_hash: String,
+    /// The agent's memory, in bytes.
+    pub agent_rss: i64,
+    /// Transitions lost while the node was away for too long.
+    pub truncated_transitions: i64,
+    /// How far its clock is off, in milliseconds.
+    pub clock_skew_ms: i64,
+    /// Failing, critical.
+    pub critical: i64,
+    /// Failing, high.
+    pub high: i64,
+    /// Failing, medium.
+    pub medium: i64,
+    /// All failing.
+    pub fail: i64,
+    /// Passing.
+    pub pass: i64,
+    /// Unknown.
+    pub unknown: i64,
+    /// For a person to answer.
+    pub manual: i64,
+    /// Operating system and kernel, as far as known.
+    pub system: String,
+    #[serde(skip)]
+    pub(super) node_id: i64,
+}
+
+/// How many nodes there are, by state; gone ones apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeTotals {
+    /// With an open session.
+    pub reporting: i64,
+    /// Recordings.
+    pub recorded: i64,
+    /// Silent.
+    pub silent: i64,
+    /// Stopped on purpose.
+    pub stopped: i64,
+    /// Gone.
+    pub gone: i64,
+    /// Live nodes not heard since the collector started.
+    pub awaited: i64,
+}
+
+impl NodeTotals {
+    /// Nodes whose results count.
+    pub fn current(&self) -> i64 {
+        self.reporting + self.recorded
+    }
+
+    /// All but the gone.
+    pub fn all(&self) -> i64 {
+        self.current() + self.silent + self.stopped
+    }
+}
+
+/// The row type of nodes: `n` with its state and counts, `r` in the outer query.
+const ROWS: &str = "coalesce(sum(case when c.verdict = 2 and c.severity = 5 then c.n end), 0) as critical, \
+     coalesce(sum(case when c.verdict = 2 and c.severity = 4 then c.n end), 0) as high, \
+     coalesce(sum(case when c.verdict = 2 and c.severity = 3 then c.n end), 0) as medium, \
+     coalesce(sum(case when c.verdict = 2 then c.n end), 0) as fail, coalesce(sum(case when c.verdict = 1 then c.n end), 0) as pass, \
+     coalesce(sum(case when c.verdict = 4 then c.n end), 0) as unknown, coalesce(sum(case when c.verdict = 5 then c.n end), 0) as manual";
+const KEY: [&str; 7] = ["r.silent_first", "-r.critical", "-r.high", "-r.unknown", "r.cluster", "r.name", "r.uid"];
+
+impl Views {
+    /// One page of the nodes in `selection`: silent first, then the worst.
+    pub async fn nodes(&self, selection: &Selection) -> Result<Page<NodeRow>, ViewError> {
+        let total = self.count_nodes(selection).await?;
+        self.nodes_page(selection, total, selection.filter.limit()).await
+    }
+
+    /// Up to `most` nodes in `selection`, for an export.
+    pub async fn all_nodes(&self, selection: &Selection, most: i64) -> Result<Vec<NodeRow>, ViewError> {
+        Ok(self.nodes_page(&selection.with(|_| {}), 0, most).await?.rows)
+    }
+
+    /// How many nodes are in `selection`.
+    pub async fn count_nodes(&self, selection: &Selection) -> Result<i64, ViewError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("select count(*) as total from nodes n where 1 = 1");
+        selection.nodes_with_findings(&mut query);
+        let row = query.build().fetch_one(&self.reader).await.map_err(failed("count nodes"))?;
+        Ok(row.get("total"))
+    }
+
+    async fn nodes_page(&self, selection: &Selection, total: i64, limit: i64) -> Result<Page<NodeRow>, ViewError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new("select r.*");
+        for (index, part) in KEY.iter().enumerate() {
+            query.push(format!(", {part} as k{index}"));
+        }
+        query.push(format!(
+            " from (select n.*, {NODE_STATE} as class, case {NODE_STATE} when 'silent' then 0 else 1 end as silent_first, {ROWS} \
+             from nodes n left join counts c on c.node_id = n.node_id where 1 = 1"
+        ));
+        selection.nodes_with_findings(&mut query);
+        query.push(" group by n.node_id) r where 1 = 1");
+        let offset = self.resume(&mut query, selection, "nodes", &KEY)?;
+        query.push(format!(" order by {} limit ", KEY.join(", "))).push_bind(limit + 1);
+        let found = query.build().fetch_all(&self.reader).await.map_err(failed("list nodes"))?;
+        let mut page = self.page(found, node_row, total, offset, limit, "nodes".to_owned(), KEY.len());
+        self.name_systems(&mut page.rows).await?;
+        Ok(page)
+    }
+
+    /// The node called `name`; the latest of that name, gone ones last.
+    pub async fn node(&self, cluster: &str, name: &str) -> Result<Option<NodeRow>, ViewError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select n.*, {NODE_STATE} as class, {ROWS} from nodes n left join counts c on c.node_id = n.node_id where n.cluster = "
+        ));
+        query.push_bind(cluster.to_owned()).push(" and n.name = ").push_bind(name.to_owned());
+        query.push(" group by n.node_id order by case n.state when 'gone' then 1 else 0 end, n.first_seen desc, n.node_id limit 1");
+        let found = query.build().fetch_optional(&self.reader).await.map_err(failed("read a node"))?;
+        let mut rows: Vec<NodeRow> = found.iter().filter_map(node_row).collect();
+        self.name_systems(&mut rows).await?;
+        Ok(rows.pop())
+    }
+
+    /// Nodes by state. `started` tells which live nodes are still awaited.
+    pub async fn node_totals(&self, started: i64) -> Result<NodeTotals, ViewError> {
+        let mut query: QueryBuilder<Sqlite> =
+            QueryBuilder::new(format!("select {NODE_STATE} as class, count(*) as total, coalesce(sum(case when n.last_seen < "));
+        query.push_bind(started).push(" then 1 end), 0) as before_start from nodes n group by class");
+        let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count nodes by state"))?;
+        let mut totals = NodeTotals::default();
+        for row in &rows {
+            let total: i64 = row.get("total");
+            match NodeState::of(&row.get::<String, _>("class")) {
+                Some(NodeState::Reporting) => totals.reporting = total,
+                Some(NodeState::Recorded) => totals.recorded = total,
+                Some(NodeState::Silent) => (totals.silent, totals.awaited) = (total, row.get("before_start")),
+                Some(NodeState::Stopped) => totals.stopped = total,
+                Some(NodeState::Gone) => totals.gone = total,
+                None => {}
+            }
+        }
+        Ok(totals)
+    }
+
+    /// The clusters there are.
+    pub async fn clusters(&self) -> Result<Vec<String>, ViewError> {
+        let rows = sqlx::query("select distinct cluster from nodes where state <> 'gone' order by cluster limit 100")
+            .fetch_all(&self.reader)
+            .await
+            .map_err(failed("list clusters"))?;
+        Ok(rows.iter().map(|row| row.get("cluster")).collect())
+    }
+}
+
+fn node_row(row: &SqliteRow) -> Option<NodeRow> {
+    Some(NodeRow {
+        node_id: row.get("node_id"),
+        cluster: row.get("cluster"),
+        name: row.get("name"),
+        uid: row.get("uid"),
+        state: NodeState::of(&row.get::<String, _>("class"))?,
+        state_reason: row.get("state_reason"),
+        state_since: At(row.get("state_since")),
+        first_seen: At(row.get("first_seen")),
+        last_seen: At(row.get("last_seen")),
+        confirmed_at: At(row.get("confirmed_at")),
+        agent_version: row.get("agent_version"),
+        catalogue_hash: row.get("catalogue_hash"),
+        agent_rss: row.get("agent_rss"),
+        truncated_transitions: row.get("truncated_transitions"),
+        clock_skew_ms: row.get("clock_skew_ms"),
+        critical: row.get("critical"),
+        high: row.get("high"),
+        medium: row.get("medium"),
+        fail: row.get("fail"),
+        pass: row.get("pass"),
+        unknown: row.get("unknown"),
+        manual: row.get("manual"),
+        system: String::new(),
+    })
+}

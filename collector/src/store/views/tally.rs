@@ -1,0 +1,87 @@
+//! How many: totals of a selection by verdict, severity and node state.
+
+use holdfast_checks::entries::{Severity, Verdict};
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::codes::{NODE_STATE, NodeState, severity_of, verdict_of};
+use super::select::Selection;
+use super::{ViewError, Views, failed};
+
+/// Counts of results.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    cells: Vec<(NodeState, Verdict, Severity, i64)>,
+}
+
+impl Tally {
+    /// The tally of one node that reports.
+    pub fn of_node(pass: i64, fail: i64, unknown: i64, manual: i64) -> Self {
+        let cell = |verdict: Verdict, n: i64| (NodeState::Reporting, verdict, Severity::Info, n);
+        Self {
+            cells: vec![
+                cell(Verdict::Pass, pass),
+                cell(Verdict::Fail, fail),
+                cell(Verdict::Unknown, unknown),
+                cell(Verdict::Manual, manual),
+            ],
+        }
+    }
+
+    /// Results of nodes whose state and verdict and severity fit.
+    pub fn count(&self, fits: impl Fn(NodeState, Verdict, Severity) -> bool) -> i64 {
+        self.cells.iter().filter(|(state, verdict, severity, _)| fits(*state, *verdict, *severity)).map(|(.., n)| n).sum()
+    }
+
+    /// Results with `verdict` on nodes whose results count.
+    pub fn current(&self, verdict: Verdict) -> i64 {
+        self.count(|state, of, _| state.current() && of == verdict)
+    }
+
+    /// Applicable results that are last known only.
+    pub fn last_known(&self) -> i64 {
+        self.count(|state, verdict, _| NodeState::LAST_KNOWN.contains(&state) && verdict != Verdict::NotApplicable)
+    }
+}
+
+/// The size of a selection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Findings.
+    pub findings: i64,
+    /// Nodes they are on.
+    pub nodes: i64,
+    /// Checks they are of.
+    pub checks: i64,
+}
+
+impl Views {
+    /// Totals of `selection`, from the counts where they know every restriction.
+    pub async fn tally(&self, selection: &Selection) -> Result<Tally, ViewError> {
+        let (table, sum) = selection.counting();
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select {NODE_STATE} as class, f.verdict, f.severity, {sum} as total from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
+        ));
+        selection.findings(&mut query);
+        query.push(" group by class, f.verdict, f.severity");
+        let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results"))?;
+        let cell = |row: &sqlx::sqlite::SqliteRow| {
+            let state = NodeState::of(&row.get::<String, _>("class"))?;
+            Some((state, verdict_of(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
+        };
+        Ok(Tally { cells: rows.iter().filter_map(cell).collect() })
+    }
+
+    /// How many findings, nodes and checks `selection` holds.
+    pub async fn extent(&self, selection: &Selection) -> Result<Extent, ViewError> {
+        let (table, sum) = selection.counting();
+        // A counts row of zero is no finding.
+        let present = if table == "counts" { " and f.n > 0" } else { "" };
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select {sum} as findings, count(distinct f.node_id) as nodes, count(distinct f.check_id) as checks \
+             from {table} f join nodes n on n.node_id = f.node_id where 1 = 1{present}"
+        ));
+        selection.findings(&mut query);
+        let row = query.build().fetch_one(&self.reader).await.map_err(failed("count findings"))?;
+        Ok(Extent { findings: row.get("findings"), nodes: row.get("nodes"), checks: row.get("checks") })
+    }
+}

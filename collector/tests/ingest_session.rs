@@ -1,0 +1,559 @@
+//! Whole sessions over real TLS against a real collector and its file, with a client written by hand.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_checks::entries::{Body, Digest, Entry, Finding, Kind, Severity, Verdict};
+use holdfast_collector::identity;
+use holdfast_collector::nodes::Patience;
+use holdfast_collector::serve::{ServeOptions, Serving, serve};
+use holdfast_collector::store::nodes::Origin;
+use holdfast_collector::store::retention::Retention;
+use holdfast_proto::v1::agent_message::Message as Say;
+use holdfast_proto::v1::collector_message::Message as Hear;
+use holdfast_proto::v1::posture_client::PostureClient;
+use holdfast_proto::v1::welcome::Resume;
+use holdfast_proto::v1::{self, AgentMessage};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status, Streaming};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Rig {
+    dir: tempfile::TempDir,
+    token: String,
+    cancel: CancellationToken,
+    serving: Serving,
+}
+
+async fn start(dir: tempfile::TempDir) -> Rig {
+    let path = dir.path();
+    let tokens = path.join("tokens.yaml");
+    let (tls_cert, tls_key) = (path.join("tls/server.crt"), path.join("tls/server.key"));
+    let token = if tokens.exists() {
+        std::fs::read_to_string(path.join("token")).unwrap()
+    } else {
+        holdfast_collector::ca::init(&path.join("tls"), &["localhost".to_owned()]).unwrap();
+        let token = identity::add(&tokens, "test", "node-1", Origin::Agent).unwrap();
+        std::fs::write(path.join("token"), &token).unwrap();
+        token
+    };
+    let options = ServeOptions {
+        data: path.join("data"),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        http: "127.0.0.1:0".parse().unwrap(),
+        tls_cert,
+        tls_key,
+        tokens: Some(tokens),
+        token_review: false,
+        cluster: "default".into(),
+        catalogue: None,
+        alertmanager: Vec::new(),
+        webhook: Vec::new(),
+        public_url: None,
+        patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000 },
+        heartbeat_seconds: 60,
+        retention: Retention::default(),
+    };
+    let cancel = CancellationToken::new();
+    let serving = serve(options, cancel.clone()).await.unwrap();
+    Rig { dir, token, cancel, serving }
+}
+
+async fn rig() -> Rig {
+    start(tempfile::tempdir().unwrap()).await
+}
+
+impl Rig {
+    async fn channel(&self) -> Channel {
+        channel(&self.dir.path().join("tls/ca.crt"), self.serving.grpc_addr).await
+    }
+
+    async fn client(&self) -> Client {
+        Client::open(self.channel().await, &self.token).await.unwrap()
+    }
+
+    async fn raw(&self) -> SqlitePool {
+        SqlitePool::connect_with(SqliteConnectOptions::new().filename(self.dir.path().join("data/holdfast.db"))).await.unwrap()
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.raw().await).await.unwrap()
+    }
+
+    async fn text(&self, sql: &'static str) -> String {
+        sqlx::query_scalar(sql).fetch_one(&self.raw().await).await.unwrap()
+    }
+
+    async fn until(&self, sql: &'static str, wanted: &str) {
+        let waiting = async {
+            while self.text(sql).await != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, waiting).await.is_ok(), "{sql} did not become {wanted}");
+    }
+
+    async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.serving.http_addr);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    async fn stop(self) -> tempfile::TempDir {
+        self.cancel.cancel();
+        timeout(Duration::from_secs(10), self.serving.join).await.expect("stops within 10 s").unwrap().unwrap();
+        self.dir
+    }
+}
+
+async fn channel(ca: &Path, address: std::net::SocketAddr) -> Channel {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let connect = tower::service_fn(move |_| {
+        let connector = connector.clone();
+        async move {
+            let stream = tokio::net::TcpStream::connect(address).await?;
+            let name = ServerName::try_from("localhost").unwrap();
+            Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, stream).await?))
+        }
+    });
+    Endpoint::from_static("http://localhost").connect_with_connector(connect).await.unwrap()
+}
+
+struct Client {
+    say: mpsc::Sender<AgentMessage>,
+    hear: Streaming<v1::CollectorMessage>,
+}
+
+impl Client {
+    async fn open(channel: Channel, token: &str) -> Result<Self, Status> {
+        let (say, outbox) = mpsc::channel(64);
+        let mut request = Request::new(ReceiverStream::new(outbox));
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let hear = PostureClient::new(channel).session(request).await?.into_inner();
+        Ok(Self { say, hear })
+    }
+
+    async fn say(&self, message: Say) {
+        self.say.send(AgentMessage { message: Some(message) }).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Result<Option<Hear>, Status> {
+        let heard = timeout(PATIENCE, self.hear.message()).await.expect("an answer in time")?;
+        Ok(heard.and_then(|message| message.message))
+    }
+
+    async fn greet(&mut self, epoch: u64, last_acked_seq: u64, digest: Digest) -> v1::Welcome {
+        self.say(Say::Hello(hello(epoch, last_acked_seq, digest))).await;
+        match self.hear().await.unwrap() {
+            Some(Hear::Welcome(welcome)) => welcome,
+            other => panic!("expected Welcome, got {other:?}"),
+        }
+    }
+
+    async fn ack(&mut self) -> v1::Ack {
+        match self.hear().await.unwrap() {
+            Some(Hear::Ack(ack)) => ack,
+            other => panic!("expected Ack, got {other:?}"),
+        }
+    }
+
+    /// The error the collector ends the stream with.
+    async fn end(&mut self) -> Status {
+        loop {
+            match self.hear().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("ended without an error"),
+                Err(status) => return status,
+            }
+        }
+    }
+}
+
+fn hello(epoch: u64, last_acked_seq: u64, digest: Digest) -> v1::Hello {
+    v1::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        agent_version: "0.1.0".into(),
+        epoch,
+        last_acked_seq,
+        state_digest: digest.to_bytes().to_vec(),
+        catalogue_hash: vec![0; 16],
+        node_name: "not used as identity".into(),
+        ..v1::Hello::default()
+    }
+}
+
+fn finding(check: &str, subject: &str, verdict: Verdict) -> Entry {
+    let finding = Finding {
+        check: check.into(),
+        subject: subject.into(),
+        verdict,
+        reason: String::new(),
+        severity: Severity::High,
+        title: "t".into(),
+        evidence: Vec::new(),
+        evidence_truncated: false,
+    };
+    Entry::finding(finding, 1)
+}
+
+fn wire(entry: &Entry) -> v1::Entry {
+    let key = v1::Key { kind: i32::from(entry.key.kind().number()), key: entry.key.as_str().into() };
+    let body = match &entry.body {
+        Body::Finding(finding) => v1::entry::Body::Finding(v1::Finding {
+            verdict: if finding.verdict == Verdict::Fail { 2 } else { 1 },
+            severity: 4,
+            title: finding.title.clone(),
+            ..v1::Finding::default()
+        }),
+        Body::Inventory(inventory) => v1::entry::Body::Inventory(v1::Inventory { json: inventory.json.clone() }),
+    };
+    v1::Entry { key: Some(key), hash: entry.hash.0.to_vec(), body: Some(body), changed_at: entry.changed_at }
+}
+
+fn digest(entries: &[Entry]) -> Digest {
+    let mut digest = Digest::EMPTY;
+    entries.iter().for_each(|entry| digest.add(&entry.key, &entry.hash));
+    digest
+}
+
+fn delta(seq: u64, entries: &[Entry]) -> Say {
+    Say::Delta(v1::Delta { seq, upserts: entries.iter().map(wire).collect(), ..v1::Delta::default() })
+}
+
+fn part(seq: u64, part: u32, entries: &[Entry], last: Option<Digest>) -> Say {
+    let digest = last.map(|digest| digest.to_bytes().to_vec()).unwrap_or_default();
+    let entries = entries.iter().map(wire).collect();
+    Say::Snapshot(v1::Snapshot { seq, snapshot: 1, part, last: last.is_some(), entries, digest })
+}
+
+fn heartbeat(digest: Digest) -> Say {
+    Say::Heartbeat(v1::Heartbeat { digest: digest.to_bytes().to_vec(), rss_bytes: 11 << 20, ..v1::Heartbeat::default() })
+}
+
+#[tokio::test]
+async fn a_node_reports_reconnects_stops_and_nothing_is_sent_twice() {
+    let rig = rig().await;
+    let entries = [finding("a", "1", Verdict::Fail), finding("a", "2", Verdict::Pass), finding("b", "1", Verdict::Pass)];
+    let mut client = rig.client().await;
+    assert_eq!(client.greet(7, 0, digest(&entries)).await.resume(), Resume::Full);
+    client.say(part(1, 0, &entries[..2], None)).await;
+    client.say(part(2, 1, &entries[2..], Some(digest(&entries)))).await;
+    while client.ack().await.seq < 2 {}
+    assert_eq!(rig.number("select count(*) from findings").await, 3);
+    assert_eq!(rig.text("select cluster || ' ' || name from nodes").await, "test node-1");
+    drop(client);
+
+    // In sync: nothing is asked for. Then one change, one acknowledgement.
+    let mut client = rig.client().await;
+    assert_eq!(client.greet(7, 2, digest(&entries)).await.resume(), Resume::InSync);
+    client.say(delta(3, &[finding("b", "1", Verdict::Fail)])).await;
+    assert_eq!(client.ack().await.seq, 3);
+    assert_eq!(rig.number("select count(*) from findings where verdict = 2").await, 2);
+    // The same message again, and a number that goes backwards: acknowledged, nothing else.
+    client.say(delta(3, &[finding("b", "1", Verdict::Pass)])).await;
+    client.say(delta(1, &[finding("b", "1", Verdict::Pass)])).await;
+    assert_eq!((client.ack().await.seq, client.ack().await.seq), (3, 3));
+    assert_eq!(rig.number("select count(*) from findings where verdict = 2").await, 2);
+
+    client.say(Say::Bye(v1::Bye { reason: "SIGTERM".into() })).await;
+    assert!(client.hear().await.unwrap().is_none(), "the stream ends without an error");
+    rig.until("select state || ' ' || state_reason from nodes", "stopped SIGTERM").await;
+    let metrics = rig.metrics().await;
+    assert!(metrics.contains("holdfast_resume_total{mode=\"in_sync\"} 1"), "{metrics}");
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_stream_is_silence_after_the_grace_and_a_reconnect_ends_it() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    drop(client);
+    rig.until("select state from nodes", "silent").await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    rig.until("select state from nodes", "connected").await;
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_collector_that_was_restarted_has_everything_it_acknowledged() {
+    let rig = rig().await;
+    let entries = [finding("a", "1", Verdict::Fail)];
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    client.say(delta(1, &entries)).await;
+    assert_eq!(client.ack().await.seq, 1);
+    let stopping = tokio::spawn(rig.stop());
+    let drained = async {
+        loop {
+            match client.hear().await {
+                Ok(Some(Hear::Drain(drain))) => return drain,
+                Ok(_) => {}
+                Err(status) => panic!("ended without Drain: {status}"),
+            }
+        }
+    };
+    assert!(drained.await.reconnect_max_ms >= 1_000);
+    drop(client);
+    let rig = start(stopping.await.unwrap()).await;
+    let mut client = rig.client().await;
+    assert_eq!(client.greet(7, 1, digest(&entries)).await.resume(), Resume::InSync);
+    // The last position, another state: changes are enough.
+    drop(client);
+    let mut client = rig.client().await;
+    assert_eq!(client.greet(7, 1, Digest::EMPTY).await.resume(), Resume::Delta);
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_entry_is_named_and_the_rest_is_stored() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    let good = finding("a", "1", Verdict::Fail);
+    let mut bad = wire(&finding("a", "2", Verdict::Fail));
+    bad.body = None;
+    let upserts = vec![wire(&good), bad.clone()];
+    client.say(Say::Delta(v1::Delta { seq: 1, upserts, ..v1::Delta::default() })).await;
+    let ack = client.ack().await;
+    assert_eq!((ack.seq, ack.refused.len()), (1, 1));
+    assert_eq!((ack.refused[0].key.clone(), ack.refused[0].code()), (bad.key, v1::refused::Code::Malformed));
+    assert_eq!(rig.number("select count(*) from findings").await, 1);
+    assert_eq!(rig.number("select count(*) from refused").await, 1);
+    // Both sides leave it out of the digest: two heartbeats ask for nothing.
+    client.say(heartbeat(digest(std::slice::from_ref(&good)))).await;
+    client.say(heartbeat(digest(std::slice::from_ref(&good)))).await;
+    client.say(delta(2, &[finding("a", "3", Verdict::Pass)])).await;
+    assert_eq!(client.ack().await.seq, 2);
+    assert_eq!(good.key.kind(), Kind::Finding);
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_divergence_is_found_by_heartbeats_and_repaired_once() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    let entries = [finding("a", "1", Verdict::Fail), finding("a", "2", Verdict::Fail)];
+    client.say(delta(1, &entries)).await;
+    client.ack().await;
+    let truth = &entries[..1];
+    for _ in 0..3 {
+        client.say(heartbeat(digest(truth))).await;
+    }
+    assert!(matches!(client.hear().await.unwrap(), Some(Hear::Resync(_))));
+    client.say(part(2, 0, truth, Some(digest(truth)))).await;
+    assert_eq!(client.ack().await.seq, 2);
+    assert_eq!(rig.number("select count(*) from findings").await, 1);
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_digest_is_wrong_deletes_nothing() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    client.say(delta(1, &[finding("a", "1", Verdict::Fail)])).await;
+    client.ack().await;
+    drop(client);
+    let mut client = rig.client().await;
+    let other = [finding("a", "2", Verdict::Pass)];
+    assert_eq!(client.greet(9, 0, digest(&other)).await.resume(), Resume::Full);
+    client.say(part(1, 0, &other, Some(Digest::EMPTY))).await;
+    let mut heard = [client.hear().await.unwrap().unwrap(), client.hear().await.unwrap().unwrap()];
+    heard.sort_by_key(|message| matches!(message, Hear::Resync(_)));
+    assert!(matches!(&heard[..], [Hear::Ack(_), Hear::Resync(_)]));
+    assert_eq!(rig.number("select count(*) from findings").await, 2);
+    client.say(part(2, 0, &other, Some(digest(&other)))).await;
+    assert_eq!(client.ack().await.seq, 2);
+    assert_eq!(rig.number("select count(*) from findings").await, 1);
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn the_newest_session_of_a_node_wins() {
+    let rig = rig().await;
+    let mut old = rig.client().await;
+    let first = old.greet(7, 0, Digest::EMPTY).await.session;
+    let mut new = rig.client().await;
+    assert!(new.greet(7, 0, Digest::EMPTY).await.session > first);
+    old.say(delta(1, &[finding("a", "1", Verdict::Fail)])).await;
+    assert_eq!(old.end().await.code(), Code::Aborted);
+    assert_eq!(rig.number("select count(*) from findings").await, 0);
+    new.say(delta(1, &[finding("a", "2", Verdict::Fail)])).await;
+    assert_eq!(new.ack().await.seq, 1);
+    drop((old, new));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_known_say_nothing_to_the_agent_and_everything_to_the_operator() {
+    let rig = rig().await;
+    let refused = Client::open(rig.channel().await, "hf_wrong").await.err().unwrap();
+    assert_eq!((refused.code(), refused.message()), (Code::Unauthenticated, "credentials not accepted"));
+    let bare = PostureClient::new(rig.channel().await).session(tokio_stream::empty()).await.unwrap_err();
+    assert_eq!(bare.code(), Code::Unauthenticated);
+    let metrics = rig.metrics().await;
+    assert!(metrics.contains("holdfast_rejections_total{reason=\"unknown_token\"} 1"), "{metrics}");
+    assert!(metrics.contains("holdfast_rejections_total{reason=\"no_credentials\"} 1"), "{metrics}");
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_breaks_the_contract_ends_its_own_session_with_a_clear_error() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.say(heartbeat(Digest::EMPTY)).await;
+    let status = client.end().await;
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "protocol error: the first message must be Hello"));
+
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    client.say(Say::Hello(hello(7, 0, Digest::EMPTY))).await;
+    let status = client.end().await;
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "protocol error: Hello may be said only once"));
+
+    let mut client = rig.client().await;
+    client.say(Say::Hello(v1::Hello { protocol_min: 7, protocol_max: 9, ..hello(7, 0, Digest::EMPTY) })).await;
+    let status = client.end().await;
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("speaks 7 to 9, this collector 1 to 1"), "{status}");
+
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    let mut huge = wire(&finding("a", "1", Verdict::Fail));
+    huge.hash = vec![0; 40_000];
+    client.say(Say::Delta(v1::Delta { seq: 1, upserts: vec![huge], ..v1::Delta::default() })).await;
+    // The library may end the stream with its own words; what matters is that it ends and that nobody else notices.
+    let ended = async { while let Ok(Some(_)) = client.hear().await {} };
+    timeout(PATIENCE, ended).await.unwrap();
+
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    client.say(delta(1, &[finding("a", "1", Verdict::Fail)])).await;
+    assert_eq!(client.ack().await.seq, 1);
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_closed_after_five_seconds() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    let status = client.end().await;
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "hello did not come in time"));
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_tls_and_no_protobuf_harm_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let rig = rig().await;
+    let mut plain = tokio::net::TcpStream::connect(rig.serving.grpc_addr).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    timeout(PATIENCE, plain.read_to_end(&mut answer)).await.unwrap().ok();
+
+    // A gRPC frame of random bytes on the session's own path.
+    let mut grpc = tonic::client::Grpc::new(rig.channel().await);
+    grpc.ready().await.unwrap();
+    let frames = tokio_stream::iter([vec![0xff_u8; 300], vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff]]);
+    let mut request = Request::new(frames);
+    request.metadata_mut().insert("authorization", format!("Bearer {}", rig.token).parse().unwrap());
+    let path = "/holdfast.v1.Posture/Session".parse().unwrap();
+    let mut answers = grpc.streaming(request, path, Bytes).await.unwrap().into_inner();
+    let ended = async { while let Ok(Some(_)) = answers.message().await {} };
+    timeout(PATIENCE, ended).await.unwrap();
+
+    let mut client = rig.client().await;
+    assert_eq!(client.greet(7, 0, Digest::EMPTY).await.resume(), Resume::InSync);
+    drop(client);
+    rig.stop().await;
+}
+
+/// A codec that sends bytes as they are.
+#[derive(Clone, Copy)]
+struct Bytes;
+
+impl tonic::codec::Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl tonic::codec::Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
+        use prost::bytes::BufMut;
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl tonic::codec::Decoder for Bytes {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, _: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        Ok(Some(()))
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_certificate_is_used_and_a_broken_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    holdfast_collector::ca::init(&dir.path().join("a"), &["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("a/server.crt"), dir.path().join("a/server.key"));
+    let certificate = holdfast_collector::accept::Certificate::load(&cert, &key).unwrap();
+    assert!(!certificate.reload().unwrap());
+    std::fs::write(&cert, "-----BEGIN CERTIFICATE-----").unwrap();
+    assert!(certificate.reload().is_err());
+    holdfast_collector::ca::init(&dir.path().join("b"), &["localhost".to_owned()]).unwrap();
+    std::fs::copy(dir.path().join("b/server.crt"), &cert).unwrap();
+    assert!(certificate.reload().is_err(), "certificate and key do not fit");
+    std::fs::copy(dir.path().join("b/server.key"), &key).unwrap();
+    assert!(certificate.reload().unwrap());
+}
