@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod browser;
+pub mod figures;
 pub mod peer;
 pub mod process;
 pub mod site;
