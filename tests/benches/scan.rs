@@ -1,5 +1,11 @@
 //! Prints wall and CPU time of `holdfast-agent scan` on this host with N more processes. `make bench` runs it.
-#![allow(clippy::expect_used, clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used, reason = "a benchmark prints and may fail")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a benchmark prints and may fail"
+)]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +19,11 @@ const TRIALS: usize = 20;
 
 fn processes() -> usize {
     let is_pid = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
-    std::fs::read_dir("/proc").expect("list /proc").filter_map(Result::ok).filter(|entry| is_pid(&entry.file_name().to_string_lossy())).count()
+    std::fs::read_dir("/proc")
+        .expect("list /proc")
+        .filter_map(Result::ok)
+        .filter(|entry| is_pid(&entry.file_name().to_string_lossy()))
+        .count()
 }
 
 fn main() {

@@ -48,8 +48,15 @@ impl Browser {
         let port = free_port()?;
         let driver = Process::start(Path::new(DRIVER), &[&format!("--port={port}")], &profile.path().join("driver.log"))?;
         let mut arguments: Vec<String> = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -59,7 +66,8 @@ impl Browser {
         let mut options = json!({"args": arguments, "prefs": {"profile.managed_default_content_settings.javascript": javascript}});
         if window.width < 500 {
             // A desktop window cannot be that narrow; the device metrics can.
-            options["mobileEmulation"] = json!({"deviceMetrics": {"width": window.width, "height": 900, "pixelRatio": 1.0, "touch": false}});
+            options["mobileEmulation"] =
+                json!({"deviceMetrics": {"width": window.width, "height": 900, "pixelRatio": 1.0, "touch": false}});
         }
         let capabilities = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
         let Value::Object(capabilities) = capabilities else { bail!("capabilities are an object") };
@@ -67,7 +75,9 @@ impl Browser {
         let client = loop {
             match ClientBuilder::rustls()?.capabilities(capabilities.clone()).connect(&format!("http://127.0.0.1:{port}")).await {
                 Ok(client) => break client,
-                Err(error) if start.elapsed() > Duration::from_secs(30) => return Err(error).context("chromedriver did not start a session"),
+                Err(error) if start.elapsed() > Duration::from_secs(30) => {
+                    return Err(error).context("chromedriver did not start a session");
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         };

@@ -27,6 +27,8 @@ impl Peer {
             last_acked_seq: last_acked,
             state_digest: state.digest().to_bytes().to_vec(),
             entries: u32::try_from(state.len())?,
+            catalogue_hash: vec![0; 16],
+            boot_id: "test".to_owned(),
             ..v1::Hello::default()
         };
         peer.say(v1::agent_message::Message::Hello(hello)).await?;

@@ -23,8 +23,12 @@ fn fleet() -> (Site, Vec<Process>) {
         let (host, proc) = recorded(tree);
         processes.push(site.agent(node, &["--host-root", &host, "--proc", &proc]).unwrap());
     }
-    let both = |api: &holdfast_tests::api::Api| ["open", "hard"].iter().all(|node| api.findings(&format!("node={node}")).is_ok_and(|found| found.len() > 20));
-    site.api().wait("both nodes are stored", WITHIN, both).unwrap_or_else(|error| panic!("{error}\n{}\n{}", site.log("collector.log"), site.log("open.log")));
+    let both = |api: &holdfast_tests::api::Api| {
+        ["open", "hard"].iter().all(|node| api.findings(&format!("node={node}")).is_ok_and(|found| found.len() > 20))
+    };
+    site.api()
+        .wait("both nodes are stored", WITHIN, both)
+        .unwrap_or_else(|error| panic!("{error}\n{}\n{}", site.log("collector.log"), site.log("open.log")));
     (site, processes)
 }
 
@@ -39,7 +43,13 @@ async fn a_person_drills_down_from_the_fleet_to_the_fix_without_a_console_error(
 
     // Fleet → check → a finding: why, fix and evidence.
     client.goto(&site.api().url("/findings")).await.unwrap();
-    client.find(Locator::Css("main a[href^='/checks/kubelet-read-only-port'], main a[href*='check=kubelet-read-only-port']")).await.unwrap().click().await.unwrap();
+    client
+        .find(Locator::Css("main a[href^='/checks/kubelet-read-only-port'], main a[href*='check=kubelet-read-only-port']"))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
     client.goto(&site.api().url("/findings?group=none&check=kubelet-read-only-port&verdict=fail")).await.unwrap();
     client.find(Locator::Css("main a[href^='/findings/']")).await.unwrap().click().await.unwrap();
     let finding = client.find(Locator::Css("main")).await.unwrap().text().await.unwrap();
@@ -67,7 +77,9 @@ async fn a_finding_appears_on_the_open_page_and_goes_without_a_reload() {
     site.token("host").unwrap();
     let _collector = site.collector(&[]).unwrap();
     let _agent = site.agent("host", &["--no-probe"]).unwrap();
-    site.api().wait("the host is stored", WITHIN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20)).unwrap_or_else(|error| panic!("{error}\n{}", site.log("host.log")));
+    site.api()
+        .wait("the host is stored", WITHIN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20))
+        .unwrap_or_else(|error| panic!("{error}\n{}", site.log("host.log")));
     let browser = Browser::open(Window { width: 1280, script: true }).await.unwrap();
     browser.client.goto(&site.api().url("/nodes/test/host?tab=failing")).await.unwrap();
     // Set on the page: a reload would lose it.

@@ -85,6 +85,8 @@ fn an_unreachable_collector_is_said_and_the_agent_keeps_running() {
     site.token("alone").unwrap();
     let agent = site.agent("alone", &["--no-probe"]).unwrap();
     let said = || site.log("alone.log").contains(&format!("127.0.0.1:{}", site.grpc));
-    site.api().wait("the log names the collector", Duration::from_secs(20), |_| said()).unwrap_or_else(|error| panic!("{error}: {}", site.log("alone.log")));
+    site.api()
+        .wait("the log names the collector", Duration::from_secs(20), |_| said())
+        .unwrap_or_else(|error| panic!("{error}: {}", site.log("alone.log")));
     assert!(agent.stop(Duration::from_secs(10)).unwrap().success(), "{}", site.log("alone.log"));
 }

@@ -21,8 +21,10 @@ fn this_host_is_shown_and_a_port_that_opens_and_closes_is_a_finding_with_a_histo
     let agent = site.agent("host", &["--no-probe"]).unwrap();
     let api = site.api();
     let logs = || format!("{}\n{}", site.log("collector.log"), site.log("host.log"));
-    api.wait("the host is connected", SHOWN, |api| api.node_state("host").as_deref() == Some("connected")).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
-    api.wait("its findings are there", SHOWN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20)).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    api.wait("the host is connected", SHOWN, |api| api.node_state("host").as_deref() == Some("connected"))
+        .unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    api.wait("its findings are there", SHOWN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20))
+        .unwrap_or_else(|error| panic!("{error}\n{}", logs()));
 
     // Without a kubelet its checks do not apply, and say why; the kernel's are decided.
     let of = |check: &str| api.findings(&format!("node=host&check={check}")).unwrap();
@@ -39,11 +41,14 @@ fn this_host_is_shown_and_a_port_that_opens_and_closes_is_a_finding_with_a_histo
     };
     assert_eq!(failing(&api), Vec::<Value>::new());
     let socket = TcpListener::bind("0.0.0.0:10255").expect("port 10255 is free on this machine");
-    let opened = api.wait("the open port is a finding", CHANGE, |api| !failing(api).is_empty()).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    let opened = api
+        .wait("the open port is a finding", CHANGE, |api| !failing(api).is_empty())
+        .unwrap_or_else(|error| panic!("{error}\n{}", logs()));
     let finding = failing(&api).remove(0);
     assert_eq!(finding["subject"], "port:tcp/10255");
     drop(socket);
-    let closed = api.wait("the closed port is none", CHANGE, |api| failing(api).is_empty()).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    let closed =
+        api.wait("the closed port is none", CHANGE, |api| failing(api).is_empty()).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
     println!("open to shown {opened:?}, close to gone {closed:?}");
 
     let page = api.text("/nodes/test/host?tab=timeline").unwrap();

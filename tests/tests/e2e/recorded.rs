@@ -45,7 +45,11 @@ fn the_hardened_nodes_have_no_kubelet_exposure_finding() {
             assert_eq!(failing(&findings, check), Vec::<&Value>::new(), "{check} on {name}");
         }
         for check in ["kubelet-anonymous-auth", "kubelet-read-only-port", "kubelet-authorization-mode", "kubelet-answers-anonymous"] {
-            assert!(of(&findings, check).iter().all(|finding| finding["verdict"] == "pass"), "{check} on {name} is decided: {:?}", of(&findings, check));
+            assert!(
+                of(&findings, check).iter().all(|finding| finding["verdict"] == "pass"),
+                "{check} on {name} is decided: {:?}",
+                of(&findings, check)
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ fn killed_is_silent_and_alerts_until_it_is_back_and_stopped_is_not() {
     let tree = ["--host-root", &host, "--proc", &proc];
     site.token("killed").unwrap();
     site.token("stopped").unwrap();
-    let _collector = site.collector(&["--silence-grace", "1"]).unwrap();
+    let _collector = site.collector(&["--silent-after", "1"]).unwrap();
     let killed = site.agent("killed", &tree).unwrap();
     let stopped = site.agent("stopped", &tree).unwrap();
     let state = |name: &'static str, state: &'static str| {
