@@ -29,7 +29,7 @@ const KUBE_PROXY: [Spec; 6] = [
     flag("config", "config", Kind::Text, Default::Empty),
 ];
 
-const API_SERVER: [Spec; 24] = [
+const API_SERVER: [Spec; 30] = [
     flag("anonymousAuth", "anonymous-auth", Kind::Bool, Default::Bool(true)),
     flag("authenticationConfig", "authentication-config", Kind::Text, Default::Empty),
     flag("authorizationMode", "authorization-mode", Kind::List, Default::List(&["AlwaysAllow"])),
@@ -52,6 +52,12 @@ const API_SERVER: [Spec; 24] = [
     flag("etcdCertFile", "etcd-certfile", Kind::Text, Default::Empty),
     flag("etcdKeyFile", "etcd-keyfile", Kind::Text, Default::Empty),
     flag("encryptionProviderConfig", "encryption-provider-config", Kind::Text, Default::Empty),
+    flag("tlsPrivateKeyFile", "tls-private-key-file", Kind::Text, Default::Empty),
+    flag("tlsCipherSuites", "tls-cipher-suites", Kind::List, Default::Empty),
+    flag("kubeletClientCertificate", "kubelet-client-certificate", Kind::Text, Default::Empty),
+    flag("kubeletClientKey", "kubelet-client-key", Kind::Text, Default::Empty),
+    flag("serviceAccountKeyFile", "service-account-key-file", Kind::List, Default::Empty),
+    flag("serviceAccountExtendTokenExpiration", "service-account-extend-token-expiration", Kind::Bool, Default::Bool(true)),
     flag("kubeletCertificateAuthority", "kubelet-certificate-authority", Kind::Text, Default::Empty),
     flag("serviceAccountLookup", "service-account-lookup", Kind::Bool, Default::Bool(true)),
 ];

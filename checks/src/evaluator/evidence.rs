@@ -7,6 +7,9 @@ use super::tree::{Tree, source_of};
 use crate::entries::Evidence;
 use crate::facts::{Source, SourceKind};
 
+/// The most probe answers shown as evidence.
+const MAX_ANSWERS: usize = 6;
+
 /// The evidence at `path` (`it.settings.port`, `kernel.lockdown`), with `it` standing at `at`.
 ///
 /// `None` when the path leads nowhere, as it does under something unavailable that is itself not on the path.
@@ -56,9 +59,26 @@ fn legible(name: &str, value: Value) -> Value {
     match (name, &value) {
         ("mode", Value::Number(mode)) => mode.as_i64().map_or(value, |mode| format!("{mode:04o}").into()),
         ("cap_effective", Value::Number(mask)) => mask.as_i64().map_or(value, |mask| format!("{mask:#x}").into()),
-        ("probes", Value::Array(probes)) => probes.iter().map(answer).collect(),
+        ("probes", Value::Array(probes)) => answers(probes),
         _ => value,
     }
+}
+
+/// What was served first, then what was turned away, then the rest: a few lines, and how many more there were.
+fn answers(probes: &[Value]) -> Value {
+    let rank = |probe: &&Value| match (probe.get("tls").and_then(Value::as_bool), probe.get("status").and_then(Value::as_i64)) {
+        (Some(true), Some(200)) => 0,
+        (_, Some(200)) => 1,
+        (_, Some(401 | 403)) => 2,
+        _ => 3,
+    };
+    let mut ordered: Vec<&Value> = probes.iter().collect();
+    ordered.sort_by_key(rank);
+    let mut lines: Vec<Value> = ordered.iter().take(MAX_ANSWERS).map(|probe| answer(probe)).collect();
+    if let Some(more) = ordered.len().checked_sub(MAX_ANSWERS).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more").into());
+    }
+    lines.into()
 }
 
 /// `https 127.0.0.1 port 10250 /pods: 401`, and who asked when it was not the node itself.
@@ -92,6 +112,8 @@ mod tests {
             json!({"vantage": "node", "address": "::1", "port": 10250, "path": "/pods", "tls": true, "outcome": "answered", "status": 401});
         let refused = json!({"vantage": "n2", "address": "192.0.2.2", "port": 10255, "path": "/pods", "tls": false, "outcome": "timed_out", "status": 0});
         let shown = json!(["https ::1 port 10250 /pods: 401", "http 192.0.2.2 port 10255 /pods: timed out (from n2)"]);
-        assert_eq!(legible("probes", json!([probe, refused])), shown);
+        assert_eq!(legible("probes", json!([refused, probe])), shown);
+        let many = legible("probes", vec![refused; 9].into());
+        assert_eq!((many.as_array().map(Vec::len), &many[6]), (Some(7), &json!("and 3 more")));
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 (process.uid, process.user_namespace) = (0, denied());
             }),
         pod_check("pod-seccomp").passes(|facts| in_pod(facts).seccomp = 1).fails(|facts| in_pod(facts).seccomp = 0),
-        pod_check("pod-all-capabilities")
+        pod_check("pod-privileged")
             .passes(|facts| in_pod(facts).cap_effective = 1 << 40)
             .passes(|facts| {
                 let process = in_pod(facts);
@@ -50,6 +50,9 @@ pub(crate) fn cases() -> Vec<Case> {
             })
             .fails(|facts| in_pod(facts).cap_effective = ALL)
             .fails(|facts| in_pod(facts).cap_effective = (1 << 38) - 1)
+            // A privileged container of a recorded node that is itself a container without SYS_RESOURCE.
+            .fails(|facts| in_pod(facts).cap_effective = 0x1ff_feff_ffff)
+            .passes(|facts| in_pod(facts).cap_effective = 1 << 21)
             .unreadable("permission_denied", |facts| {
                 let process = in_pod(facts);
                 (process.cap_effective, process.user_namespace) = (ALL, denied());
@@ -72,6 +75,6 @@ pub(crate) fn cases() -> Vec<Case> {
 
 #[test]
 fn capabilities_are_shown_in_hexadecimal() {
-    let findings = judged("pod-all-capabilities", &|facts| in_pod(facts).cap_effective = ALL);
+    let findings = judged("pod-privileged", &|facts| in_pod(facts).cap_effective = ALL);
     assert_eq!(findings[0].deciding(), "cap_effective = 0x1ffffffffff (kernel test)");
 }
