@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::judge::Bench;
-use super::tree::{Tree, source_of};
+use super::tree::{Step, Tree, source_of, steps};
 use crate::entries::Evidence;
 use crate::facts::{Source, SourceKind};
 
@@ -19,32 +19,24 @@ pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Op
         (Some(_), None) => return None,
         (None, _) => path.to_owned(),
     };
-    let mut source = Source::new(SourceKind::Derived, "");
-    let mut read_at = 0;
     // Walk down, so that the nearest observation on the way gives source and time.
-    let mut walked = String::new();
-    for part in absolute.split('.') {
-        if !walked.is_empty() {
-            walked.push('.');
-        }
-        walked.push_str(part);
-        let outer = walked.split('[').next().unwrap_or_default();
-        for step in [outer, walked.as_str()] {
-            match bench.at(step)? {
-                Tree::Known(_, from, at) => (source, read_at) = (from.clone(), *at),
-                Tree::Unavailable(why) => {
-                    return Some(Evidence {
-                        path: shown(&absolute),
-                        value: None,
-                        source: format!("{}: {}", why.reason.name(), why.detail),
-                        at: 0,
-                    });
-                }
-                _ => {}
+    let mut tree = bench.tree;
+    let mut observed: Option<(&Source, i64)> = None;
+    for step in steps(&absolute) {
+        tree = match step {
+            Step::Member(name) => tree.member(name)?,
+            Step::Element(index) => tree.element(index)?,
+        };
+        match tree {
+            Tree::Known(_, from, at) => observed = Some((from, *at)),
+            Tree::Unavailable(why) => {
+                let source = format!("{}: {}", why.reason.name(), why.detail);
+                return Some(Evidence { path: shown(&absolute), value: None, source, at: 0 });
             }
+            _ => {}
         }
     }
-    let tree = bench.at(&absolute)?;
+    let (source, read_at) = observed.map_or_else(|| (Source::new(SourceKind::Derived, ""), 0), |(source, at)| (source.clone(), at));
     let name = path.rsplit('.').next().unwrap_or_default();
     // An effective setting carries the source that decided it.
     let (value, source) = match (tree.member("value"), tree.member("source")) {
