@@ -46,14 +46,23 @@ pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Op
     Some(Evidence { path: shown(&absolute), value: Some(value), source: source.to_string(), at: read_at })
 }
 
-/// A value as people write it: modes in octal, capability masks in hexadecimal, probe answers in one line each.
+/// A value as people write it: modes in octal, capability masks in hexadecimal, sockets and probe answers in one line each,
+/// without process ids, which are not stable.
 fn legible(name: &str, value: Value) -> Value {
     match (name, &value) {
         ("mode", Value::Number(mode)) => mode.as_i64().map_or(value, |mode| format!("{mode:04o}").into()),
         ("cap_effective", Value::Number(mask)) => mask.as_i64().map_or(value, |mask| format!("{mask:#x}").into()),
         ("probes", Value::Array(probes)) => answers(probes),
+        ("listeners", Value::Array(listeners)) => listeners.iter().map(socket).collect(),
         _ => value,
     }
+}
+
+/// `tcp :: port 10251`.
+fn socket(listener: &Value) -> Value {
+    let text = |name: &str| listener.get(name).and_then(Value::as_str).unwrap_or_default();
+    let port = listener.get("port").and_then(Value::as_i64).unwrap_or_default();
+    format!("{} {} port {port}", text("protocol"), text("address")).into()
 }
 
 /// What was served first, then what was turned away, then the rest: a few lines, and how many more there were.
@@ -100,6 +109,8 @@ mod tests {
         assert_eq!(legible("mode", json!("iptables")), json!("iptables"), "kube-proxy has a mode too");
         assert_eq!(legible("cap_effective", Value::from(0x1ff_ffff_ffff_i64)), json!("0x1ffffffffff"));
         assert_eq!(legible("uid", 0.into()), json!(0));
+        let listener = json!({"protocol": "tcp", "address": "::", "port": 10251, "owner": {"pid": 7}});
+        assert_eq!(legible("listeners", json!([listener])), json!(["tcp :: port 10251"]));
         let probe =
             json!({"vantage": "node", "address": "::1", "port": 10250, "path": "/pods", "tls": true, "outcome": "answered", "status": 401});
         let refused = json!({"vantage": "n2", "address": "192.0.2.2", "port": 10255, "path": "/pods", "tls": false, "outcome": "timed_out", "status": 0});

@@ -141,8 +141,9 @@ fn etcd() -> Vec<Case> {
             .passes(move |facts| etcd_file(facts, known(transport())))
             .unreadable("permission_denied", |facts| etcd_file(facts, denied()))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "--listen-client-urls=https://127.0.0.1:2379")),
-        of_flags("etcd-auto-tls", "etcd", "--auto-tls --peer-auto-tls=false")
+        of_flags("etcd-auto-tls", "etcd", "--cert-file= --auto-tls --peer-auto-tls=false")
             .passes(|facts| etcd_file(facts, known(json!({"name": "n1"}))))
+            .passes(|facts| flags(facts, "etcd", "--cert-file=/c --auto-tls --peer-cert-file=/p"))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
         of_flags("etcd-peer-tls", "etcd", "--peer-cert-file=/p --peer-key-file=/k --listen-peer-urls=http://192.0.2.2:2380")
             .fails(|facts| etcd_file(facts, known(json!({"name": "n1"}))))
