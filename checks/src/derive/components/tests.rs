@@ -141,7 +141,7 @@ fn files(#[case] argv: &str, #[case] content: Value, #[case] name: &str, #[case]
 fn a_file_that_was_not_read_is_never_a_default() {
     let unread = Observed::unavailable_because(Reason::PermissionDenied, "open /c.yaml");
     let mut proxy = component("kube-proxy --config=/c.yaml", vec![]);
-    assert_eq!(said(&proxy, "metricsBindAddress"), "not_present: /c.yaml was not read");
+    assert_eq!(said(&proxy, "metricsBindAddress"), "not_supported: /c.yaml was not read");
     proxy.documents = unread.clone();
     assert_eq!(said(&proxy, "metricsBindAddress"), "permission_denied: open /c.yaml");
     let mut server = component("kube-apiserver --authorization-config=/c.yaml", vec![]);

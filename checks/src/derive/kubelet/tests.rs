@@ -142,7 +142,7 @@ fn an_unreadable_file_is_never_a_default() {
 #[test]
 fn documents_that_were_not_read_at_all_are_never_a_default() {
     let mut kubelet = kubelet(CONFIG, vec![]);
-    assert_eq!(said(&kubelet, "readOnlyPort"), "not_present: /var/lib/kubelet/config.yaml was not read");
+    assert_eq!(said(&kubelet, "readOnlyPort"), "not_supported: /var/lib/kubelet/config.yaml was not read");
     kubelet.documents = Observed::unavailable_because(Reason::TimedOut, "read /var/lib/kubelet");
     assert_eq!(said(&kubelet, "readOnlyPort"), "timed_out: read /var/lib/kubelet");
     let path = "/var/lib/kubelet/config.yaml";
