@@ -6,6 +6,7 @@ use holdfast_checks::facts::{ConfigDocument, FileFact, FileKind, Listing, NodeFa
 
 use super::config::flag;
 use super::now;
+use super::processes::role_of;
 use crate::host::{Host, NodeKind, ReadError, RecordedFile, Root};
 
 /// More than any node has; a directory with more is reported as incomplete.
@@ -16,8 +17,10 @@ const MAX_LINKS: usize = 8;
 /// A path a process named.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
-    /// The process whose root the path is below; `None`: the host's.
-    pid: Option<i64>,
+    /// The process whose root the path is below.
+    pid: i64,
+    /// What that process is.
+    component: String,
     path: String,
     role: &'static str,
 }
@@ -91,18 +94,20 @@ const FLAGS: [(&str, &str, &str); 22] = [
 pub(super) fn named(facts: &NodeFacts) -> Vec<Named> {
     let mut named = Vec::new();
     for kubelet in facts.kubelets.value().iter().flat_map(|listing| &listing.items) {
-        of_flags("kubelet", kubelet.pid, &kubelet.argv, &mut named);
+        let mut add =
+            |path: &str, role| named.push(Named { pid: kubelet.pid, component: "kubelet".to_owned(), path: path.to_owned(), role });
+        of_flags("kubelet", &kubelet.argv, &mut add);
         for document in documents(&kubelet.documents) {
-            named.push(Named { pid: Some(kubelet.pid), path: document.path.clone(), role: "kubelet_config" });
-            let ca = document.content.value().and_then(|value| value.pointer("/authentication/x509/clientCAFile"));
-            push_value(ca, kubelet.pid, "kubelet_ca", &mut named);
+            add(&document.path, "kubelet_config");
+            of_document(document, "/authentication/x509/clientCAFile", "kubelet_ca", &mut add);
         }
     }
     for component in facts.components.value().iter().flat_map(|listing| &listing.items) {
-        of_flags(&component.name, component.pid, &component.argv, &mut named);
-        for document in documents(&component.documents).filter(|_| component.name == "kube-proxy") {
-            let kubeconfig = document.content.value().and_then(|value| value.pointer("/clientConnection/kubeconfig"));
-            push_value(kubeconfig, component.pid, "kube_proxy_kubeconfig", &mut named);
+        let name = &component.name;
+        let mut add = |path: &str, role| named.push(Named { pid: component.pid, component: name.clone(), path: path.to_owned(), role });
+        of_flags(name, &component.argv, &mut add);
+        for document in documents(&component.documents).filter(|_| name == "kube-proxy") {
+            of_document(document, "/clientConnection/kubeconfig", "kube_proxy_kubeconfig", &mut add);
         }
     }
     named
@@ -112,16 +117,17 @@ fn documents(documents: &Observed<Listing<ConfigDocument>>) -> impl Iterator<Ite
     documents.value().into_iter().flat_map(|listing| &listing.items)
 }
 
-fn push_value(value: Option<&serde_json::Value>, pid: i64, role: &'static str, named: &mut Vec<Named>) {
-    if let Some(path) = value.and_then(serde_json::Value::as_str).filter(|path| path.starts_with('/')) {
-        named.push(Named { pid: Some(pid), path: path.to_owned(), role });
+fn of_document(document: &ConfigDocument, pointer: &str, role: &'static str, add: &mut impl FnMut(&str, &'static str)) {
+    let value = document.content.value().and_then(|content| content.pointer(pointer)?.as_str());
+    if let Some(path) = value.filter(|path| path.starts_with('/')) {
+        add(path, role);
     }
 }
 
-fn of_flags(component: &str, pid: i64, argv: &[String], named: &mut Vec<Named>) {
+fn of_flags(component: &str, argv: &[String], add: &mut impl FnMut(&str, &'static str)) {
     for (_, name, role) in FLAGS.iter().filter(|(of, _, _)| *of == component) {
         if let Some(path) = flag(argv, name).filter(|path| path.starts_with('/')) {
-            named.push(Named { pid: Some(pid), path: path.to_owned(), role });
+            add(path, role);
         }
     }
 }
@@ -129,9 +135,13 @@ fn of_flags(component: &str, pid: i64, argv: &[String], named: &mut Vec<Named>) 
 /// The metadata of every path that is there. What is not there is not listed; what cannot be looked at is skipped.
 pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>> {
     let mut reader = Reader { host, items: BTreeMap::new(), skipped: Vec::new() };
-    for Named { pid, path, role } in named {
-        let root = pid.and_then(|pid| host.proc.process(pid).and_then(|process| host.proc.root_of(&process)).ok());
-        reader.add(root.as_ref().unwrap_or(&host.root), &path, role);
+    for Named { pid, component, path, role } in named {
+        match root_of(host, pid, &component) {
+            Ok(root) => reader.add(&root, &path, role),
+            // It ended meanwhile: what it read does not matter any more.
+            Err(error) if error.is_absent() => {}
+            Err(error) => reader.skip(&path, error.reason()),
+        }
     }
     for (path, role) in USUAL {
         reader.add(&host.root, path, role);
@@ -146,6 +156,19 @@ pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>
     let place = if host.recording.is_some() { SourceKind::Recorded } else { SourceKind::Kernel };
     let listing = Listing { items: reader.items.into_values().collect(), skipped: reader.skipped };
     Observed::known(listing, Source::new(place, "stat"), now())
+}
+
+/// The root of the process that named a path, if `pid` is still the same component. What a recording says holds for any root.
+fn root_of(host: &Host, pid: i64, component: &str) -> Result<Root, ReadError> {
+    if host.recording.as_ref().is_some_and(|recording| !recording.files.is_empty()) {
+        return Ok(host.root.clone());
+    }
+    let process = host.proc.process(pid)?;
+    let root = host.proc.root_of(&process)?;
+    if role_of(&process).is_some_and(|role| role.name == component) {
+        return Ok(root);
+    }
+    Err(ReadError::Absent { path: component.to_owned() })
 }
 
 struct Reader<'a> {
@@ -222,7 +245,8 @@ impl Reader<'_> {
             NodeKind::Directory => FileKind::Directory,
             NodeKind::Symlink | NodeKind::Special => FileKind::Special,
         };
-        Ok(fact(kind, status.mode, status.uid, status.gid, status.target, status.acl))
+        let acl = status.acl.ok_or_else(|| ReadError::Denied { path: path.to_owned() })?;
+        Ok(fact(kind, status.mode, status.uid, status.gid, status.target, acl))
     }
 }
 
