@@ -26,7 +26,7 @@ pub(super) struct Named {
 }
 
 /// Single files at their usual places.
-const USUAL: [(&str, &str); 18] = [
+const USUAL: [(&str, &str); 17] = [
     ("/etc/kubernetes/kubelet.conf", "kubelet_kubeconfig"),
     ("/etc/kubernetes/bootstrap-kubelet.conf", "kubelet_kubeconfig"),
     ("/var/lib/kubelet/config.yaml", "kubelet_config"),
@@ -34,7 +34,6 @@ const USUAL: [(&str, &str); 18] = [
     ("/usr/lib/systemd/system/kubelet.service", "kubelet_unit"),
     ("/etc/systemd/system/kubelet.service.d/10-kubeadm.conf", "kubelet_unit"),
     ("/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", "kubelet_unit"),
-    ("/var/lib/kubelet/kubeadm-flags.env", "kubelet_unit"),
     ("/etc/kubernetes/admin.conf", "kubeconfig"),
     ("/etc/kubernetes/super-admin.conf", "kubeconfig"),
     ("/etc/kubernetes/scheduler.conf", "kubeconfig"),
