@@ -47,10 +47,7 @@ const USUAL: [(&str, &str); 17] = [
 ];
 
 /// Directories of which every file of a kind counts: directory, ending, role.
-const DIRECTORIES: [(&str, &str, &str); 12] = [
-    ("/etc/kubernetes/manifests", ".yaml", "manifest"),
-    ("/etc/kubernetes/manifests", ".yml", "manifest"),
-    ("/etc/kubernetes/manifests", ".json", "manifest"),
+const DIRECTORIES: [(&str, &str, &str); 9] = [
     ("/etc/kubernetes/pki", ".crt", "pki_certificate"),
     ("/etc/kubernetes/pki", ".key", "pki_key"),
     ("/etc/kubernetes/pki/etcd", ".crt", "pki_certificate"),
@@ -63,12 +60,18 @@ const DIRECTORIES: [(&str, &str, &str); 12] = [
     ("/etc/cni/net.d", ".conflist", "cni_config"),
 ];
 
+/// In the role's place: a directory (or a file) of manifests.
+const MANIFESTS: &str = "manifests";
+/// What a manifest's name ends with.
+const MANIFEST_ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+
 /// Flags whose value is a path, by component.
-const FLAGS: [(&str, &str, &str); 22] = [
+const FLAGS: [(&str, &str, &str); 23] = [
     ("kubelet", "config", "kubelet_config"),
     ("kubelet", "kubeconfig", "kubelet_kubeconfig"),
     ("kubelet", "bootstrap-kubeconfig", "kubelet_kubeconfig"),
     ("kubelet", "client-ca-file", "kubelet_ca"),
+    ("kubelet", "pod-manifest-path", MANIFESTS),
     ("kubelet", "tls-cert-file", "pki_certificate"),
     ("kubelet", "tls-private-key-file", "pki_key"),
     ("kube-proxy", "config", "kube_proxy_config"),
@@ -99,6 +102,7 @@ pub(super) fn named(facts: &NodeFacts) -> Vec<Named> {
         for document in documents(&kubelet.documents) {
             add(&document.path, "kubelet_config");
             of_document(document, "/authentication/x509/clientCAFile", "kubelet_ca", &mut add);
+            of_document(document, "/staticPodPath", MANIFESTS, &mut add);
         }
     }
     for component in facts.components.value().iter().flat_map(|listing| &listing.items) {
@@ -136,6 +140,7 @@ pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>
     let mut reader = Reader { host, items: BTreeMap::new(), skipped: Vec::new() };
     for Named { pid, component, path, role } in named {
         match root_of(host, pid, &component) {
+            Ok(root) if role == MANIFESTS => reader.add_manifests(&root, &path),
             Ok(root) => reader.add(&root, &path, role),
             // It ended meanwhile: what it read does not matter any more.
             Err(error) if error.is_absent() => {}
@@ -145,8 +150,9 @@ pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>
     for (path, role) in USUAL {
         reader.add(&host.root, path, role);
     }
+    reader.add_manifests(&host.root, "/etc/kubernetes/manifests");
     for (directory, ending, role) in DIRECTORIES {
-        for name in reader.names(directory) {
+        for name in reader.names(&host.root, directory) {
             if name.ends_with(ending) {
                 reader.add(&host.root, &format!("{directory}/{name}"), role);
             }
@@ -177,15 +183,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Names in a directory of the host, or of the recording's list of files.
-    fn names(&mut self, directory: &str) -> Vec<String> {
+    /// The manifests of a directory that a kubelet names.
+    fn add_manifests(&mut self, root: &Root, path: &str) {
+        let directory = path.trim_end_matches('/');
+        for name in self.names(root, directory) {
+            if MANIFEST_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                self.add(root, &format!("{directory}/{name}"), "manifest");
+            }
+        }
+    }
+
+    /// Names in a directory, or in the recording's list of files.
+    fn names(&mut self, root: &Root, directory: &str) -> Vec<String> {
         if let Some(recording) = self.host.recording.as_ref().filter(|recording| !recording.files.is_empty()) {
             let below = |path: &String| path.strip_prefix(directory)?.strip_prefix('/').map(str::to_owned);
             let kind = |file: &RecordedFile| file.kind.as_deref() != Some("directory");
             let files = recording.files.iter().filter(|(_, file)| kind(file));
             return files.filter_map(|(path, _)| below(path)).filter(|name| !name.contains('/')).collect();
         }
-        match self.host.root.list(directory) {
+        match root.list(directory) {
             Ok(entries) => entries.into_iter().filter(|entry| entry.kind != Some(NodeKind::Directory)).map(|entry| entry.name).collect(),
             Err(error) if error.is_absent() => Vec::new(),
             Err(error) => {
