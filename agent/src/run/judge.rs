@@ -73,7 +73,14 @@ impl Judging {
             start = Instant::now();
             match &wanted {
                 Wanted::All => facts = self.sensors.read_all(&mut |_| {}),
-                Wanted::Groups(groups) => self.sensors.refresh(&mut facts, groups),
+                Wanted::Groups(groups) => {
+                    let before = components(&facts);
+                    self.sensors.refresh(&mut facts, groups);
+                    if components(&facts) != before {
+                        // Its role, its files and its ports are to be read too.
+                        self.pending.add_all();
+                    }
+                }
             }
         }
     }
@@ -111,6 +118,14 @@ fn entries(facts: &NodeFacts, findings: Vec<Finding>, at: i64) -> Vec<Entry> {
     let mut entries: Vec<Entry> = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();
     entries.extend(inventory::entries(facts, at).entries);
     entries
+}
+
+/// What runs of Kubernetes here, and with which flags.
+fn components(facts: &NodeFacts) -> Vec<(String, Vec<String>)> {
+    let kubelets = facts.kubelets.value().into_iter().flat_map(|listing| &listing.items);
+    let others = facts.components.value().into_iter().flat_map(|listing| &listing.items);
+    let kubelets = kubelets.map(|kubelet| (kubelet.subject.clone(), kubelet.argv.clone()));
+    kubelets.chain(others.map(|component| (component.subject.clone(), component.argv.clone()))).collect()
 }
 
 /// The groups whose members can differ after `read` was read again: derivation gives kubelets and components their own

@@ -61,20 +61,21 @@ impl Line {
         Self { target, session, spool, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
     }
 
-    /// Runs until cancelled, or until nobody judges any more.
+    /// Runs until cancelled.
     pub(super) async fn run(mut self, mut judgements: mpsc::Receiver<Judgement>, cancel: CancellationToken) {
         // Before the first scan there is nothing to say: a Hello now would be answered with a snapshot of nothing.
         tokio::select! {
             () = cancel.cancelled() => return,
             first = judgements.recv() => match first {
                 Some(first) => self.take(first),
-                None => return,
+                None => std::future::pending().await,
             },
         }
         loop {
             match self.next(&mut judgements, &cancel).await {
                 Event::Stop => return self.goodbye().await,
-                Event::Judged(None) => return,
+                // The judge died: its supervisor ends the agent, without a goodbye, so that the collector sees it fall silent.
+                Event::Judged(None) => std::future::pending().await,
                 Event::Judged(Some(judgement)) => {
                     self.take(judgement);
                     self.step(Input::Changed);

@@ -100,6 +100,9 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     parts.spawn(thread("sensors", move || judging.run())?);
 
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    if let Some(spool) = &args.spool {
+        tracing::info!(spool = %spool.display(), "this version keeps its state in memory: after a restart the collector gets it anew");
+    }
     let spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
     let line = Line::new(target, Session::new(introduction), spool, gauges);
     let line_cancel = cancel.clone();
