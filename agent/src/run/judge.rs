@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::derive::derive;
@@ -18,6 +18,9 @@ use crate::causes::causes;
 use crate::health::Gauges;
 use crate::sensors::Sensors;
 use crate::watch::{Pending, Wanted};
+
+/// The longest pause between two readings when changes wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Fresh entries, and which keys they replace.
 #[derive(Debug)]
@@ -66,6 +69,9 @@ impl Judging {
                     return;
                 }
             }
+            // A host on which something changes all the time is read a quarter of the time at most; the first change after
+            // a quiet moment is read at once.
+            self.pending.wait_closed(start.elapsed().saturating_mul(3).min(LONGEST_PAUSE));
             wanted = match self.pending.take() {
                 Some(next) => next,
                 None => return,
