@@ -17,6 +17,10 @@ const DOCUMENTS: [(&str, &str); 6] = [
 /// # Errors
 /// Only when a build shipped a bad catalogue, which a test of this crate prevents.
 pub fn built_in() -> Result<Catalogue, CatalogueError> {
-    let document = |(name, text): (&str, &str)| Document { name: name.to_owned(), text: text.to_owned() };
-    Catalogue::load(&DOCUMENTS.map(document))
+    Catalogue::load(&built_in_documents())
+}
+
+/// The documents of the built-in catalogue, to load together with further ones.
+pub fn built_in_documents() -> Vec<Document> {
+    DOCUMENTS.iter().map(|(name, text)| Document { name: (*name).to_owned(), text: (*text).to_owned() }).collect()
 }

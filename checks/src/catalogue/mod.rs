@@ -8,6 +8,6 @@ mod check;
 mod lint;
 mod load;
 
-pub use builtin::built_in;
+pub use builtin::{built_in, built_in_documents};
 pub use check::{Check, CheckId, Expression, Judge, JudgedBy, Tier};
 pub use load::{Catalogue, CatalogueError, Document};
