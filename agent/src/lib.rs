@@ -2,3 +2,17 @@
 //!
 //! Data flows one way: `host` → `sensors` → `holdfast_checks` (derive, evaluate) → `spool` → `session`. The agent executes
 //! nothing, writes nothing outside its spool, and a privilege it lacks makes `unknown`, never an error.
+
+pub mod catalogue;
+mod causes;
+pub mod cli;
+pub mod connect;
+pub mod health;
+pub mod host;
+pub mod privileges;
+pub mod run;
+pub mod scan;
+pub mod sensors;
+pub mod session;
+pub mod spool;
+pub mod watch;

@@ -108,9 +108,11 @@ fn others() -> Vec<Case> {
 fn etcd() -> Vec<Case> {
     let transport = || json!({"client-transport-security": {"client-cert-auth": true, "cert-file": "/c", "key-file": "/k"}, "listen-client-urls": "https://127.0.0.1:2379"});
     vec![
-        of_flags("etcd-client-certificates", "etcd", "--client-cert-auth=false --listen-client-urls=https://127.0.0.1:2379")
+        of_flags("etcd-client-certificates", "etcd", "--client-cert-auth=false --trusted-ca-file= --listen-client-urls=https://127.0.0.1:2379")
+            // etcd asks for certificates as soon as it has a CA to check them with.
+            .passes(|facts| flags(facts, "etcd", "--trusted-ca-file=/ca.crt --listen-client-urls=https://127.0.0.1:2379"))
             .fails(|facts| {
-                flags(facts, "etcd", "--client-cert-auth=true --listen-client-urls=https://127.0.0.1:2379,http://127.0.0.1:4001")
+                flags(facts, "etcd", "--client-cert-auth=true --listen-client-urls=https://127.0.0.1:2379,http://127.0.0.1:4001");
             })
             .fails(|facts| flags(facts, "etcd", "--listen-client-urls=http://0.0.0.0:2379"))
             .passes(move |facts| etcd_file(facts, known(transport())))
@@ -120,7 +122,8 @@ fn etcd() -> Vec<Case> {
             .passes(move |facts| etcd_file(facts, known(transport())))
             .fails(|facts| etcd_file(facts, known(json!({"name": "n1"}))))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
-        of_flags("etcd-peer-certificates", "etcd", "--peer-client-cert-auth=false")
+        of_flags("etcd-peer-certificates", "etcd", "--peer-client-cert-auth=false --peer-trusted-ca-file=")
+            .passes(|facts| flags(facts, "etcd", "--peer-trusted-ca-file=/ca.crt"))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
     ]
 }

@@ -42,7 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .fails(|facts| of_role(facts, "kubelet_unit").mode = 0o666)
             .fails(|facts| of_role(facts, "pki_directory").uid = 1000)
             .not_applicable(|facts| {
-                remove(&mut facts.files, |file| !matches!(file.role.as_str(), "etcd_data" | "container_runtime_config"))
+                remove(&mut facts.files, |file| !matches!(file.role.as_str(), "etcd_data" | "container_runtime_config"));
             })
             .unreadable("permission_denied", |facts| facts.files = denied()),
         mode("kubelet-config-mode", &["kubelet_config"], 0o644)

@@ -1,0 +1,138 @@
+//! The agent's command line. Parses, starts what was asked for, and turns its outcome into an exit code; nothing else.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use holdfast_checks::entries::Severity;
+use tracing_subscriber::EnvFilter;
+
+use crate::run::RunArgs;
+use crate::{run, scan};
+
+/// Exit code: usage or configuration.
+pub const USAGE: u8 = 2;
+/// Exit code: a failure while running.
+pub const FAILURE: u8 = 3;
+
+/// Keeps a Kubernetes node hardened: reads it, judges it, reports what changed.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-agent", version, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the agent can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge this node once and print the findings.
+    ///
+    /// Exit codes: 0 done; 1 a finding at or above --fail-on; 2 usage or configuration; 3 failure; 4 a sensor timed out or
+    /// crashed.
+    Scan(ScanArgs),
+    /// Judge this node continuously and stream the findings to a collector.
+    Run(RunArgs),
+}
+
+/// Where and how to read: common to all commands.
+#[derive(Debug, Clone, Args)]
+pub struct HostArgs {
+    /// The directory that is the host's root.
+    #[arg(long, env = "HOLDFAST_HOST_ROOT", value_name = "DIR", default_value = "/")]
+    pub host_root: PathBuf,
+    /// The directory that is the host's /proc.
+    #[arg(long, env = "HOLDFAST_PROC", value_name = "DIR", default_value = "/proc")]
+    pub proc: PathBuf,
+    /// Send no request to this node's own Kubernetes ports.
+    #[arg(long, env = "HOLDFAST_NO_PROBE", value_parser = FalseyValueParser::new())]
+    pub no_probe: bool,
+    /// A directory with further checks, in YAML.
+    #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
+    pub catalogue: Option<PathBuf>,
+    /// The node's name; the host's name by default.
+    #[arg(long, env = "HOLDFAST_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// The cluster's name.
+    #[arg(long, env = "HOLDFAST_CLUSTER", value_name = "NAME", default_value = "")]
+    pub cluster: String,
+}
+
+impl HostArgs {
+    /// As options for the sensors.
+    pub fn sensors(&self) -> crate::sensors::SensorOptions {
+        crate::sensors::SensorOptions {
+            host_root: self.host_root.clone(),
+            proc: self.proc.clone(),
+            probe: !self.no_probe,
+            node_name: self.node_name.clone().filter(|name| !name.is_empty()),
+            cluster: self.cluster.clone(),
+        }
+    }
+}
+
+/// `scan`.
+#[derive(Debug, Clone, Args)]
+pub struct ScanArgs {
+    /// How to print.
+    #[arg(short, long, env = "HOLDFAST_OUTPUT", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Only checks that answer this framework, such as cis-1.12.
+    #[arg(long, env = "HOLDFAST_FRAMEWORK", value_name = "ID")]
+    pub framework: Option<String>,
+    /// Exit with 1 when a check of at least this severity fails: info, low, medium, high or critical.
+    #[arg(long, env = "HOLDFAST_FAIL_ON", value_name = "SEVERITY")]
+    pub fail_on: Option<Severity>,
+    /// Where and how to read.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// How `scan` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs: the contract `holdfast.scan/1`.
+    Json,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where even that cannot be printed, the exit code says it.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+        }
+    };
+    match cli.command {
+        Command::Scan(args) => {
+            log("warn");
+            ExitCode::from(scan::main(&args))
+        }
+        Command::Run(args) => {
+            log("info");
+            match run::start(args) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    ExitCode::from(FAILURE)
+                }
+            }
+        }
+    }
+}
+
+/// Logs to stderr: text on a terminal, JSON otherwise. `RUST_LOG` overrides `level`.
+fn log(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A subscriber that a test set before stays.
+    let started = if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };
+    drop(started);
+}

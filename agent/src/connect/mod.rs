@@ -1,0 +1,182 @@
+//! Reaching the collector: TCP, TLS, HTTP/2 and the credentials, with errors that say what to do.
+//!
+//! Files are read anew at every attempt, so a rotated token or CA needs no restart. One connection is one attempt: nothing
+//! below reconnects by itself. Must not know the session's messages beyond their type, or the spool.
+
+pub mod backoff;
+mod error;
+mod tls;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use holdfast_proto::v1::posture_client::PostureClient;
+use holdfast_proto::v1::{AgentMessage, CollectorMessage};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+pub use error::ConnectError;
+
+/// How long each of TCP, TLS and HTTP/2 may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the collector may take to accept a stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// HTTP/2 windows: an agent's messages are small, and a connection should cost the collector little.
+const WINDOW_BYTES: u32 = 64 * 1024;
+/// Messages that may wait for the connection to take them; more than the session ever puts in flight.
+const QUEUE: usize = 128;
+
+/// Where the collector is and how both sides are known.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// `https://host:port`.
+    pub collector: Uri,
+    /// PEM file of the certificate authorities the collector's certificate may come from. No others are trusted.
+    pub ca: PathBuf,
+    /// File with the token that identifies this node.
+    pub token_file: PathBuf,
+    /// The name the certificate must be for; `None`: the host of the URL.
+    pub server_name: Option<String>,
+}
+
+/// A connection over which a stream can be opened.
+#[derive(Debug)]
+pub struct Connection {
+    channel: Channel,
+    token: tonic::metadata::AsciiMetadataValue,
+    address: String,
+}
+
+/// Both ends of an open stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// What the agent says. Full means that the connection does not take it.
+    pub outgoing: mpsc::Sender<AgentMessage>,
+    /// What the collector says; ends with `None` on a clean end and with an error on a loss.
+    pub incoming: mpsc::Receiver<Result<CollectorMessage, ConnectError>>,
+    /// The task that moves messages: dropping it ends the stream.
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Target {
+    /// Reads the command line's URL.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse_collector(text: &str) -> Result<Uri, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("{error}: write https://HOST:PORT"))?;
+        if uri.scheme_str() != Some("https") {
+            return Err("the session is always encrypted: write https://HOST:PORT".to_owned());
+        }
+        if uri.host().is_none() || !matches!(uri.path(), "" | "/") {
+            return Err("write https://HOST:PORT without a path".to_owned());
+        }
+        Ok(uri)
+    }
+
+    fn address(&self) -> (String, u16) {
+        let host = self.collector.host().unwrap_or_default().trim_matches(['[', ']']);
+        (host.to_owned(), self.collector.port_u16().unwrap_or(443))
+    }
+
+    fn server_name(&self) -> Result<ServerName<'static>, ConnectError> {
+        let name = self.server_name.clone().unwrap_or_else(|| self.address().0);
+        ServerName::try_from(name.clone()).map_err(|source| ConnectError::ServerName { name, source })
+    }
+
+    /// Connects: resolves, shakes hands, proves the collector's identity.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        let token = tls::token(&self.token_file)?;
+        let config = tls::client_config(&self.ca)?;
+        let name = self.server_name()?;
+        let (host, port) = self.address();
+        let address = format!("{host}:{port}");
+        let tcp = timed(&address, "accept a TCP connection", TcpStream::connect((host, port))).await?;
+        let tcp = tcp.map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
+        tcp.set_nodelay(true).map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
+        let handshake = TlsConnector::from(config).connect(name, tcp);
+        let secured = timed(&address, "finish the TLS handshake", handshake).await?;
+        let secured = secured.map_err(|source| ConnectError::of_handshake(&address, &self.ca, source))?;
+        let channel = timed(&address, "speak HTTP/2", Box::pin(self.http2(secured))).await?;
+        let channel = channel.map_err(|source| ConnectError::Http2 { address: address.clone(), source })?;
+        Ok(Connection { channel, token, address })
+    }
+
+    /// HTTP/2 over a connection that is already there. When that is lost, so is the channel.
+    async fn http2(&self, secured: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
+        let endpoint = Endpoint::from(self.collector.clone())
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .http2_keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .http2_max_header_list_size(16 * 1024);
+        let mut once = Some(secured);
+        let connector = tower::service_fn(move |_: Uri| {
+            let there = once.take().map(TokioIo::new);
+            std::future::ready(there.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected)))
+        });
+        endpoint.connect_with_connector(connector).await
+    }
+}
+
+impl Connection {
+    /// Opens the stream. What is put in `outgoing` goes out at once; the collector may answer only after the first message.
+    pub fn open(self) -> Stream {
+        let (outgoing, queue) = mpsc::channel(QUEUE);
+        let (heard, incoming) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(async move {
+            if let Err(error) = self.converse(queue, &heard).await {
+                // The receiver is gone when nobody wants to know any more.
+                drop(heard.send(Err(error)).await);
+            }
+        });
+        Stream { outgoing, incoming, task }
+    }
+
+    async fn converse(
+        self,
+        queue: mpsc::Receiver<AgentMessage>,
+        heard: &mpsc::Sender<Result<CollectorMessage, ConnectError>>,
+    ) -> Result<(), ConnectError> {
+        let Self { channel, token, address } = self;
+        let lost = |status: tonic::Status| ConnectError::of_status(&address, &status);
+        let mut client = PostureClient::new(channel)
+            .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES);
+        let mut request = Request::new(ReceiverStream::new(queue));
+        request.metadata_mut().insert("authorization", token);
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, client.session(request)).await;
+        let opened = opened.map_err(|_| ConnectError::Timeout { address: address.clone(), what: "accept the session" })?;
+        let mut incoming = opened.map_err(lost)?.into_inner();
+        while let Some(message) = incoming.message().await.map_err(lost)? {
+            if heard.send(Ok(message)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn timed<F: Future>(address: &str, what: &'static str, future: F) -> Result<F::Output, ConnectError> {
+    let late = |_| ConnectError::Timeout { address: address.to_owned(), what };
+    tokio::time::timeout(TIMEOUT, future).await.map_err(late)
+}

@@ -1,0 +1,62 @@
+//! What the agent trusts and what it shows: the CA file and the token file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tonic::metadata::AsciiMetadataValue;
+
+use super::ConnectError;
+
+/// The most of a CA or token file that is read.
+const MAX_BYTES: u64 = 256 * 1024;
+
+pub(super) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError> {
+    let pem = read(ca).map_err(|source| ConnectError::CaFile { path: ca.to_owned(), source })?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok) {
+        // A bundle may hold one that this build cannot use; the count decides.
+        drop(roots.add(certificate));
+    }
+    if roots.is_empty() {
+        return Err(ConnectError::CaEmpty { path: ca.to_owned() });
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(ConnectError::TlsSettings)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would show the old certificate and skip checking the new one.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+pub(super) fn token(path: &Path) -> Result<AsciiMetadataValue, ConnectError> {
+    let bytes = read(path).map_err(|source| ConnectError::TokenFile { path: path.to_owned(), source })?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let unusable = || ConnectError::TokenUnusable { path: path.to_owned() };
+    if text.trim().is_empty() {
+        return Err(unusable());
+    }
+    let mut value = AsciiMetadataValue::try_from(format!("Bearer {}", text.trim())).map_err(|_| unusable())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// One of the agent's own files, capped. Never one of the host's.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,173 @@
+//! Why something of the host could not be opened or read. Absent, unreadable and malformed are three things.
+
+use std::path::PathBuf;
+
+use holdfast_checks::facts::{Observed, Reason, Skipped, Unavailable};
+use nix::errno::Errno;
+
+/// Why the host itself could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A directory given on the command line.
+    #[error("cannot open {}: give the host's root with --host-root and its /proc with --proc", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel, or a sandbox, has no `openat2`.
+    #[error("the kernel refuses openat2: Holdfast needs Linux 5.6, and a seccomp profile that allows it")]
+    NoOpenat2,
+    /// `holdfast-tree.json` could not be read.
+    #[error("cannot read the tree's description")]
+    Recording {
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// `holdfast-tree.json` is not what it should be.
+    #[error("{path} at the top of the host root is not a tree's description: correct or remove it")]
+    Malformed {
+        /// The file.
+        path: &'static str,
+        /// Line, column and what was expected.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Why something below a root could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing is there.
+    #[error("{path}: not there")]
+    Absent {
+        /// The path.
+        path: String,
+    },
+    /// It is there and may not be read.
+    #[error("{path}: permission denied")]
+    Denied {
+        /// The path.
+        path: String,
+    },
+    /// It is not what it should be.
+    #[error("{path}: {kind}")]
+    Malformed {
+        /// The path.
+        path: String,
+        /// What it is instead.
+        kind: Malformation,
+    },
+    /// It is larger than the cap.
+    #[error("{path}: larger than {cap} bytes")]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// The cap.
+        cap: u64,
+    },
+    /// The sensor's time or bytes were used up.
+    #[error("{path}: not read within the sensor's deadline and byte budget")]
+    TimedOut {
+        /// The path.
+        path: String,
+    },
+    /// The kernel gave another error.
+    #[error("{path}: cannot {operation}")]
+    Failed {
+        /// The path.
+        path: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What stands where a readable thing should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformation {
+    /// A directory.
+    #[error("a directory, not a file")]
+    Directory,
+    /// A named pipe.
+    #[error("a FIFO, not a file")]
+    Fifo,
+    /// A socket.
+    #[error("a socket, not a file")]
+    Socket,
+    /// A character or block device.
+    #[error("a device, not a file")]
+    Device,
+    /// Links that lead to themselves, or a magic link.
+    #[error("a loop of symbolic links")]
+    Loop,
+    /// A name the kernel refuses.
+    #[error("not a path")]
+    Name,
+    /// Content that does not parse.
+    #[error("does not parse as {0}")]
+    Content(&'static str),
+}
+
+impl ReadError {
+    /// The error of `operation` on `path`.
+    pub(super) fn new(path: &str, operation: &'static str, errno: Errno) -> Self {
+        let path = path.to_owned();
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH => Self::Absent { path },
+            Errno::EACCES | Errno::EPERM => Self::Denied { path },
+            Errno::ELOOP => Self::Malformed { path, kind: Malformation::Loop },
+            Errno::EISDIR => Self::Malformed { path, kind: Malformation::Directory },
+            Errno::ENXIO => Self::Malformed { path, kind: Malformation::Socket },
+            Errno::ENODEV => Self::Malformed { path, kind: Malformation::Device },
+            Errno::EINVAL | Errno::ENAMETOOLONG => Self::Malformed { path, kind: Malformation::Name },
+            errno => Self::Failed { path, operation, source: errno.into() },
+        }
+    }
+
+    /// Content of `path` that is not `what`.
+    pub fn content(path: &str, what: &'static str) -> Self {
+        Self::Malformed { path: path.to_owned(), kind: Malformation::Content(what) }
+    }
+
+    /// The class a fact carries.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Absent { .. } => Reason::NotPresent,
+            Self::Denied { .. } => Reason::PermissionDenied,
+            Self::Malformed { .. } => Reason::Malformed,
+            Self::TooLarge { .. } => Reason::TooLarge,
+            Self::TimedOut { .. } => Reason::TimedOut,
+            Self::Failed { .. } => Reason::NotSupported,
+        }
+    }
+
+    /// Is simply nothing there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
+
+    /// As the reason of an unavailable fact, the kernel's words included.
+    pub fn unavailable(&self) -> Unavailable {
+        let detail = match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        };
+        Unavailable::new(self.reason(), detail)
+    }
+
+    /// As an unavailable fact.
+    pub fn observed<T>(&self) -> Observed<T> {
+        Observed::Unavailable(self.unavailable())
+    }
+
+    /// As a gap in a listing.
+    pub fn skipped(&self, what: impl Into<String>) -> Skipped {
+        Skipped { what: what.into(), reason: self.reason() }
+    }
+}

@@ -1,0 +1,285 @@
+//! A directory handle below which every path is resolved, whatever links say.
+
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+
+use super::{Budget, HostError, Malformation, ReadError};
+
+/// Cap of a file whose size has no reason to be larger.
+const DEFAULT_CAP: u64 = 1024 * 1024;
+/// Room for the first read of a file.
+const FIRST_READ: usize = 4096;
+/// The most entries of a directory. `/proc` of the largest hosts has fewer.
+const MAX_ENTRIES: usize = 200_000;
+/// `openat2` may be asked to try again when a rename runs beside it.
+const RETRIES: usize = 8;
+/// A budget for whoever set none.
+const DEFAULT_TIME: Duration = Duration::from_hours(24);
+
+/// A directory below which paths are resolved with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Root {
+    dir: Arc<OwnedFd>,
+    budget: Budget,
+    /// Stands before paths in messages.
+    prefix: &'static str,
+}
+
+/// What a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A socket, FIFO or device.
+    Special,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name; bytes that are no UTF-8 are replaced.
+    pub name: String,
+    /// What it is, links not followed; `None` where the file system does not say.
+    pub kind: Option<NodeKind>,
+}
+
+/// What `stat` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// After following links.
+    pub kind: NodeKind,
+    /// Permission bits, `0o7777` mask.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Modification time: Unix seconds.
+    pub modified: i64,
+    /// The link's target where the path itself is a link.
+    pub target: Option<String>,
+    /// Has a POSIX access ACL beyond the mode bits.
+    pub acl: bool,
+}
+
+/// A file open for reading, capped and within its budget.
+#[derive(Debug)]
+pub struct HostFile {
+    file: std::fs::File,
+    left: u64,
+    budget: Budget,
+}
+
+impl Root {
+    /// Opens `path` of this file system as a root.
+    pub(super) fn open(path: &Path) -> Result<Self, HostError> {
+        let failed = |errno: Errno| HostError::Open { path: path.to_owned(), source: errno.into() };
+        let dir = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+        let root = Self::from_handle(dir);
+        match root.resolve(".", OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOSYS | Errno::EPERM) => Err(HostError::NoOpenat2),
+            Err(errno) => Err(failed(errno)),
+            Ok(_) => Ok(root),
+        }
+    }
+
+    pub(super) fn from_handle(dir: OwnedFd) -> Self {
+        Self { dir: Arc::new(dir), budget: Budget::new(DEFAULT_TIME, u64::MAX), prefix: "" }
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The same root, read within `budget`.
+    #[must_use]
+    pub fn within(&self, budget: &Budget) -> Self {
+        Self { dir: Arc::clone(&self.dir), budget: budget.clone(), prefix: self.prefix }
+    }
+
+    /// The directory at `path` as a root of its own: nothing above it is reachable from it.
+    pub fn below(&self, path: &str) -> Result<Self, ReadError> {
+        let dir = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(|errno| self.error(path, "open", errno))?;
+        Ok(Self { dir: Arc::new(dir), budget: self.budget.clone(), prefix: "" })
+    }
+
+    /// The content of a regular file of at most 1 MiB.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, ReadError> {
+        self.read_capped(path, DEFAULT_CAP)
+    }
+
+    /// As [`Self::read`]; bytes that are no UTF-8 are replaced.
+    pub fn read_text(&self, path: &str) -> Result<String, ReadError> {
+        self.read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The content of a regular file of at most `cap` bytes.
+    pub fn read_capped(&self, path: &str, cap: u64) -> Result<Vec<u8>, ReadError> {
+        let mut file = self.open_file(path, cap)?;
+        // Files of /proc have no size to go by, and most fit one page.
+        let mut content = Vec::with_capacity(FIRST_READ);
+        file.read_to_end(&mut content).map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => ReadError::TimedOut { path: self.show(path) },
+            std::io::ErrorKind::FileTooLarge => ReadError::TooLarge { path: self.show(path), cap },
+            _ => self.error(path, "read", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+        })?;
+        Ok(content)
+    }
+
+    /// A regular file, to be read piece by piece. More than `cap` bytes are an error of kind `FileTooLarge`.
+    pub fn open_file(&self, path: &str, cap: u64) -> Result<HostFile, ReadError> {
+        if self.budget.expired() {
+            return Err(ReadError::TimedOut { path: self.show(path) });
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let handle = self.resolve(path, flags).map_err(|errno| self.error(path, "open", errno))?;
+        let status = fstat(&handle).map_err(|errno| self.error(path, "stat", errno))?;
+        if let Some(kind) = not_a_file(&status) {
+            return Err(ReadError::Malformed { path: self.show(path), kind });
+        }
+        if u64::try_from(status.st_size).is_ok_and(|size| size > cap) {
+            return Err(ReadError::TooLarge { path: self.show(path), cap });
+        }
+        Ok(HostFile { file: handle.into(), left: cap, budget: self.budget.clone() })
+    }
+
+    /// The names in a directory, sorted.
+    pub fn list(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
+        let failed = |errno| self.error(path, "list", errno);
+        let handle = self.resolve(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK).map_err(failed)?;
+        let mut entries = Vec::new();
+        for entry in Dir::from_fd(handle).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name == "." || name == ".." {
+                continue;
+            }
+            if entries.len() == MAX_ENTRIES || self.budget.expired() {
+                return Err(ReadError::TimedOut { path: self.show(path) });
+            }
+            let kind = entry.file_type().map(|kind| match kind {
+                nix::dir::Type::File => NodeKind::File,
+                nix::dir::Type::Directory => NodeKind::Directory,
+                nix::dir::Type::Symlink => NodeKind::Symlink,
+                _ => NodeKind::Special,
+            });
+            entries.push(Entry { name, kind });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// What `stat` says of `path`, links followed below this root.
+    pub fn metadata(&self, path: &str) -> Result<Metadata, ReadError> {
+        let failed = |errno| self.error(path, "stat", errno);
+        let itself = self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).map_err(failed)?;
+        let mut status = fstat(&itself).map_err(failed)?;
+        let mut target = None;
+        let mut handle = itself;
+        if kind_of(&status) == NodeKind::Symlink {
+            target = Some(readlinkat(&handle, "").map_err(failed)?.to_string_lossy().into_owned());
+            handle = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
+            status = fstat(&handle).map_err(failed)?;
+        }
+        let acl =
+            xattr::get_deref(format!("/proc/self/fd/{}", handle.as_raw_fd()), "system.posix_acl_access").is_ok_and(|acl| acl.is_some());
+        Ok(Metadata {
+            kind: kind_of(&status),
+            mode: status.st_mode & 0o7777,
+            uid: status.st_uid,
+            gid: status.st_gid,
+            modified: status.st_mtime,
+            target,
+            acl,
+        })
+    }
+
+    /// The target of the link at `path`, not followed.
+    pub(super) fn read_link(&self, path: &str) -> Result<String, Errno> {
+        readlinkat(&self.dir, path).map(|target| target.to_string_lossy().into_owned())
+    }
+
+    /// The same root, whose paths are shown after `prefix`.
+    pub(super) fn shown_as(mut self, prefix: &'static str) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    fn show(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    fn error(&self, path: &str, operation: &'static str, errno: Errno) -> ReadError {
+        ReadError::new(&self.show(path), operation, errno)
+    }
+
+    fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        let how =
+            || OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let mut answer = openat2(&self.dir, path, how());
+        for _ in 0..RETRIES {
+            if !matches!(answer, Err(Errno::EAGAIN | Errno::EINTR)) {
+                break;
+            }
+            answer = openat2(&self.dir, path, how());
+        }
+        answer
+    }
+}
+
+impl Read for HostFile {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.budget.expired() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        let read = self.file.read(buffer)?;
+        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
+        if bytes > self.left {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.left -= bytes;
+        if !self.budget.spend(bytes) {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        Ok(read)
+    }
+}
+
+fn file_type(status: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn kind_of(status: &FileStat) -> NodeKind {
+    match file_type(status) {
+        SFlag::S_IFREG => NodeKind::File,
+        SFlag::S_IFDIR => NodeKind::Directory,
+        SFlag::S_IFLNK => NodeKind::Symlink,
+        _ => NodeKind::Special,
+    }
+}
+
+fn not_a_file(status: &FileStat) -> Option<Malformation> {
+    match file_type(status) {
+        SFlag::S_IFREG => None,
+        SFlag::S_IFDIR => Some(Malformation::Directory),
+        SFlag::S_IFIFO => Some(Malformation::Fifo),
+        SFlag::S_IFSOCK => Some(Malformation::Socket),
+        _ => Some(Malformation::Device),
+    }
+}

@@ -1,0 +1,146 @@
+//! Stepping down: from whatever the agent was started with to reading and nothing else, before any thread starts.
+//!
+//! The order matters and is here, in one place: make the spool directory and give it away, keep two capabilities over
+//! the change of uid, drop the rest, then close the doors (no new privileges, non-dumpable, file size, seccomp). What a
+//! host does not allow is reported by [`self_test`], not assumed. Must not know sensors, sessions or tokio.
+
+mod doors;
+mod proof;
+
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::unistd::{Gid, Uid};
+
+pub use doors::DoorsError;
+pub use proof::{Attempt, SelfTest, self_test};
+
+/// The uid that the DaemonSet gives to `--run-as`.
+pub const DEFAULT_UID: u32 = 65_532;
+
+/// Everything the agent keeps: reading processes of other users, and reading files of other users.
+const KEPT: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
+
+/// Why the agent could not give up what it must not keep. It does not run then.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegesError {
+    /// The spool directory could not be made or given to the agent's uid.
+    #[error(
+        "cannot {operation} the spool directory {path}: make it writable for the user that starts the agent, or name another with --spool"
+    )]
+    Spool {
+        /// What failed.
+        operation: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The uid could not be changed.
+    #[error(
+        "cannot {operation} to become uid {uid}: start the agent as root with the capabilities SETUID and SETGID, or leave out --run-as"
+    )]
+    Identity {
+        /// Which step.
+        operation: &'static str,
+        /// The uid asked for.
+        uid: u32,
+        /// The kernel's answer.
+        #[source]
+        source: nix::Error,
+    },
+    /// `--run-as` needs root.
+    #[error("--run-as {uid} needs the agent to be started as root, and it runs as uid {own}: leave out --run-as")]
+    NotRoot {
+        /// The uid asked for.
+        uid: u32,
+        /// The uid at hand.
+        own: u32,
+    },
+    /// `--run-as 0` would step down to root.
+    #[error("--run-as 0 is root: name an unprivileged uid such as {DEFAULT_UID}, or leave out --run-as")]
+    Root,
+    /// Capabilities could not be read or dropped.
+    #[error("cannot {operation} capabilities")]
+    Capabilities {
+        /// What failed.
+        operation: &'static str,
+        /// The library's words.
+        #[source]
+        source: caps::errors::CapsError,
+    },
+    /// One of the doors would not close.
+    #[error(transparent)]
+    Doors(#[from] DoorsError),
+}
+
+/// Steps down. Call it once, before any thread starts.
+///
+/// With `run_as` the agent must be root and becomes that uid. Without it the uid stays, and everything else is given up
+/// all the same. `spool` is made (mode 0700) and given to the new uid first.
+///
+/// # Errors
+/// Anything that could not be given up is an error; what is merely lacking is for [`self_test`] to report.
+pub fn step_down(run_as: Option<u32>, spool: Option<&Path>) -> Result<(), PrivilegesError> {
+    if let Some(spool) = spool {
+        make(spool)?;
+    }
+    if let Some(uid) = run_as {
+        if uid == 0 {
+            return Err(PrivilegesError::Root);
+        }
+        let own = Uid::effective();
+        if own.as_raw() != uid || Uid::current() != own {
+            if !own.is_root() {
+                return Err(PrivilegesError::NotRoot { uid, own: own.as_raw() });
+            }
+            become_uid(uid, spool)?;
+        }
+    }
+    drop_capabilities()?;
+    doors::close().map_err(PrivilegesError::Doors)
+}
+
+fn make(spool: &Path) -> Result<(), PrivilegesError> {
+    let failed = |operation| move |source| PrivilegesError::Spool { operation, path: spool.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(spool).map_err(failed("create"))?;
+    std::fs::set_permissions(spool, Permissions::from_mode(0o700)).or_else(|source| {
+        // Somebody else's directory, already given to the uid we become on an earlier start: that is how it should be.
+        if source.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(failed("restrict")(source)) }
+    })
+}
+
+fn become_uid(uid: u32, spool: Option<&Path>) -> Result<(), PrivilegesError> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    if let Some(spool) = spool {
+        let give = nix::unistd::chown(spool, Some(user), Some(group));
+        give.map_err(|source| PrivilegesError::Spool { operation: "give away", path: spool.to_owned(), source: source.into() })?;
+    }
+    let failed = |operation| move |source| PrivilegesError::Identity { operation, uid, source };
+    nix::sys::prctl::set_keepcaps(true).map_err(failed("keep capabilities"))?;
+    nix::unistd::setgroups(&[]).map_err(failed("leave all groups"))?;
+    nix::unistd::setresgid(group, group, group).map_err(failed("change the group"))?;
+    nix::unistd::setresuid(user, user, user).map_err(failed("change the user"))?;
+    nix::sys::prctl::set_keepcaps(false).map_err(failed("forget the way back"))
+}
+
+/// Keeps what is there of [`KEPT`] and nothing else.
+fn drop_capabilities() -> Result<(), PrivilegesError> {
+    let failed = |operation| move |source| PrivilegesError::Capabilities { operation, source };
+    let permitted = caps::read(None, CapSet::Permitted).map_err(failed("read"))?;
+    if permitted.contains(&Capability::CAP_SETPCAP) {
+        // Needs SETPCAP to be effective, which the change of uid cleared. Without SETPCAP the bounding set stays: with no
+        // new privileges nothing can be gained from it.
+        caps::set(None, CapSet::Effective, &permitted).map_err(failed("use"))?;
+        caps::clear(None, CapSet::Bounding).map_err(failed("drop bounding"))?;
+    }
+    let kept: CapsHashSet = KEPT.into_iter().filter(|capability| permitted.contains(capability)).collect();
+    caps::clear(None, CapSet::Ambient).map_err(failed("drop ambient"))?;
+    caps::clear(None, CapSet::Inheritable).map_err(failed("drop inheritable"))?;
+    caps::set(None, CapSet::Effective, &kept).map_err(failed("drop effective"))?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(failed("drop permitted"))
+}

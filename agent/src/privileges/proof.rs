@@ -1,0 +1,123 @@
+//! The self-test: what the agent can and cannot do after stepping down, tried and not assumed.
+//!
+//! Every attempt is harmless should it succeed: files are opened and not written, calls get arguments that name nothing.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{Pid, Uid};
+
+use super::KEPT;
+
+/// The most processes looked at for one of another user.
+const MAX_PROCESSES: usize = 256;
+
+/// One thing the agent must not be able to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// What was tried.
+    pub what: &'static str,
+    /// Was it refused.
+    pub refused: bool,
+    /// The system's answer.
+    pub answer: String,
+}
+
+/// What the agent is, after stepping down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelfTest {
+    /// Its effective uid.
+    pub uid: u32,
+    /// Its effective capabilities, by name.
+    pub capabilities: Vec<String>,
+    /// What it lacks of the capabilities it would use: facts that need them are unavailable.
+    pub lacks: Vec<String>,
+    /// Can it see what a process of another user runs: `None` without `SYS_PTRACE`, which that needs.
+    pub sees_other_processes: Option<bool>,
+    /// Can it gain privileges by running something.
+    pub no_new_privileges: bool,
+    /// May it be ptraced and dump core.
+    pub dumpable: bool,
+    /// What it must not be able to do.
+    pub attempts: Vec<Attempt>,
+}
+
+impl SelfTest {
+    /// What was not refused and should have been.
+    pub fn violations(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(|attempt| !attempt.refused)
+    }
+}
+
+/// Tries everything. `proc` is where the host's processes are seen.
+pub fn self_test(proc: &Path) -> SelfTest {
+    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let mut capabilities: Vec<String> = held.iter().map(ToString::to_string).collect();
+    capabilities.sort();
+    let lacks = KEPT.into_iter().filter(|capability| !held.contains(capability)).map(|capability| capability.to_string()).collect();
+    let other = another_users_process(proc);
+    let ptrace = held.contains(&caps::Capability::CAP_SYS_PTRACE);
+    SelfTest {
+        uid: Uid::effective().as_raw(),
+        capabilities,
+        lacks,
+        sees_other_processes: ptrace.then_some(other.is_some()),
+        no_new_privileges: nix::sys::prctl::get_no_new_privs().unwrap_or(false),
+        dumpable: nix::sys::prctl::get_dumpable().unwrap_or(true),
+        attempts: attempts(&other.unwrap_or_else(|| proc.join("1"))),
+    }
+}
+
+/// The first process of another user whose program can be seen. Process 1 is usually it; some sandboxes close that one.
+fn another_users_process(proc: &Path) -> Option<PathBuf> {
+    let own = Uid::effective().as_raw();
+    let is_pid = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok());
+    let of_another = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|status| status.uid() != own);
+    let mut processes = std::fs::read_dir(proc).ok()?.filter_map(Result::ok).map(|entry| entry.path()).filter(is_pid).take(MAX_PROCESSES);
+    processes.find(|path| of_another(path) && std::fs::read_link(path.join("exe")).is_ok())
+}
+
+fn attempts(other: &Path) -> Vec<Attempt> {
+    let nothing = c"/nonexistent/holdfast-self-test";
+    let no_process = Pid::from_raw(i32::MAX);
+    let open = |path: &Path, flags: libc::c_int| OpenOptions::new().write(true).custom_flags(flags).open(path).map(drop);
+    let write = |what, result: std::io::Result<()>| Attempt {
+        what,
+        refused: result.is_err(),
+        answer: result.map_or_else(|error| error.to_string(), |()| "it worked".to_owned()),
+    };
+    let root = other.join("root");
+    vec![
+        write("write a file owned by root", open(Path::new("/etc/passwd"), 0)),
+        write("write a file owned by root through another process", open(&root.join("etc/passwd"), 0)),
+        write("create a file in a directory owned by root through another process", open(&root.join("etc"), libc::O_TMPFILE)),
+        write("write another process's memory", open(&other.join("mem"), 0)),
+        call("run a program", nix::unistd::execv(nothing, &[nothing]).map(drop)),
+        call("trace a process", nix::sys::ptrace::attach(no_process)),
+        call("send a signal", nix::sys::signal::kill(no_process, None)),
+        call("mount", nix::mount::mount(Some(nothing), nothing, Some(nothing), nix::mount::MsFlags::empty(), Some(nothing))),
+        call("enter a namespace", enter_namespace()),
+        call("make a namespace", nix::sched::unshare(nix::sched::CloneFlags::empty())),
+        call("open a raw socket", raw_socket()),
+    ]
+}
+
+/// A denied call answers EPERM whatever its arguments; a permitted one finds that they name nothing.
+fn call(what: &'static str, result: Result<(), Errno>) -> Attempt {
+    let answer = result.map_or_else(|errno| errno.to_string(), |()| "it worked".to_owned());
+    Attempt { what, refused: result == Err(Errno::EPERM), answer }
+}
+
+fn enter_namespace() -> Result<(), Errno> {
+    let not_a_namespace = std::fs::File::open("/").map_err(|error| Errno::try_from(error).unwrap_or(Errno::EIO))?;
+    nix::sched::setns(not_a_namespace, nix::sched::CloneFlags::empty())
+}
+
+fn raw_socket() -> Result<(), Errno> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp).map(drop)
+}

@@ -1,0 +1,53 @@
+//! The command line of `run`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tonic::transport::Uri;
+
+use crate::cli::HostArgs;
+use crate::connect::Target;
+
+/// `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// The collector, as `https://HOST:PORT`.
+    #[arg(long, env = "HOLDFAST_COLLECTOR", value_name = "URL", value_parser = Target::parse_collector)]
+    pub collector: Uri,
+    /// PEM file with the CA of the collector's certificate; no other CA is trusted.
+    #[arg(long, env = "HOLDFAST_CA", value_name = "FILE")]
+    pub ca: PathBuf,
+    /// File with the token that identifies this node.
+    #[arg(long, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Name in the collector's certificate, when it is not the host of the URL.
+    #[arg(long, env = "HOLDFAST_SERVER_NAME", value_name = "DNS")]
+    pub server_name: Option<String>,
+    /// Directory for state that survives a restart [default: none].
+    #[arg(long, env = "HOLDFAST_SPOOL", value_name = "DIR")]
+    pub spool: Option<PathBuf>,
+    /// Loopback address for /livez, /readyz and /metrics.
+    #[arg(long, env = "HOLDFAST_HEALTH", value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub health: SocketAddr,
+    /// Started as root: become this uid and keep only what reading needs.
+    #[arg(long, env = "HOLDFAST_RUN_AS", value_name = "UID")]
+    pub run_as: Option<u32>,
+    /// Seconds between full passes, ± 10 %.
+    #[arg(long, env = "HOLDFAST_FULL_PASS", value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub full_pass: u64,
+    /// Where and how to read.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+impl RunArgs {
+    /// Is the host a recorded tree, which does not change by itself.
+    pub(super) fn is_recorded(&self) -> bool {
+        std::fs::symlink_metadata(self.host.host_root.join("holdfast-tree.json")).is_ok()
+    }
+
+    pub(super) fn full_pass(&self) -> Duration {
+        Duration::from_secs(self.full_pass)
+    }
+}

@@ -1,0 +1,145 @@
+//! The thread that reads and judges: groups that may have changed in, judgements out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use holdfast_checks::catalogue::JudgedBy;
+use holdfast_checks::derive::derive;
+use holdfast_checks::entries::{Entry, Finding, Key, Kind};
+use holdfast_checks::evaluator::{Evaluator, Selection};
+use holdfast_checks::facts::{Group, NodeFacts};
+use holdfast_checks::inventory;
+use tokio::sync::mpsc;
+
+use super::notices::Notices;
+use crate::causes::causes;
+use crate::health::Gauges;
+use crate::sensors::Sensors;
+use crate::watch::{Pending, Wanted};
+
+/// Fresh entries, and which keys they replace.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    pub(super) entries: Vec<Entry>,
+    covers: Option<BTreeSet<String>>,
+    /// Unix milliseconds.
+    pub(super) at: i64,
+}
+
+impl Judgement {
+    /// Would `key` be among the entries if it still existed. Inventory is always judged whole.
+    pub(super) fn covers(&self, key: &Key) -> bool {
+        key.kind() == Kind::Inventory || self.covers.as_ref().is_none_or(|checks| checks.contains(key.parts().0))
+    }
+}
+
+/// What the thread needs.
+pub(super) struct Judging {
+    pub(super) sensors: Sensors,
+    pub(super) evaluator: Evaluator,
+    pub(super) pending: Arc<Pending>,
+    pub(super) gauges: Arc<Gauges>,
+    pub(super) judged: mpsc::Sender<Judgement>,
+}
+
+impl Judging {
+    /// Reads everything, then whatever is pending, until it is closed or nobody listens.
+    pub(super) fn run(mut self) {
+        let mut notices = Notices::default();
+        let mut start = Instant::now();
+        let mut facts = self.sensors.read_all(&mut |group| tracing::debug!(group = group.name(), "reading"));
+        let mut wanted = Wanted::All;
+        loop {
+            derive(&mut facts);
+            self.pending.set_watched(self.sensors.watched(&facts));
+            let troubled = self.sensors.troubled();
+            if !troubled.is_empty() {
+                let names: Vec<&str> = troubled.into_iter().map(Group::name).collect();
+                tracing::warn!(groups = names.join(" "), "sensors timed out or crashed: their facts are unknown until the next pass");
+            }
+            if let Some(judgement) = self.judge(&facts, &wanted, &mut notices) {
+                self.count(start);
+                tracing::debug!(wanted = ?wanted, entries = judgement.entries.len(), elapsed = ?start.elapsed(), "judged");
+                if self.judged.blocking_send(judgement).is_err() {
+                    return;
+                }
+            }
+            wanted = match self.pending.take() {
+                Some(next) => next,
+                None => return,
+            };
+            start = Instant::now();
+            match &wanted {
+                Wanted::All => facts = self.sensors.read_all(&mut |_| {}),
+                Wanted::Groups(groups) => self.sensors.refresh(&mut facts, groups),
+            }
+        }
+    }
+
+    fn judge(&self, facts: &NodeFacts, wanted: &Wanted, notices: &mut Notices) -> Option<Judgement> {
+        let groups = match wanted {
+            Wanted::All => None,
+            Wanted::Groups(groups) => Some(with_derived(groups)),
+        };
+        let selection = Selection { judged_by: Some(JudgedBy::Node), groups, tiers: BTreeSet::new() };
+        let findings = match self.evaluator.evaluate(facts, &selection) {
+            Ok(findings) => findings,
+            Err(error) => {
+                tracing::error!(error = causes(&error), "these facts cannot be judged: the last findings stand; report this");
+                return None;
+            }
+        };
+        if *wanted == Wanted::All {
+            notices.tell(&self.evaluator, facts, &findings);
+        }
+        let at = jiff::Timestamp::now().as_millisecond();
+        let covers = selection.groups.is_some().then(|| self.evaluator.selected(&selection).map(|check| check.id.to_string()).collect());
+        Some(Judgement { entries: entries(facts, findings, at), covers, at })
+    }
+
+    fn count(&self, start: Instant) {
+        let elapsed = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.gauges.scan_us.store(elapsed, Ordering::Relaxed);
+        self.gauges.scans.fetch_add(1, Ordering::Relaxed);
+        self.gauges.scanned.store(true, Ordering::Relaxed);
+    }
+}
+
+fn entries(facts: &NodeFacts, findings: Vec<Finding>, at: i64) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();
+    entries.extend(inventory::entries(facts, at).entries);
+    entries
+}
+
+/// The groups whose members can differ after `read` was read again: derivation gives kubelets and components their own
+/// sockets and answers, and effective settings come from files.
+fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
+    let mut groups = read.clone();
+    if [Group::Listeners, Group::Probes, Group::Files, Group::Processes].iter().any(|group| read.contains(group)) {
+        groups.extend([Group::Kubelets, Group::Components]);
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_judgement_lets_only_keys_of_its_own_checks_go() {
+        let judgement = Judgement { entries: Vec::new(), covers: Some(["listener-owner".to_owned()].into()), at: 0 };
+        assert!(judgement.covers(&Key::finding("listener-owner", "port:tcp/10255")));
+        assert!(!judgement.covers(&Key::finding("kernel-end-of-life", "node")));
+        assert!(judgement.covers(&Key::inventory("listener", "tcp/127.0.0.1/80")));
+        let full = Judgement { covers: None, ..judgement };
+        assert!(full.covers(&Key::finding("kernel-end-of-life", "node")));
+    }
+
+    #[test]
+    fn a_port_that_opens_is_judged_where_the_kubelet_owns_it() {
+        let groups = with_derived(&[Group::Listeners, Group::Probes].into());
+        assert!(groups.contains(&Group::Kubelets) && groups.contains(&Group::Components) && !groups.contains(&Group::Kernel));
+    }
+}

@@ -1,0 +1,177 @@
+//! `holdfast-agent run`: keeps judging this node and keeps the collector informed, until told to stop.
+//!
+//! Puts the parts together and supervises them: two threads that read and watch, one task that speaks with the collector,
+//! one that answers for health. One that ends without being asked ends the agent, with a message and a non-zero exit.
+
+mod arguments;
+mod judge;
+mod line;
+mod notices;
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use holdfast_checks::evaluator::Evaluator;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use arguments::RunArgs;
+use judge::Judging;
+use line::Line;
+
+use crate::connect::Target;
+use crate::health::{self, Gauges};
+use crate::privileges::{self, SelfTest};
+use crate::sensors::Sensors;
+use crate::session::{Introduction, Session};
+use crate::spool::Spool;
+use crate::watch::{Pending, WatchOptions, watch};
+
+/// Judgements waiting to be taken into the spool. The judge waits for room: nothing is lost, its next reading covers more.
+const JUDGEMENTS: usize = 2;
+
+/// Everything from the command line to the exit: steps down, starts the runtime, and runs until SIGTERM or SIGINT.
+///
+/// Must be called before any thread starts, because privileges and the seccomp filter are inherited by threads.
+///
+/// # Errors
+/// What stopped the agent, for a person; the exit code is then 3, and 2 for what [`RunArgs`] refuses.
+pub fn start(args: RunArgs) -> anyhow::Result<()> {
+    privileges::step_down(args.run_as, args.spool.as_deref()).context("cannot step down to a reader")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = cancel.clone();
+        tokio::spawn(async move {
+            let name = tokio::select! {
+                _ = term.recv() => "SIGTERM",
+                _ = int.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "stopping");
+            stop.cancel();
+        });
+        run(args, cancel).await
+    });
+    // A sensor that hangs in the kernel must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs until `cancel`. Privileges and signals are the caller's.
+///
+/// # Errors
+/// What could not be set up, or which part ended without being asked.
+pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()> {
+    report(&privileges::self_test(&args.host.proc));
+    let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?).context("the catalogue cannot be used")?;
+    let sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
+    let introduction = Introduction {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        catalogue_hash: evaluator.catalogue_hash(),
+        boot_id: own(&args.host.proc, "random/boot_id"),
+        node_name: args.host.node_name.clone().unwrap_or_else(|| own(&args.host.proc, "hostname")),
+    };
+    tracing::info!(
+        version = introduction.agent_version,
+        checks = evaluator.catalogue().checks().len(),
+        catalogue = %introduction.catalogue_hash,
+        "holdfast-agent starts"
+    );
+    let (gauges, pending) = (Arc::new(Gauges::default()), Arc::new(Pending::default()));
+    // Whichever part ends first ends the others: by cancellation when asked to, else with an error.
+    let _ends_threads = EndsThreads(Arc::clone(&pending));
+
+    let mut parts = tokio::task::JoinSet::new();
+    let listener = health::bind(args.health).await?;
+    let (health_gauges, health_cancel) = (Arc::clone(&gauges), cancel.clone());
+    parts.spawn(async move {
+        health::serve(listener, health_gauges, health_cancel).await;
+        "health"
+    });
+    let options = WatchOptions { proc: args.host.proc.clone(), recorded: args.is_recorded(), full_pass: args.full_pass() };
+    let watched = Arc::clone(&pending);
+    parts.spawn(thread("watch", move || watch(&options, &watched))?);
+    let (judged, judgements) = mpsc::channel(JUDGEMENTS);
+    let judging = Judging { sensors, evaluator, pending: Arc::clone(&pending), gauges: Arc::clone(&gauges), judged };
+    parts.spawn(thread("sensors", move || judging.run())?);
+
+    let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    let spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
+    let line = Line::new(target, Session::new(introduction), spool, gauges);
+    let line_cancel = cancel.clone();
+    parts.spawn(async move {
+        line.run(judgements, line_cancel).await;
+        "connection"
+    });
+
+    while let Some(ended) = parts.join_next().await {
+        match ended {
+            // The connection ends last of all, after its goodbye.
+            Ok("connection") if cancel.is_cancelled() => return Ok(()),
+            Ok(_) if cancel.is_cancelled() => {}
+            Ok(part) => anyhow::bail!("the {part} part of the agent ended without being asked: see the log above, and restart the agent"),
+            Err(error) => anyhow::bail!("a part of the agent died ({error}): restart the agent and report this"),
+        }
+    }
+    Ok(())
+}
+
+/// A supervised thread, as a future that ends when it does, also by panic.
+fn thread(name: &'static str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<impl Future<Output = &'static str> + Send> {
+    let (alive, ended) = tokio::sync::oneshot::channel::<()>();
+    let body = move || {
+        let _alive = alive;
+        work();
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).with_context(|| format!("cannot start the {name} thread"))?;
+    Ok(async move {
+        // Nothing is ever sent: the sender goes with the thread.
+        drop(ended.await);
+        name
+    })
+}
+
+struct EndsThreads(Arc<Pending>);
+
+impl Drop for EndsThreads {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn report(test: &SelfTest) {
+    tracing::info!(
+        uid = test.uid,
+        capabilities = test.capabilities.join(" "),
+        no_new_privileges = test.no_new_privileges,
+        dumpable = test.dumpable,
+        refused = test.attempts.iter().filter(|attempt| attempt.refused).count(),
+        tried = test.attempts.len(),
+        "self-test"
+    );
+    if !test.lacks.is_empty() {
+        tracing::info!(lacks = test.lacks.join(" "), "facts that need these are unknown: start the agent as root to have them");
+    }
+    if test.sees_other_processes == Some(false) {
+        tracing::warn!("SYS_PTRACE is held and other processes are closed all the same: look at AppArmor and SELinux of this container");
+    }
+    for attempt in test.violations() {
+        tracing::warn!(
+            what = attempt.what,
+            answer = attempt.answer,
+            "the self-test was not refused: use --run-as with an unprivileged uid"
+        );
+    }
+}
+
+/// A word the kernel knows of this host; empty when it cannot be read. Told to the collector for people to read.
+fn own(proc: &Path, name: &str) -> String {
+    let mut text = String::new();
+    let file = std::fs::File::open(proc.join("sys/kernel").join(name));
+    let read = file.and_then(|file| file.take(256).read_to_string(&mut text));
+    if read.is_ok() { text.trim().to_owned() } else { String::new() }
+}

@@ -1,0 +1,203 @@
+//! `holdfast-agent scan`: judges this node once, without a collector.
+//!
+//! Reads, derives, judges, prints. Must not know how facts are read or how a check comes to its verdict.
+
+mod inert;
+mod report;
+mod table;
+
+use std::io::{IsTerminal, Write};
+
+use holdfast_checks::catalogue::Catalogue;
+use holdfast_checks::derive::derive;
+use holdfast_checks::entries::{Finding, Severity, Verdict};
+use holdfast_checks::evaluator::{Evaluator, EvaluatorError, Selection, TreeError};
+use holdfast_checks::facts::Group;
+use holdfast_checks::versions::judge;
+
+use crate::catalogue::{self, LoadError};
+use crate::cli::{FAILURE, Output, ScanArgs, USAGE};
+use crate::host::HostError;
+use crate::sensors::Sensors;
+pub use report::Report;
+
+/// Exit code: a check of at least `--fail-on` fails.
+const FAILED: u8 = 1;
+/// Exit code: a sensor timed out or crashed.
+const TROUBLED: u8 = 4;
+
+/// Why a scan came to no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The catalogue was refused.
+    #[error("the catalogue was refused")]
+    Catalogue(#[from] LoadError),
+    /// No check answers the framework.
+    #[error("no check answers the framework `{asked}`: use one of {known}")]
+    Framework {
+        /// As asked for.
+        asked: String,
+        /// Those that checks answer.
+        known: String,
+    },
+    /// The host could not be opened.
+    #[error("the host cannot be read")]
+    Host(#[from] HostError),
+    /// A bug in the catalogue's compilation.
+    #[error("the checks could not be compiled")]
+    Evaluator(#[from] EvaluatorError),
+    /// A bug in a sensor.
+    #[error("the facts could not be judged")]
+    Facts(#[from] TreeError),
+    /// Nothing could be printed.
+    #[error("the report could not be printed")]
+    Print(#[from] std::io::Error),
+    /// A bug in the report.
+    #[error("the report could not be written as JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl ScanError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Host(HostError::NoOpenat2) | Self::Evaluator(_) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
+            Self::Catalogue(_) | Self::Framework { .. } | Self::Host(_) => USAGE,
+        }
+    }
+}
+
+/// Scans and prints; gives the exit code.
+pub fn main(args: &ScanArgs) -> u8 {
+    let printed = scan(args).and_then(|report| print(args.output, &report).map(|()| report));
+    match printed {
+        Ok(report) => code(&report, args.fail_on),
+        // Whoever closed the pipe has read enough.
+        Err(ScanError::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(error) => {
+            let mut message = format!("holdfast-agent: {error}");
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                message = format!("{message}: {error}");
+                cause = error.source();
+            }
+            // Without stderr the exit code is all there is.
+            drop(writeln!(std::io::stderr(), "{}", inert::lines(&message)));
+            error.code()
+        }
+    }
+}
+
+/// Reads and judges one host.
+///
+/// # Errors
+/// [`ScanError`]; a fact that could not be read is not one.
+pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
+    let catalogue = catalogue::load(args.host.catalogue.as_deref())?;
+    if let Some(framework) = &args.framework {
+        known(&catalogue, framework)?;
+    }
+    let evaluator = Evaluator::new(catalogue)?;
+    let started = jiff::Timestamp::now();
+    let mut sensors = Sensors::open(args.host.sensors())?;
+    let mut facts = sensors.read_all(&mut progress);
+    clear_progress();
+    derive(&mut facts);
+    judge(&mut facts, started.to_zoned(jiff::tz::TimeZone::UTC).date());
+    let mut findings = evaluator.evaluate(&facts, &Selection::default())?;
+    if let Some(framework) = &args.framework {
+        findings.retain(|finding| answers(evaluator.catalogue(), finding, framework));
+    }
+    Ok(Report::new(&facts, findings, &evaluator, sensors.troubled(), started))
+}
+
+fn known(catalogue: &Catalogue, framework: &str) -> Result<(), ScanError> {
+    let mut known: Vec<&str> = catalogue.checks().iter().flat_map(|check| check.frameworks.keys().map(String::as_str)).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.contains(&framework) {
+        return Ok(());
+    }
+    Err(ScanError::Framework { asked: framework.to_owned(), known: known.join(", ") })
+}
+
+fn answers(catalogue: &Catalogue, finding: &Finding, framework: &str) -> bool {
+    catalogue.get(&finding.check).is_some_and(|check| check.frameworks.contains_key(framework))
+}
+
+fn print(output: Output, report: &Report) -> Result<(), ScanError> {
+    let text = match output {
+        Output::Table => table::render(report),
+        Output::Json => report.json()?,
+    };
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
+    Ok(())
+}
+
+fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
+    let fails = |finding: &&Finding| finding.verdict == Verdict::Fail && fail_on.is_some_and(|least| finding.severity >= least);
+    if report.findings().iter().find(fails).is_some() {
+        FAILED
+    } else if report.troubled().is_empty() {
+        0
+    } else {
+        TROUBLED
+    }
+}
+
+/// One line on a terminal, overwritten by the next; nothing elsewhere.
+fn progress(group: Group) {
+    say(&format!("\r\u{1b}[Kreading {} …", group.name()));
+}
+
+fn clear_progress() {
+    say("\r\u{1b}[K");
+}
+
+fn say(text: &str) {
+    let stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // Progress that cannot be shown is not missed.
+        drop(write!(stderr.lock(), "{text}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use holdfast_checks::facts::{Node, NodeFacts, Reason, Unavailable};
+
+    use super::*;
+
+    fn report(verdict: Verdict, severity: Severity, troubled: BTreeSet<Group>) -> Report {
+        let text = String::new;
+        let node =
+            Node { name: text(), uid: text(), cluster: text(), role: text(), provider: text(), profile: text(), profile_because: text() };
+        let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
+        let evaluator = Evaluator::new(catalogue::load(None).unwrap()).unwrap();
+        let finding = Finding {
+            check: text(),
+            subject: text(),
+            verdict,
+            reason: text(),
+            severity,
+            title: text(),
+            evidence: Vec::new(),
+            evidence_truncated: false,
+        };
+        Report::new(&facts, vec![finding], &evaluator, troubled, jiff::Timestamp::now())
+    }
+
+    #[test]
+    fn a_finding_outweighs_trouble_and_trouble_outweighs_success() {
+        let trouble = || BTreeSet::from([Group::Os]);
+        let high = |verdict, troubled| report(verdict, Severity::High, troubled);
+        assert_eq!(code(&high(Verdict::Fail, trouble()), Some(Severity::High)), 1);
+        assert_eq!(code(&high(Verdict::Fail, trouble()), Some(Severity::Critical)), 4);
+        assert_eq!(code(&high(Verdict::Fail, BTreeSet::new()), None), 0);
+        assert_eq!(code(&high(Verdict::Unknown, BTreeSet::new()), Some(Severity::Info)), 0);
+        assert_eq!(code(&high(Verdict::Pass, trouble()), None), 4);
+    }
+}

@@ -1,0 +1,152 @@
+//! What a scan says, and its JSON: the contract `holdfast.scan/1`. Fields are added, never changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_checks::entries::{Finding, Verdict};
+use holdfast_checks::evaluator::Evaluator;
+use holdfast_checks::facts::{Group, Node, NodeFacts, Unavailable};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::inert;
+
+/// The contract's name.
+const SCHEMA: &str = "holdfast.scan/1";
+
+/// The outcome of a scan.
+#[derive(Debug)]
+pub struct Report {
+    node: Node,
+    catalogue_hash: String,
+    started: Timestamp,
+    duration_ms: i64,
+    findings: Vec<Finding>,
+    frameworks: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    unread: Vec<(Group, Unavailable)>,
+    troubled: BTreeSet<Group>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    agent_version: &'static str,
+    catalogue_hash: &'a str,
+    node: &'a Node,
+    started_at: String,
+    duration_ms: i64,
+    coverage: Coverage,
+    findings: Vec<Row<'a>>,
+}
+
+/// How much of what applies was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Coverage {
+    pub(super) applicable: usize,
+    pub(super) decided: usize,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    check: &'a str,
+    subject: &'a str,
+    verdict: Verdict,
+    reason: &'a str,
+    severity: holdfast_checks::entries::Severity,
+    title: &'a str,
+    evidence: Vec<Item<'a>>,
+    frameworks: Option<&'a BTreeMap<String, Vec<String>>>,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    path: &'a str,
+    value: &'a Option<serde_json::Value>,
+    source: &'a str,
+    at: Option<String>,
+}
+
+impl Report {
+    pub(super) fn new(
+        facts: &NodeFacts,
+        findings: Vec<Finding>,
+        evaluator: &Evaluator,
+        troubled: BTreeSet<Group>,
+        started: Timestamp,
+    ) -> Self {
+        let checks = evaluator.catalogue().checks();
+        Self {
+            node: facts.node.clone(),
+            catalogue_hash: evaluator.catalogue_hash().to_string(),
+            started,
+            duration_ms: Timestamp::now().as_millisecond() - started.as_millisecond(),
+            findings,
+            frameworks: checks.iter().map(|check| (check.id.to_string(), check.frameworks.clone())).collect(),
+            unread: Group::ALL.into_iter().filter_map(|group| Some((group, facts.unavailable(group)?.clone()))).collect(),
+            troubled,
+        }
+    }
+
+    /// Every check and subject once, sorted by both.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Groups whose sensor timed out or crashed.
+    pub fn troubled(&self) -> &BTreeSet<Group> {
+        &self.troubled
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Groups that are not known, and why.
+    pub(super) fn unread(&self) -> &[(Group, Unavailable)] {
+        &self.unread
+    }
+
+    pub(super) fn coverage(&self) -> Coverage {
+        let count = |counts: fn(Verdict) -> bool| self.findings.iter().filter(|finding| counts(finding.verdict)).count();
+        Coverage { applicable: count(|verdict| verdict != Verdict::NotApplicable), decided: count(Verdict::decided) }
+    }
+
+    /// The contract's document.
+    ///
+    /// # Errors
+    /// Never for facts that a sensor made.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        let document = Document {
+            schema: SCHEMA,
+            agent_version: env!("CARGO_PKG_VERSION"),
+            catalogue_hash: &self.catalogue_hash,
+            node: &self.node,
+            started_at: self.started.to_string(),
+            duration_ms: self.duration_ms,
+            coverage: self.coverage(),
+            findings: self.findings.iter().map(|finding| self.row(finding)).collect(),
+        };
+        let mut text = inert::json(&serde_json::to_string_pretty(&document)?);
+        text.push('\n');
+        Ok(text)
+    }
+
+    fn row<'a>(&'a self, finding: &'a Finding) -> Row<'a> {
+        let time = |at: i64| Timestamp::from_millisecond(at).ok().filter(|_| at > 0).map(|at| at.to_string());
+        let item = |item: &'a holdfast_checks::entries::Evidence| Item {
+            path: &item.path,
+            value: &item.value,
+            source: &item.source,
+            at: time(item.at),
+        };
+        Row {
+            check: &finding.check,
+            subject: &finding.subject,
+            verdict: finding.verdict,
+            reason: &finding.reason,
+            severity: finding.severity,
+            title: &finding.title,
+            evidence: finding.evidence.iter().map(item).collect(),
+            frameworks: self.frameworks.get(&finding.check),
+        }
+    }
+}

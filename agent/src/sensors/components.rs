@@ -1,0 +1,98 @@
+//! Kubelets and the other Kubernetes components among the processes.
+
+use std::sync::Arc;
+
+use holdfast_checks::facts::{Component, Kubelet, Listing, Observed, Placement, Reason, Settings, Source, SourceKind};
+
+use super::processes::{ProcessTable, Role, Seen, Workload};
+use super::{config, redact};
+use crate::host::Host;
+
+/// One fact per kubelet process. None is a complete answer: this host runs no Kubernetes.
+pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Kubelet>> {
+    listing(table, Workload::Kubelet, |seen, role, subject| Kubelet {
+        subject,
+        pid: seen.fact.pid,
+        flavour: role.flavour.to_owned(),
+        host_network: seen.fact.host_network.clone(),
+        version: no_version(),
+        argv: redact::arguments(&seen.argv),
+        documents: if embedded(role) {
+            let detail = format!("{} sets up its kubelet inside its own process, where its settings cannot be read", role.flavour);
+            Observed::unavailable_because(Reason::NotSupported, detail)
+        } else {
+            config::documents(host, seen)
+        },
+        settings: Settings::new(),
+        listeners: underived(),
+        probes: underived(),
+    })
+}
+
+/// One fact per process of kube-proxy or the control plane.
+pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<Component>> {
+    listing(table, Workload::Component, |seen, role, subject| Component {
+        subject,
+        name: role.name.to_owned(),
+        pid: seen.fact.pid,
+        host_network: seen.fact.host_network.clone(),
+        version: no_version(),
+        argv: redact::arguments(&seen.argv),
+        documents: config::documents(host, seen),
+        settings: Settings::new(),
+        listeners: underived(),
+        probes: underived(),
+    })
+}
+
+/// Does the process contain a kubelet whose flags are not its own.
+fn embedded(role: Role) -> bool {
+    matches!(role.flavour, "k3s" | "kubelite")
+}
+
+fn no_version<T>() -> Observed<T> {
+    Observed::unavailable_because(Reason::NotSupported, "the version cannot be read without running the program")
+}
+
+fn underived<T>() -> Observed<T> {
+    Observed::unavailable_because(Reason::NotSupported, "not derived yet")
+}
+
+fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Role, String) -> T) -> Observed<Listing<T>> {
+    let mut found: Vec<(Role, &Arc<Seen>)> = Vec::new();
+    found.extend(table.processes.iter().filter_map(|seen| seen.role.filter(|role| role.workload == workload).map(|role| (role, seen))));
+    // The node's own comes first: whoever starts another kubelet in a pod does not take over its name.
+    found.sort_by_key(|(_, seen)| (rank(seen), seen.fact.start_ticks, seen.fact.pid));
+    let mut taken: Vec<String> = Vec::new();
+    let mut items = Vec::new();
+    for (role, seen) in found {
+        let subject = subject(role.name, seen, &taken);
+        taken.push(subject.clone());
+        items.push(fact(seen, role, subject));
+    }
+    let place = Source::new(SourceKind::Process, "running processes");
+    Observed::known(Listing { items, skipped: table.skipped.clone() }, place, table.at)
+}
+
+fn rank(seen: &Seen) -> u8 {
+    match (seen.fact.placement, seen.fact.host_network.value()) {
+        (Placement::Host, _) => 0,
+        (_, Some(true)) => 1,
+        _ => 2,
+    }
+}
+
+/// The component's name; with its unit, pod or number where that is taken.
+fn subject(name: &str, seen: &Seen, taken: &[String]) -> String {
+    let free = |candidate: &String| !taken.contains(candidate);
+    let plain = name.to_owned();
+    if free(&plain) {
+        return plain;
+    }
+    let named = if seen.fact.subject.starts_with("pod:") { seen.fact.subject.clone() } else { seen.unit.clone() };
+    let instance = format!("{name}:{named}");
+    if !named.is_empty() && free(&instance) {
+        return instance;
+    }
+    (2..=taken.len() + 2).map(|number| format!("{name}:{number}")).find(free).unwrap_or(plain)
+}

@@ -1,0 +1,102 @@
+//! Boot time, the kernels that could be booted, and what says that a reboot waits.
+
+use std::collections::BTreeMap;
+
+use holdfast_checks::facts::{InstalledKernel, Listing, Observed, Reason, RebootSentinel, Source, SourceKind};
+
+use super::now;
+use crate::host::{Host, NodeKind};
+
+/// Files whose presence says that a reboot waits. `/var/run` is `/run`.
+const SENTINELS: [&str; 2] = ["/run/reboot-required", "/run/reboot-needed"];
+const SENTINEL_PACKAGES: &str = "/run/reboot-required.pkgs";
+
+/// `btime` of `/proc/stat`.
+pub(super) fn time(host: &Host) -> Observed<i64> {
+    match host.proc.root().read_text("stat") {
+        Ok(text) => match text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok()) {
+            Some(time) => Observed::known(time, Source::new(SourceKind::Kernel, "/proc/stat"), now()),
+            None => Observed::unavailable_because(Reason::Malformed, "/proc/stat: no btime"),
+        },
+        Err(error) => error.observed(),
+    }
+}
+
+/// Kernels with modules or an image.
+pub(super) fn installed(host: &Host) -> Observed<Listing<InstalledKernel>> {
+    let (modules, images) = (host.root.list("/lib/modules"), host.root.list("/boot"));
+    if let (Err(error), Err(_)) = (&modules, &images) {
+        return error.observed();
+    }
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut skipped = Vec::new();
+    for (directory, entries) in [("/lib/modules", modules), ("/boot", images)] {
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) if error.is_absent() => continue,
+            Err(error) => {
+                skipped.push(error.skipped(directory));
+                continue;
+            }
+        };
+        for entry in entries {
+            let path = format!("{directory}/{}", entry.name);
+            if let Some(release) = entry.name.strip_prefix("vmlinuz-").filter(|_| directory == "/boot") {
+                found.entry(release.to_owned()).or_insert(path);
+            } else if directory == "/lib/modules" && bootable(host, &path) {
+                found.entry(entry.name).or_insert(path);
+            }
+        }
+    }
+    let items = found.into_iter().map(|(release, path)| InstalledKernel { release, path }).collect();
+    Observed::known(Listing { items, skipped }, Source::new(SourceKind::File, "/lib/modules"), now())
+}
+
+/// A directory left behind by a removed package has neither of these.
+fn bootable(host: &Host, path: &str) -> bool {
+    ["vmlinuz", "kernel", "modules.builtin"].iter().any(|name| host.root.metadata(&format!("{path}/{name}")).is_ok())
+}
+
+/// Known and empty: looked, none there.
+pub(super) fn sentinels(host: &Host) -> Observed<Listing<RebootSentinel>> {
+    if let Err(error) = host.root.list("/run") {
+        return error.observed();
+    }
+    let mut listing = Listing::complete(Vec::new());
+    for path in SENTINELS {
+        match host.root.metadata(path) {
+            Ok(status) => {
+                let packages = if path == SENTINELS[0] { packages(host) } else { Vec::new() };
+                listing.items.push(RebootSentinel { path: path.to_owned(), since: status.modified, packages });
+            }
+            Err(error) if error.is_absent() => {}
+            Err(error) => listing.skipped.push(error.skipped(path)),
+        }
+    }
+    Observed::known(listing, Source::new(SourceKind::File, "/run"), now())
+}
+
+fn packages(host: &Host) -> Vec<String> {
+    let text = host.root.read_text(SENTINEL_PACKAGES).unwrap_or_default();
+    let mut names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names.truncate(100);
+    names
+}
+
+/// Livepatches that are switched on.
+pub(super) fn livepatches(host: &Host) -> Observed<Vec<String>> {
+    let directory = "/sys/kernel/livepatch";
+    let source = Source::new(SourceKind::Kernel, directory);
+    let enabled = |name: &String| host.root.read_text(&format!("{directory}/{name}/enabled")).is_ok_and(|text| text.trim() == "1");
+    match host.root.list(directory) {
+        Ok(entries) => {
+            let patches = entries.into_iter().filter(|entry| entry.kind == Some(NodeKind::Directory)).map(|entry| entry.name);
+            Observed::known(patches.filter(enabled).collect(), source, now())
+        }
+        // A kernel that cannot be patched has no such directory, and no patch.
+        Err(error) if error.is_absent() && host.root.list("/sys/kernel").is_ok() => Observed::known(Vec::new(), source, now()),
+        Err(error) => error.observed(),
+    }
+}

@@ -1,0 +1,66 @@
+//! Security modules and lockdown.
+//!
+//! A file that is not there says "no such module" only where its directory's parent is there: a tree without `/sys` says nothing.
+
+use holdfast_checks::facts::{Observed, Selinux, Source, SourceKind};
+
+use super::{Place, now, parsed, text};
+use crate::host::Host;
+
+pub(super) fn lsms(host: &Host) -> Observed<Vec<String>> {
+    let list = text(host, Place::Host, "/sys/kernel/security/lsm");
+    list.map(|list| list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+pub(super) fn apparmor(host: &Host) -> Observed<bool> {
+    let path = "/sys/module/apparmor/parameters/enabled";
+    let enabled = parsed(text(host, Place::Host, path), path, |text| match text {
+        "Y" => Some(true),
+        "N" => Some(false),
+        _ => None,
+    });
+    absent_means(enabled, host, "/sys/module", false)
+}
+
+pub(super) fn selinux(host: &Host) -> Observed<Selinux> {
+    let path = "/sys/fs/selinux/enforce";
+    let read = parsed(text(host, Place::Host, path), path, |text| match text {
+        "0" => Some(Selinux { enabled: true, enforcing: false }),
+        "1" => Some(Selinux { enabled: true, enforcing: true }),
+        _ => None,
+    });
+    // The directory is there when the module is, even where its file system is not mounted.
+    if read.value().is_none() && host.root.metadata("/sys/fs/selinux").is_ok() {
+        return read;
+    }
+    absent_means(read, host, "/sys/fs", Selinux { enabled: false, enforcing: false })
+}
+
+pub(super) fn seccomp(host: &Host) -> Observed<bool> {
+    let actions = text(host, Place::Proc, "sys/kernel/seccomp/actions_avail").map(|_| true);
+    if actions.value().is_some() {
+        return actions;
+    }
+    match host.proc.root().read_text("1/status") {
+        Ok(status) => {
+            let filters = status.lines().any(|line| line.starts_with("Seccomp:"));
+            Observed::known(filters, Source::new(SourceKind::Kernel, "/proc/1/status"), now())
+        }
+        Err(_) => actions,
+    }
+}
+
+/// `none [integrity] confidentiality`: the one in brackets.
+pub(super) fn lockdown(host: &Host) -> Observed<String> {
+    let path = "/sys/kernel/security/lockdown";
+    parsed(text(host, Place::Host, path), path, |text| Some(text.split_once('[')?.1.split_once(']')?.0.to_owned()))
+}
+
+/// Where `read` found nothing but `beside` is there and readable, the answer is `value`.
+fn absent_means<T>(read: Observed<T>, host: &Host, beside: &str, value: T) -> Observed<T> {
+    let absent = read.unavailable().is_some_and(|why| why.reason == holdfast_checks::facts::Reason::NotPresent);
+    if absent && host.root.list(beside).is_ok_and(|entries| !entries.is_empty()) {
+        return Observed::known(value, Source::new(SourceKind::Kernel, beside), now());
+    }
+    read
+}

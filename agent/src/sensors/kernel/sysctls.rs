@@ -1,0 +1,37 @@
+//! Sysctls, each on its own: a kernel built without a feature has no file for it.
+
+use holdfast_checks::facts::Sysctls;
+
+use super::number;
+use crate::host::Host;
+
+pub(super) fn read(host: &Host) -> Sysctls {
+    let of = |name: &str| number(host, &format!("sys/{name}"));
+    Sysctls {
+        kptr_restrict: of("kernel/kptr_restrict"),
+        dmesg_restrict: of("kernel/dmesg_restrict"),
+        unprivileged_bpf_disabled: of("kernel/unprivileged_bpf_disabled"),
+        ptrace_scope: of("kernel/yama/ptrace_scope"),
+        perf_event_paranoid: of("kernel/perf_event_paranoid"),
+        kexec_load_disabled: of("kernel/kexec_load_disabled"),
+        randomize_va_space: of("kernel/randomize_va_space"),
+        unprivileged_userns_clone: of("kernel/unprivileged_userns_clone"),
+        max_user_namespaces: of("user/max_user_namespaces"),
+        protected_hardlinks: of("fs/protected_hardlinks"),
+        protected_symlinks: of("fs/protected_symlinks"),
+        protected_fifos: of("fs/protected_fifos"),
+        protected_regular: of("fs/protected_regular"),
+        suid_dumpable: of("fs/suid_dumpable"),
+        ipv4_forward: of("net/ipv4/ip_forward"),
+        ipv6_forward: of("net/ipv6/conf/all/forwarding"),
+        ipv4_accept_redirects: of("net/ipv4/conf/all/accept_redirects"),
+        ipv4_accept_source_route: of("net/ipv4/conf/all/accept_source_route"),
+        tcp_syncookies: of("net/ipv4/tcp_syncookies"),
+        overcommit_memory: of("vm/overcommit_memory"),
+        panic_on_oom: of("vm/panic_on_oom"),
+        panic: of("kernel/panic"),
+        panic_on_oops: of("kernel/panic_on_oops"),
+        keys_root_maxkeys: of("kernel/keys/root_maxkeys"),
+        keys_root_maxbytes: of("kernel/keys/root_maxbytes"),
+    }
+}

@@ -1,0 +1,174 @@
+//! Listening sockets of the host's network namespace, each with the process that holds it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use holdfast_checks::facts::{BindScope, Listener, Listing, Observed, Owner, Reason, Skipped, Source, SourceKind, Unavailable};
+
+use super::now;
+use super::processes::{ProcessTable, Seen};
+use super::sockets::{Socket, Sockets, inode};
+use crate::host::{Host, ReadError};
+
+/// Where a socket was found last time: pid and descriptor. Looked at first, so that a pass rarely lists every descriptor.
+#[derive(Debug, Default)]
+pub(super) struct Owners(HashMap<u64, (i64, String)>);
+
+/// Every socket that waits for others. `table` says whose they can be, or why that is not known.
+pub(super) fn read(host: &Host, table: &Result<Arc<ProcessTable>, Unavailable>, owners: &mut Owners) -> Observed<Listing<Listener>> {
+    let sockets = match Sockets::read(host) {
+        Ok(sockets) => sockets,
+        Err(error) => return error.observed(),
+    };
+    let at = now();
+    let found = table.as_ref().map(|table| find(host, table, &sockets, owners));
+    let fact = |socket: &Socket| {
+        let address = socket.address.ip().to_canonical();
+        let owner = match (&found, &table) {
+            (Ok(found), _) => found.owner(socket.inode, at),
+            (Err(why), _) => Observed::Unavailable((*why).clone()),
+        };
+        Listener {
+            subject: format!("port:{}/{}", socket.protocol, socket.address.port()),
+            protocol: socket.protocol.to_owned(),
+            address: socket.address.ip().to_string(),
+            port: i64::from(socket.address.port()),
+            scope: scope(address),
+            owner,
+        }
+    };
+    let items = sockets.all.iter().map(fact).collect();
+    let skipped = sockets.unread.iter().map(|(path, error)| Skipped { what: (*path).to_owned(), reason: error.reason() }).collect();
+    Observed::known(Listing { items, skipped }, Source::new(SourceKind::Kernel, "/proc/net"), at)
+}
+
+/// The processes behind sockets, and how many could not be asked.
+struct Found<'a> {
+    by_inode: BTreeMap<u64, &'a Seen>,
+    unreadable: usize,
+}
+
+impl Found<'_> {
+    fn owner(&self, inode: u64, at: i64) -> Observed<Owner> {
+        match self.by_inode.get(&inode) {
+            Some(seen) => Observed::known(owner(seen), Source::new(SourceKind::Process, "fd"), at),
+            None if self.unreadable > 0 => {
+                let detail = "the descriptors of some processes are not readable: the agent needs SYS_PTRACE and DAC_READ_SEARCH";
+                Observed::unavailable_because(Reason::PermissionDenied, detail)
+            }
+            None => Observed::unavailable_because(Reason::NotPresent, "no process holds this socket: it is the kernel's own"),
+        }
+    }
+}
+
+fn owner(seen: &Seen) -> Owner {
+    Owner {
+        pid: seen.fact.pid,
+        name: seen.fact.name.clone(),
+        exe: seen.fact.exe.value().cloned().unwrap_or_default(),
+        component: seen.role.map(|role| role.name.to_owned()).unwrap_or_default(),
+        unit: seen.unit.clone(),
+    }
+}
+
+fn find<'a>(host: &Host, table: &'a ProcessTable, sockets: &Sockets, owners: &mut Owners) -> Found<'a> {
+    let mut found = Found { by_inode: BTreeMap::new(), unreadable: 0 };
+    let mut wanted: BTreeSet<u64> = sockets.all.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
+    let by_pid: BTreeMap<i64, &Seen> = table.processes.iter().map(|seen| (seen.fact.pid, seen.as_ref())).collect();
+    owners.0.retain(|socket, (pid, descriptor)| {
+        let still = || {
+            let seen = wanted.contains(socket).then(|| by_pid.get(pid))??;
+            let link = host.proc.process(*pid).ok()?.link(&format!("fd/{descriptor}")).ok()?;
+            (inode(&link) == Some(*socket)).then_some(*seen)
+        };
+        let Some(seen) = still() else { return false };
+        wanted.remove(socket);
+        found.by_inode.insert(*socket, seen);
+        true
+    });
+    // Init holds the sockets it passes on to services: it is asked last, so that the service is the owner.
+    let (init, others): (Vec<&Seen>, Vec<&Seen>) = by_pid.values().copied().partition(|seen| seen.fact.pid == 1);
+    for seen in others.into_iter().chain(init) {
+        if wanted.is_empty() {
+            break;
+        }
+        match descriptors(host, seen, &wanted) {
+            Ok(held) => {
+                for (socket, descriptor) in held {
+                    wanted.remove(&socket);
+                    found.by_inode.insert(socket, seen);
+                    owners.0.insert(socket, (seen.fact.pid, descriptor));
+                }
+            }
+            Err(error) if error.is_absent() => {}
+            Err(_) => found.unreadable += 1,
+        }
+    }
+    found
+}
+
+/// The wanted sockets among a process's descriptors.
+fn descriptors(host: &Host, seen: &Seen, wanted: &BTreeSet<u64>) -> Result<Vec<(u64, String)>, ReadError> {
+    let process = host.proc.process(seen.fact.pid)?;
+    let mut held = Vec::new();
+    for descriptor in process.descriptors()? {
+        match process.link(&format!("fd/{descriptor}")) {
+            Ok(link) => held.extend(inode(&link).filter(|inode| wanted.contains(inode)).map(|inode| (inode, descriptor))),
+            Err(error) if error.is_absent() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(held)
+}
+
+/// How far an address reaches.
+pub(super) fn scope(address: IpAddr) -> BindScope {
+    let node = match address {
+        IpAddr::V4(address) if address.is_unspecified() => return BindScope::All,
+        IpAddr::V6(address) if address.is_unspecified() => return BindScope::All,
+        IpAddr::V4(address) if address.is_loopback() => return BindScope::Loopback,
+        IpAddr::V6(address) if address.is_loopback() => return BindScope::Loopback,
+        IpAddr::V4(address) => private_v4(address),
+        IpAddr::V6(address) => private_v6(address),
+    };
+    if node { BindScope::Node } else { BindScope::Public }
+}
+
+/// Not globally routed: private, link-local, shared (RFC 6598), documentation, benchmarking and multicast ranges.
+fn private_v4(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    let shared = first == 100 && (64..128).contains(&second);
+    let benchmarking = first == 198 && (second == 18 || second == 19);
+    address.is_private() || address.is_link_local() || address.is_documentation() || address.is_multicast() || shared || benchmarking
+}
+
+fn private_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    let documentation = first == 0x2001 && second == 0xdb8;
+    address.is_unique_local() || address.is_unicast_link_local() || address.is_multicast() || documentation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("0.0.0.0", BindScope::All)]
+    #[case("::", BindScope::All)]
+    #[case("::ffff:0.0.0.0", BindScope::All)]
+    #[case("127.0.0.53", BindScope::Loopback)]
+    #[case("::1", BindScope::Loopback)]
+    #[case("::ffff:127.0.0.1", BindScope::Loopback)]
+    #[case("10.1.2.3", BindScope::Node)]
+    #[case("::ffff:192.168.1.1", BindScope::Node)]
+    #[case("100.64.0.1", BindScope::Node)]
+    #[case("fe80::1", BindScope::Node)]
+    #[case("fd00::1", BindScope::Node)]
+    #[case("8.8.8.8", BindScope::Public)]
+    #[case("2606:4700::1", BindScope::Public)]
+    fn addresses_reach_as_far_as_they_are_routed(#[case] address: IpAddr, #[case] expected: BindScope) {
+        assert_eq!(scope(address.to_canonical()), expected);
+    }
+}

@@ -1,0 +1,229 @@
+//! Sensors: one per fact group. They fill facts with what was read, and say of everything else why it is not known.
+//!
+//! Each runs on a thread of its own within a deadline and a byte budget; a sensor that hangs or panics makes its group
+//! unavailable, never a dead agent. Must not know checks, verdicts or the collector; derives nothing.
+
+mod components;
+mod config;
+mod files;
+mod kernel;
+mod listeners;
+mod node;
+mod os;
+mod probes;
+mod processes;
+mod redact;
+mod sockets;
+mod supervisor;
+mod watched;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
+
+use crate::host::{Host, HostError};
+use processes::{Cache, ProcessTable};
+use supervisor::{Allowance, Supervisor};
+
+/// Where and how to read.
+#[derive(Debug, Clone)]
+pub struct SensorOptions {
+    /// The directory that is the host's `/`.
+    pub host_root: PathBuf,
+    /// The directory that is the host's `/proc`.
+    pub proc: PathBuf,
+    /// Send requests to this node's own Kubernetes ports.
+    pub probe: bool,
+    /// The node's name; `None`: the host's name.
+    pub node_name: Option<String>,
+    /// The cluster's name; may be empty.
+    pub cluster: String,
+}
+
+/// Every sensor of one host.
+#[derive(Debug)]
+pub struct Sensors {
+    options: SensorOptions,
+    host: Host,
+    supervisor: Supervisor,
+    cache: Cache,
+    owners: listeners::Owners,
+}
+
+/// The order of a pass: what others build on comes first.
+const ORDER: [Group; 13] = [
+    Group::Os,
+    Group::Kernel,
+    Group::Processes,
+    Group::Kubelets,
+    Group::Components,
+    Group::Listeners,
+    Group::Files,
+    Group::Probes,
+    Group::Node,
+    Group::Runtime,
+    Group::Containers,
+    Group::Network,
+    Group::Versions,
+];
+
+const MIB: u64 = 1024 * 1024;
+
+/// Time and bytes of one pass of one sensor.
+fn allowance(group: Group) -> Allowance {
+    let (seconds, mib) = match group {
+        Group::Processes => (10, 256),
+        Group::Kernel => (5, 64),
+        Group::Listeners => (5, 256),
+        Group::Probes => (10, 1),
+        _ => (5, 32),
+    };
+    Allowance { time: Duration::from_secs(seconds), bytes: mib * MIB }
+}
+
+/// Unix milliseconds.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+impl Sensors {
+    /// Opens the host. Reads nothing of it yet but a recording's description.
+    ///
+    /// # Errors
+    /// [`HostError`] when a directory cannot be opened or the kernel lacks `openat2`.
+    pub fn open(options: SensorOptions) -> Result<Self, HostError> {
+        let host = Host::open(&options.host_root, &options.proc)?;
+        Ok(Self { options, host, supervisor: Supervisor::default(), cache: Cache::default(), owners: listeners::Owners::default() })
+    }
+
+    /// Reads every group anew; `progress` hears of each before it is read. Derives nothing. Blocks: for a thread of its own.
+    pub fn read_all(&mut self, progress: &mut dyn FnMut(Group)) -> NodeFacts {
+        let unread = Unavailable::new(Reason::NotSupported, "not read yet");
+        let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
+        self.cache = Cache::default();
+        self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
+        facts
+    }
+
+    /// Reads `groups` again into `facts`. Blocks.
+    pub fn refresh(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>) {
+        self.read(facts, groups, &mut |_| {});
+    }
+
+    /// Directories of this file system whose change touches groups, for inotify. Those that are not there are left out.
+    pub fn watched(&self, facts: &NodeFacts) -> Vec<(PathBuf, BTreeSet<Group>)> {
+        watched::watched(&self.host, facts)
+    }
+
+    /// Groups whose sensor timed out or crashed when it last read.
+    pub fn troubled(&self) -> BTreeSet<Group> {
+        self.supervisor.troubled().clone()
+    }
+
+    fn read(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>, progress: &mut dyn FnMut(Group)) {
+        self.supervisor.forget(groups);
+        let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners];
+        let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
+        if needs_processes.iter().any(|group| groups.contains(group)) {
+            progress(Group::Processes);
+            table = self.processes();
+        }
+        for group in ORDER.into_iter().filter(|group| groups.contains(group)) {
+            if group != Group::Processes {
+                progress(group);
+            }
+            self.read_group(group, facts, &table);
+        }
+    }
+
+    fn read_group(&mut self, group: Group, facts: &mut NodeFacts, table: &Result<Arc<ProcessTable>, Unavailable>) {
+        match group {
+            Group::Os => facts.os = self.observe(group, |host| os::read(&host)),
+            Group::Kernel => facts.kernel = self.observe(group, |host| kernel::read(&host)),
+            Group::Processes => facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone)),
+            Group::Kubelets => facts.kubelets = self.of_processes(group, table, components::kubelets),
+            Group::Components => facts.components = self.of_processes(group, table, components::components),
+            Group::Listeners => facts.listeners = self.listeners(table),
+            Group::Files => {
+                let named = files::named(facts);
+                facts.files = self.observe(group, move |host| files::read(&host, named));
+            }
+            Group::Probes => {
+                let (probe, targets) = (self.options.probe, probes::targets(facts));
+                facts.probes = self.observe(group, move |host| probes::read(&host, probe, &targets));
+            }
+            Group::Node => {
+                let options = self.options.clone();
+                let running = (facts.kubelets.clone(), facts.components.clone());
+                let read = self.supervisor.run(group, allowance(group), &self.host, move |host| node::read(&options, &host, &running));
+                if let Ok(node) = read {
+                    facts.node = node;
+                }
+            }
+            Group::Runtime => facts.runtime = no_sensor(),
+            Group::Containers => facts.containers = no_sensor(),
+            Group::Network => facts.network = no_sensor(),
+            Group::Versions => facts.versions = no_sensor(),
+        }
+    }
+}
+
+impl Sensors {
+    fn observe<T: Send + 'static>(&mut self, group: Group, read: impl FnOnce(Host) -> Observed<T> + Send + 'static) -> Observed<T> {
+        flatten(self.supervisor.run(group, allowance(group), &self.host, read))
+    }
+
+    /// The process table of this pass. A sensor that hangs takes the cache with it; the next pass starts a new one.
+    fn processes(&mut self) -> Result<Arc<ProcessTable>, Unavailable> {
+        let mut cache = std::mem::take(&mut self.cache);
+        let pass = move |host: Host| {
+            let table = cache.pass(&host);
+            (cache, table)
+        };
+        let (cache, table) = self.supervisor.run(Group::Processes, allowance(Group::Processes), &self.host, pass)?;
+        self.cache = cache;
+        table.map(Arc::new).map_err(|error| error.unavailable())
+    }
+
+    fn of_processes<T: Send + 'static>(
+        &mut self,
+        group: Group,
+        table: &Result<Arc<ProcessTable>, Unavailable>,
+        read: impl FnOnce(&Host, &ProcessTable) -> Observed<T> + Send + 'static,
+    ) -> Observed<T> {
+        match table {
+            Ok(table) => {
+                let table = Arc::clone(table);
+                self.observe(group, move |host| read(&host, &table))
+            }
+            Err(why) => Observed::Unavailable(why.clone()),
+        }
+    }
+
+    fn listeners(&mut self, table: &Result<Arc<ProcessTable>, Unavailable>) -> Observed<Listing<Listener>> {
+        let mut owners = std::mem::take(&mut self.owners);
+        let table = table.clone();
+        let read = move |host: Host| {
+            let listing = listeners::read(&host, &table, &mut owners);
+            (owners, listing)
+        };
+        match self.supervisor.run(Group::Listeners, allowance(Group::Listeners), &self.host, read) {
+            Ok((owners, listing)) => {
+                self.owners = owners;
+                listing
+            }
+            Err(why) => Observed::Unavailable(why),
+        }
+    }
+}
+
+fn flatten<T>(result: Result<Observed<T>, Unavailable>) -> Observed<T> {
+    result.unwrap_or_else(Observed::Unavailable)
+}
+
+fn no_sensor<T>() -> Observed<T> {
+    Observed::unavailable_because(Reason::NotSupported, "no sensor in this version")
+}

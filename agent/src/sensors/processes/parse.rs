@@ -1,0 +1,119 @@
+//! The few lines of `/proc/<pid>/{stat,status,uid_map,cmdline}` that facts need. Names in them are an attacker's text: bytes
+//! that are no UTF-8 are replaced, never a reason to overlook a process.
+
+/// Set in the flags of `stat` for threads of the kernel, `PF_KTHREAD`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// From `stat`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) name: String,
+    /// A zombie or dead: it runs nothing and holds nothing.
+    pub(super) dead: bool,
+    pub(super) kernel_thread: bool,
+    pub(super) start_ticks: i64,
+}
+
+/// From `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) uid: i64,
+    pub(super) gid: i64,
+    pub(super) cap_effective: i64,
+    pub(super) no_new_privileges: bool,
+    pub(super) seccomp: i64,
+}
+
+/// Reads `stat`. The name may contain spaces and parentheses: it ends at the last one.
+pub(super) fn stat(content: &[u8]) -> Option<Stat> {
+    let text = String::from_utf8_lossy(content);
+    let (_, rest) = text.split_once('(')?;
+    let (name, rest) = rest.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let flags: u64 = fields.get(6)?.parse().ok()?;
+    Some(Stat {
+        name: name.to_owned(),
+        dead: matches!(*fields.first()?, "Z" | "X" | "x"),
+        kernel_thread: flags & KERNEL_THREAD != 0,
+        start_ticks: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Reads `status`. The kernel escapes newlines in names, so that every line is the kernel's own.
+pub(super) fn status(content: &[u8]) -> Option<Status> {
+    let text = String::from_utf8_lossy(content);
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
+    let effective = |key: &str| value(key)?.split_ascii_whitespace().nth(1)?.parse().ok();
+    Some(Status {
+        uid: effective("Uid")?,
+        gid: effective("Gid")?,
+        cap_effective: i64::from_str_radix(value("CapEff")?, 16).ok()?,
+        no_new_privileges: value("NoNewPrivs") == Some("1"),
+        seccomp: value("Seccomp").and_then(|mode| mode.parse().ok()).unwrap_or(0),
+    })
+}
+
+/// The uid that the process itself sees for the host's `uid`; `None` when its map has no such uid.
+pub(super) fn inside_uid(uid_map: &str, uid: i64) -> Option<i64> {
+    uid_map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+        let (inside, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        (uid >= outside && uid - outside < count).then(|| inside + (uid - outside))
+    })
+}
+
+/// Does every uid mean itself: the map of the host's own user namespace.
+pub(super) fn identity_map(uid_map: &str) -> bool {
+    uid_map.split_ascii_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
+}
+
+/// The arguments in `cmdline`: separated by NUL, or by spaces where a process wrote a title over them.
+pub(super) fn arguments(content: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(content);
+    let text = text.trim_end_matches('\0');
+    if text.is_empty() {
+        return Vec::new();
+    }
+    if text.contains('\0') {
+        return text.split('\0').map(str::to_owned).collect();
+    }
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_escapes_ends_at_the_last_parenthesis() {
+        let line = b"42 (a) R (\x1b[31m\xff) S 1 42 42 0 -1 4194560 1 1 1 1 1 1 1 1 20 0 1 0 414522 0 0";
+        let stat = stat(line).unwrap();
+        assert_eq!(stat.name, "a) R (\u{1b}[31m\u{fffd}");
+        assert_eq!((stat.start_ticks, stat.kernel_thread, stat.dead), (414_522, false, false));
+    }
+
+    #[test]
+    fn a_name_cannot_pass_for_a_line_of_status() {
+        let text = b"Name:\tUid:\t9\t9\nUid:\t0\t1000\t0\t0\nGid:\t0\t7\t0\t0\nCapEff:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+        let read = status(text).unwrap();
+        let expected = Status { uid: 1000, gid: 7, cap_effective: 0x1ff_ffff_ffff, no_new_privileges: true, seccomp: 2 };
+        assert_eq!(read, expected);
+        assert_eq!(status(b"Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn uids_are_mapped_inwards() {
+        let map = "         0     100000      65536\n";
+        assert_eq!(inside_uid(map, 100_000), Some(0));
+        assert_eq!(inside_uid(map, 0), None);
+        assert!(!identity_map(map));
+        assert!(identity_map("         0          0 4294967295\n"));
+    }
+
+    #[test]
+    fn arguments_are_split_at_nul_else_at_spaces() {
+        assert_eq!(arguments(b"kubelet\0--a=b c\0"), ["kubelet", "--a=b c"]);
+        assert_eq!(arguments(b"/sbin/init systemd"), ["/sbin/init", "systemd"]);
+        assert!(arguments(b"\0").is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+//! Which Kubernetes component a process is, by its executable and arguments.
+
+/// A component the sensors know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sensors) struct Role {
+    /// Is it a kubelet, or contains one.
+    pub(in crate::sensors) workload: Workload,
+    /// `kubelet`, `kube-proxy`, …
+    pub(in crate::sensors) name: &'static str,
+    /// What contains it; the component's own name when nothing does.
+    pub(in crate::sensors) flavour: &'static str,
+}
+
+/// The two lists of components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sensors) enum Workload {
+    /// A kubelet.
+    Kubelet,
+    /// kube-proxy or a part of the control plane.
+    Component,
+}
+
+const COMPONENTS: [&str; 5] = ["kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"];
+
+/// The role of a process; `None` for everything that is no part of Kubernetes.
+pub(super) fn role(exe: Option<&str>, argv: &[String]) -> Option<Role> {
+    let base = |path: &str| path.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default().to_owned();
+    let path = exe.unwrap_or_default();
+    let names = [base(path), argv.first().map(|first| base(first)).unwrap_or_default()];
+    let is = |wanted: &str| names.iter().any(|name| name == wanted);
+    let verb = argv.get(1).map(String::as_str).unwrap_or_default();
+    let kubelet = |flavour| Some(Role { workload: Workload::Kubelet, name: "kubelet", flavour });
+    let component = |wanted: &'static str| Role { workload: Workload::Component, name: wanted, flavour: wanted };
+    if is("kubelet") {
+        return kubelet(if path.contains("/rancher/rke2/") { "rke2" } else { "kubelet" });
+    }
+    if is("kubelite") {
+        return kubelet("kubelite");
+    }
+    if (is("k3s") || is("k3s-server") || is("k3s-agent")) && (matches!(verb, "server" | "agent") || is("k3s-server") || is("k3s-agent")) {
+        return kubelet("k3s");
+    }
+    if is("hyperkube") {
+        let verb = verb.trim_start_matches("--");
+        return if verb == "kubelet" { kubelet("hyperkube") } else { COMPONENTS.into_iter().find(|name| verb == *name).map(component) };
+    }
+    COMPONENTS.into_iter().find(|name| is(name)).map(component)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("/usr/local/bin/kubelet", "kubelet --config=x", Some("kubelet"))]
+    #[case("/usr/bin/kubelet (deleted)", "/usr/bin/kubelet", Some("kubelet"))]
+    #[case("/var/lib/rancher/rke2/data/v1/bin/kubelet", "kubelet", Some("rke2"))]
+    #[case("/var/lib/rancher/k3s/data/current/bin/k3s", "/usr/local/bin/k3s server", Some("k3s"))]
+    #[case("/usr/local/bin/k3s", "k3s kubectl get pods", None)]
+    #[case("/snap/microk8s/1/kubelite", "/snap/microk8s/1/kubelite --start-control-plane=true", Some("kubelite"))]
+    #[case("/hyperkube", "hyperkube kubelet --v=2", Some("hyperkube"))]
+    #[case("/usr/bin/etcd", "etcd", Some("etcd"))]
+    #[case("/usr/bin/vim", "vim kubelet", None)]
+    fn components_are_recognised(#[case] exe: &str, #[case] argv: &str, #[case] flavour: Option<&str>) {
+        let argv: Vec<String> = argv.split(' ').map(str::to_owned).collect();
+        assert_eq!(role(Some(exe), &argv).map(|role| role.flavour), flavour);
+    }
+}

@@ -1,0 +1,195 @@
+//! One pass over all processes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_checks::facts::{Listing, Observed, Placement, Process, Reason, Skipped, Source, SourceKind, Unavailable};
+
+use super::namespaces::Namespaces;
+use super::role::{Role, role};
+use super::{bundles, cgroup, parse};
+use crate::host::{Host, ProcessDir, ReadError};
+use crate::sensors::now;
+
+/// A process may still change its name, its uid and its namespaces for this long after it was first seen.
+const SETTLING: Duration = Duration::from_secs(5);
+/// A process this old is read again, in case it changed its uid or capabilities late.
+const STALE: Duration = Duration::from_mins(15);
+
+/// A process as it was read once.
+#[derive(Debug)]
+pub(in crate::sensors) struct Seen {
+    pub(in crate::sensors) fact: Process,
+    /// Its part in Kubernetes.
+    pub(in crate::sensors) role: Option<Role>,
+    /// Kept for Kubernetes components only: arguments are other people's secrets.
+    pub(in crate::sensors) argv: Vec<String>,
+    /// systemd unit or pod uid; empty when neither.
+    pub(in crate::sensors) unit: String,
+    first: Instant,
+    read: Instant,
+}
+
+/// Every process of one pass, by pid.
+#[derive(Debug)]
+pub(in crate::sensors) struct ProcessTable {
+    pub(in crate::sensors) processes: Vec<Arc<Seen>>,
+    pub(in crate::sensors) skipped: Vec<Skipped>,
+    pub(in crate::sensors) at: i64,
+}
+
+/// What earlier passes read, by pid.
+#[derive(Debug, Default)]
+pub(in crate::sensors) struct Cache {
+    seen: HashMap<i64, Arc<Seen>>,
+    namespaces: Option<Namespaces>,
+}
+
+/// What one process turned out to be.
+enum Read {
+    Process(Arc<Seen>),
+    /// A thread of the kernel, a dead process, or one that ended meanwhile.
+    Nothing,
+}
+
+impl Cache {
+    /// Looks at every process; reads those not read before.
+    pub(in crate::sensors) fn pass(&mut self, host: &Host) -> Result<ProcessTable, ReadError> {
+        let pids = host.proc.pids()?;
+        let namespaces = self.namespaces.get_or_insert_with(|| Namespaces::of_host(host, &pids)).clone();
+        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now() };
+        let mut seen = HashMap::with_capacity(pids.len());
+        for pid in pids {
+            match self.process(host, pid, &namespaces) {
+                Ok(Read::Process(process)) => {
+                    seen.insert(pid, Arc::clone(&process));
+                    table.processes.push(process);
+                }
+                Ok(Read::Nothing) => {}
+                Err(error @ ReadError::TimedOut { .. }) => return Err(error),
+                Err(error) => table.skipped.push(error.skipped(format!("process {pid}"))),
+            }
+        }
+        self.seen = seen;
+        Ok(table)
+    }
+
+    fn process(&self, host: &Host, pid: i64, namespaces: &Namespaces) -> Result<Read, ReadError> {
+        let read = || -> Result<Read, ReadError> {
+            let process = host.proc.process(pid)?;
+            let stat = parse::stat(&process.read("stat")?).ok_or_else(|| ReadError::content("stat", "a process's stat"))?;
+            if stat.dead || stat.kernel_thread {
+                return Ok(Read::Nothing);
+            }
+            let before = self.seen.get(&pid).filter(|seen| seen.fact.start_ticks == stat.start_ticks && seen.fact.name == stat.name);
+            if let Some(seen) = before.filter(|seen| seen.settled()) {
+                return Ok(Read::Process(Arc::clone(seen)));
+            }
+            let first = before.map_or_else(Instant::now, |seen| seen.first);
+            Seen::read(host, &process, stat, namespaces, first).map(|seen| Read::Process(Arc::new(seen)))
+        };
+        match read() {
+            Err(error) if error.is_absent() => Ok(Read::Nothing),
+            other => other,
+        }
+    }
+}
+
+impl Seen {
+    /// Read after it had time to settle, and not too long ago.
+    fn settled(&self) -> bool {
+        self.read.duration_since(self.first) >= SETTLING && self.read.elapsed() < STALE
+    }
+
+    /// Is the directory still that of the same process.
+    pub(in crate::sensors) fn still_runs(&self, process: &ProcessDir) -> bool {
+        let stat = process.read("stat").ok().and_then(|content| parse::stat(&content));
+        stat.is_some_and(|stat| stat.start_ticks == self.fact.start_ticks)
+    }
+
+    fn read(host: &Host, process: &ProcessDir, stat: parse::Stat, host_namespaces: &Namespaces, first: Instant) -> Result<Self, ReadError> {
+        let at = now();
+        let status = parse::status(&process.read("status")?).ok_or_else(|| ReadError::content("status", "a process's status"))?;
+        let cgroup = String::from_utf8_lossy(&process.read("cgroup")?).into_owned();
+        let cgroup = cgroup::cgroup(&cgroup, host_namespaces.cgroup_is_ours);
+        let exe = process.link("exe");
+        let uid_map = process.read("uid_map").map(|map| String::from_utf8_lossy(&map).into_owned());
+        // A command line too long to read leaves the executable to tell what the process is.
+        let argv = process.read("cmdline").map(|content| parse::arguments(&content)).unwrap_or_default();
+        let role = role(exe.as_deref().ok(), &argv);
+        let of_process = |place: &str| Source::new(SourceKind::Process, place);
+        let unreadable = |error: &ReadError| Unavailable::new(error.reason(), format!("{}: {error}", stat.name));
+        let host_network = match (process.link("ns/net"), &host_namespaces.net) {
+            (Ok(own), Ok(host)) => Observed::known(own == *host, of_process("ns/net"), at),
+            (Err(error), _) => Observed::Unavailable(unreadable(&error)),
+            (Ok(_), Err(why)) => Observed::Unavailable(why.clone()),
+        };
+        let user_namespace = match (process.link("ns/user"), &host_namespaces.user, &uid_map) {
+            (Ok(own), Some(host), _) => Observed::known(own != *host, of_process("ns/user"), at),
+            (_, _, Ok(map)) => Observed::known(!parse::identity_map(map), of_process("uid_map"), at),
+            (_, _, Err(error)) => Observed::Unavailable(unreadable(error)),
+        };
+        let inside_uid = match &uid_map {
+            Ok(map) => match parse::inside_uid(map, status.uid) {
+                Some(uid) => Observed::known(uid, of_process("uid_map"), at),
+                None => Observed::unavailable_because(Reason::NotSupported, format!("{}: its uid has no name inside", stat.name)),
+            },
+            Err(error) => Observed::Unavailable(unreadable(error)),
+        };
+        let fact = Process {
+            subject: subject(host, &cgroup, exe.as_deref().unwrap_or(&stat.name)),
+            pid: process.pid,
+            start_ticks: stat.start_ticks,
+            exe: match exe {
+                Ok(exe) => Observed::known(exe, of_process("exe"), at),
+                Err(error) => Observed::Unavailable(unreadable(&error)),
+            },
+            uid: status.uid,
+            gid: status.gid,
+            inside_uid,
+            user_namespace,
+            cap_effective: status.cap_effective,
+            no_new_privileges: status.no_new_privileges,
+            seccomp: status.seccomp,
+            placement: cgroup.placement,
+            pod_uid: cgroup.pod_uid.clone(),
+            container_id: cgroup.container_id,
+            cgroup: cgroup.path,
+            host_network,
+            name: stat.name,
+        };
+        let unit = if cgroup.pod_uid.is_empty() { cgroup.unit } else { cgroup.pod_uid };
+        let argv = if role.is_some() { argv } else { Vec::new() };
+        Ok(Self { fact, role, argv, unit, first, read: Instant::now() })
+    }
+}
+
+/// A name that outlives the process: see [`Process::subject`].
+fn subject(host: &Host, cgroup: &cgroup::Cgroup, exe: &str) -> String {
+    let executable = exe.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
+    if !cgroup.container_id.is_empty()
+        && let Some(name) = bundles::name_of(host, &cgroup.container_id)
+    {
+        return format!("pod:{name}");
+    }
+    match cgroup.placement {
+        Placement::Pod => format!("pod:{}/{executable}", cgroup.pod_uid),
+        Placement::Host if cgroup.unit.is_empty() => format!("service:{}/{executable}", cgroup.path.trim_matches('/')),
+        Placement::Host => format!("service:{}/{executable}", cgroup.unit),
+        Placement::User | Placement::Machine | Placement::Other => {
+            // A session's number changes with every login.
+            let path = cgroup.path.trim_matches('/');
+            let stable = path.rsplit_once('/').filter(|(_, last)| last.starts_with("session-")).map_or(path, |(parent, _)| parent);
+            format!("process:{stable}/{executable}")
+        }
+    }
+}
+
+impl ProcessTable {
+    /// As facts.
+    pub(in crate::sensors) fn facts(&self) -> Observed<Listing<Process>> {
+        let items = self.processes.iter().map(|seen| seen.fact.clone()).collect();
+        Observed::known(Listing { items, skipped: self.skipped.clone() }, Source::new(SourceKind::Kernel, "/proc"), self.at)
+    }
+}

@@ -1,0 +1,80 @@
+//! From entries to the wire. Infallible: an entry is within its limits by construction.
+
+use holdfast_checks::entries::{Body, Entry, Evidence, Finding, Hash, Key, Kind, Severity, Transition, Verdict};
+use holdfast_proto::v1;
+
+pub(super) fn key(key: &Key) -> v1::Key {
+    let kind = match key.kind() {
+        Kind::Finding => v1::EntryKind::Finding,
+        Kind::Inventory => v1::EntryKind::Inventory,
+    };
+    v1::Key { kind: kind.into(), key: key.as_str().to_owned() }
+}
+
+pub(super) fn entry(entry: &Entry) -> v1::Entry {
+    let body = match &entry.body {
+        Body::Finding(body) => v1::entry::Body::Finding(finding(body)),
+        Body::Inventory(document) => v1::entry::Body::Inventory(v1::Inventory { json: document.json.clone() }),
+    };
+    v1::Entry { key: Some(key(&entry.key)), hash: entry.hash.0.to_vec(), body: Some(body), changed_at: entry.changed_at }
+}
+
+pub(super) fn transition(transition: &Transition) -> v1::Transition {
+    v1::Transition {
+        number: transition.number,
+        key: Some(key(&transition.key)),
+        from: transition.from.map_or(v1::Verdict::Unspecified, verdict).into(),
+        to: transition.to.map_or(v1::Verdict::Unspecified, verdict).into(),
+        reason: transition.reason.clone(),
+        severity: severity(transition.severity).into(),
+        because: transition.because.clone(),
+        at: transition.at,
+    }
+}
+
+fn finding(finding: &Finding) -> v1::Finding {
+    v1::Finding {
+        verdict: verdict(finding.verdict).into(),
+        reason: finding.reason.clone(),
+        severity: severity(finding.severity).into(),
+        title: finding.title.clone(),
+        evidence: finding.evidence.iter().map(evidence).collect(),
+        evidence_truncated: finding.evidence_truncated,
+    }
+}
+
+fn evidence(item: &Evidence) -> v1::Evidence {
+    let value = item.value.as_ref().map(ToString::to_string).unwrap_or_default();
+    v1::Evidence { path: item.path.clone(), value, source: item.source.clone(), at: item.at }
+}
+
+fn verdict(verdict: Verdict) -> v1::Verdict {
+    match verdict {
+        Verdict::Pass => v1::Verdict::Pass,
+        Verdict::Fail => v1::Verdict::Fail,
+        Verdict::NotApplicable => v1::Verdict::NotApplicable,
+        Verdict::Unknown => v1::Verdict::Unknown,
+        Verdict::Manual => v1::Verdict::Manual,
+    }
+}
+
+fn severity(severity: Severity) -> v1::Severity {
+    match severity {
+        Severity::Info => v1::Severity::Info,
+        Severity::Low => v1::Severity::Low,
+        Severity::Medium => v1::Severity::Medium,
+        Severity::High => v1::Severity::High,
+        Severity::Critical => v1::Severity::Critical,
+    }
+}
+
+/// A refused entry as the collector named it; `None` when it names nothing of ours.
+pub(super) fn refused(refused: &v1::Refused) -> Option<(Key, Hash)> {
+    let named = refused.key.as_ref()?;
+    let kind = match named.kind() {
+        v1::EntryKind::Finding => Kind::Finding,
+        v1::EntryKind::Inventory => Kind::Inventory,
+        v1::EntryKind::Unspecified => return None,
+    };
+    Some((Key::parse(kind, &named.key)?, Hash::from_slice(&refused.hash)?))
+}

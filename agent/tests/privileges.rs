@@ -1,0 +1,95 @@
+//! Stepping down, tried in a process of its own: what is left is reading.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and re-runs itself to step down in a process of its own"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+use holdfast_agent::privileges::{self, DEFAULT_UID};
+
+const DIRECTORY: &str = "HOLDFAST_TEST_SPOOL";
+
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+/// Runs one of the ignored tests below in a child of one thread.
+fn child(name: &str, spool: &Path) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, spool)
+        .output()
+        .expect("this test binary runs");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[test]
+fn root_steps_down_to_a_reader() {
+    if !is_root() {
+        return println!("skipped: needs root");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // The parent must be passable for the new uid.
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    child("stepped_down", &directory.path().join("spool"));
+}
+
+#[test]
+fn without_a_uid_the_doors_close_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    child("doors_only", &directory.path().join("spool"));
+}
+
+#[test]
+fn an_unprivileged_uid_is_needed() {
+    let refused = privileges::step_down(Some(0), None).expect_err("0 is root");
+    assert_eq!(refused.to_string(), "--run-as 0 is root: name an unprivileged uid such as 65532, or leave out --run-as");
+}
+
+#[test]
+#[ignore = "run by root_steps_down_to_a_reader in a child"]
+fn stepped_down() {
+    let spool = std::path::PathBuf::from(std::env::var_os(DIRECTORY).expect("run by its parent"));
+    privileges::step_down(Some(DEFAULT_UID), Some(&spool)).expect("steps down");
+    let test = privileges::self_test(Path::new("/proc"));
+    assert_eq!(test.violations().collect::<Vec<_>>(), Vec::<&privileges::Attempt>::new(), "{test:#?}");
+    assert_eq!(test.uid, DEFAULT_UID);
+    assert!(test.no_new_privileges && !test.dumpable, "{test:#?}");
+    let kept = test.capabilities.iter().all(|name| ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"].contains(&name.as_str()));
+    assert!(kept, "{test:#?}");
+    if test.lacks.is_empty() {
+        assert_eq!(test.sees_other_processes, Some(true), "{test:#?}");
+        std::fs::File::open("/etc/shadow").expect("it reads what belongs to root");
+    }
+    std::fs::write(spool.join("state"), b"x").expect("the spool is the agent's own");
+    let large = std::fs::File::create(spool.join("large")).unwrap();
+    let refused = large.set_len(1 << 30).expect_err("a file over the limit is refused and the agent lives");
+    assert_eq!(refused.kind(), std::io::ErrorKind::FileTooLarge);
+    works_still();
+}
+
+#[test]
+#[ignore = "run by without_a_uid_the_doors_close_all_the_same in a child"]
+fn doors_only() {
+    privileges::step_down(None, None).expect("needs no privilege");
+    let test = privileges::self_test(Path::new("/proc"));
+    let open: Vec<&str> = test.violations().map(|attempt| attempt.what).collect();
+    assert!(
+        open.iter().all(|what| what.starts_with("write") || what.starts_with("create")),
+        "root without --run-as still owns files: {open:?}"
+    );
+    works_still();
+}
+
+/// Threads, sockets and the socket dump must survive the filter.
+fn works_still() {
+    std::thread::spawn(|| std::net::TcpListener::bind("127.0.0.1:0").expect("binds")).join().expect("threads start");
+    holdfast_agent::watch::Listening::open().expect("netlink opens").sample().expect("and dumps");
+}

@@ -1,0 +1,253 @@
+//! Trees made to mislead, to hang and to crash the sensors.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use holdfast_agent::host::Host;
+use holdfast_agent::sensors::Sensors;
+use holdfast_checks::facts::{NodeFacts, Placement, Reason};
+use nix::sys::stat::Mode;
+use rstest::rstest;
+
+use super::{complete, known, options, read};
+
+/// A tree with one kubelet whose `--config` is `/etc/config.yaml`.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        let tree = Self(tempfile::tempdir().unwrap());
+        tree.write("host/etc/os-release", "ID=test\n");
+        tree.write("host/holdfast-tree.json", r#"{"uname": {"release": "6.1.0"}}"#);
+        tree.write("proc/1/net/tcp", "  sl  local_address\n");
+        tree.process(10, "kubelet", "kubelet\0--config=/etc/config.yaml\0");
+        tree
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), content).unwrap();
+    }
+
+    fn process(&self, pid: u32, name: impl AsRef<[u8]>, cmdline: &str) {
+        let name = name.as_ref();
+        let directory = format!("proc/{pid}");
+        let stat = [format!("{pid} (").as_bytes(), name, b") S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n"].concat();
+        let status =
+            [b"Name:\t", name, b"\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n"].concat();
+        self.write(&format!("{directory}/stat"), stat);
+        self.write(&format!("{directory}/status"), status);
+        self.write(&format!("{directory}/cmdline"), cmdline);
+        self.write(&format!("{directory}/cgroup"), "0::/system.slice/x.service\n");
+        self.write(&format!("{directory}/uid_map"), "0 0 4294967295\n");
+        self.write(&format!("{directory}/root"), "/");
+        self.write(&format!("{directory}/exe"), [b"/usr/bin/", name].concat());
+    }
+
+    fn read(&self) -> NodeFacts {
+        read(options(&self.path("host"), &self.path("proc")))
+    }
+
+    /// Why the kubelet's configuration is not known.
+    fn config(&self) -> (Reason, String) {
+        let facts = self.read();
+        let why = known(&complete(&facts.kubelets)[0].documents).items[0].content.unavailable().cloned().expect("not known");
+        (why.reason, why.detail)
+    }
+}
+
+fn fifo(path: &Path) {
+    nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o644)).unwrap();
+}
+
+fn huge(path: &Path) {
+    fs::File::create(path).unwrap().set_len(2 << 30).unwrap();
+}
+
+fn looped(path: &Path) {
+    symlink("config.yaml", path).unwrap();
+}
+
+fn escaping(path: &Path) {
+    symlink("/../../../../../../../../proc/self/status", path).unwrap();
+}
+
+fn truncated(path: &Path) {
+    fs::write(path, "authentication:\n  anonymous: {enabled: fal").unwrap();
+}
+
+fn list(path: &Path) {
+    fs::write(path, "- authentication\n").unwrap();
+}
+
+fn bomb(path: &Path) {
+    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let before = format!("*a{}", level - 1);
+        text.extend(format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(", ")).chars());
+    }
+    fs::write(path, text).unwrap();
+}
+
+#[rstest]
+#[case::fifo(fifo, Reason::Malformed, "a FIFO")]
+#[case::two_gigabytes(huge, Reason::TooLarge, "larger than")]
+#[case::symlink_loop(looped, Reason::Malformed, "loop")]
+#[case::link_out_of_the_root(escaping, Reason::NotPresent, "not there")]
+#[case::directory(|path: &Path| fs::create_dir(path).unwrap(), Reason::Malformed, "a directory")]
+#[case::truncated(truncated, Reason::Malformed, "not YAML")]
+#[case::list(list, Reason::Malformed, "not a map")]
+#[case::alias_bomb(bomb, Reason::Malformed, "not YAML")]
+#[case::absent(|_: &Path| {}, Reason::NotPresent, "not there")]
+fn a_bad_configuration_file_is_unknown_with_the_reason(#[case] make: fn(&Path), #[case] reason: Reason, #[case] words: &str) {
+    let tree = Tree::new();
+    make(&tree.path("host/etc/config.yaml"));
+    let started = Instant::now();
+    let (found, detail) = tree.config();
+    assert_eq!(found, reason, "{detail}");
+    assert!(detail.contains(words) && detail.contains("/etc/config.yaml"), "{detail}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn an_absolute_link_is_resolved_inside_the_root() {
+    let tree = Tree::new();
+    tree.write("host/opt/real.yaml", "authentication: {anonymous: {enabled: false}}\n");
+    symlink("/opt/real.yaml", tree.path("host/etc/config.yaml")).unwrap();
+    let facts = tree.read();
+    let content = known(&complete(&complete(&facts.kubelets)[0].documents)[0].content).clone();
+    assert_eq!(content["authentication"]["anonymous"]["enabled"], false);
+}
+
+#[test]
+fn drop_ins_are_read_in_lexical_order_and_a_bad_one_is_unknown() {
+    let tree = Tree::new();
+    tree.process(10, "kubelet", "kubelet\0--config\0/etc/config.yaml\0--config-dir=/etc/conf.d\0--token=secret\0");
+    tree.write("host/etc/config.yaml", "{}");
+    tree.write("host/etc/conf.d/20-b.conf", "staticPodURLHeader: {X: [secret]}\n");
+    tree.write("host/etc/conf.d/10-a/z.conf", "readOnlyPort: 1\n");
+    tree.write("host/etc/conf.d/ignored.yaml", "readOnlyPort: 2\n");
+    fifo(&tree.path("host/etc/conf.d/30-c.conf"));
+    let facts = tree.read();
+    let kubelet = &complete(&facts.kubelets)[0];
+    let documents = complete(&kubelet.documents);
+    let paths: Vec<&str> = documents.iter().map(|document| document.path.as_str()).collect();
+    assert_eq!(paths, ["/etc/config.yaml", "/etc/conf.d/10-a/z.conf", "/etc/conf.d/20-b.conf", "/etc/conf.d/30-c.conf"]);
+    assert_eq!(documents[3].content.unavailable().unwrap().reason, Reason::Malformed);
+    let text = serde_json::to_string(&facts).unwrap();
+    assert!(!text.contains("secret"), "redacted before it is a fact");
+}
+
+#[test]
+fn a_process_with_a_hostile_name_is_listed_like_any_other() {
+    let tree = Tree::new();
+    let name = b"<script>\x1b]0;\xff) R 1".as_slice();
+    tree.process(66, name, "x");
+    let facts = tree.read();
+    let process = complete(&facts.processes).iter().find(|process| process.pid == 66).unwrap();
+    assert_eq!(process.name, "<script>\u{1b}]0;\u{fffd}) R 1");
+    assert_eq!((process.uid, process.placement), (0, Placement::Host));
+}
+
+#[test]
+fn a_process_that_ends_while_it_is_read_was_never_there() {
+    let tree = Tree::new();
+    tree.process(66, "gone", "x");
+    fs::remove_file(tree.path("proc/66/status")).unwrap();
+    assert_eq!(complete(&tree.read().processes).len(), 1);
+}
+
+#[test]
+fn a_process_that_cannot_be_understood_makes_the_listing_incomplete() {
+    let tree = Tree::new();
+    tree.process(66, "odd", "x");
+    tree.write("proc/66/status", "nothing of the kind");
+    let facts = tree.read();
+    let skipped = &known(&facts.processes).skipped;
+    assert_eq!((skipped.len(), skipped[0].reason), (1, Reason::Malformed));
+    assert_eq!(known(&facts.kubelets).skipped.len(), 1, "it could have been a kubelet");
+}
+
+#[test]
+fn sockets_without_a_process_say_why_and_a_broken_table_is_unknown() {
+    let tree = Tree::new();
+    let row = "   0: 00000000:280F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+    tree.write("proc/1/net/tcp", format!("  sl  local_address\n{row}"));
+    let facts = tree.read();
+    let listener = &known(&facts.listeners).items[0];
+    assert_eq!((listener.subject.as_str(), listener.address.as_str()), ("port:tcp/10255", "0.0.0.0"));
+    assert_eq!(listener.owner.unavailable().unwrap().reason, Reason::NotPresent);
+    tree.write("proc/1/net/tcp", "  sl  local_address\n   0: zz\n");
+    assert_eq!(tree.read().listeners.unavailable().unwrap().reason, Reason::Malformed);
+    assert!(!known(&facts.listeners).skipped.is_empty(), "udp was not recorded");
+}
+
+#[test]
+fn several_kubelets_have_names_of_their_own() {
+    let tree = Tree::new();
+    tree.process(11, "kubelet", "kubelet\0");
+    tree.write("proc/11/cgroup", "0::/user.slice/fake.scope\n");
+    let facts = tree.read();
+    let subjects: Vec<&str> = complete(&facts.kubelets).iter().map(|kubelet| kubelet.subject.as_str()).collect();
+    assert_eq!(subjects, ["kubelet", "kubelet:fake.scope"]);
+}
+
+#[test]
+fn a_host_without_kubernetes_has_no_kubelet_and_says_so() {
+    let tree = Tree::new();
+    fs::remove_dir_all(tree.path("proc/10")).unwrap();
+    let facts = tree.read();
+    assert!(complete(&facts.kubelets).is_empty());
+    assert!(complete(&facts.components).is_empty());
+    assert_eq!((facts.node.role.as_str(), facts.node.profile.as_str()), ("none", "none"));
+}
+
+#[test]
+fn a_kubelet_inside_k3s_does_not_show_its_settings() {
+    let tree = Tree::new();
+    tree.process(10, "k3s-server", "/usr/local/bin/k3s server");
+    let facts = tree.read();
+    let kubelet = &complete(&facts.kubelets)[0];
+    assert_eq!(kubelet.flavour, "k3s");
+    assert_eq!(kubelet.documents.unavailable().unwrap().reason, Reason::NotSupported);
+}
+
+#[test]
+fn a_recording_that_is_no_json_is_refused() {
+    let tree = Tree::new();
+    tree.write("host/holdfast-tree.json", "{");
+    let error = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap_err();
+    assert!(error.to_string().contains("holdfast-tree.json"), "{error}");
+}
+
+#[test]
+fn a_planted_recording_does_not_turn_a_live_host_into_one() {
+    let tree = Tree::new();
+    let host = Host::open(&tree.path("host"), Path::new("/proc")).unwrap();
+    assert!(host.recording.is_none() && host.live());
+}
+
+#[test]
+fn an_access_list_and_the_mode_of_a_real_file_are_read() {
+    let tree = Tree::new();
+    tree.write("host/etc/config.yaml", "{}");
+    fs::set_permissions(tree.path("host/etc/config.yaml"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    // Version 2; owner rw, user 1000 r, group r, mask r, others nothing.
+    let entries: [(u16, u16, u32); 5] = [(1, 6, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
+    let mut acl = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(permissions.to_le_bytes());
+        acl.extend(id.to_le_bytes());
+    }
+    let supported = xattr::set(tree.path("host/etc/config.yaml"), "system.posix_acl_access", &acl).is_ok();
+    let facts = tree.read();
+    let file = complete(&facts.files).iter().find(|file| file.path == "/etc/config.yaml").unwrap();
+    assert_eq!((file.mode, file.role.as_str(), file.acl), (0o640, "kubelet_config", supported));
+}

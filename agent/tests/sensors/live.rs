@@ -1,0 +1,103 @@
+//! The sensors on the host the test runs on.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use holdfast_agent::sensors::Sensors;
+use holdfast_checks::facts::{BindScope, Group, Listener, NodeFacts};
+
+use super::{known, options, read};
+
+fn live() -> super::SensorOptions {
+    options(Path::new("/"), Path::new("/proc"))
+}
+
+fn on_port(facts: &NodeFacts, port: u16) -> Option<&Listener> {
+    known(&facts.listeners).items.iter().find(|listener| listener.protocol == "tcp" && listener.port == i64::from(port))
+}
+
+#[test]
+fn a_listener_is_seen_with_its_owner_and_goes_when_it_closes() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let mut sensors = Sensors::open(live()).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let listener = on_port(&facts, port).unwrap();
+    assert_eq!((listener.scope, listener.address.as_str()), (BindScope::Loopback, "127.0.0.1"));
+    let owner = known(&listener.owner);
+    assert_eq!(owner.pid, i64::from(std::process::id()));
+    assert_eq!(Path::new(&owner.exe), std::env::current_exe().unwrap());
+
+    let again = TcpListener::bind("127.0.0.1:0").unwrap();
+    let second = again.local_addr().unwrap().port();
+    drop(socket);
+    sensors.refresh(&mut facts, &BTreeSet::from([Group::Listeners]));
+    assert!(on_port(&facts, port).is_none(), "closed");
+    assert_eq!(known(&on_port(&facts, second).unwrap().owner).pid, i64::from(std::process::id()));
+}
+
+#[test]
+fn this_host_has_a_kernel_processes_and_no_kubernetes_to_judge() {
+    let facts = read(live());
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    assert_eq!(known(&facts.kernel).release, release);
+    assert!(*known(&known(&facts.kernel).boot_time) > 1_500_000_000);
+    let own = known(&facts.processes).items.iter().find(|process| process.pid == i64::from(std::process::id())).unwrap();
+    assert_eq!(own.uid, i64::from(nix::unistd::geteuid().as_raw()));
+    assert!(known(&facts.processes).items.iter().all(|process| process.name != "kthreadd"), "kernel threads are left out");
+}
+
+#[test]
+fn a_process_that_execs_is_read_again() {
+    let mut child = start(Command::new("sh").args(["-c", "read line; exec sleep 60"]).stdin(Stdio::piped()));
+    let pid = i64::from(child.0.id());
+    let mut sensors = Sensors::open(live()).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let name =
+        |facts: &NodeFacts| known(&facts.processes).items.iter().find(|process| process.pid == pid).map(|process| process.name.clone());
+    assert_eq!(name(&facts).as_deref(), Some("sh"));
+    drop(child.0.stdin.take());
+    let until = Instant::now() + Duration::from_secs(10);
+    while name(&facts).as_deref() != Some("sleep") {
+        assert!(Instant::now() < until, "{:?}", name(&facts));
+        sensors.refresh(&mut facts, &BTreeSet::from([Group::Processes]));
+    }
+}
+
+#[test]
+fn root_in_a_user_namespace_of_its_own_is_told_from_root() {
+    let child = start(Command::new("unshare").args(["--user", "--map-root-user", "sleep", "60"]));
+    let pid = i64::from(child.0.id());
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let facts = read(live());
+        let process = known(&facts.processes).items.iter().find(|process| process.pid == pid);
+        match process {
+            Some(process) if process.name == "sleep" => {
+                assert!(*known(&process.user_namespace));
+                assert_eq!(*known(&process.inside_uid), 0);
+                return;
+            }
+            // Where unshare is refused it ended, and there is nothing to tell apart.
+            None => return,
+            Some(_) => assert!(Instant::now() < until),
+        }
+    }
+}
+
+/// Ends its process when the test does.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn start(command: &mut Command) -> Running {
+    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}

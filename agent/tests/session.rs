@@ -1,0 +1,534 @@
+//! The session and the spool against a simple model of a collector, over lossy connections, and the size of messages.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use holdfast_agent::session::{Closed, Input, Introduction, Moment, Output, Session, Vitals};
+use holdfast_agent::spool::Spool;
+use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Kind, Severity, State, Verdict};
+use holdfast_proto::v1;
+use holdfast_proto::v1::agent_message::Message as Say;
+use holdfast_proto::v1::collector_message::Message as Hear;
+use proptest::prelude::*;
+use prost::Message;
+
+fn introduction() -> Introduction {
+    Introduction { agent_version: "0.0.0".to_owned(), catalogue_hash: Hash::default(), boot_id: "b".to_owned(), node_name: "n".to_owned() }
+}
+
+fn moment(now_ms: u64) -> Moment {
+    Moment { now_ms, wall_ms: 1_700_000_000_000, draw: 0x8000_0000, vitals: Vitals::default() }
+}
+
+fn finding(check: &str, subject: &str, verdict: Verdict, detail: &str) -> Entry {
+    let evidence = Evidence {
+        path: "kubelets.settings.readOnlyPort".to_owned(),
+        value: Some(serde_json::Value::String(detail.to_owned())),
+        source: "flag --read-only-port".to_owned(),
+        at: 1,
+    };
+    let finding = Finding {
+        check: check.to_owned(),
+        subject: subject.to_owned(),
+        verdict,
+        reason: String::new(),
+        severity: Severity::High,
+        title: "A title".to_owned(),
+        evidence: vec![evidence],
+        evidence_truncated: false,
+    };
+    Entry::finding(finding, 5)
+}
+
+/// Makes `fresh` the whole truth, as a full pass does.
+fn scan(spool: &mut Spool, fresh: Vec<Entry>) {
+    let changes = spool.state().compare(fresh, |_| true, 7);
+    spool.apply(changes);
+}
+
+fn sent(outputs: Vec<Output>) -> Vec<Say> {
+    let said = |output| if let Output::Send(message) = output { message.message } else { None };
+    outputs.into_iter().filter_map(said).collect()
+}
+
+fn welcome(resume: v1::welcome::Resume) -> Input {
+    hear(Hear::Welcome(v1::Welcome { session: 1, resume: resume.into(), protocol: 1, heartbeat_seconds: 10, ..v1::Welcome::default() }))
+}
+
+fn hear(message: Hear) -> Input {
+    Input::Received(v1::CollectorMessage { message: Some(message) })
+}
+
+fn ack(seq: u64) -> Input {
+    hear(Hear::Ack(v1::Ack { seq, refused: Vec::new() }))
+}
+
+/// A session that has been welcomed with `resume`, and what it said after the Hello.
+fn open(spool: &mut Spool, resume: v1::welcome::Resume) -> (Session, Vec<Say>) {
+    let mut session = Session::new(introduction());
+    let hello = sent(session.step(Input::Connected, spool, &moment(0)));
+    assert!(matches!(hello.as_slice(), [Say::Hello(_)]), "the first message is Hello and nothing else: {hello:?}");
+    let said = sent(session.step(welcome(resume), spool, &moment(1)));
+    (session, said)
+}
+
+#[test]
+fn in_sync_sends_nothing_but_history_nobody_has_seen() {
+    let mut spool = Spool::in_memory(1);
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let (mut session, said) = open(&mut spool, v1::welcome::Resume::InSync);
+    let [Say::Delta(delta)] = said.as_slice() else { panic!("{said:?}") };
+    assert!(delta.upserts.is_empty() && delta.gone.is_empty());
+    assert_eq!(delta.transitions.len(), 1);
+    assert!(sent(session.step(ack(1), &mut spool, &moment(2))).is_empty());
+    assert!(!spool.has_unsent());
+}
+
+#[test]
+fn a_change_undone_before_it_was_sent_sends_history_only() {
+    let mut spool = Spool::in_memory(1);
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+    session.step(ack(2), &mut spool, &moment(2));
+    session.step(Input::Disconnected, &mut spool, &moment(3));
+    scan(&mut spool, vec![finding("a", "node", Verdict::Fail, "")]);
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    assert!(!spool.has_unsent_entries());
+    let flap: Vec<_> = spool.unsent_transitions().map(|transition| (transition.number, transition.to)).collect();
+    assert_eq!(flap, [(2, Some(Verdict::Fail)), (3, Some(Verdict::Pass))]);
+}
+
+#[test]
+fn a_change_undone_after_it_was_lost_in_flight_is_sent() {
+    let mut spool = Spool::in_memory(1);
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+    session.step(ack(2), &mut spool, &moment(2));
+    scan(&mut spool, vec![finding("a", "node", Verdict::Fail, "")]);
+    let said = sent(session.step(Input::Changed, &mut spool, &moment(3)));
+    assert!(matches!(said.as_slice(), [Say::Delta(_)]), "{said:?}");
+    session.step(Input::Disconnected, &mut spool, &moment(4));
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let (_, said) = open(&mut spool, v1::welcome::Resume::Delta);
+    let [Say::Delta(delta)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!(delta.upserts.len(), 1, "the collector may hold the lost one");
+    assert_eq!(delta.seq, 4, "no other content ever gets the lost message's number");
+}
+
+#[test]
+fn nothing_is_sent_while_a_snapshot_waits_for_its_grant() {
+    let mut spool = Spool::in_memory(1);
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let (mut session, said) = open(&mut spool, v1::welcome::Resume::Wait);
+    assert!(said.is_empty());
+    let beat = sent(session.step(Input::Tick, &mut spool, &moment(13_000)));
+    assert!(matches!(beat.as_slice(), [Say::Heartbeat(_)]), "waiting does not silence heartbeats: {beat:?}");
+    let said = sent(session.step(hear(Hear::Resync(v1::Resync::default())), &mut spool, &moment(13_001)));
+    let [Say::Snapshot(part), Say::Delta(delta)] = said.as_slice() else { panic!("{said:?}") };
+    assert!(part.last && part.entries.len() == 1 && part.digest == spool.digest().to_bytes());
+    assert!(delta.upserts.is_empty() && delta.transitions.len() == 1, "history follows a snapshot as a delta");
+}
+
+#[test]
+fn no_more_is_in_flight_than_welcome_allows() {
+    let mut spool = Spool::in_memory(1);
+    scan(&mut spool, (0..200).map(|n| finding(&format!("check-{n}"), "node", Verdict::Fail, &"x".repeat(900))).collect());
+    let (mut session, said) = open(&mut spool, v1::welcome::Resume::Full);
+    assert_eq!(said.len(), 4);
+    assert_eq!(sent(session.step(ack(2), &mut spool, &moment(2))).len(), 2);
+}
+
+#[test]
+fn a_refused_entry_leaves_the_digest_and_is_not_resent_until_it_changes() {
+    let mut spool = Spool::in_memory(1);
+    let (good, bad) = (finding("a", "node", Verdict::Pass, ""), finding("b", "node", Verdict::Pass, ""));
+    scan(&mut spool, vec![good.clone(), bad.clone()]);
+    let (mut session, said) = open(&mut spool, v1::welcome::Resume::Full);
+    assert_eq!(said.len(), 2);
+    let refused = v1::Refused {
+        key: Some(v1::Key { kind: 1, key: bad.key.as_str().to_owned() }),
+        code: v1::refused::Code::Quota.into(),
+        hash: bad.hash.0.to_vec(),
+    };
+    let said = sent(session.step(hear(Hear::Ack(v1::Ack { seq: 2, refused: vec![refused] })), &mut spool, &moment(2)));
+    assert!(said.is_empty(), "{said:?}");
+    let mut only_good = Digest::EMPTY;
+    only_good.add(&good.key, &good.hash);
+    assert_eq!((spool.digest(), spool.refused_entries()), (only_good, 1));
+    scan(&mut spool, vec![good, finding("b", "node", Verdict::Fail, "")]);
+    let said = sent(session.step(Input::Changed, &mut spool, &moment(3)));
+    assert!(matches!(said.as_slice(), [Say::Delta(delta)] if delta.upserts.len() == 1), "{said:?}");
+}
+
+#[test]
+fn what_the_collector_breaks_closes_the_stream_with_words() {
+    let close = |inputs: Vec<Input>| {
+        let mut spool = Spool::in_memory(1);
+        let mut session = Session::new(introduction());
+        session.step(Input::Connected, &mut spool, &moment(0));
+        let outputs: Vec<Output> = inputs.into_iter().flat_map(|input| session.step(input, &mut spool, &moment(1))).collect();
+        outputs.into_iter().find_map(|output| if let Output::Close(why) = output { Some(why.to_string()) } else { None })
+    };
+    let full = || welcome(v1::welcome::Resume::InSync);
+    let other = v1::Welcome { protocol: 9, resume: 1, ..v1::Welcome::default() };
+    let said = [
+        close(vec![ack(1)]),
+        close(vec![full(), full()]),
+        close(vec![full(), ack(99)]),
+        close(vec![hear(Hear::Welcome(other))]),
+        close(vec![welcome(v1::welcome::Resume::Unspecified)]),
+    ];
+    insta::assert_debug_snapshot!(said);
+}
+
+#[test]
+fn silence_is_timed_and_a_drain_ends_with_the_last_acknowledgement() {
+    let mut spool = Spool::in_memory(1);
+    let mut session = Session::new(introduction());
+    let outputs = session.step(Input::Connected, &mut spool, &moment(0));
+    assert!(outputs.contains(&Output::WakeAt(20_000)));
+    assert!(session.step(Input::Tick, &mut spool, &moment(20_000)).contains(&Output::Close(Closed::Silent("did not answer Hello"))));
+
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+    let late = session.step(Input::Tick, &mut spool, &moment(61_000));
+    assert!(late.contains(&Output::Close(Closed::Silent("did not acknowledge data"))), "{late:?}");
+
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+    let drain = hear(Hear::Drain(v1::Drain { reconnect_min_ms: 5, reconnect_max_ms: 9 }));
+    assert!(sent(session.step(drain, &mut spool, &moment(2))).is_empty());
+    let last = spool.seq();
+    assert!(session.step(ack(last), &mut spool, &moment(3)).contains(&Output::Close(Closed::Drained { min_ms: 5, max_ms: 9 })));
+}
+
+#[test]
+fn policy_and_probe_requests_are_refused_with_a_reason_and_stop_says_bye() {
+    let mut spool = Spool::in_memory(1);
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::InSync);
+    let said = sent(session.step(hear(Hear::Policy(v1::Policy { hash: vec![1], ..v1::Policy::default() })), &mut spool, &moment(2)));
+    assert!(matches!(said.as_slice(), [Say::PolicyStatus(status)] if !status.applied && status.hash == [1] && !status.reason.is_empty()));
+    let request = v1::ProbeRequest { request: 3, ..v1::ProbeRequest::default() };
+    let said = sent(session.step(hear(Hear::ProbeRequest(request)), &mut spool, &moment(2)));
+    assert!(
+        matches!(said.as_slice(), [Say::ProbeResult(result)] if result.refused_by_agent && result.reason == "peer probes are not enabled")
+    );
+    let outputs = session.step(Input::Stop("SIGTERM".to_owned()), &mut spool, &moment(3));
+    assert_eq!(outputs.last(), Some(&Output::Close(Closed::Stopping)));
+    assert!(matches!(sent(outputs).as_slice(), [Say::Bye(bye)] if bye.reason == "SIGTERM"));
+}
+
+/// What a collector is, at its simplest.
+#[derive(Default)]
+struct Model {
+    epoch: u64,
+    seq: u64,
+    held: BTreeMap<Key, Hash>,
+    history: BTreeMap<u64, (Key, i32, i32)>,
+    truncated: u64,
+    staged: BTreeMap<Key, Hash>,
+    resync_sent: bool,
+    waits: bool,
+}
+
+impl Model {
+    fn digest(of: &BTreeMap<Key, Hash>) -> Digest {
+        let mut digest = Digest::EMPTY;
+        for (key, hash) in of {
+            digest.add(key, hash);
+        }
+        digest
+    }
+
+    fn refuses(hash: &Hash) -> bool {
+        hash.0[0] < 16
+    }
+
+    fn key(wire: &v1::Key) -> Key {
+        let kind = if wire.kind() == v1::EntryKind::Finding { Kind::Finding } else { Kind::Inventory };
+        Key::parse(kind, &wire.key).expect("a key")
+    }
+
+    fn take(into: &mut BTreeMap<Key, Hash>, entries: &[v1::Entry], refused: &mut Vec<v1::Refused>) {
+        for entry in entries {
+            let (key, hash) = (Self::key(entry.key.as_ref().unwrap()), Hash::from_slice(&entry.hash).unwrap());
+            if Self::refuses(&hash) {
+                into.remove(&key);
+                refused.push(v1::Refused { key: entry.key.clone(), code: 3, hash: entry.hash.clone() });
+            } else {
+                into.insert(key, hash);
+            }
+        }
+    }
+
+    /// The digest the agent meant: it cannot know yet what is refused by the very answer.
+    fn matches(held: &BTreeMap<Key, Hash>, refused: &[v1::Refused], said: &[u8]) -> bool {
+        let mut digest = Self::digest(held);
+        for one in refused {
+            digest.add(&Self::key(one.key.as_ref().unwrap()), &Hash::from_slice(&one.hash).unwrap());
+        }
+        digest.to_bytes() == said
+    }
+
+    fn hear(&mut self, message: Say) -> Vec<Hear> {
+        let mut refused = Vec::new();
+        let mut matched = true;
+        let seq = match message {
+            Say::Hello(hello) => {
+                use v1::welcome::Resume;
+                self.staged.clear();
+                self.resync_sent = false;
+                let resume = if hello.state_digest == Self::digest(&self.held).to_bytes() {
+                    Resume::InSync
+                } else if hello.epoch == self.epoch && self.seq >= hello.last_acked_seq {
+                    Resume::Delta
+                } else if self.waits {
+                    Resume::Wait
+                } else {
+                    Resume::Full
+                };
+                if hello.epoch != self.epoch {
+                    (self.epoch, self.seq) = (hello.epoch, 0);
+                }
+                let welcome = v1::Welcome { session: 1, resume: resume.into(), protocol: 1, max_inflight: 3, ..v1::Welcome::default() };
+                let mut said = vec![Hear::Welcome(welcome)];
+                if resume == Resume::Wait {
+                    said.push(Hear::Resync(v1::Resync::default()));
+                }
+                return said;
+            }
+            Say::Delta(delta) if delta.seq > self.seq => {
+                Self::take(&mut self.held, &delta.upserts, &mut refused);
+                for key in &delta.gone {
+                    self.held.remove(&Self::key(key));
+                }
+                for transition in &delta.transitions {
+                    let what = (Self::key(transition.key.as_ref().unwrap()), transition.from, transition.to);
+                    let before = self.history.insert(transition.number, what.clone());
+                    assert!(before.is_none_or(|before| before == what), "a number means one transition for ever");
+                }
+                self.truncated = delta.truncated_transitions;
+                matched = delta.digest_after.is_empty() || Self::matches(&self.held, &refused, &delta.digest_after);
+                delta.seq
+            }
+            Say::Snapshot(part) if part.seq > self.seq => {
+                if part.part == 0 {
+                    self.staged.clear();
+                    self.resync_sent = false;
+                }
+                Self::take(&mut self.staged, &part.entries, &mut refused);
+                if part.last {
+                    self.held = self.staged.clone();
+                }
+                part.seq
+            }
+            Say::Delta(v1::Delta { seq, .. }) | Say::Snapshot(v1::Snapshot { seq, .. }) => {
+                assert!(seq <= self.seq);
+                self.seq
+            }
+            _ => return Vec::new(),
+        };
+        self.seq = self.seq.max(seq);
+        let mut said = vec![Hear::Ack(v1::Ack { seq: self.seq, refused })];
+        if !matched && !std::mem::replace(&mut self.resync_sent, true) {
+            said.push(Hear::Resync(v1::Resync { reason: "digest".to_owned() }));
+        }
+        said
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Scan(Vec<(u8, u8)>),
+    ToCollector,
+    ToAgent,
+    Repeat,
+    Drop,
+    Tick(u16),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let scans = proptest::collection::vec((0_u8..12, 0_u8..4), 0..12).prop_map(Step::Scan);
+    let step = prop_oneof![
+        3 => scans,
+        6 => Just(Step::ToCollector),
+        6 => Just(Step::ToAgent),
+        1 => Just(Step::Repeat),
+        1 => Just(Step::Drop),
+        1 => (0_u16..20_000).prop_map(Step::Tick),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+struct World {
+    session: Session,
+    spool: Spool,
+    model: Model,
+    up: VecDeque<Say>,
+    down: VecDeque<Hear>,
+    now: u64,
+    connected: bool,
+    all: Vec<(u64, Key)>,
+}
+
+impl World {
+    fn step(&mut self, input: Input) {
+        let outputs = self.session.step(input, &mut self.spool, &moment(self.now));
+        for output in outputs {
+            match output {
+                Output::Send(message) => {
+                    assert!(message.encoded_len() + 5 <= holdfast_proto::MAX_MESSAGE_BYTES);
+                    self.up.push_back(message.message.unwrap());
+                }
+                Output::Close(Closed::Silent(_)) => self.cut(),
+                Output::Close(why) => panic!("{why}"),
+                Output::WakeAt(_) => {}
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        self.connected = false;
+        self.up.clear();
+        self.down.clear();
+    }
+
+    fn connect(&mut self) {
+        if !self.connected {
+            self.connected = true;
+            self.step(Input::Connected);
+        }
+    }
+
+    fn up(&mut self, repeat: bool) {
+        let message = if repeat { self.up.front().cloned() } else { self.up.pop_front() };
+        // Only data can arrive twice: a second Hello is another connection.
+        if let Some(message) = message.filter(|message| !repeat || !matches!(message, Say::Hello(_) | Say::Snapshot(_))) {
+            let said = self.model.hear(message);
+            self.down.extend(said);
+        }
+    }
+
+    fn down(&mut self) {
+        if let Some(message) = self.down.pop_front() {
+            self.step(hear(message));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// After any history of scans, losses, repeats and refusals, a quiet connection brings both sides to the same map.
+    #[test]
+    fn both_sides_converge(steps in steps(), ring in prop_oneof![Just(4_usize), Just(1_000)], waits: bool) {
+        let mut world = World {
+            session: Session::new(introduction()),
+            spool: Spool::with_ring(77, ring),
+            model: Model { waits, ..Model::default() },
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            now: 0,
+            connected: false,
+            all: Vec::new(),
+        };
+        world.connect();
+        for step in steps {
+            match step {
+                Step::Scan(pairs) => {
+                    let pairs: BTreeMap<u8, u8> = pairs.into_iter().collect();
+                    let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::Unknown];
+                    let fresh = pairs.iter().map(|(check, what)| {
+                        finding(&format!("c{check}"), "node", verdicts[usize::from(*what) % 3], &format!("{what}{}", "x".repeat(900)))
+                    });
+                    let changes = world.spool.state().compare(fresh.collect(), |_| true, 7);
+                    for transition in &changes.transitions {
+                        world.all.push((world.all.len() as u64 + 1, transition.key.clone()));
+                    }
+                    world.spool.apply(changes);
+                    world.step(Input::Changed);
+                }
+                Step::ToCollector => world.up(false),
+                Step::Repeat => world.up(true),
+                Step::ToAgent => world.down(),
+                Step::Drop => {
+                    world.cut();
+                    world.step(Input::Disconnected);
+                    world.connect();
+                }
+                Step::Tick(ms) => {
+                    world.now += u64::from(ms);
+                    world.step(Input::Tick);
+                }
+            }
+            world.connect();
+        }
+        let mut rounds = 0;
+        while !world.up.is_empty() || !world.down.is_empty() {
+            rounds += 1;
+            prop_assert!(rounds < 2_000, "no endless resend");
+            world.up(false);
+            world.down();
+        }
+        prop_assert!(!world.spool.has_unsent());
+        prop_assert_eq!(world.spool.in_flight(), 0);
+        let effective = |state: &State| -> BTreeMap<Key, Hash> {
+            state.iter().filter(|entry| !Model::refuses(&entry.hash)).map(|entry| (entry.key.clone(), entry.hash)).collect()
+        };
+        prop_assert_eq!(&world.model.held, &effective(world.spool.state()));
+        prop_assert_eq!(Model::digest(&world.model.held), world.spool.digest());
+        let seen: BTreeSet<u64> = world.model.history.keys().copied().collect();
+        let missing = world.all.iter().filter(|(number, _)| !seen.contains(number)).count() as u64;
+        prop_assert!(missing <= world.spool.truncated(), "{missing} transitions missing, {} declared", world.spool.truncated());
+        prop_assert!(world.all.iter().all(|(number, key)| world.model.history.get(number).is_none_or(|what| what.0 == *key)));
+        if ring == 1_000 {
+            prop_assert_eq!(missing, 0);
+        }
+    }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Whatever a sensor finds, no message is larger than the contract allows.
+    #[test]
+    fn nothing_larger_than_a_message_can_be_built(
+        texts in proptest::collection::vec(("[a-z]{1,8}", "\\PC{0,1500}", "\\PC{0,2500}", "\\PC{0,900}"), 1..40),
+        documents in proptest::collection::vec("[\"\\\\a-zäß]{0,3000}", 0..20),
+        resume in prop_oneof![Just(v1::welcome::Resume::Full), Just(v1::welcome::Resume::Delta)],
+    ) {
+        let mut spool = Spool::in_memory(1);
+        let mut fresh: Vec<Entry> = texts.iter().enumerate().map(|(n, (check, subject, value, reason))| {
+            let item = |path: &str| Evidence { path: path.to_owned(), value: Some(value.clone().into()), source: reason.clone(), at: i64::MAX };
+            let body = Finding {
+                check: format!("{check}-{n}"), subject: subject.clone(), verdict: Verdict::Unknown, reason: reason.clone(),
+                severity: Severity::Critical, title: value.clone(), evidence: vec![item("a"), item(subject), item("c")], evidence_truncated: false,
+            };
+            Entry::finding(body, i64::MAX)
+        }).collect();
+        fresh.extend(documents.iter().enumerate().filter_map(|(n, text)| Entry::inventory("os", &n.to_string(), &text.as_str().into(), i64::MAX)));
+        let count = fresh.len();
+        scan(&mut spool, fresh);
+        let (mut session, mut said) = open(&mut spool, resume);
+        let mut upserts = 0;
+        while !said.is_empty() {
+            for message in &said {
+                let length = v1::AgentMessage { message: Some(message.clone()) }.encoded_len() + 5;
+                prop_assert!(length <= holdfast_proto::MAX_MESSAGE_BYTES, "{length}");
+                upserts += match message { Say::Delta(delta) => delta.upserts.len(), Say::Snapshot(part) => part.entries.len(), _ => 0 };
+            }
+            let seq = spool.seq();
+            said = sent(session.step(ack(seq), &mut spool, &moment(2)));
+        }
+        prop_assert_eq!(upserts, count);
+        prop_assert_eq!(spool.refused_entries(), 0, "every entry within its limits fits a message");
+    }
+}

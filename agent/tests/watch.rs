@@ -1,0 +1,106 @@
+//! Change detection on this machine: what changes is told once, as the right groups, and in time.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and waits")]
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_agent::watch::{Listening, Pending, Wanted, WatchOptions, touched_by_sockets, watch};
+use holdfast_checks::facts::Group;
+
+/// A watch on a directory, on a thread that ends with it.
+struct Watching {
+    pending: Arc<Pending>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Watching {
+    /// `proc` is a directory of the test's own, so that this machine's processes do not interfere.
+    fn start(proc: &Path, watched: Vec<(PathBuf, BTreeSet<Group>)>, recorded: bool, full_pass: Duration) -> Self {
+        let pending = Arc::new(Pending::default());
+        pending.set_watched(watched);
+        let options = WatchOptions { proc: proc.to_owned(), recorded, full_pass };
+        let of_thread = Arc::clone(&pending);
+        let thread = std::thread::spawn(move || watch(&options, &of_thread));
+        std::thread::sleep(Duration::from_millis(300));
+        Self { pending, thread: Some(thread) }
+    }
+
+    /// Is `group` asked for within five seconds.
+    fn asks_for(&self, group: Group) -> bool {
+        let (pending, until) = (Arc::clone(&self.pending), Instant::now() + Duration::from_secs(5));
+        let (done, seen) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            while let Some(wanted) = pending.take() {
+                if wanted == Wanted::All || matches!(&wanted, Wanted::Groups(groups) if groups.contains(&group)) {
+                    done.send(()).ok();
+                    return;
+                }
+            }
+        });
+        seen.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.pending.close();
+        self.thread.take().expect("it was started").join().expect("it does not panic");
+    }
+}
+
+const LONG: Duration = Duration::from_hours(1);
+
+#[test]
+fn a_file_written_renamed_or_whose_mode_changes_is_seen() {
+    let (proc, etc) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let watching = Watching::start(proc.path(), vec![(etc.path().to_owned(), [Group::Files].into())], false, LONG);
+    let file = etc.path().join("config.yaml");
+    std::fs::write(&file, "a").unwrap();
+    assert!(watching.asks_for(Group::Files), "written");
+    std::fs::write(etc.path().join("new"), "b").unwrap();
+    assert!(watching.asks_for(Group::Files), "another written");
+    std::fs::rename(etc.path().join("new"), &file).unwrap();
+    assert!(watching.asks_for(Group::Files), "renamed over");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(watching.asks_for(Group::Files), "its mode");
+}
+
+#[test]
+fn a_port_that_opens_or_closes_is_seen() {
+    let proc = tempfile::tempdir().unwrap();
+    let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    assert!(watching.asks_for(Group::Listeners), "opened");
+    drop(listener);
+    assert!(watching.asks_for(Group::Listeners), "closed");
+    assert!(touched_by_sockets().contains(&Group::Probes));
+}
+
+#[test]
+fn a_process_that_starts_is_seen() {
+    let proc = tempfile::tempdir().unwrap();
+    let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
+    std::thread::sleep(Duration::from_millis(1_200));
+    std::fs::create_dir(proc.path().join("4711")).unwrap();
+    assert!(watching.asks_for(Group::Processes));
+}
+
+#[test]
+fn a_recorded_tree_is_read_whole_on_its_timer_only() {
+    let proc = tempfile::tempdir().unwrap();
+    let watching = Watching::start(proc.path(), Vec::new(), true, Duration::from_millis(500));
+    assert_eq!(watching.pending.take(), Some(Wanted::All));
+}
+
+#[test]
+fn both_ways_to_see_listening_sockets_notice_a_new_one() {
+    for mut listening in [Listening::open().expect("netlink"), Listening::of_proc(Path::new("/proc"))] {
+        let before = listening.sample().unwrap();
+        let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
+        assert_ne!(listening.sample().unwrap(), before, "{listening:?}");
+        drop(listener);
+    }
+}

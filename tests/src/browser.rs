@@ -1,0 +1,128 @@
+//! A real Chromium, driven through Debian's chromedriver.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::{Client, ClientBuilder};
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::{ParseError, Url};
+
+use crate::process::Process;
+use crate::site::free_port;
+
+/// Where Debian puts them.
+const DRIVER: &str = "/usr/bin/chromedriver";
+
+/// A browser window with a profile of its own.
+#[derive(Debug)]
+pub struct Browser {
+    /// The window.
+    pub client: Client,
+    _driver: Process,
+    _profile: TempDir,
+}
+
+/// What the window may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Width in CSS pixels.
+    pub width: u32,
+    /// Are scripts run.
+    pub script: bool,
+}
+
+impl Browser {
+    /// Opens a window.
+    ///
+    /// # Errors
+    /// Names the Debian packages when the browser is not installed.
+    pub async fn open(window: Window) -> Result<Self> {
+        if !Path::new(DRIVER).is_file() {
+            bail!("{DRIVER} is missing: apt-get install chromium chromium-driver");
+        }
+        let profile = TempDir::new()?;
+        let port = free_port()?;
+        let driver = Process::start(Path::new(DRIVER), &[&format!("--port={port}")], &profile.path().join("driver.log"))?;
+        let mut arguments: Vec<String> = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        arguments.push(format!("--user-data-dir={}", profile.path().join("profile").display()));
+        arguments.push(format!("--window-size={},900", window.width.max(500)));
+        let javascript = if window.script { 1 } else { 2 };
+        let mut options = json!({"args": arguments, "prefs": {"profile.managed_default_content_settings.javascript": javascript}});
+        if window.width < 500 {
+            // A desktop window cannot be that narrow; the device metrics can.
+            options["mobileEmulation"] =
+                json!({"deviceMetrics": {"width": window.width, "height": 900, "pixelRatio": 1.0, "touch": false}});
+        }
+        let capabilities = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
+        let Value::Object(capabilities) = capabilities else { bail!("capabilities are an object") };
+        let start = Instant::now();
+        let client = loop {
+            match ClientBuilder::rustls()?.capabilities(capabilities.clone()).connect(&format!("http://127.0.0.1:{port}")).await {
+                Ok(client) => break client,
+                Err(error) if start.elapsed() > Duration::from_secs(30) => {
+                    return Err(error).context("chromedriver did not start a session");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
+        Ok(Self { client, _driver: driver, _profile: profile })
+    }
+
+    /// Waits until a script's result satisfies `done`.
+    pub async fn until(&self, what: &str, within: Duration, script: &str, done: impl Fn(&Value) -> bool) -> Result<Duration> {
+        let start = Instant::now();
+        loop {
+            let value = self.client.execute(script, Vec::new()).await?;
+            if done(&value) {
+                return Ok(start.elapsed());
+            }
+            if start.elapsed() > within {
+                bail!("not within {within:?}: {what}; last: {value}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What the console says since the last call: errors, and violations of the content security policy.
+    pub async fn console_errors(&self) -> Result<Vec<String>> {
+        let log = self.client.issue_cmd(BrowserLog).await?;
+        let entries = log.as_array().cloned().unwrap_or_default();
+        let severe = |entry: &&Value| entry.get("level").and_then(Value::as_str).is_some_and(|level| level != "INFO" && level != "DEBUG");
+        Ok(entries.iter().filter(severe).map(ToString::to_string).collect())
+    }
+
+    /// Closes the window.
+    pub async fn close(self) -> Result<()> {
+        Ok(self.client.close().await?)
+    }
+}
+
+/// Chromium's console, which the `WebDriver` standard has no command for.
+#[derive(Debug)]
+struct BrowserLog;
+
+impl WebDriverCompatibleCommand for BrowserLog {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}

@@ -1,0 +1,87 @@
+//! A child process that is always ended: by the test, or when the test is over.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A running program. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+}
+
+impl Process {
+    /// Starts `program` with its output in `log`.
+    pub fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
+        Self::start_with(program, arguments, log, &[])
+    }
+
+    /// Starts `program` with extra environment and its output in `log`.
+    pub fn start_with(program: &Path, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Result<Self> {
+        let output = std::fs::File::options().create(true).append(true).open(log).with_context(|| format!("open {}", log.display()))?;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
+        Ok(Self { child, name: program.display().to_string() })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
+    }
+
+    /// Kills it as a power cut would: SIGKILL.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for it.
+    pub fn stop(mut self, within: Duration) -> Result<ExitStatus> {
+        kill(self.pid(), Signal::SIGTERM)?;
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not stop within {within:?} of SIGTERM", self.name);
+            }
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Has it ended.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
+
+/// Waits in a test's own thread.
+#[allow(clippy::disallowed_methods, reason = "a test's own thread has nothing else to do")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Runs a program to its end and returns (exit code, standard output, standard error).
+pub fn output(program: &Path, arguments: &[&str]) -> Result<(i32, String, String)> {
+    let done = Command::new(program).args(arguments).output().with_context(|| format!("run {}", program.display()))?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((done.status.code().unwrap_or(-1), text(done.stdout), text(done.stderr)))
+}

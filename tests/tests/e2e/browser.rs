@@ -1,0 +1,142 @@
+//! The dashboard in a real Chromium: what a person sees, and that nothing is broken or blocked on the way.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use fantoccini::Locator;
+use holdfast_tests::browser::{Browser, Window};
+use holdfast_tests::process::Process;
+use holdfast_tests::site::{Site, recorded};
+
+use crate::BINARIES;
+
+const WITHIN: Duration = Duration::from_secs(20);
+const PAGES: [&str; 8] = ["/", "/nodes", "/nodes/test/open", "/findings", "/checks", "/alerts", "/exposure", "/coverage"];
+
+/// A collector with an open and a hardened recorded node.
+fn fleet() -> (Site, Vec<Process>) {
+    let site = Site::new(BINARIES).unwrap();
+    site.token("open").unwrap();
+    site.token("hard").unwrap();
+    let mut processes = vec![site.collector(&[]).unwrap()];
+    for (node, tree) in [("open", "misconfigured"), ("hard", "hardened")] {
+        let (host, proc) = recorded(tree);
+        processes.push(site.agent(node, &["--host-root", &host, "--proc", &proc]).unwrap());
+    }
+    let both = |api: &holdfast_tests::api::Api| {
+        ["open", "hard"].iter().all(|node| api.findings(&format!("node={node}")).is_ok_and(|found| found.len() > 20))
+    };
+    site.api()
+        .wait("both nodes are stored", WITHIN, both)
+        .unwrap_or_else(|error| panic!("{error}\n{}\n{}", site.log("collector.log"), site.log("open.log")));
+    (site, processes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_drills_down_from_the_fleet_to_the_fix_without_a_console_error() {
+    let (site, _processes) = fleet();
+    let browser = Browser::open(Window { width: 1280, script: true }).await.unwrap();
+    let client = &browser.client;
+    client.goto(&site.api().url("/")).await.unwrap();
+    let text = client.find(Locator::Css("main")).await.unwrap().text().await.unwrap();
+    assert!(text.contains("Failing") && text.contains("Unknown"), "{text}");
+
+    // Fleet → check → a finding: why, fix and evidence.
+    client.goto(&site.api().url("/findings")).await.unwrap();
+    client
+        .find(Locator::Css("main a[href^='/checks/kubelet-read-only-port'], main a[href*='check=kubelet-read-only-port']"))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    client.goto(&site.api().url("/findings?group=none&check=kubelet-read-only-port&verdict=fail")).await.unwrap();
+    client.find(Locator::Css("main a[href^='/findings/']")).await.unwrap().click().await.unwrap();
+    let finding = client.find(Locator::Css("main")).await.unwrap().text().await.unwrap();
+    let position = |part: &str| finding.find(part).unwrap_or_else(|| panic!("no `{part}` in {finding}"));
+    assert!(position("Why it matters") < position("What to do") && position("What to do") < position("Evidence"), "{finding}");
+    assert!(finding.contains("10255"), "{finding}");
+
+    // A filter narrows the list, and the URL carries it.
+    client.goto(&site.api().url("/findings?severity=critical&verdict=fail&group=none")).await.unwrap();
+    let rows = client.find_all(Locator::Css("main tbody tr")).await.unwrap().len();
+    let listed = site.api().findings("severity=critical&verdict=fail").unwrap().len();
+    assert_eq!(rows, listed, "the page lists what the API counts");
+
+    for page in PAGES {
+        client.goto(&site.api().url(page)).await.unwrap();
+        assert_eq!(client.find_all(Locator::Css("h1")).await.unwrap().len(), 1, "{page} has one h1");
+    }
+    assert_eq!(browser.console_errors().await.unwrap(), Vec::<String>::new());
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finding_appears_on_the_open_page_and_goes_without_a_reload() {
+    let site = Site::new(BINARIES).unwrap();
+    site.token("host").unwrap();
+    let _collector = site.collector(&[]).unwrap();
+    let _agent = site.agent("host", &["--no-probe"]).unwrap();
+    site.api()
+        .wait("the host is stored", WITHIN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20))
+        .unwrap_or_else(|error| panic!("{error}\n{}", site.log("host.log")));
+    let browser = Browser::open(Window { width: 1280, script: true }).await.unwrap();
+    browser.client.goto(&site.api().url("/nodes/test/host?tab=failing")).await.unwrap();
+    // Set on the page: a reload would lose it.
+    browser.client.execute("window.notReloaded = true", Vec::new()).await.unwrap();
+    // The live connection is up before the change.
+    browser.until("the page is live", WITHIN, "return document.body.innerText.includes('Live')", |live| live == true).await.unwrap();
+    let listening = "return document.querySelector('main').innerText.includes('10255')";
+    let socket = TcpListener::bind("0.0.0.0:10255");
+    // Another test may hold the port for a moment: both see the same host.
+    let opened = browser.until("the finding is shown", WITHIN, listening, |shown| shown == true).await.unwrap();
+    drop(socket);
+    let closed = browser.until("the finding is gone", WITHIN, listening, |shown| shown == false).await.unwrap();
+    println!("open to seen {opened:?}, close to gone {closed:?}");
+    assert_eq!(browser.client.execute("return window.notReloaded", Vec::new()).await.unwrap(), true);
+    assert_eq!(browser.console_errors().await.unwrap(), Vec::<String>::new());
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dark_theme_is_chosen_without_script_and_kept() {
+    let (site, _processes) = fleet();
+    let browser = Browser::open(Window { width: 1280, script: true }).await.unwrap();
+    let client = &browser.client;
+    let background = "return getComputedStyle(document.body).backgroundColor";
+    client.goto(&site.api().url("/")).await.unwrap();
+    client.find(Locator::Css("form[action='/prefs'] button[value='dark']")).await.unwrap().click().await.unwrap();
+    browser.until("the dark surface", WITHIN, background, |colour| colour == "rgb(17, 21, 27)").await.unwrap();
+    client.goto(&site.api().url("/nodes")).await.unwrap();
+    assert_eq!(client.execute(background, Vec::new()).await.unwrap(), "rgb(17, 21, 27)");
+    assert_eq!(browser.console_errors().await.unwrap(), Vec::<String>::new());
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_320_pixels_no_page_scrolls_sideways() {
+    let (site, _processes) = fleet();
+    let browser = Browser::open(Window { width: 320, script: true }).await.unwrap();
+    for page in PAGES {
+        browser.client.goto(&site.api().url(page)).await.unwrap();
+        let sizes = browser.client.execute("return [document.documentElement.scrollWidth, window.innerWidth]", Vec::new()).await.unwrap();
+        assert!(sizes[0].as_u64() <= sizes[1].as_u64(), "{page} is {sizes}");
+    }
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_works_with_script_off() {
+    let (site, _processes) = fleet();
+    let browser = Browser::open(Window { width: 1280, script: false }).await.unwrap();
+    let client = &browser.client;
+    for page in PAGES {
+        client.goto(&site.api().url(page)).await.unwrap();
+        let text = client.find(Locator::Css("main")).await.unwrap().text().await.unwrap();
+        assert!(text.len() > 40, "{page}: {text}");
+    }
+    client.goto(&site.api().url("/findings?group=none&verdict=fail")).await.unwrap();
+    client.find(Locator::Css("main a[href^='/findings/']")).await.unwrap().click().await.unwrap();
+    assert!(client.find(Locator::Css("main")).await.unwrap().text().await.unwrap().contains("Evidence"));
+    browser.close().await.unwrap();
+}

@@ -1,0 +1,58 @@
+//! A live agent on this host: what it shows without Kubernetes, and a change that arrives by itself.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use holdfast_tests::site::Site;
+use serde_json::Value;
+
+use crate::BINARIES;
+
+/// The promise to a user of `make run`, with the time a busy machine needs.
+const SHOWN: Duration = Duration::from_secs(15);
+/// A change is there within this; the benchmark shows how far below it.
+const CHANGE: Duration = Duration::from_secs(5);
+
+#[test]
+fn this_host_is_shown_and_a_port_that_opens_and_closes_is_a_finding_with_a_history() {
+    let site = Site::new(BINARIES).unwrap();
+    site.token("host").unwrap();
+    let _collector = site.collector(&[]).unwrap();
+    let agent = site.agent("host", &["--no-probe"]).unwrap();
+    let api = site.api();
+    let logs = || format!("{}\n{}", site.log("collector.log"), site.log("host.log"));
+    api.wait("the host is connected", SHOWN, |api| api.node_state("host").as_deref() == Some("connected"))
+        .unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    api.wait("its findings are there", SHOWN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20))
+        .unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+
+    // Without a kubelet its checks do not apply, and say why; the kernel's are decided.
+    let of = |check: &str| api.findings(&format!("node=host&check={check}")).unwrap();
+    let anonymous = of("kubelet-anonymous-auth");
+    assert_eq!(anonymous.len(), 1, "{anonymous:?}");
+    assert_eq!(anonymous[0]["verdict"], "not_applicable");
+    assert!(anonymous[0]["reason"].as_str().unwrap().starts_with("no_subject"), "{anonymous:?}");
+    let decided = of("kernel-kptr-restrict");
+    assert!(matches!(decided[0]["verdict"].as_str(), Some("pass" | "fail")), "{decided:?}");
+
+    let failing = |api: &holdfast_tests::api::Api| -> Vec<Value> {
+        let found = api.findings("node=host&check=kubelet-read-only-port-listening&verdict=fail");
+        found.unwrap_or_default()
+    };
+    assert_eq!(failing(&api), Vec::<Value>::new());
+    let socket = TcpListener::bind("0.0.0.0:10255").expect("port 10255 is free on this machine");
+    let opened = api
+        .wait("the open port is a finding", CHANGE, |api| !failing(api).is_empty())
+        .unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    let finding = failing(&api).remove(0);
+    assert_eq!(finding["subject"], "port:tcp/10255");
+    drop(socket);
+    let closed =
+        api.wait("the closed port is none", CHANGE, |api| failing(api).is_empty()).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
+    println!("open to shown {opened:?}, close to gone {closed:?}");
+
+    let page = api.text("/nodes/test/host?tab=timeline").unwrap();
+    let seen = page.matches("port:tcp/10255").count();
+    assert!(seen >= 2, "the history shows that it came and went, found {seen}");
+    assert!(agent.stop(Duration::from_secs(10)).unwrap().success());
+}

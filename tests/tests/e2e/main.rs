@@ -1,0 +1,23 @@
+//! End-to-end tests: one binary, because each would be a link of its own. Every test has its own directory, database and ports.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail, and reads its own files"
+)]
+
+mod browser;
+mod hostile;
+mod kill;
+mod live;
+mod receivers;
+mod recorded;
+mod silence;
+
+use holdfast_tests::site::Binaries;
+
+/// The binaries cargo built for this package.
+const BINARIES: Binaries =
+    Binaries { agent: env!("CARGO_BIN_EXE_holdfast-test-agent"), collector: env!("CARGO_BIN_EXE_holdfast-test-collector") };

@@ -1,0 +1,87 @@
+//! Debian's own Alertmanager and Prometheus, started for the test on loopback.
+
+use std::path::Path;
+use std::time::Duration;
+
+use holdfast_tests::api::Api;
+use holdfast_tests::process::Process;
+use holdfast_tests::site::{Site, free_port, recorded};
+
+use crate::BINARIES;
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+fn installed(program: &str, package: &str) -> String {
+    let path = format!("/usr/bin/{program}");
+    assert!(Path::new(&path).is_file(), "{path} is missing: apt-get install {package}");
+    path
+}
+
+#[test]
+fn alertmanager_gets_the_alert_and_its_end_and_prometheus_scrapes_the_collector() {
+    let alertmanager = installed("prometheus-alertmanager", "prometheus-alertmanager");
+    let prometheus = installed("prometheus", "prometheus");
+    let site = Site::new(BINARIES).unwrap();
+    let (am_port, prom_port) = (free_port().unwrap(), free_port().unwrap());
+    std::fs::write(site.path("alertmanager.yaml"), "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
+    let scrape = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: holdfast, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}]\n",
+        site.http
+    );
+    std::fs::write(site.path("prometheus.yaml"), scrape).unwrap();
+    let flag = |name: &str, value: &str| format!("--{name}={value}");
+    let am_flags = [
+        flag("config.file", &site.path("alertmanager.yaml")),
+        flag("storage.path", &site.path("am-data")),
+        flag("web.listen-address", &format!("127.0.0.1:{am_port}")),
+        flag("cluster.listen-address", ""),
+    ];
+    let prom_flags = [
+        flag("config.file", &site.path("prometheus.yaml")),
+        flag("storage.tsdb.path", &site.path("prom-data")),
+        flag("web.listen-address", &format!("127.0.0.1:{prom_port}")),
+    ];
+    let refs = |flags: &[String]| -> Vec<String> { flags.to_vec() };
+    let (am_flags, prom_flags) = (refs(&am_flags), refs(&prom_flags));
+    let _alertmanager =
+        Process::start(Path::new(&alertmanager), &am_flags.iter().map(String::as_str).collect::<Vec<_>>(), Path::new(&site.path("am.log")))
+            .unwrap();
+    let _prometheus = Process::start(
+        Path::new(&prometheus),
+        &prom_flags.iter().map(String::as_str).collect::<Vec<_>>(),
+        Path::new(&site.path("prom.log")),
+    )
+    .unwrap();
+    let manager = Api::new(format!("http://127.0.0.1:{am_port}"));
+    manager
+        .wait("Alertmanager is ready", WITHIN, |manager| manager.text("/-/ready").is_ok())
+        .unwrap_or_else(|error| panic!("{error}: {}", site.log("am.log")));
+
+    site.token("open").unwrap();
+    let _collector = site.collector(&["--alertmanager", &manager.url(""), "--silent-after", "1"]).unwrap();
+    let (host, proc) = recorded("misconfigured");
+    let agent = site.agent("open", &["--host-root", &host, "--proc", &proc]).unwrap();
+    let has = |manager: &Api, name: &str| manager.text("/api/v2/alerts?active=true").is_ok_and(|alerts| alerts.contains(name));
+    manager
+        .wait("the read-only port alert arrives", WITHIN, |manager| has(manager, "kubelet-read-only-port"))
+        .unwrap_or_else(|error| panic!("{error}: {}", site.log("collector.log")));
+    manager.wait("the anonymous alert arrives", WITHIN, |manager| has(manager, "kubelet-answers-anonymous")).unwrap();
+
+    // Killed: silent is told. Back: it ends there too.
+    agent.kill().unwrap();
+    manager
+        .wait("the silent alert arrives", WITHIN, |manager| has(manager, "node-silent"))
+        .unwrap_or_else(|error| panic!("{error}: {}", site.log("collector.log")));
+    let _back = site.agent("open", &["--host-root", &host, "--proc", &proc]).unwrap();
+    manager
+        .wait("the silent alert ends", WITHIN, |manager| !has(manager, "node-silent"))
+        .unwrap_or_else(|error| panic!("{error}: {}", site.log("collector.log")));
+
+    let metrics = Api::new(format!("http://127.0.0.1:{prom_port}"));
+    let query = "/api/v1/query?query=holdfast_nodes";
+    metrics
+        .wait("Prometheus has our metrics", WITHIN, |metrics| metrics.text(query).is_ok_and(|text| text.contains("connected")))
+        .unwrap_or_else(|error| panic!("{error}: {}", site.log("prom.log")));
+    let up = metrics.json("/api/v1/query?query=up").unwrap();
+    assert_eq!(up["data"]["result"][0]["value"][1], "1", "{up}");
+}

@@ -1,0 +1,45 @@
+//! An agent that dies is silent, raises an alert and recovers; an agent that stops on purpose does not.
+
+use std::time::Duration;
+
+use holdfast_tests::site::{Site, recorded};
+
+use crate::BINARIES;
+
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn firing(site: &Site, rule: &str) -> bool {
+    let alerts = site.api().list("/api/v1/alerts", "alerts").unwrap_or_default();
+    alerts.iter().any(|alert| alert["rule"] == rule && alert["state"] == "firing")
+}
+
+#[test]
+fn killed_is_silent_and_alerts_until_it_is_back_and_stopped_is_not() {
+    let site = Site::new(BINARIES).unwrap();
+    let (host, proc) = recorded("hardened");
+    let tree = ["--host-root", &host, "--proc", &proc];
+    site.token("killed").unwrap();
+    site.token("stopped").unwrap();
+    let _collector = site.collector(&["--silent-after", "1"]).unwrap();
+    let killed = site.agent("killed", &tree).unwrap();
+    let stopped = site.agent("stopped", &tree).unwrap();
+    let state = |name: &'static str, state: &'static str| {
+        let waited = site.api().wait(&format!("{name} is {state}"), WITHIN, |api| api.node_state(name).as_deref() == Some(state));
+        waited.unwrap_or_else(|error| panic!("{error}\n{}\n{}", site.log("collector.log"), site.log(&format!("{name}.log"))));
+    };
+    state("killed", "connected");
+    state("stopped", "connected");
+
+    let status = stopped.stop(Duration::from_secs(10)).unwrap();
+    assert!(status.success(), "{status}: {}", site.log("stopped.log"));
+    state("stopped", "stopped");
+    killed.kill().unwrap();
+    state("killed", "silent");
+    site.api().wait("the alert fires", WITHIN, |_| firing(&site, "node-silent")).unwrap();
+    let alert = site.api().text("/api/v1/alerts").unwrap();
+    assert!(alert.contains("killed") && !alert.contains("stopped"), "only the killed node is named: {alert}");
+
+    let _back = site.agent("killed", &tree).unwrap();
+    state("killed", "connected");
+    site.api().wait("the alert resolves", WITHIN, |_| !firing(&site, "node-silent")).unwrap();
+}
