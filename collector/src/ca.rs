@@ -15,7 +15,7 @@ const CA_DAYS: i64 = 10 * 365;
 /// How long the server certificate is valid.
 const SERVER_DAYS: i64 = 365;
 /// How far in the past both begin, for clocks that lag.
-const SLACK: Duration = Duration::from_secs(60 * 60);
+const SLACK: Duration = Duration::from_hours(1);
 
 /// Why there is no CA.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The command line: flags, environment, logs, exit codes.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,13 +9,12 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::nodes::Patience;
 use crate::serve::{ServeOptions, serve};
 use crate::store::nodes::Origin;
 use crate::store::retention::Retention;
-use crate::{ca, identity};
+use crate::{ca, identity, logs};
 
 /// Takes findings from agents, stores them, shows them and raises alerts.
 #[derive(Debug, Parser)]
@@ -79,8 +78,8 @@ struct Serve {
     #[arg(long, env = "HOLDFAST_HEARTBEAT", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     heartbeat: u32,
     /// How long after its connection was lost a node counts as silent, in seconds.
-    #[arg(long, env = "HOLDFAST_SILENT_AFTER", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
-    silent_after: u64,
+    #[arg(long, env = "HOLDFAST_SILENCE_GRACE", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    silence_grace: u64,
     /// How long a silent node is waited for before it counts as gone, in hours.
     #[arg(long, env = "HOLDFAST_GONE_AFTER", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=8760))]
     gone_after: i64,
@@ -121,7 +120,7 @@ enum Token {
 /// Runs the command line of this process: 0 done, 2 usage or configuration, 3 failure while running.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    logs();
+    logs::start();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => {
@@ -132,16 +131,6 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(code)
         }
-    }
-}
-
-/// Text for a person, JSON for a machine, always to stderr.
-fn logs() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = if std::io::stderr().is_terminal() { log.try_init() } else { log.json().flatten_event(true).try_init() };
-    if set.is_err() {
-        tracing::debug!("logging was set up before");
     }
 }
 
@@ -162,7 +151,7 @@ fn run(cli: Cli) -> Result<(), (u8, anyhow::Error)> {
 
 fn options(serve: Serve) -> ServeOptions {
     let patience = Patience {
-        grace_ms: serve.silent_after.saturating_mul(1000),
+        grace_ms: serve.silence_grace.saturating_mul(1000),
         warm_up_ms: u64::from(serve.heartbeat).saturating_mul(3000),
         gone_ms: serve.gone_after.saturating_mul(3_600_000),
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_checks::catalogue::{self, Catalogue};
+use holdfast_checks::evaluator::Evaluator;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,9 +14,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::{self, Bounds, Certificate};
+use crate::alerts::{self, AlertOptions, Clock, Rules};
+use crate::catalogue;
 use crate::changes::ChangeFeed;
+use crate::fleet;
+use crate::http::{self, App};
 use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
 use crate::ingest::{Ingest, Service, Settings};
+use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
 use crate::store::Store;
@@ -85,14 +90,22 @@ pub struct Serving {
 
 /// Starts a collector; it stops when `cancel` is cancelled, or when a part of it fails.
 pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
-    let catalogue = Arc::new(load_catalogue(options.catalogue.as_deref())?);
-    let certificate = Arc::new(Certificate::load(&options.tls_cert, &options.tls_key).context("--tls-cert and --tls-key")?);
+    let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
+    let evaluator = Arc::new(Evaluator::new((*catalogue).clone()).context("checks")?);
+    let alerting = AlertOptions::new(
+        Rules::built_in().context("alert rules")?,
+        &options.alertmanager,
+        &options.webhook,
+        options.public_url.as_deref(),
+        None,
+    )?;
+    let certificate = Arc::new(Certificate::load(&options.tls_cert, &options.tls_key).context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?);
     let identities = identities(&options)?;
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
     let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
-    let http = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
-    let (grpc_addr, http_addr) = (grpc.local_addr()?, http.local_addr()?);
+    let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
+    let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
 
     let close_store = CancellationToken::new();
     let (metrics, changes) = (Metrics::default(), ChangeFeed::default());
@@ -106,7 +119,8 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
     let ingest = Arc::new(Ingest::new(writer.clone(), identities, Arc::clone(&registry), metrics.clone(), settings, started));
 
-    let stop = CancellationToken::new();
+    // First people are told that this is about to stop, then agents leave, then everything ends.
+    let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
     let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), Bounds::default(), metrics.clone(), stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
@@ -132,9 +146,24 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
     tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
-    let router = http_router(store.clone(), metrics.clone());
+    let clock: Clock = Arc::new(wall);
+    let (judging, told) = (fleet::run(evaluator, store.clone(), changes.clone(), Arc::clone(&clock), stop.clone()), stop.clone());
+    tasks.spawn(named("fleet rules", async move {
+        judging.await;
+        Ok(())
+    }));
+    tasks.spawn(named("alerts", run_alerts(alerting, store.clone(), changes.clone(), Arc::clone(&clock), told)));
+    let router = http::router(App {
+        store: store.clone(),
+        catalogue,
+        changes,
+        metrics: Arc::new(move || metrics.encode()),
+        cancel: leaving.clone(),
+        public_url: options.public_url,
+        clock,
+    });
     let closed = stop.clone().cancelled_owned();
-    tasks.spawn(named("HTTP server", async move { Ok(axum::serve(http, router).with_graceful_shutdown(closed).await?) }));
+    tasks.spawn(named("HTTP server", async move { Ok(axum::serve(people, router).with_graceful_shutdown(closed).await?) }));
 
     tracing::info!(agents = %grpc_addr, dashboard = %format!("http://{http_addr}/"), data = %options.data.display(), "collector is up");
     let join = tokio::spawn(async move {
@@ -145,6 +174,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         if failed.is_none() {
             tracing::info!("stopping: asking agents to come back later");
         }
+        leaving.cancel();
         ingest.drain(DRAIN).await;
         keeper::flush(&registry, &writer).await;
         stop.cancel();
@@ -159,12 +189,6 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         failed.map_or(Ok(()), Err)
     });
     Ok(Serving { grpc_addr, http_addr, join })
-}
-
-/// The built-in checks and those of a directory; a bad file is refused with its line and reason.
-fn load_catalogue(directory: Option<&std::path::Path>) -> Result<Catalogue> {
-    anyhow::ensure!(directory.is_none(), "--catalogue is not supported yet: leave it out to use the built-in checks");
-    catalogue::built_in().context("built-in catalogue")
 }
 
 fn identities(options: &ServeOptions) -> Result<Identities> {
@@ -183,13 +207,15 @@ fn identities(options: &ServeOptions) -> Result<Identities> {
     Ok(Identities { tokens, review })
 }
 
-/// What is served to people and to Prometheus.
-fn http_router(_store: Store, metrics: Metrics) -> axum::Router {
-    use axum::routing::get;
-    let exposition = move || async move {
-        ([(axum::http::header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
-    };
-    axum::Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(|| async { "ok" })).route("/metrics", get(exposition))
+/// Alerts, judged and sent until `cancel`; started anew when a sender dies.
+async fn run_alerts(options: AlertOptions, store: Store, changes: ChangeFeed, clock: Clock, cancel: CancellationToken) -> Result<()> {
+    loop {
+        let Err(error) = alerts::run(options.clone(), store.clone(), changes.clone(), Arc::clone(&clock), cancel.clone()).await else {
+            return Ok(());
+        };
+        tracing::error!(error = cause(&error), "alerts stopped: starting them anew in a second");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// A task that never ends by itself.

@@ -236,7 +236,9 @@ fn wire(entry: &Entry) -> v1::Entry {
 
 fn digest(entries: &[Entry]) -> Digest {
     let mut digest = Digest::EMPTY;
-    entries.iter().for_each(|entry| digest.add(&entry.key, &entry.hash));
+    for entry in entries {
+        digest.add(&entry.key, &entry.hash);
+    }
     digest
 }
 
@@ -494,7 +496,7 @@ async fn bytes_that_are_no_tls_and_no_protobuf_harm_nobody() {
     request.metadata_mut().insert("authorization", format!("Bearer {}", rig.token).parse().unwrap());
     let path = "/holdfast.v1.Posture/Session".parse().unwrap();
     let mut answers = grpc.streaming(request, path, Bytes).await.unwrap().into_inner();
-    let ended = async { while let Ok(Some(_)) = answers.message().await {} };
+    let ended = async { while let Ok(Some(())) = answers.message().await {} };
     timeout(PATIENCE, ended).await.unwrap();
 
     let mut client = rig.client().await;

@@ -58,23 +58,20 @@ pub fn accept(
                 accepted = next(&listener, &cap, &handshakes) => accepted,
                 () = cancel.cancelled() => return,
             };
-            match accepted {
-                Some((stream, address, permit, handshake)) => {
-                    let (certificate, ready, metrics) = (Arc::clone(&certificate), ready.clone(), metrics.clone());
-                    tokio::spawn(async move {
-                        let connection = shake(stream, address, &certificate, permit, &metrics).await;
-                        drop(handshake);
-                        if let Some(connection) = connection
-                            && ready.send(Ok(connection)).await.is_err()
-                        {
-                            tracing::debug!(peer = %address, "connected while the collector was stopping");
-                        }
-                    });
-                }
-                None => {
-                    metrics.rejected("accept");
-                    sleep(BACKOFF).await;
-                }
+            if let Some((stream, address, permit, handshake)) = accepted {
+                let (certificate, ready, metrics) = (Arc::clone(&certificate), ready.clone(), metrics.clone());
+                tokio::spawn(async move {
+                    let connection = shake(stream, address, &certificate, permit, &metrics).await;
+                    drop(handshake);
+                    if let Some(connection) = connection
+                        && ready.send(Ok(connection)).await.is_err()
+                    {
+                        tracing::debug!(peer = %address, "connected while the collector was stopping");
+                    }
+                });
+            } else {
+                metrics.rejected("accept");
+                sleep(BACKOFF).await;
             }
         }
     };

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
 
 use crate::files::{self, FileError};
+use crate::logs::cause;
 use crate::metrics::Metrics;
 
 /// How often the files are compared with what is in use. A mounted Secret changes by a link, which a hash sees.
@@ -49,7 +50,7 @@ pub enum CertificateError {
 /// The certificate in use.
 #[derive(Debug)]
 pub struct Certificate {
-    certificate: PathBuf,
+    chain: PathBuf,
     key: PathBuf,
     current: RwLock<(blake3::Hash, Arc<ServerConfig>)>,
 }
@@ -61,7 +62,7 @@ impl Certificate {
         // Without a previous hash there is always something to read.
         let current =
             current.ok_or_else(|| CertificateError::Malformed { path: certificate.to_owned(), what: "certificate", source: None })?;
-        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), current })
+        Ok(Self { chain: certificate.to_owned(), key: key.to_owned(), current })
     }
 
     /// For the next handshake.
@@ -73,7 +74,7 @@ impl Certificate {
     /// Reads the files again; `true` when there was something new. On an error the old certificate stays in use.
     pub fn reload(&self) -> Result<bool, CertificateError> {
         let known = self.current.read().unwrap_or_else(PoisonError::into_inner).0;
-        let Some(fresh) = read(&self.certificate, &self.key, Some(known))? else { return Ok(false) };
+        let Some(fresh) = read(&self.chain, &self.key, Some(known))? else { return Ok(false) };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(true)
     }
@@ -85,11 +86,11 @@ impl Certificate {
         loop {
             ticks.tick().await;
             match self.reload() {
-                Ok(true) => tracing::info!(certificate = %self.certificate.display(), "certificate read again"),
+                Ok(true) => tracing::info!(certificate = %self.chain.display(), "certificate read again"),
                 Ok(false) => {}
                 Err(error) => {
                     metrics.certificate_failed();
-                    tracing::error!(error = &error as &dyn std::error::Error, "certificate not usable: keeping the one in use");
+                    tracing::error!(error = cause(&error), "certificate not usable: keeping the one in use");
                 }
             }
         }

@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Filter, NodeState};
+use crate::store::views::{At, Filter, NodeState, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -91,10 +91,20 @@ pub(crate) fn whole(value: impl AsRef<str>) -> Html {
     Html(format!("<span class=\"whole\">{}</span>", escape(value.as_ref())))
 }
 
+/// What a row is told apart by over updates: nothing a reader sees.
+pub(crate) fn key(value: impl AsRef<str>) -> String {
+    encode(value.as_ref())
+}
+
 /// A verdict: icon and word.
 pub(crate) fn verdict(of: impl Plain<Verdict>) -> Html {
     let (class, icon, word) = words::verdict(of.plain());
     Html(format!("<span class=\"v v-{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// The word before a count of results: without its icon when there are none, so that no tick stands where nothing passed.
+pub(crate) fn verdict_counted(of: impl Plain<Verdict>, n: impl Plain<i64>) -> Html {
+    if n.plain() > 0 { verdict(of) } else { Html(format!("<span class=\"v v-na\">{}</span>", words::verdict(of.plain()).2)) }
 }
 
 /// A verdict of a node in `state`: one that does not report has only a last known verdict.

@@ -12,7 +12,6 @@ use crate::http::Failure;
 use crate::store::views::{ExposedOn, Filter, FindingRow, InventoryRow, NodeRow, NodeState, Page, Problem, Reach, TransitionRow};
 
 struct Tab {
-    name: &'static str,
     word: &'static str,
     n: Option<i64>,
     href: String,
@@ -119,13 +118,8 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         None,
     ];
     let base = super::nodes::href(&node.cluster, &node.name);
-    let link = |(name, word): (&'static str, &'static str), n: Option<i64>| Tab {
-        name,
-        word,
-        n,
-        href: format!("{base}?tab={name}"),
-        here: name == tab,
-    };
+    let link =
+        |(name, word): (&'static str, &'static str), n: Option<i64>| Tab { word, n, href: format!("{base}?tab={name}"), here: name == tab };
     let groups = groups(views.inventory(&node, kinds::GROUP).await?);
     let self_of = views.inventory(&node, kinds::NODE).await?;
     let field = |field: &str| self_of.first().map(|row| row.text(field)).unwrap_or_default();

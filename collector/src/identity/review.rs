@@ -26,7 +26,7 @@ const CONCURRENT: usize = 20;
 /// How long one review may take, waiting for its turn included.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an acceptance is remembered.
-const REMEMBER: Duration = Duration::from_secs(60);
+const REMEMBER: Duration = Duration::from_mins(1);
 /// The most acceptances remembered.
 const REMEMBERED: usize = 50_000;
 /// The largest answer read, in bytes.

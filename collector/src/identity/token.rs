@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{hex, sha256};
 use crate::files::{self, FileError};
+use crate::logs::cause;
 use crate::store::nodes::{NodeIdentity, Origin};
 
 /// How often the file is looked at, at most.
@@ -78,10 +79,16 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads the file for the first time.
+    /// Reads the file for the first time. One that is not there yet has no tokens: nodes may be added later.
     pub fn load(path: &Path) -> Result<Self, TokensError> {
         let seen = stamp(path);
-        let tokens = parse(path)?;
+        let tokens = match parse(path) {
+            Err(TokensError::File(FileError::Absent { .. })) => {
+                tracing::warn!(path = %path.display(), "the tokens file is not there yet: no agent can connect by it");
+                Vec::new()
+            }
+            tokens => tokens?,
+        };
         Ok(Self { path: path.to_owned(), loaded: Mutex::new(Loaded { tokens, seen, looked: Instant::now() }) })
     }
 
@@ -114,8 +121,7 @@ impl Tokens {
                 true
             }
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(path = %self.path.display(), error, "tokens file not usable: keeping the tokens read before");
+                tracing::error!(path = %self.path.display(), error = cause(&error), "tokens file not usable: keeping the tokens read before");
                 false
             }
         }

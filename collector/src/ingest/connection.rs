@@ -20,6 +20,7 @@ use super::pace::Pace;
 use super::session::{Close, Input, Moment, Output, Session};
 use crate::accept::Peer;
 use crate::identity::{Identities, bearer};
+use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Heartbeat, Registry};
 use crate::store::StoreError;
@@ -226,17 +227,7 @@ impl Connection {
                         inputs.push_back(Input::Opened(opened, self.ingest.registry.connected_nodes()));
                     }
                     Output::Write(write) => self.write(*write).await?,
-                    Output::AskGrant => match Arc::clone(&self.ingest.grants).try_acquire_owned() {
-                        Ok(permit) => {
-                            self.grant = Some(permit);
-                            inputs.push_back(Input::Granted);
-                        }
-                        Err(_) => {
-                            let grants = Arc::clone(&self.ingest.grants);
-                            self.wanted = Some(Box::pin(async move { grants.acquire_owned().await.ok() }));
-                            inputs.push_back(Input::Queued);
-                        }
-                    },
+                    Output::AskGrant => inputs.push_back(self.ask_grant()),
                     Output::ReleaseGrant => self.grant = None,
                     Output::Heard { vitals, confirmed } => self.heard(vitals, confirmed)?,
                     Output::Stopped(reason) => self.stopped(reason).await?,
@@ -250,6 +241,16 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    fn ask_grant(&mut self) -> Input {
+        self.grant = Arc::clone(&self.ingest.grants).try_acquire_owned().ok();
+        if self.grant.is_some() {
+            return Input::Granted;
+        }
+        let grants = Arc::clone(&self.ingest.grants);
+        self.wanted = Some(Box::pin(async move { grants.acquire_owned().await.ok() }));
+        Input::Queued
     }
 
     async fn send(&mut self, message: v1::CollectorMessage) -> Result<(), End> {
@@ -333,7 +334,7 @@ impl Connection {
                 (None, true)
             }
             End::Store(error) => {
-                tracing::error!(node, error = error as &dyn std::error::Error, "session ended: the store cannot commit");
+                tracing::error!(node, error = cause(error), "session ended: the store cannot commit");
                 (Some(Status::unavailable("the store cannot commit: come back later")), true)
             }
             End::Credentials => {

@@ -5,7 +5,7 @@
 
 use holdfast_checks::entries::{
     Body, Digest, Entry, Evidence, Finding, Hash, Inventory, Key, Kind, MAX_ENTRY_BYTES, MAX_EVIDENCE_ITEMS, MAX_INVENTORY_BYTES,
-    MAX_REASON_BYTES, MAX_SUBJECT_BYTES, Transition, Verdict,
+    MAX_REASON_BYTES, MAX_SUBJECT_BYTES, Transition, TransitionEnd,
 };
 use holdfast_proto::v1;
 use serde::de::IgnoredAny;
@@ -104,8 +104,8 @@ pub fn transition(wire: v1::Transition) -> Option<Transition> {
     Some(Transition {
         number: wire.number,
         key,
-        from: end(wire.from)?,
-        to: end(wire.to)?,
+        from: end(wire.from).ok()?,
+        to: end(wire.to).ok()?,
         reason: wire.reason,
         severity: severity_from(i64::from(wire.severity))?,
         because: wire.because,
@@ -114,8 +114,9 @@ pub fn transition(wire: v1::Transition) -> Option<Transition> {
 }
 
 /// One end of a transition: no verdict, or one we know.
-fn end(number: i32) -> Option<Option<Verdict>> {
-    if number == 0 { Some(None) } else { verdict_from(i64::from(number)).map(Some) }
+fn end(number: i32) -> Result<TransitionEnd, RefusalCode> {
+    let verdict = verdict_from(i64::from(number));
+    if number == 0 || verdict.is_some() { Ok(verdict) } else { Err(RefusalCode::Malformed) }
 }
 
 /// What a Hello says, checked.

@@ -124,6 +124,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about one session, not states of one machine")]
 struct Live {
     opened: Opened,
     greeting: convert::Greeting,
@@ -381,7 +382,7 @@ impl Session {
         if !self.fresh(delta.seq, now) {
             return;
         }
-        let (upserts, refused) = self.entries(delta.upserts);
+        let (upserts, refused) = Self::entries(delta.upserts);
         let gone = delta.gone.iter().filter_map(|key| convert::key(key).ok()).collect::<Vec<_>>();
         let said = delta.transitions.len();
         let transitions: Vec<_> = delta.transitions.into_iter().filter_map(convert::transition).collect();
@@ -407,8 +408,8 @@ impl Session {
             return;
         }
         let (seq, last) = (part.seq, part.last);
-        let position = Part { snapshot: part.snapshot, part: part.part, last, digest: Digest::from_slice(&part.digest) };
-        let (upserts, refused) = self.entries(part.entries);
+        let position = Part { snapshot: part.snapshot, number: part.part, last, digest: Digest::from_slice(&part.digest) };
+        let (upserts, refused) = Self::entries(part.entries);
         let Phase::Live(live) = &mut self.phase else { return };
         let granted = matches!(live.snapshot, Snapshot::Granted { .. } | Snapshot::Receiving(_));
         let taken = live.snapshot.take(&position, &upserts, &refused, now.mono_ms);
@@ -430,7 +431,7 @@ impl Session {
     }
 
     /// Splits entries into those to store and those to refuse.
-    fn entries(&mut self, wire: Vec<v1::Entry>) -> (Vec<Entry>, Vec<Refusal>) {
+    fn entries(wire: Vec<v1::Entry>) -> (Vec<Entry>, Vec<Refusal>) {
         let (mut good, mut refused) = (Vec::with_capacity(wire.len()), Vec::new());
         for entry in wire {
             match convert::entry(entry) {

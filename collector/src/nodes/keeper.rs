@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Registry;
 use crate::ingest::session::Moment;
+use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::ingest::Writer;
@@ -17,7 +18,7 @@ const STATES: Duration = Duration::from_secs(1);
 /// Every how many looks the vitals are flushed.
 const FLUSH_EVERY: u32 = 10;
 /// How often rollups are written.
-const ROLLUP: Duration = Duration::from_secs(5 * 60);
+const ROLLUP: Duration = Duration::from_mins(5);
 /// Every how many rollups old rows are deleted: hourly.
 const SWEEP_EVERY: u32 = 12;
 
@@ -31,11 +32,13 @@ pub async fn keep_states(registry: Arc<Registry>, writer: Writer, metrics: Metri
         if !due.is_empty() {
             match writer.write_states(due.clone()).await {
                 Ok(()) => registry.settle(&due),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "states of nodes not stored: trying again"),
+                Err(error) => tracing::error!(error = cause(&error), "states of nodes not stored: trying again"),
             }
         }
         let (states, totals) = registry.totals();
-        states.iter().for_each(|(state, n)| metrics.nodes(state.name(), *n));
+        for (state, n) in states {
+            metrics.nodes(state.name(), n);
+        }
         metrics.agents(totals);
         if tick % FLUSH_EVERY == 0 {
             flush(&registry, &writer).await;
@@ -49,7 +52,7 @@ pub async fn flush(registry: &Registry, writer: &Writer) {
     if !vitals.is_empty()
         && let Err(error) = writer.write_vitals(vitals).await
     {
-        tracing::error!(error = &error as &dyn std::error::Error, "heartbeats not stored: the next ones will be");
+        tracing::error!(error = cause(&error), "heartbeats not stored: the next ones will be");
     }
 }
 
@@ -60,12 +63,12 @@ pub async fn keep_tidy(store: Store, retention: Retention, now: impl Fn() -> i64
     for tick in 0_u32.. {
         ticks.tick().await;
         if let Err(error) = store.roll_up(now()).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "rollup not written: trying again in five minutes");
+            tracing::error!(error = cause(&error), "rollup not written: trying again in five minutes");
         }
         if tick % SWEEP_EVERY == 0 {
             match store.sweep(retention, now()).await {
                 Ok(swept) => tracing::debug!(?swept, "old rows deleted"),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "old rows not deleted: trying again in an hour"),
+                Err(error) => tracing::error!(error = cause(&error), "old rows not deleted: trying again in an hour"),
             }
         }
     }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::nodes::{self, Opened, SessionStart, StateChange, Vitals};
 use super::{Store, StoreError};
 use crate::changes::{Change, ChangeFeed};
+use crate::logs::cause;
 use crate::metrics::Metrics;
 
 /// The most findings stored for one node.
@@ -271,11 +272,11 @@ impl Store {
                     group.into_iter().zip(done).for_each(|(job, done)| job.reply(Ok(done)));
                 }
                 Err(error) if group.len() == 1 => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "commit failed");
+                    tracing::error!(error = cause(&error), "commit failed");
                     answer_alone(group, error);
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, jobs = group.len(), "commit failed: trying each alone");
+                    tracing::warn!(error = cause(&error), jobs = group.len(), "commit failed: trying each alone");
                     for job in group {
                         let done = self.commit(std::slice::from_ref(&job), feed).await;
                         job.reply(done.and_then(|done| done.into_iter().next().ok_or(StoreError::Stopped)));
@@ -294,7 +295,9 @@ impl Store {
             done.push(job.apply(&mut transaction, &mut log).await?);
         }
         transaction.commit().await.map_err(StoreError::query("commit"))?;
-        log.into_iter().for_each(|change| feed.publish(change));
+        for change in log {
+            feed.publish(change);
+        }
         Ok(done)
     }
 }

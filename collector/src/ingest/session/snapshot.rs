@@ -28,7 +28,7 @@ pub(super) enum Snapshot {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) snapshot: u64,
-    pub(super) part: u32,
+    pub(super) number: u32,
     pub(super) last: bool,
     pub(super) digest: Option<Digest>,
 }
@@ -70,12 +70,12 @@ impl Snapshot {
 
     /// Takes a part; what the write does to the position, or why the snapshot is not usable.
     pub(super) fn take(&mut self, part: &Part, entries: &[Entry], refused: &[Refusal], now_ms: u64) -> Result<Progress, &'static str> {
-        if part.part == 0 {
+        if part.number == 0 {
             let (all, accepted) = (Digest::EMPTY, Digest::EMPTY);
             *self = Self::Receiving(Receiving { snapshot: part.snapshot, next: 0, keep: BTreeSet::new(), all, accepted, since_ms: now_ms });
         }
         let Self::Receiving(receiving) = self else { return Err("a part came before the first one") };
-        if receiving.snapshot != part.snapshot || receiving.next != part.part {
+        if receiving.snapshot != part.snapshot || receiving.next != part.number {
             *self = Self::Asked;
             return Err("a part is missing");
         }

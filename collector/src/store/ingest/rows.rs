@@ -303,7 +303,7 @@ pub(super) async fn insert_refused(conn: &mut SqliteConnection, node_id: i64, at
     let rows: Vec<_> = refused
         .iter()
         .map(|refusal| {
-            let hash: String = refusal.hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            let hash = Hash::from_slice(&refusal.hash).map(|hash| hash.to_string()).unwrap_or_default();
             (i64::from(refusal.kind), stored_key(&refusal.key), hash, refusal.code.number())
         })
         .collect();

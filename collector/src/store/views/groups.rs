@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::codes::{At, severity_of, verdict_number};
-use super::select::Selection;
+use super::select::{Selection, any_of};
 use super::{Group, NodeState, ViewError, Views, failed};
 
 /// The most groups shown.
@@ -49,10 +49,12 @@ impl Views {
             "select {check} as check_id, max(f.title) as title, {node}, max(f.severity) as severity, count(*) as findings, \
              count(distinct f.node_id) as nodes, min(f.changed_at) as oldest, max(f.changed_at) as newest, \
              (select {unknown} from counts u join nodes un on un.node_id = u.node_id where {unknown_key} and u.n > 0 \
-              and u.verdict = {} and (un.origin = 'recorded' or un.state = 'connected') and un.state <> 'gone') as unknown_nodes \
-             from findings f join nodes n on n.node_id = f.node_id where 1 = 1",
+              and u.verdict = {} and (un.origin = 'recorded' or un.state = 'connected') and un.state <> 'gone'",
             verdict_number(Verdict::Unknown)
         ));
+        any_of(&mut query, "un.cluster", selection.filter.cluster.iter().cloned());
+        any_of(&mut query, "un.name", selection.filter.node.iter().cloned());
+        query.push(") as unknown_nodes from findings f join nodes n on n.node_id = f.node_id where 1 = 1");
         selection.findings(&mut query);
         let group = if by_node { "f.node_id" } else { "f.check_id" };
         query.push(format!(

@@ -1,0 +1,22 @@
+//! The dashboard and the API as a reader meets them: through the router, on a real database.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::too_many_arguments,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may fail"
+)]
+
+mod api;
+mod colours;
+mod fleet;
+mod headers;
+mod hostile;
+mod live;
+mod numbers;
+mod pages;

@@ -1,0 +1,103 @@
+//! What readers see, page by page.
+
+use crate::fleet::Fleet;
+
+/// The main part with its time-of-run parts removed, one tag a line.
+async fn shown(fleet: &Fleet, path: &str) -> String {
+    let page = fleet.get(path).await;
+    page.main().replace('<', "\n<").lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+macro_rules! page {
+    ($name:ident, $path:expr) => {
+        #[tokio::test]
+        async fn $name() {
+            let fleet = Fleet::seeded().await;
+            insta::assert_snapshot!(stringify!($name), shown(&fleet, $path).await);
+        }
+    };
+}
+
+page!(fleet_page, "/");
+page!(nodes_page, "/nodes");
+page!(node_page, "/nodes/prod-eu/ip-10-0-9-3");
+page!(node_page_facts, "/nodes/prod-eu/ip-10-0-9-3?tab=facts");
+page!(node_page_listeners, "/nodes/prod-eu/ip-10-0-9-3?tab=listeners");
+page!(node_page_timeline, "/nodes/prod-eu/ip-10-0-9-3?tab=timeline");
+page!(node_page_silent, "/nodes/prod-eu/ip-10-0-4-17");
+page!(findings_page, "/findings");
+page!(findings_page_ungrouped, "/findings?group=none&verdict=any");
+page!(check_page, "/checks/kubelet-anonymous-auth");
+page!(alerts_page, "/alerts");
+page!(exposure_page, "/exposure");
+page!(coverage_page, "/coverage");
+page!(words_page, "/help/words");
+
+#[tokio::test]
+async fn a_fleet_without_nodes_shows_no_number_no_share_and_no_tick() {
+    let fleet = Fleet::empty().await;
+    let home = fleet.get("/").await;
+    let main = home.main();
+    assert!(main.contains("No node has reported yet") && main.contains("Nothing assessed"), "{main}");
+    assert!(!main.contains('%') && !main.contains('✓') && !main.contains("data-n"), "{main}");
+    for path in ["/nodes", "/findings", "/checks", "/alerts", "/exposure", "/coverage", "/changes", "/about"] {
+        let page = fleet.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(!page.main().contains('%') && !page.main().contains('✓'), "{path}: {}", page.main());
+    }
+}
+
+#[tokio::test]
+async fn nothing_passes_when_nothing_could_be_read() {
+    let fleet = Fleet::empty().await;
+    fleet.node(1, "c", "n", "agent", "connected", 1).await;
+    for check in ["kubelet-anonymous-auth", "kernel-kptr-restrict"] {
+        fleet.finding(1, check, "node", 4, 5, "").await;
+    }
+    fleet.recount().await;
+    for path in ["/nodes", "/nodes/c/n?tab=all", "/findings?verdict=any&group=none", "/coverage"] {
+        let page = fleet.get(path).await;
+        assert!(!page.main().contains("100 %") && !page.main().contains("v-pass"), "{path}: {}", page.main());
+    }
+    assert!(fleet.get("/findings?verdict=any&group=none").await.main().contains("permission_denied"));
+}
+
+#[tokio::test]
+async fn a_finding_is_told_in_the_readers_order() {
+    let fleet = Fleet::seeded().await;
+    let id = |check: &str, node: i64, subject: &str| {
+        blake3::hash(format!("{node}/{check}/{subject}").as_bytes()).to_hex().chars().take(20).collect::<String>()
+    };
+    let fail = shown(&fleet, &format!("/findings/{}", id("kubelet-anonymous-auth", 1, "kubelet"))).await;
+    let order = ["verdictline", "class=\"times\"", "id=\"why\"", "id=\"fix\"", "id=\"evidence\"", "id=\"history\""];
+    let places: Vec<usize> = order.iter().map(|part| fail.find(part).unwrap_or_else(|| panic!("{part} in {fail}"))).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    insta::assert_snapshot!("finding_page_fail", fail);
+    let unknown = shown(&fleet, &format!("/findings/{}", id("kernel-kptr-restrict", 3, "node"))).await;
+    assert!(unknown.contains("id=\"not-known\"") && !unknown.contains("id=\"fix\"") && !unknown.contains('✓'), "{unknown}");
+    insta::assert_snapshot!("finding_page_unknown", unknown);
+    let manual = shown(&fleet, &format!("/findings/{}", id("audit-review", 1, "node"))).await;
+    assert!(manual.contains("Who reads the audit log"), "{manual}");
+    let recorded = shown(&fleet, &format!("/findings/{}", id("kubelet-anonymous-auth", 4, "kubelet"))).await;
+    assert!(recorded.contains("Recorded"), "{recorded}");
+    let gone = fleet.get(&format!("/findings/{}", id("kubelet-anonymous-auth", 5, "kubelet"))).await;
+    assert_eq!(gone.status, 410);
+}
+
+#[tokio::test]
+async fn an_unknown_filter_is_named_on_pages_and_refused_elsewhere() {
+    let fleet = Fleet::seeded().await;
+    let page = fleet.get("/findings?foo=1&severity=worst").await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("Ignored: <code>foo</code>") && page.body.contains("Ignored: <code>severity</code>"), "{}", page.main());
+    for path in ["/findings.csv", "/findings.json", "/nodes.csv", "/api/v1/findings", "/api/v1/nodes", "/api/v1/exposure"] {
+        assert_eq!(fleet.get(&format!("{path}?foo=1")).await.status, 400, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_just_started_says_whom_it_waits_for() {
+    let fleet = Fleet::seeded().await;
+    let home = fleet.get("/").await;
+    assert!(home.body.contains("Receiving nodes: 3 of 5"), "{}", home.body);
+}
