@@ -99,7 +99,10 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         options.public_url.as_deref(),
         None,
     )?;
-    let certificate = Arc::new(Certificate::load(&options.tls_cert, &options.tls_key).context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?);
+    let certificate = Arc::new(
+        Certificate::load(&options.tls_cert, &options.tls_key)
+            .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
+    );
     let identities = identities(&options)?;
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
