@@ -42,6 +42,26 @@ fn root_steps_down_to_a_reader() {
 }
 
 #[test]
+fn a_directory_in_use_is_not_taken_over() {
+    if !is_root() {
+        return println!("skipped: needs root");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("precious"), b"x").unwrap();
+    child("spool_in_use", directory.path());
+    let status = std::fs::metadata(directory.path()).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&status), 0);
+}
+
+#[test]
+#[ignore = "run by a_directory_in_use_is_not_taken_over in a child"]
+fn spool_in_use() {
+    let spool = std::path::PathBuf::from(std::env::var_os(DIRECTORY).expect("run by its parent"));
+    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool)).expect("steps down all the same");
+    assert_eq!(down.spool.expect("and says so").operation, "take over");
+}
+
+#[test]
 fn without_a_uid_the_doors_close_all_the_same() {
     let directory = tempfile::tempdir().unwrap();
     child("doors_only", &directory.path().join("spool"));
@@ -57,7 +77,8 @@ fn an_unprivileged_uid_is_needed() {
 #[ignore = "run by root_steps_down_to_a_reader in a child"]
 fn stepped_down() {
     let spool = std::path::PathBuf::from(std::env::var_os(DIRECTORY).expect("run by its parent"));
-    privileges::step_down(Some(DEFAULT_UID), Some(&spool)).expect("steps down");
+    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool)).expect("steps down");
+    assert!(down.spool.is_none(), "{down:?}");
     let test = privileges::self_test(Path::new("/proc"));
     assert_eq!(test.violations().collect::<Vec<_>>(), Vec::<&privileges::Attempt>::new(), "{test:#?}");
     assert_eq!(test.uid, DEFAULT_UID);
@@ -78,7 +99,8 @@ fn stepped_down() {
 #[test]
 #[ignore = "run by without_a_uid_the_doors_close_all_the_same in a child"]
 fn doors_only() {
-    privileges::step_down(None, None).expect("needs no privilege");
+    let down = privileges::step_down(None, Some(Path::new("/proc/no/spool"))).expect("needs no privilege");
+    assert!(down.spool.is_some_and(|error| error.operation == "create"), "no disk is no reason to stop");
     let test = privileges::self_test(Path::new("/proc"));
     let open: Vec<&str> = test.violations().map(|attempt| attempt.what).collect();
     assert!(

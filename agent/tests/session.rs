@@ -234,8 +234,11 @@ struct Model {
     history: BTreeMap<u64, (Key, i32, i32)>,
     truncated: u64,
     staged: BTreeMap<Key, Hash>,
+    staged_refused: Vec<v1::Refused>,
     resync_sent: bool,
+    resyncs: usize,
     waits: bool,
+    refusing: bool,
 }
 
 impl Model {
@@ -247,8 +250,8 @@ impl Model {
         digest
     }
 
-    fn refuses(hash: &Hash) -> bool {
-        hash.0[0] < 16
+    fn refuses(&self, hash: &Hash) -> bool {
+        self.refusing && hash.0[0] < 24
     }
 
     fn key(wire: &v1::Key) -> Key {
@@ -256,16 +259,17 @@ impl Model {
         Key::parse(kind, &wire.key).expect("a key")
     }
 
-    fn take(into: &mut BTreeMap<Key, Hash>, entries: &[v1::Entry], refused: &mut Vec<v1::Refused>) {
+    fn take(&self, mut into: BTreeMap<Key, Hash>, entries: &[v1::Entry], refused: &mut Vec<v1::Refused>) -> BTreeMap<Key, Hash> {
         for entry in entries {
             let (key, hash) = (Self::key(entry.key.as_ref().unwrap()), Hash::from_slice(&entry.hash).unwrap());
-            if Self::refuses(&hash) {
+            if self.refuses(&hash) {
                 into.remove(&key);
                 refused.push(v1::Refused { key: entry.key.clone(), code: 3, hash: entry.hash.clone() });
             } else {
                 into.insert(key, hash);
             }
         }
+        into
     }
 
     /// The digest the agent meant: it cannot know yet what is refused by the very answer.
@@ -305,7 +309,8 @@ impl Model {
                 return said;
             }
             Say::Delta(delta) if delta.seq > self.seq => {
-                Self::take(&mut self.held, &delta.upserts, &mut refused);
+                let held = std::mem::take(&mut self.held);
+                self.held = self.take(held, &delta.upserts, &mut refused);
                 for key in &delta.gone {
                     self.held.remove(&Self::key(key));
                 }
@@ -321,10 +326,14 @@ impl Model {
             Say::Snapshot(part) if part.seq > self.seq => {
                 if part.part == 0 {
                     self.staged.clear();
+                    self.staged_refused.clear();
                     self.resync_sent = false;
                 }
-                Self::take(&mut self.staged, &part.entries, &mut refused);
+                let staged = std::mem::take(&mut self.staged);
+                self.staged = self.take(staged, &part.entries, &mut refused);
+                self.staged_refused.extend(refused.iter().cloned());
                 if part.last {
+                    assert!(Self::matches(&self.staged, &self.staged_refused, &part.digest), "a snapshot is of one moment");
                     self.held = self.staged.clone();
                 }
                 part.seq
@@ -338,6 +347,7 @@ impl Model {
         self.seq = self.seq.max(seq);
         let mut said = vec![Hear::Ack(v1::Ack { seq: self.seq, refused })];
         if !matched && !std::mem::replace(&mut self.resync_sent, true) {
+            self.resyncs += 1;
             said.push(Hear::Resync(v1::Resync { reason: "digest".to_owned() }));
         }
         said
@@ -428,11 +438,11 @@ proptest! {
 
     /// After any history of scans, losses, repeats and refusals, a quiet connection brings both sides to the same map.
     #[test]
-    fn both_sides_converge(steps in steps(), ring in prop_oneof![Just(4_usize), Just(1_000)], waits: bool) {
+    fn both_sides_converge(steps in steps(), ring in prop_oneof![Just(4_usize), Just(1_000)], waits: bool, refusing: bool) {
         let mut world = World {
             session: Session::new(introduction()),
             spool: Spool::with_ring(77, ring),
-            model: Model { waits, ..Model::default() },
+            model: Model { waits, refusing, ..Model::default() },
             up: VecDeque::new(),
             down: VecDeque::new(),
             now: 0,
@@ -446,7 +456,7 @@ proptest! {
                     let pairs: BTreeMap<u8, u8> = pairs.into_iter().collect();
                     let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::Unknown];
                     let fresh = pairs.iter().map(|(check, what)| {
-                        finding(&format!("c{check}"), "node", verdicts[usize::from(*what) % 3], &format!("{what}{}", "x".repeat(900)))
+                        finding(&format!("c{check}"), "node", verdicts[usize::from(*what) % 3], &format!("{what}{}", "x".repeat(1_900)))
                     });
                     let changes = world.spool.state().compare(fresh.collect(), |_| true, 7);
                     for transition in &changes.transitions {
@@ -480,7 +490,7 @@ proptest! {
         prop_assert!(!world.spool.has_unsent());
         prop_assert_eq!(world.spool.in_flight(), 0);
         let effective = |state: &State| -> BTreeMap<Key, Hash> {
-            state.iter().filter(|entry| !Model::refuses(&entry.hash)).map(|entry| (entry.key.clone(), entry.hash)).collect()
+            state.iter().filter(|entry| !world.model.refuses(&entry.hash)).map(|entry| (entry.key.clone(), entry.hash)).collect()
         };
         prop_assert_eq!(&world.model.held, &effective(world.spool.state()));
         prop_assert_eq!(Model::digest(&world.model.held), world.spool.digest());
@@ -488,6 +498,7 @@ proptest! {
         let missing = world.all.iter().filter(|(number, _)| !seen.contains(number)).count() as u64;
         prop_assert!(missing <= world.spool.truncated(), "{missing} transitions missing, {} declared", world.spool.truncated());
         prop_assert!(world.all.iter().all(|(number, key)| world.model.history.get(number).is_none_or(|what| what.0 == *key)));
+        prop_assert!(refusing || world.model.resyncs == 0, "what the agent says of its digest is what the collector finds");
         if ring == 1_000 {
             prop_assert_eq!(missing, 0);
         }

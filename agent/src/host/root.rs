@@ -70,8 +70,8 @@ pub struct Metadata {
     pub modified: i64,
     /// The link's target where the path itself is a link.
     pub target: Option<String>,
-    /// Has a POSIX access ACL beyond the mode bits.
-    pub acl: bool,
+    /// Has a POSIX access ACL beyond the mode bits; `None`: that could not be read.
+    pub acl: Option<bool>,
 }
 
 /// A file open for reading, capped and within its budget.
@@ -197,8 +197,6 @@ impl Root {
             handle = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
             status = fstat(&handle).map_err(failed)?;
         }
-        let acl =
-            xattr::get_deref(format!("/proc/self/fd/{}", handle.as_raw_fd()), "system.posix_acl_access").is_ok_and(|acl| acl.is_some());
         Ok(Metadata {
             kind: kind_of(&status),
             mode: status.st_mode & 0o7777,
@@ -206,7 +204,7 @@ impl Root {
             gid: status.st_gid,
             modified: status.st_mtime,
             target,
-            acl,
+            acl: has_acl(&handle),
         })
     }
 
@@ -258,6 +256,15 @@ impl Read for HostFile {
             return Err(std::io::ErrorKind::TimedOut.into());
         }
         Ok(read)
+    }
+}
+
+/// `None` where the attribute cannot be read. File systems without ACLs have none.
+fn has_acl(handle: &OwnedFd) -> Option<bool> {
+    match xattr::get_deref(format!("/proc/self/fd/{}", handle.as_raw_fd()), "system.posix_acl_access") {
+        Ok(acl) => Some(acl.is_some()),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Some(false),
+        Err(_) => None,
     }
 }
 

@@ -9,7 +9,7 @@ mod proof;
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -27,19 +27,6 @@ const KEPT: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_R
 /// Why the agent could not give up what it must not keep. It does not run then.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegesError {
-    /// The spool directory could not be made or given to the agent's uid.
-    #[error(
-        "cannot {operation} the spool directory {path}: make it writable for the user that starts the agent, or name another with --spool"
-    )]
-    Spool {
-        /// What failed.
-        operation: &'static str,
-        /// The directory.
-        path: PathBuf,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
     /// The uid could not be changed.
     #[error(
         "cannot {operation} to become uid {uid}: start the agent as root with the capabilities SETUID and SETGID, or leave out --run-as"
@@ -78,17 +65,35 @@ pub enum PrivilegesError {
     Doors(#[from] DoorsError),
 }
 
+/// Why there is no spool directory. The agent runs without: its state is kept in memory then.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} the spool directory {path}: make it writable for the user that starts the agent, or name another with --spool")]
+pub struct SpoolError {
+    /// What failed.
+    pub operation: &'static str,
+    /// The directory.
+    pub path: PathBuf,
+    /// The system's answer.
+    #[source]
+    pub source: io::Error,
+}
+
+/// What stepping down could not do and the agent can do without.
+#[derive(Debug, Default)]
+pub struct SteppedDown {
+    /// No spool directory, and why.
+    pub spool: Option<SpoolError>,
+}
+
 /// Steps down. Call it once, before any thread starts.
 ///
 /// With `run_as` the agent must be root and becomes that uid. Without it the uid stays, and everything else is given up
-/// all the same. `spool` is made (mode 0700) and given to the new uid first.
+/// all the same. `spool` is made (mode 0700) and given to the new uid first, unless it is there and in use.
 ///
 /// # Errors
 /// Anything that could not be given up is an error; what is merely lacking is for [`self_test`] to report.
-pub fn step_down(run_as: Option<u32>, spool: Option<&Path>) -> Result<(), PrivilegesError> {
-    if let Some(spool) = spool {
-        make(spool)?;
-    }
+pub fn step_down(run_as: Option<u32>, spool: Option<&Path>) -> Result<SteppedDown, PrivilegesError> {
+    let made = spool.and_then(|spool| make(spool, run_as).err());
     if let Some(uid) = run_as {
         if uid == 0 {
             return Err(PrivilegesError::Root);
@@ -98,28 +103,32 @@ pub fn step_down(run_as: Option<u32>, spool: Option<&Path>) -> Result<(), Privil
             if !own.is_root() {
                 return Err(PrivilegesError::NotRoot { uid, own: own.as_raw() });
             }
-            become_uid(uid, spool)?;
+            become_uid(uid)?;
         }
     }
     drop_capabilities()?;
-    doors::close().map_err(PrivilegesError::Doors)
+    doors::close()?;
+    Ok(SteppedDown { spool: made })
 }
 
-fn make(spool: &Path) -> Result<(), PrivilegesError> {
-    let failed = |operation| move |source| PrivilegesError::Spool { operation, path: spool.to_owned(), source };
+fn make(spool: &Path, run_as: Option<u32>) -> Result<(), SpoolError> {
+    let failed = |operation| move |source| SpoolError { operation, path: spool.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(spool).map_err(failed("create"))?;
-    std::fs::set_permissions(spool, Permissions::from_mode(0o700)).or_else(|source| {
-        // Somebody else's directory, already given to the uid we become on an earlier start: that is how it should be.
-        if source.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(failed("restrict")(source)) }
-    })
+    let Some(uid) = run_as.filter(|_| Uid::effective().is_root()) else { return Ok(()) };
+    if std::fs::metadata(spool).map_err(failed("look at"))?.uid() == uid {
+        return Ok(());
+    }
+    // A directory with something in it is somebody's: naming /tmp by mistake must not take it from everyone.
+    if std::fs::read_dir(spool).map_err(failed("look into"))?.next().is_some() {
+        return Err(failed("take over")(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "it is not empty and belongs to another user")));
+    }
+    std::fs::set_permissions(spool, Permissions::from_mode(0o700)).map_err(failed("restrict"))?;
+    let given = nix::unistd::chown(spool, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
+    given.map_err(|source| failed("give away")(source.into()))
 }
 
-fn become_uid(uid: u32, spool: Option<&Path>) -> Result<(), PrivilegesError> {
+fn become_uid(uid: u32) -> Result<(), PrivilegesError> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-    if let Some(spool) = spool {
-        let give = nix::unistd::chown(spool, Some(user), Some(group));
-        give.map_err(|source| PrivilegesError::Spool { operation: "give away", path: spool.to_owned(), source: source.into() })?;
-    }
     let failed = |operation| move |source| PrivilegesError::Identity { operation, uid, source };
     nix::sys::prctl::set_keepcaps(true).map_err(failed("keep capabilities"))?;
     nix::unistd::setgroups(&[]).map_err(failed("leave all groups"))?;

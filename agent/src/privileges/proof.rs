@@ -36,7 +36,7 @@ pub struct SelfTest {
     pub capabilities: Vec<String>,
     /// What it lacks of the capabilities it would use: facts that need them are unavailable.
     pub lacks: Vec<String>,
-    /// Can it see what a process of another user runs: `None` without `SYS_PTRACE`, which that needs.
+    /// Can it see what another process runs: `None` without `SYS_PTRACE`, which that needs, or without another process.
     pub sees_other_processes: Option<bool>,
     /// Can it gain privileges by running something.
     pub no_new_privileges: bool,
@@ -59,26 +59,33 @@ pub fn self_test(proc: &Path) -> SelfTest {
     let mut capabilities: Vec<String> = held.iter().map(ToString::to_string).collect();
     capabilities.sort();
     let lacks = KEPT.into_iter().filter(|capability| !held.contains(capability)).map(|capability| capability.to_string()).collect();
-    let other = another_users_process(proc);
+    let other = another_process(proc);
     let ptrace = held.contains(&caps::Capability::CAP_SYS_PTRACE);
     SelfTest {
         uid: Uid::effective().as_raw(),
         capabilities,
         lacks,
-        sees_other_processes: ptrace.then_some(other.is_some()),
+        sees_other_processes: other.as_ref().filter(|_| ptrace).map(|(_, seen)| *seen),
         no_new_privileges: nix::sys::prctl::get_no_new_privs().unwrap_or(false),
         dumpable: nix::sys::prctl::get_dumpable().unwrap_or(true),
-        attempts: attempts(&other.unwrap_or_else(|| proc.join("1"))),
+        attempts: attempts(&other.map_or_else(|| proc.join("1"), |(path, _)| path)),
     }
 }
 
-/// The first process of another user whose program can be seen. Process 1 is usually it; some sandboxes close that one.
-fn another_users_process(proc: &Path) -> Option<PathBuf> {
-    let own = Uid::effective().as_raw();
-    let is_pid = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok());
-    let of_another = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|status| status.uid() != own);
-    let mut processes = std::fs::read_dir(proc).ok()?.filter_map(Result::ok).map(|entry| entry.path()).filter(is_pid).take(MAX_PROCESSES);
-    processes.find(|path| of_another(path) && std::fs::read_link(path.join("exe")).is_ok())
+/// The process to try things on, and whether its program can be seen: one of another user where there is one.
+///
+/// Process 1 would do on most hosts; some sandboxes close it even to root.
+fn another_process(proc: &Path) -> Option<(PathBuf, bool)> {
+    let (own, own_pid) = (Uid::effective().as_raw(), std::process::id());
+    let another = |path: &PathBuf| {
+        let pid: Option<u32> = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        pid.is_some_and(|pid| pid != own_pid)
+    };
+    let entries = std::fs::read_dir(proc).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    let mut processes: Vec<PathBuf> = entries.filter(another).take(MAX_PROCESSES).collect();
+    processes.sort_by_key(|path| std::fs::metadata(path).map_or(true, |status| status.uid() == own));
+    let seen = processes.iter().find(|path| std::fs::read_link(path.join("exe")).is_ok()).cloned();
+    seen.map(|path| (path, true)).or_else(|| processes.into_iter().next().map(|path| (path, false)))
 }
 
 fn attempts(other: &Path) -> Vec<Attempt> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::derive::derive;
@@ -18,6 +18,9 @@ use crate::causes::causes;
 use crate::health::Gauges;
 use crate::sensors::Sensors;
 use crate::watch::{Pending, Wanted};
+
+/// The longest pause between two readings when changes wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Fresh entries, and which keys they replace.
 #[derive(Debug)]
@@ -66,6 +69,9 @@ impl Judging {
                     return;
                 }
             }
+            // A host on which something changes all the time is read a quarter of the time at most; the first change after
+            // a quiet moment is read at once.
+            self.pending.wait_closed(start.elapsed().saturating_mul(3).min(LONGEST_PAUSE));
             wanted = match self.pending.take() {
                 Some(next) => next,
                 None => return,
@@ -73,7 +79,14 @@ impl Judging {
             start = Instant::now();
             match &wanted {
                 Wanted::All => facts = self.sensors.read_all(&mut |_| {}),
-                Wanted::Groups(groups) => self.sensors.refresh(&mut facts, groups),
+                Wanted::Groups(groups) => {
+                    let before = components(&facts);
+                    self.sensors.refresh(&mut facts, groups);
+                    if components(&facts) != before {
+                        // Its role, its files and its ports are to be read too.
+                        self.pending.add_all();
+                    }
+                }
             }
         }
     }
@@ -111,6 +124,14 @@ fn entries(facts: &NodeFacts, findings: Vec<Finding>, at: i64) -> Vec<Entry> {
     let mut entries: Vec<Entry> = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();
     entries.extend(inventory::entries(facts, at).entries);
     entries
+}
+
+/// What runs of Kubernetes here, and with which flags.
+fn components(facts: &NodeFacts) -> Vec<(String, Vec<String>)> {
+    let kubelets = facts.kubelets.value().into_iter().flat_map(|listing| &listing.items);
+    let others = facts.components.value().into_iter().flat_map(|listing| &listing.items);
+    let kubelets = kubelets.map(|kubelet| (kubelet.subject.clone(), kubelet.argv.clone()));
+    kubelets.chain(others.map(|component| (component.subject.clone(), component.argv.clone()))).collect()
 }
 
 /// The groups whose members can differ after `read` was read again: derivation gives kubelets and components their own

@@ -61,20 +61,21 @@ impl Line {
         Self { target, session, spool, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
     }
 
-    /// Runs until cancelled, or until nobody judges any more.
+    /// Runs until cancelled.
     pub(super) async fn run(mut self, mut judgements: mpsc::Receiver<Judgement>, cancel: CancellationToken) {
         // Before the first scan there is nothing to say: a Hello now would be answered with a snapshot of nothing.
         tokio::select! {
             () = cancel.cancelled() => return,
             first = judgements.recv() => match first {
                 Some(first) => self.take(first),
-                None => return,
+                None => std::future::pending().await,
             },
         }
         loop {
             match self.next(&mut judgements, &cancel).await {
                 Event::Stop => return self.goodbye().await,
-                Event::Judged(None) => return,
+                // The judge died: its supervisor ends the agent, without a goodbye, so that the collector sees it fall silent.
+                Event::Judged(None) => std::future::pending().await,
                 Event::Judged(Some(judgement)) => {
                     self.take(judgement);
                     self.step(Input::Changed);
@@ -143,7 +144,7 @@ impl Line {
         let changes = self.spool.state().compare(fresh, |key| judgement.covers(key), at);
         if !changes.is_empty() {
             let (upserts, gone, transitions) = (changes.upserts.len(), changes.gone.len(), changes.transitions.len());
-            tracing::info!(upserts, gone, transitions, entries = self.spool.state().len(), "the node's state changed");
+            tracing::debug!(upserts, gone, transitions, entries = self.spool.state().len(), "the node's state changed");
             self.spool.apply(changes);
         }
         self.measure();
@@ -208,10 +209,12 @@ impl Line {
     }
 
     fn wait(&mut self, ended: Ended, error: Option<&ConnectError>, closed: Option<&Closed>) {
+        let welcomed = std::mem::take(&mut self.welcomed);
         let delay = Duration::from_millis(self.backoff.delay_ms(ended, draw()));
         self.link = Link::Down { until: Instant::now() + delay };
         let retry = format!("{:.1} s", delay.as_secs_f64());
         match (error, closed) {
+            (Some(error), _) if welcomed => tracing::warn!(retry, "disconnected: {}", causes(error)),
             (Some(error), _) => tracing::warn!(retry, "not connected: {}", causes(error)),
             (None, Some(closed)) => tracing::info!(retry, "disconnected: {closed}"),
             (None, None) => tracing::info!(retry, "disconnected: the collector ended the stream"),

@@ -22,6 +22,7 @@ pub use arguments::RunArgs;
 use judge::Judging;
 use line::Line;
 
+use crate::causes::causes;
 use crate::connect::Target;
 use crate::health::{self, Gauges};
 use crate::privileges::{self, SelfTest};
@@ -40,7 +41,10 @@ const JUDGEMENTS: usize = 2;
 /// # Errors
 /// What stopped the agent, for a person; the exit code is then 3, and 2 for what [`RunArgs`] refuses.
 pub fn start(args: RunArgs) -> anyhow::Result<()> {
-    privileges::step_down(args.run_as, args.spool.as_deref()).context("cannot step down to a reader")?;
+    let down = privileges::step_down(args.run_as, args.spool.as_deref()).context("cannot step down to a reader")?;
+    if let Some(error) = down.spool {
+        tracing::warn!("state is kept in memory only: {}", causes(&error));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
@@ -66,7 +70,8 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be set up, or which part ended without being asked.
 pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()> {
-    report(&privileges::self_test(&args.host.proc));
+    // What this process can do shows in its own /proc, wherever facts are read from.
+    report(&privileges::self_test(Path::new("/proc")));
     let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?).context("the catalogue cannot be used")?;
     let sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
     let introduction = Introduction {
@@ -100,6 +105,9 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     parts.spawn(thread("sensors", move || judging.run())?);
 
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    if let Some(spool) = &args.spool {
+        tracing::info!(spool = %spool.display(), "this version keeps its state in memory: after a restart the collector gets it anew");
+    }
     let spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
     let line = Line::new(target, Session::new(introduction), spool, gauges);
     let line_cancel = cancel.clone();
@@ -174,4 +182,15 @@ fn own(proc: &Path, name: &str) -> String {
     let file = std::fs::File::open(proc.join("sys/kernel").join(name));
     let read = file.and_then(|file| file.take(256).read_to_string(&mut text));
     if read.is_ok() { text.trim().to_owned() } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_panics_is_noticed() {
+        let watched = thread("doomed", || panic!("on purpose")).expect("it starts");
+        assert_eq!(watched.await, "doomed");
+    }
 }

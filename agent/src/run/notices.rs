@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::entries::{Finding, Verdict};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_checks::facts::{Group, NodeFacts};
@@ -31,8 +32,8 @@ impl Notices {
 
 /// `None`: known and not empty, or nothing reads it.
 fn notice(evaluator: &Evaluator, facts: &NodeFacts, findings: &[Finding], group: Group) -> Option<String> {
-    let reading: BTreeSet<&str> =
-        evaluator.catalogue().checks().iter().filter(|check| check.reads().contains(&group)).map(|check| check.id.as_str()).collect();
+    let here = evaluator.catalogue().checks().iter().filter(|check| check.judged_by == JudgedBy::Node && check.reads().contains(&group));
+    let reading: BTreeSet<&str> = here.map(|check| check.id.as_str()).collect();
     let count = |verdict: Verdict| {
         let such = findings.iter().filter(|finding| finding.verdict == verdict && reading.contains(finding.check.as_str()));
         such.map(|finding| finding.check.as_str()).collect::<BTreeSet<_>>().len()

@@ -126,7 +126,7 @@ fn answers(catalogue: &Catalogue, finding: &Finding, framework: &str) -> bool {
 
 fn print(output: Output, report: &Report) -> Result<(), ScanError> {
     let text = match output {
-        Output::Table => table::render(report),
+        Output::Table => table::render(report, std::io::stdout().is_terminal()),
         Output::Json => report.json()?,
     };
     let mut stdout = std::io::stdout().lock();
@@ -171,13 +171,10 @@ mod tests {
 
     use super::*;
 
-    fn report(verdict: Verdict, severity: Severity, troubled: BTreeSet<Group>) -> Report {
+    /// A finding about nothing.
+    pub(super) fn finding(verdict: Verdict, severity: Severity) -> Finding {
         let text = String::new;
-        let node =
-            Node { name: text(), uid: text(), cluster: text(), role: text(), provider: text(), profile: text(), profile_because: text() };
-        let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
-        let evaluator = Evaluator::new(catalogue::load(None).unwrap()).unwrap();
-        let finding = Finding {
+        Finding {
             check: text(),
             subject: text(),
             verdict,
@@ -186,14 +183,30 @@ mod tests {
             title: text(),
             evidence: Vec::new(),
             evidence_truncated: false,
+        }
+    }
+
+    /// A report on a node of which nothing was read.
+    pub(super) fn report(findings: Vec<Finding>, troubled: BTreeSet<Group>) -> Report {
+        let text = str::to_owned;
+        let node = Node {
+            name: text("n1"),
+            uid: text(""),
+            cluster: text(""),
+            role: text("worker"),
+            provider: text("none"),
+            profile: text("plain"),
+            profile_because: text("a kubelet runs here"),
         };
-        Report::new(&facts, vec![finding], &evaluator, troubled, jiff::Timestamp::now())
+        let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
+        let evaluator = Evaluator::new(catalogue::load(None).unwrap()).unwrap();
+        Report::new(&facts, findings, &evaluator, troubled, jiff::Timestamp::now())
     }
 
     #[test]
     fn a_finding_outweighs_trouble_and_trouble_outweighs_success() {
         let trouble = || BTreeSet::from([Group::Os]);
-        let high = |verdict, troubled| report(verdict, Severity::High, troubled);
+        let high = |verdict, troubled| report(vec![finding(verdict, Severity::High)], troubled);
         assert_eq!(code(&high(Verdict::Fail, trouble()), Some(Severity::High)), 1);
         assert_eq!(code(&high(Verdict::Fail, trouble()), Some(Severity::Critical)), 4);
         assert_eq!(code(&high(Verdict::Fail, BTreeSet::new()), None), 0);

@@ -6,6 +6,7 @@ use holdfast_checks::facts::{ConfigDocument, FileFact, FileKind, Listing, NodeFa
 
 use super::config::flag;
 use super::now;
+use super::processes::role_of;
 use crate::host::{Host, NodeKind, ReadError, RecordedFile, Root};
 
 /// More than any node has; a directory with more is reported as incomplete.
@@ -16,14 +17,16 @@ const MAX_LINKS: usize = 8;
 /// A path a process named.
 #[derive(Debug, Clone)]
 pub(super) struct Named {
-    /// The process whose root the path is below; `None`: the host's.
-    pid: Option<i64>,
+    /// The process whose root the path is below.
+    pid: i64,
+    /// What that process is.
+    component: String,
     path: String,
     role: &'static str,
 }
 
 /// Single files at their usual places.
-const USUAL: [(&str, &str); 18] = [
+const USUAL: [(&str, &str); 17] = [
     ("/etc/kubernetes/kubelet.conf", "kubelet_kubeconfig"),
     ("/etc/kubernetes/bootstrap-kubelet.conf", "kubelet_kubeconfig"),
     ("/var/lib/kubelet/config.yaml", "kubelet_config"),
@@ -31,7 +34,6 @@ const USUAL: [(&str, &str); 18] = [
     ("/usr/lib/systemd/system/kubelet.service", "kubelet_unit"),
     ("/etc/systemd/system/kubelet.service.d/10-kubeadm.conf", "kubelet_unit"),
     ("/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", "kubelet_unit"),
-    ("/var/lib/kubelet/kubeadm-flags.env", "kubelet_unit"),
     ("/etc/kubernetes/admin.conf", "kubeconfig"),
     ("/etc/kubernetes/super-admin.conf", "kubeconfig"),
     ("/etc/kubernetes/scheduler.conf", "kubeconfig"),
@@ -45,10 +47,7 @@ const USUAL: [(&str, &str); 18] = [
 ];
 
 /// Directories of which every file of a kind counts: directory, ending, role.
-const DIRECTORIES: [(&str, &str, &str); 12] = [
-    ("/etc/kubernetes/manifests", ".yaml", "manifest"),
-    ("/etc/kubernetes/manifests", ".yml", "manifest"),
-    ("/etc/kubernetes/manifests", ".json", "manifest"),
+const DIRECTORIES: [(&str, &str, &str); 9] = [
     ("/etc/kubernetes/pki", ".crt", "pki_certificate"),
     ("/etc/kubernetes/pki", ".key", "pki_key"),
     ("/etc/kubernetes/pki/etcd", ".crt", "pki_certificate"),
@@ -61,12 +60,18 @@ const DIRECTORIES: [(&str, &str, &str); 12] = [
     ("/etc/cni/net.d", ".conflist", "cni_config"),
 ];
 
+/// In the role's place: a directory (or a file) of manifests.
+const MANIFESTS: &str = "manifests";
+/// What a manifest's name ends with.
+const MANIFEST_ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
+
 /// Flags whose value is a path, by component.
-const FLAGS: [(&str, &str, &str); 22] = [
+const FLAGS: [(&str, &str, &str); 23] = [
     ("kubelet", "config", "kubelet_config"),
     ("kubelet", "kubeconfig", "kubelet_kubeconfig"),
     ("kubelet", "bootstrap-kubeconfig", "kubelet_kubeconfig"),
     ("kubelet", "client-ca-file", "kubelet_ca"),
+    ("kubelet", "pod-manifest-path", MANIFESTS),
     ("kubelet", "tls-cert-file", "pki_certificate"),
     ("kubelet", "tls-private-key-file", "pki_key"),
     ("kube-proxy", "config", "kube_proxy_config"),
@@ -91,18 +96,21 @@ const FLAGS: [(&str, &str, &str); 22] = [
 pub(super) fn named(facts: &NodeFacts) -> Vec<Named> {
     let mut named = Vec::new();
     for kubelet in facts.kubelets.value().iter().flat_map(|listing| &listing.items) {
-        of_flags("kubelet", kubelet.pid, &kubelet.argv, &mut named);
+        let mut add =
+            |path: &str, role| named.push(Named { pid: kubelet.pid, component: "kubelet".to_owned(), path: path.to_owned(), role });
+        of_flags("kubelet", &kubelet.argv, &mut add);
         for document in documents(&kubelet.documents) {
-            named.push(Named { pid: Some(kubelet.pid), path: document.path.clone(), role: "kubelet_config" });
-            let ca = document.content.value().and_then(|value| value.pointer("/authentication/x509/clientCAFile"));
-            push_value(ca, kubelet.pid, "kubelet_ca", &mut named);
+            add(&document.path, "kubelet_config");
+            of_document(document, "/authentication/x509/clientCAFile", "kubelet_ca", &mut add);
+            of_document(document, "/staticPodPath", MANIFESTS, &mut add);
         }
     }
     for component in facts.components.value().iter().flat_map(|listing| &listing.items) {
-        of_flags(&component.name, component.pid, &component.argv, &mut named);
-        for document in documents(&component.documents).filter(|_| component.name == "kube-proxy") {
-            let kubeconfig = document.content.value().and_then(|value| value.pointer("/clientConnection/kubeconfig"));
-            push_value(kubeconfig, component.pid, "kube_proxy_kubeconfig", &mut named);
+        let name = &component.name;
+        let mut add = |path: &str, role| named.push(Named { pid: component.pid, component: name.clone(), path: path.to_owned(), role });
+        of_flags(name, &component.argv, &mut add);
+        for document in documents(&component.documents).filter(|_| name == "kube-proxy") {
+            of_document(document, "/clientConnection/kubeconfig", "kube_proxy_kubeconfig", &mut add);
         }
     }
     named
@@ -112,16 +120,17 @@ fn documents(documents: &Observed<Listing<ConfigDocument>>) -> impl Iterator<Ite
     documents.value().into_iter().flat_map(|listing| &listing.items)
 }
 
-fn push_value(value: Option<&serde_json::Value>, pid: i64, role: &'static str, named: &mut Vec<Named>) {
-    if let Some(path) = value.and_then(serde_json::Value::as_str).filter(|path| path.starts_with('/')) {
-        named.push(Named { pid: Some(pid), path: path.to_owned(), role });
+fn of_document(document: &ConfigDocument, pointer: &str, role: &'static str, add: &mut impl FnMut(&str, &'static str)) {
+    let value = document.content.value().and_then(|content| content.pointer(pointer)?.as_str());
+    if let Some(path) = value.filter(|path| path.starts_with('/')) {
+        add(path, role);
     }
 }
 
-fn of_flags(component: &str, pid: i64, argv: &[String], named: &mut Vec<Named>) {
+fn of_flags(component: &str, argv: &[String], add: &mut impl FnMut(&str, &'static str)) {
     for (_, name, role) in FLAGS.iter().filter(|(of, _, _)| *of == component) {
         if let Some(path) = flag(argv, name).filter(|path| path.starts_with('/')) {
-            named.push(Named { pid: Some(pid), path: path.to_owned(), role });
+            add(path, role);
         }
     }
 }
@@ -129,15 +138,21 @@ fn of_flags(component: &str, pid: i64, argv: &[String], named: &mut Vec<Named>) 
 /// The metadata of every path that is there. What is not there is not listed; what cannot be looked at is skipped.
 pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>> {
     let mut reader = Reader { host, items: BTreeMap::new(), skipped: Vec::new() };
-    for Named { pid, path, role } in named {
-        let root = pid.and_then(|pid| host.proc.process(pid).and_then(|process| host.proc.root_of(&process)).ok());
-        reader.add(root.as_ref().unwrap_or(&host.root), &path, role);
+    for Named { pid, component, path, role } in named {
+        match root_of(host, pid, &component) {
+            Ok(root) if role == MANIFESTS => reader.add_manifests(&root, &path),
+            Ok(root) => reader.add(&root, &path, role),
+            // It ended meanwhile: what it read does not matter any more.
+            Err(error) if error.is_absent() => {}
+            Err(error) => reader.skip(&path, error.reason()),
+        }
     }
     for (path, role) in USUAL {
         reader.add(&host.root, path, role);
     }
+    reader.add_manifests(&host.root, "/etc/kubernetes/manifests");
     for (directory, ending, role) in DIRECTORIES {
-        for name in reader.names(directory) {
+        for name in reader.names(&host.root, directory) {
             if name.ends_with(ending) {
                 reader.add(&host.root, &format!("{directory}/{name}"), role);
             }
@@ -148,6 +163,19 @@ pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>
     Observed::known(listing, Source::new(place, "stat"), now())
 }
 
+/// The root of the process that named a path, if `pid` is still the same component. What a recording says holds for any root.
+fn root_of(host: &Host, pid: i64, component: &str) -> Result<Root, ReadError> {
+    if host.recording.as_ref().is_some_and(|recording| !recording.files.is_empty()) {
+        return Ok(host.root.clone());
+    }
+    let process = host.proc.process(pid)?;
+    let root = host.proc.root_of(&process)?;
+    if role_of(&process).is_some_and(|role| role.name == component) {
+        return Ok(root);
+    }
+    Err(ReadError::Absent { path: component.to_owned() })
+}
+
 struct Reader<'a> {
     host: &'a Host,
     items: BTreeMap<String, FileFact>,
@@ -155,15 +183,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Names in a directory of the host, or of the recording's list of files.
-    fn names(&mut self, directory: &str) -> Vec<String> {
+    /// The manifests of a directory that a kubelet names.
+    fn add_manifests(&mut self, root: &Root, path: &str) {
+        let directory = path.trim_end_matches('/');
+        for name in self.names(root, directory) {
+            if MANIFEST_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                self.add(root, &format!("{directory}/{name}"), "manifest");
+            }
+        }
+    }
+
+    /// Names in a directory, or in the recording's list of files.
+    fn names(&mut self, root: &Root, directory: &str) -> Vec<String> {
         if let Some(recording) = self.host.recording.as_ref().filter(|recording| !recording.files.is_empty()) {
             let below = |path: &String| path.strip_prefix(directory)?.strip_prefix('/').map(str::to_owned);
             let kind = |file: &RecordedFile| file.kind.as_deref() != Some("directory");
             let files = recording.files.iter().filter(|(_, file)| kind(file));
             return files.filter_map(|(path, _)| below(path)).filter(|name| !name.contains('/')).collect();
         }
-        match self.host.root.list(directory) {
+        match root.list(directory) {
             Ok(entries) => entries.into_iter().filter(|entry| entry.kind != Some(NodeKind::Directory)).map(|entry| entry.name).collect(),
             Err(error) if error.is_absent() => Vec::new(),
             Err(error) => {
@@ -222,7 +260,8 @@ impl Reader<'_> {
             NodeKind::Directory => FileKind::Directory,
             NodeKind::Symlink | NodeKind::Special => FileKind::Special,
         };
-        Ok(fact(kind, status.mode, status.uid, status.gid, status.target, status.acl))
+        let acl = status.acl.ok_or_else(|| ReadError::Denied { path: path.to_owned() })?;
+        Ok(fact(kind, status.mode, status.uid, status.gid, status.target, acl))
     }
 }
 

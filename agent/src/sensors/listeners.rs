@@ -1,6 +1,6 @@
 //! Listening sockets of the host's network namespace, each with the process that holds it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -11,9 +11,18 @@ use super::processes::{ProcessTable, Seen};
 use super::sockets::{Socket, Sockets, inode};
 use crate::host::{Host, ReadError};
 
-/// Where a socket was found last time: pid and descriptor. Looked at first, so that a pass rarely lists every descriptor.
+/// What earlier passes found out, so that a pass rarely lists every descriptor of the host.
 #[derive(Debug, Default)]
-pub(super) struct Owners(HashMap<u64, (i64, String)>);
+pub(super) struct Owners {
+    /// Where a socket was found: pid and descriptor. Looked at first.
+    places: HashMap<u64, (i64, String)>,
+    /// Sockets that none of `searched` holds.
+    orphans: BTreeSet<u64>,
+    /// Processes, by pid and start time, that were searched for `orphans`.
+    searched: HashSet<(i64, i64)>,
+    /// Were some of `searched` not readable.
+    unreadable: bool,
+}
 
 /// Every socket that waits for others. `table` says whose they can be, or why that is not known.
 pub(super) fn read(host: &Host, table: &Result<Arc<ProcessTable>, Unavailable>, owners: &mut Owners) -> Observed<Listing<Listener>> {
@@ -43,17 +52,17 @@ pub(super) fn read(host: &Host, table: &Result<Arc<ProcessTable>, Unavailable>, 
     Observed::known(Listing { items, skipped }, Source::new(SourceKind::Kernel, "/proc/net"), at)
 }
 
-/// The processes behind sockets, and how many could not be asked.
+/// The processes behind sockets, and whether some could not be asked.
 struct Found<'a> {
     by_inode: BTreeMap<u64, &'a Seen>,
-    unreadable: usize,
+    unreadable: bool,
 }
 
 impl Found<'_> {
     fn owner(&self, inode: u64, at: i64) -> Observed<Owner> {
         match self.by_inode.get(&inode) {
             Some(seen) => Observed::known(owner(seen), Source::new(SourceKind::Process, "fd"), at),
-            None if self.unreadable > 0 => {
+            None if self.unreadable => {
                 let detail = "the descriptors of some processes are not readable: the agent needs SYS_PTRACE and DAC_READ_SEARCH";
                 Observed::unavailable_because(Reason::PermissionDenied, detail)
             }
@@ -73,10 +82,10 @@ fn owner(seen: &Seen) -> Owner {
 }
 
 fn find<'a>(host: &Host, table: &'a ProcessTable, sockets: &Sockets, owners: &mut Owners) -> Found<'a> {
-    let mut found = Found { by_inode: BTreeMap::new(), unreadable: 0 };
+    let mut by_inode = BTreeMap::new();
     let mut wanted: BTreeSet<u64> = sockets.all.iter().map(|socket| socket.inode).filter(|inode| *inode != 0).collect();
     let by_pid: BTreeMap<i64, &Seen> = table.processes.iter().map(|seen| (seen.fact.pid, seen.as_ref())).collect();
-    owners.0.retain(|socket, (pid, descriptor)| {
+    owners.places.retain(|socket, (pid, descriptor)| {
         let still = || {
             let seen = wanted.contains(socket).then(|| by_pid.get(pid))??;
             let link = host.proc.process(*pid).ok()?.link(&format!("fd/{descriptor}")).ok()?;
@@ -84,28 +93,41 @@ fn find<'a>(host: &Host, table: &'a ProcessTable, sockets: &Sockets, owners: &mu
         };
         let Some(seen) = still() else { return false };
         wanted.remove(socket);
-        found.by_inode.insert(*socket, seen);
+        by_inode.insert(*socket, seen);
         true
     });
+    if !wanted.is_subset(&owners.orphans) {
+        // Somebody may hold the new socket whom nobody asked for it yet.
+        owners.searched.clear();
+        owners.unreadable = false;
+    }
+    owners.searched.retain(|(pid, _)| by_pid.contains_key(pid));
     // Init holds the sockets it passes on to services: it is asked last, so that the service is the owner.
     let (init, others): (Vec<&Seen>, Vec<&Seen>) = by_pid.values().copied().partition(|seen| seen.fact.pid == 1);
     for seen in others.into_iter().chain(init) {
         if wanted.is_empty() {
             break;
         }
+        if !owners.searched.insert((seen.fact.pid, seen.fact.start_ticks)) {
+            continue;
+        }
         match descriptors(host, seen, &wanted) {
             Ok(held) => {
                 for (socket, descriptor) in held {
                     wanted.remove(&socket);
-                    found.by_inode.insert(socket, seen);
-                    owners.0.insert(socket, (seen.fact.pid, descriptor));
+                    by_inode.insert(socket, seen);
+                    owners.places.insert(socket, (seen.fact.pid, descriptor));
                 }
             }
             Err(error) if error.is_absent() => {}
-            Err(_) => found.unreadable += 1,
+            Err(_) => owners.unreadable = true,
         }
     }
-    found
+    owners.orphans = wanted;
+    if owners.orphans.is_empty() {
+        owners.searched.clear();
+    }
+    Found { by_inode, unreadable: owners.unreadable }
 }
 
 /// The wanted sockets among a process's descriptors.

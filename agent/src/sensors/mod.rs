@@ -104,6 +104,7 @@ impl Sensors {
         let unread = Unavailable::new(Reason::NotSupported, "not read yet");
         let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
         self.cache = Cache::default();
+        self.owners = listeners::Owners::default();
         self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
         facts
     }

@@ -1,6 +1,6 @@
 //! From entries to the wire. Infallible: an entry is within its limits by construction.
 
-use holdfast_checks::entries::{Body, Entry, Evidence, Finding, Hash, Key, Kind, Severity, Transition, Verdict};
+use holdfast_checks::entries::{Body, Entry, Evidence, Finding, Key, Kind, Severity, Transition, Verdict};
 use holdfast_proto::v1;
 
 pub(super) fn key(key: &Key) -> v1::Key {
@@ -68,13 +68,7 @@ fn severity(severity: Severity) -> v1::Severity {
     }
 }
 
-/// A refused entry as the collector named it; `None` when it names nothing of ours.
-pub(super) fn refused(refused: &v1::Refused) -> Option<(Key, Hash)> {
-    let named = refused.key.as_ref()?;
-    let kind = match named.kind() {
-        v1::EntryKind::Finding => Kind::Finding,
-        v1::EntryKind::Inventory => Kind::Inventory,
-        v1::EntryKind::Unspecified => return None,
-    };
-    Some((Key::parse(kind, &named.key)?, Hash::from_slice(&refused.hash)?))
+/// Is `refused` about this entry as it is now. Compared as text: what was refused may be the key itself.
+pub(super) fn is_refused(entry: &Entry, refused: &v1::Refused) -> bool {
+    refused.hash == entry.hash.0 && refused.key.as_ref().is_some_and(|named| *named == key(&entry.key))
 }

@@ -284,8 +284,12 @@ impl Session {
         }
         let before = spool.in_flight();
         spool.acked(ack.seq);
-        for (key, hash) in ack.refused.iter().filter_map(convert::refused) {
-            spool.refused(&key, hash);
+        for refused in &ack.refused {
+            // One that has changed since is under way or about to be sent as it is now.
+            let now = spool.state().iter().find(|entry| convert::is_refused(entry, refused));
+            if let Some((key, hash)) = now.map(|entry| (entry.key.clone(), entry.hash)) {
+                spool.refused(&key, hash);
+            }
         }
         if spool.in_flight() < before {
             self.acked_once = true;

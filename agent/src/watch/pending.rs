@@ -76,7 +76,7 @@ impl Pending {
     }
 
     /// Waits at most `timeout`, less when closed.
-    pub(super) fn wait_closed(&self, timeout: Duration) {
+    pub fn wait_closed(&self, timeout: Duration) {
         drop(self.changed.wait_timeout_while(self.lock(), timeout, |inner| !inner.closed));
     }
 

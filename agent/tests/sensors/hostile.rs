@@ -219,6 +219,18 @@ fn a_kubelet_inside_k3s_does_not_show_its_settings() {
 }
 
 #[test]
+fn manifests_lie_where_the_kubelet_looks_for_them() {
+    let tree = Tree::new();
+    tree.write("host/etc/config.yaml", "staticPodPath: /opt/pods/\n");
+    tree.write("host/opt/pods/etcd.yaml", "");
+    tree.write("host/opt/pods/notes.txt", "");
+    tree.write("host/etc/kubernetes/manifests/old.json", "");
+    let facts = tree.read();
+    let manifests = complete(&facts.files).iter().filter(|file| file.role == "manifest").map(|file| file.path.as_str());
+    assert_eq!(manifests.collect::<Vec<_>>(), ["/etc/kubernetes/manifests/old.json", "/opt/pods/etcd.yaml"]);
+}
+
+#[test]
 fn a_recording_that_is_no_json_is_refused() {
     let tree = Tree::new();
     tree.write("host/holdfast-tree.json", "{");

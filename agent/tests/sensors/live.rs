@@ -101,3 +101,15 @@ impl Drop for Running {
 fn start(command: &mut Command) -> Running {
     Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
+
+#[test]
+fn a_socket_opened_by_a_process_that_was_searched_before_finds_its_owner() {
+    let mut sensors = Sensors::open(live()).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    for _ in 0..3 {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        sensors.refresh(&mut facts, &BTreeSet::from([Group::Listeners]));
+        assert_eq!(known(&on_port(&facts, port).unwrap().owner).pid, i64::from(std::process::id()));
+    }
+}

@@ -153,6 +153,7 @@ fn what_a_recording_lacks_is_unknown_never_this_hosts() {
     assert_eq!(kernel.release, "6.12.107+deb13-amd64");
     assert!(matches!(&facts.kernel, holdfast_checks::facts::Observed::Known { source, .. } if source.kind == SourceKind::Recorded));
     assert_eq!(kernel.sysctls.kptr_restrict.unavailable().unwrap().reason, Reason::NotPresent);
+    assert!(*known(&kernel.seccomp), "the processes' status says so");
     for unknown in [
         kernel.apparmor.unavailable(),
         kernel.selinux.unavailable(),

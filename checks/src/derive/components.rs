@@ -10,7 +10,7 @@ use super::setting::{Default, Spec, Zero, decided, layers, shape_in, unavailable
 use super::values::Kind;
 use crate::facts::{Component, Observed, Reason, Setting, Settings, Source, SourceKind};
 
-const FLAG_DEFAULT: &str = "flag default";
+const FLAG_DEFAULT: &str = "without a flag";
 /// Why an etcd setting that no flag gives is not known.
 const ETCD_ENVIRONMENT: &str = "no flag sets it, and etcd also takes it from its environment, which is not read";
 
@@ -29,7 +29,7 @@ const KUBE_PROXY: [Spec; 6] = [
     flag("config", "config", Kind::Text, Default::Empty),
 ];
 
-const API_SERVER: [Spec; 24] = [
+const API_SERVER: [Spec; 30] = [
     flag("anonymousAuth", "anonymous-auth", Kind::Bool, Default::Bool(true)),
     flag("authenticationConfig", "authentication-config", Kind::Text, Default::Empty),
     flag("authorizationMode", "authorization-mode", Kind::List, Default::List(&["AlwaysAllow"])),
@@ -52,6 +52,12 @@ const API_SERVER: [Spec; 24] = [
     flag("etcdCertFile", "etcd-certfile", Kind::Text, Default::Empty),
     flag("etcdKeyFile", "etcd-keyfile", Kind::Text, Default::Empty),
     flag("encryptionProviderConfig", "encryption-provider-config", Kind::Text, Default::Empty),
+    flag("tlsPrivateKeyFile", "tls-private-key-file", Kind::Text, Default::Empty),
+    flag("tlsCipherSuites", "tls-cipher-suites", Kind::List, Default::Empty),
+    flag("kubeletClientCertificate", "kubelet-client-certificate", Kind::Text, Default::Empty),
+    flag("kubeletClientKey", "kubelet-client-key", Kind::Text, Default::Empty),
+    flag("serviceAccountKeyFile", "service-account-key-file", Kind::List, Default::Empty),
+    flag("serviceAccountExtendTokenExpiration", "service-account-extend-token-expiration", Kind::Bool, Default::Bool(true)),
     flag("kubeletCertificateAuthority", "kubelet-certificate-authority", Kind::Text, Default::Empty),
     flag("serviceAccountLookup", "service-account-lookup", Kind::Bool, Default::Bool(true)),
 ];
@@ -121,7 +127,7 @@ pub(super) fn settings(component: &Component, at: i64) -> Settings {
             if component.name == "etcd" && config.is_none() {
                 return spec.by_default(Default::Unread(ETCD_ENVIRONMENT), FLAG_DEFAULT, at);
             }
-            spec.by_default(spec.default, if by_file { "file default" } else { FLAG_DEFAULT }, at)
+            spec.by_default(spec.default, if by_file { "without a field" } else { FLAG_DEFAULT }, at)
         })
     };
     let mut settings: Settings = specs.iter().map(|spec| (spec.name.to_owned(), effective(spec))).collect();
@@ -182,7 +188,7 @@ fn anonymous_access(component: &Component, flags: &Flags, settings: &mut Setting
     let modes = settings.get("authorizationMode").and_then(Observed::value);
     let always = modes.and_then(|modes| modes.value.as_array()).is_some_and(|modes| modes.contains(&"AlwaysAllow".into()));
     if always {
-        let source = Source::new(SourceKind::Default, "turned off by the API server under AlwaysAllow");
+        let source = Source::new(SourceKind::Default, "under AlwaysAllow");
         settings.insert("anonymousAuth".to_owned(), decided(false.into(), source, at));
     }
 }

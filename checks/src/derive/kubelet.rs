@@ -11,7 +11,7 @@ use crate::facts::{Kubelet, Observed, Reason, Setting, Settings, Source, SourceK
 /// The defaults of a configuration file.
 const V1BETA1: &str = "v1beta1";
 /// The defaults of the flags, which differ in four settings.
-const FLAG_DEFAULT: &str = "flag default";
+const FLAG_DEFAULT: &str = "without a flag";
 /// The gate that lets a kubelet ask for its serving certificate again before it expires.
 const SERVER_ROTATION_GATE: &str = "RotateKubeletServerCertificate";
 

@@ -212,7 +212,7 @@ pub(super) fn layers<'a>(
     {
         let why = match skipped(path) {
             Some(skipped) => Unavailable::new(skipped.reason, path),
-            None => Unavailable::new(Reason::NotPresent, format!("{path} was not read")),
+            None => Unavailable::new(Reason::NotSupported, format!("{path} was not read")),
         };
         layers.push(unread(path, why));
     }

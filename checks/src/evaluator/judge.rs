@@ -8,7 +8,7 @@ use cel::{Context, ExecutionError, Program, Value};
 use super::evidence::evidence_of;
 use super::functions::UNDECIDED;
 use super::subjects::{Subject, Subjects, subjects_of};
-use super::tree::Tree;
+use super::tree::{Step, Tree, steps};
 use super::value::Trace;
 use super::{Compiled, NODE_SUBJECT};
 use crate::catalogue::{Check, Tier};
@@ -139,12 +139,11 @@ impl Bench<'_> {
     /// The tree node at `path`.
     pub(super) fn at(&self, path: &str) -> Option<&Tree> {
         let mut node = self.tree;
-        for part in path.split('.') {
-            let (name, indices) = part.split_once('[').unwrap_or((part, ""));
-            node = node.member(name)?;
-            for index in indices.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok()) {
-                node = node.element(index)?;
-            }
+        for step in steps(path) {
+            node = match step {
+                Step::Member(name) => node.member(name)?,
+                Step::Element(index) => node.element(index)?,
+            };
         }
         Some(node)
     }

@@ -97,6 +97,24 @@ impl ser::Error for TreeError {
     }
 }
 
+/// One step of a path such as `kubelets[0].settings.port`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    /// Into a member of a map.
+    Member(&'a str),
+    /// Into an element of a list.
+    Element(usize),
+}
+
+/// The steps of `path` from the root of the facts.
+pub(crate) fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+    path.split('.').flat_map(|part| {
+        let (name, indices) = part.split_once('[').unwrap_or((part, ""));
+        let elements = indices.split('[').filter_map(|index| index.trim_end_matches(']').parse().ok()).map(Step::Element);
+        std::iter::once(Step::Member(name)).chain(elements)
+    })
+}
+
 struct Builder;
 
 /// A list, map or struct being collected; `name` tells an observation or a listing from a plain struct.

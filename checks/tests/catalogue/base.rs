@@ -49,18 +49,10 @@ pub(crate) fn node() -> NodeFacts {
     facts.kernel = known(kernel());
     facts.kubelets = complete(vec![kubelet()]);
     facts.components = complete(vec![
-        component(
-            "kube-apiserver",
-            201,
-            "--authorization-mode=Node,RBAC --anonymous-auth=false --profiling=false --enable-admission-plugins=NodeRestriction --audit-policy-file=/etc/kubernetes/audit.yaml --audit-log-path=/var/log/audit.log",
-        ),
-        component("kube-controller-manager", 202, "--bind-address=127.0.0.1 --profiling=false --use-service-account-credentials"),
+        component("kube-apiserver", 201, API_SERVER),
+        component("kube-controller-manager", 202, CONTROLLER_MANAGER),
         component("kube-scheduler", 203, "--bind-address=127.0.0.1 --profiling=false"),
-        component(
-            "etcd",
-            204,
-            "--client-cert-auth=true --cert-file=/pki/s.crt --key-file=/pki/s.key --peer-client-cert-auth=true --listen-client-urls=https://192.0.2.2:2379 --listen-peer-urls=https://192.0.2.2:2380",
-        ),
+        component("etcd", 204, ETCD),
         component("kube-proxy", 205, "--healthz-bind-address=192.0.2.2:10256"),
     ]);
     facts.listeners = complete(vec![
@@ -76,6 +68,9 @@ pub(crate) fn node() -> NodeFacts {
     ]);
     facts.probes = complete(vec![probe(10250, true, ProbeOutcome::Answered, 401), probe(10255, false, ProbeOutcome::Refused, 0)]);
     facts.files = complete(FILES.iter().map(|(role, path, mode)| file(role, path, *mode)).collect());
+    for file in items(&mut facts.files).iter_mut().filter(|file| file.role == "etcd_data") {
+        (file.uid, file.gid) = (998, 998);
+    }
     facts.processes =
         complete(vec![process("service:kubelet.service/kubelet", Placement::Host, 0), process("pod:default/web/c", Placement::Pod, 1000)]);
     let verdict = KernelVerdict {
@@ -92,6 +87,20 @@ pub(crate) fn node() -> NodeFacts {
     facts.versions = known(VersionFacts { kernel: known(verdict) });
     facts
 }
+
+const API_SERVER: &str = "--authorization-mode=Node,RBAC --anonymous-auth=false --profiling=false --client-ca-file=/ca.crt
+    --enable-admission-plugins=NodeRestriction --audit-policy-file=/etc/kubernetes/audit.yaml --audit-log-path=/var/log/audit.log
+    --tls-cert-file=/s.crt --tls-private-key-file=/s.key --kubelet-client-certificate=/k.crt --kubelet-client-key=/k.key
+    --kubelet-certificate-authority=/ca.crt --etcd-certfile=/e.crt --etcd-keyfile=/e.key --etcd-cafile=/e-ca.crt
+    --encryption-provider-config=/enc.yaml --tls-min-version=VersionTLS13 --service-account-key-file=/sa.pub
+    --service-account-extend-token-expiration=false";
+
+const CONTROLLER_MANAGER: &str = "--bind-address=127.0.0.1 --profiling=false --use-service-account-credentials
+    --service-account-private-key-file=/sa.key --root-ca-file=/ca.crt";
+
+const ETCD: &str = "--client-cert-auth=true --cert-file=/pki/s.crt --key-file=/pki/s.key --trusted-ca-file=/pki/ca.crt
+    --peer-client-cert-auth=true --peer-cert-file=/pki/p.crt --peer-key-file=/pki/p.key --peer-trusted-ca-file=/pki/ca.crt
+    --auto-tls=false --peer-auto-tls=false --listen-client-urls=https://192.0.2.2:2379 --listen-peer-urls=https://192.0.2.2:2380";
 
 const FILES: [(&str, &str, i64); 14] = [
     ("kubelet_config", "/var/lib/kubelet/config.yaml", 0o600),

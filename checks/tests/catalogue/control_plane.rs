@@ -37,7 +37,7 @@ fn open(facts: &mut NodeFacts, port: i64, name: &str, pid: i64) {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [api_server_access(), api_server_rest(), others(), etcd()].into_iter().flatten().collect()
+    [api_server_access(), api_server_identity(), api_server_rest(), others(), etcd()].into_iter().flatten().collect()
 }
 
 fn api_server_access() -> Vec<Case> {
@@ -75,6 +75,25 @@ fn authorizers() -> Observed<serde_json::Value> {
     known(json!({"kind": "AuthorizationConfiguration", "authorizers": [{"type": "Node"}, {"type": "RBAC"}]}))
 }
 
+fn api_server_identity() -> Vec<Case> {
+    vec![
+        of_flags("apiserver-client-ca", API_SERVER, ""),
+        of_flags("apiserver-serving-certificate", API_SERVER, "--tls-cert-file=/s.crt"),
+        of_flags("apiserver-kubelet-client-certificate", API_SERVER, "--kubelet-client-key=/k.key"),
+        of_flags("apiserver-kubelet-certificate-authority", API_SERVER, ""),
+        of_flags("apiserver-etcd-client-certificate", API_SERVER, "--etcd-certfile=/e.crt"),
+        of_flags("apiserver-etcd-ca", API_SERVER, ""),
+        of_flags("apiserver-encryption-at-rest", API_SERVER, ""),
+        of_flags("apiserver-tls-cipher-suites", API_SERVER, "")
+            .fails(|facts| flags(facts, API_SERVER, "--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"))
+            .passes(|facts| flags(facts, API_SERVER, "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256")),
+        of_flags("apiserver-service-account-lookup", API_SERVER, "--service-account-lookup=false")
+            .passes(|facts| flags(facts, API_SERVER, "")),
+        of_flags("apiserver-service-account-key", API_SERVER, ""),
+        of_flags("apiserver-token-lifetime", API_SERVER, ""),
+    ]
+}
+
 fn api_server_rest() -> Vec<Case> {
     vec![
         of_flags("apiserver-node-restriction", API_SERVER, ""),
@@ -83,6 +102,8 @@ fn api_server_rest() -> Vec<Case> {
             .fails(|facts| flags(facts, API_SERVER, "--audit-log-path=/var/log/audit.log"))
             .passes(|facts| flags(facts, API_SERVER, "--audit-policy-file=/p.yaml --audit-webhook-config-file=/w.yaml")),
         of_flags("apiserver-profiling", API_SERVER, ""),
+        of_flags("apiserver-needed-admission", API_SERVER, "--disable-admission-plugins ServiceAccount,PodSecurity")
+            .passes(|facts| flags(facts, API_SERVER, "--disable-admission-plugins=PodSecurity")),
     ]
 }
 
@@ -94,6 +115,8 @@ fn others() -> Vec<Case> {
             .passes(|facts| flags(facts, CONTROLLER_MANAGER, "--secure-port=0")),
         of_flags("scheduler-bind-address", SCHEDULER, "--bind-address=0.0.0.0").fails(|facts| flags(facts, SCHEDULER, "")),
         of_flags("controller-manager-service-accounts", CONTROLLER_MANAGER, ""),
+        of_flags("controller-manager-service-account-key", CONTROLLER_MANAGER, ""),
+        of_flags("controller-manager-root-ca", CONTROLLER_MANAGER, ""),
         Case::of("control-plane-legacy-ports")
             .passes(|facts| open(facts, 10251, "nginx", 4242))
             .fails(|facts| open(facts, 10251, SCHEDULER, 203))
@@ -118,6 +141,13 @@ fn etcd() -> Vec<Case> {
             .passes(move |facts| etcd_file(facts, known(transport())))
             .unreadable("permission_denied", |facts| etcd_file(facts, denied()))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "--listen-client-urls=https://127.0.0.1:2379")),
+        of_flags("etcd-auto-tls", "etcd", "--cert-file= --auto-tls --peer-auto-tls=false")
+            .passes(|facts| etcd_file(facts, known(json!({"name": "n1"}))))
+            .passes(|facts| flags(facts, "etcd", "--cert-file=/c --auto-tls --peer-cert-file=/p"))
+            .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
+        of_flags("etcd-peer-tls", "etcd", "--peer-cert-file=/p --peer-key-file=/k --listen-peer-urls=http://192.0.2.2:2380")
+            .fails(|facts| etcd_file(facts, known(json!({"name": "n1"}))))
+            .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
         of_flags("etcd-client-tls", "etcd", "--cert-file=/c --key-file=/k --listen-client-urls=http://127.0.0.1:2379")
             .passes(move |facts| etcd_file(facts, known(transport())))
             .fails(|facts| etcd_file(facts, known(json!({"name": "n1"}))))

@@ -79,6 +79,10 @@ pub(crate) fn cases() -> Vec<Case> {
         mode("pki-key-mode", &["pki_key"], 0o640),
         mode("pki-certificate-mode", &["pki_certificate"], 0o646),
         owner("pki-owner", &["pki_certificate", "pki_key", "pki_directory"]),
+        about("etcd-data-owner", &["etcd_data"]).fails(|facts| {
+            let data = of_role(facts, "etcd_data");
+            (data.uid, data.gid) = (0, 0);
+        }),
         mode("etcd-data-mode", &["etcd_data"], 0o750),
         mode("cni-config-mode", &["cni_config"], 0o644),
         owner("cni-config-owner", &["cni_config"]),

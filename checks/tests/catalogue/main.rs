@@ -103,6 +103,24 @@ fn a_node_of_which_nothing_was_read_is_unknown_throughout() {
     }
 }
 
+/// Process ids change with every restart; evidence that had them would change with them.
+#[test]
+fn no_evidence_has_a_process_id() {
+    let restarted = |facts: &mut NodeFacts| {
+        base::kubelet_of(facts).pid += 1000;
+        for component in base::items(&mut facts.components) {
+            component.pid += 1000;
+        }
+        for process in base::items(&mut facts.processes) {
+            process.pid += 1000;
+        }
+        for listener in base::items(&mut facts.listeners) {
+            listener.owner.value_mut().expect("the base knows every owner").pid += 1000;
+        }
+    };
+    assert_eq!(findings_after(&|_| {}, &Selection::default()), findings_after(&restarted, &Selection::default()));
+}
+
 #[test]
 fn the_list_of_checks() {
     let checks = evaluator().catalogue().checks();

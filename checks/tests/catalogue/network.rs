@@ -44,6 +44,12 @@ pub(crate) fn cases() -> Vec<Case> {
                 let vxlan = Listener { protocol: "udp".into(), owner: denied(), ..netcat(8472, BindScope::All) };
                 items(&mut facts.listeners).push(vxlan);
             })
+            // k3s is API server and kubelet in one process.
+            .passes(|facts| {
+                kubelet_of(facts).flavour = "k3s".into();
+                facts.listeners = complete(vec![listener(6443, BindScope::All, KUBELET, "k3s-server", "kubelet")]);
+            })
+            .fails(|facts| items(&mut facts.listeners).push(listener(10257, BindScope::All, KUBELET, "kubelet", "kubelet")))
             .fails(|facts| items(&mut facts.listeners).push(netcat(4000, BindScope::All)))
             .fails(|facts| items(&mut facts.listeners).push(netcat(31000, BindScope::All)))
             .fails(|facts| items(&mut facts.listeners).push(Listener { owner: denied(), ..netcat(4000, BindScope::Public) }))

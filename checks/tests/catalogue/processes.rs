@@ -1,9 +1,13 @@
 //! Fixtures of `processes.yaml`.
 
+use std::time::Instant;
+
+use holdfast_checks::derive::derive;
+use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::*;
 
 use crate::base::*;
-use crate::case::{Case, judged};
+use crate::case::{Case, evaluator, judged};
 
 /// Every capability of a kernel from 5.9 on.
 const ALL: i64 = 0x1ff_ffff_ffff;
@@ -42,7 +46,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 (process.uid, process.user_namespace) = (0, denied());
             }),
         pod_check("pod-seccomp").passes(|facts| in_pod(facts).seccomp = 1).fails(|facts| in_pod(facts).seccomp = 0),
-        pod_check("pod-all-capabilities")
+        pod_check("pod-privileged")
             .passes(|facts| in_pod(facts).cap_effective = 1 << 40)
             .passes(|facts| {
                 let process = in_pod(facts);
@@ -50,6 +54,9 @@ pub(crate) fn cases() -> Vec<Case> {
             })
             .fails(|facts| in_pod(facts).cap_effective = ALL)
             .fails(|facts| in_pod(facts).cap_effective = (1 << 38) - 1)
+            // A privileged container of a recorded node that is itself a container without SYS_RESOURCE.
+            .fails(|facts| in_pod(facts).cap_effective = 0x1ff_feff_ffff)
+            .passes(|facts| in_pod(facts).cap_effective = 1 << 21)
             .unreadable("permission_denied", |facts| {
                 let process = in_pod(facts);
                 (process.cap_effective, process.user_namespace) = (ALL, denied());
@@ -72,6 +79,26 @@ pub(crate) fn cases() -> Vec<Case> {
 
 #[test]
 fn capabilities_are_shown_in_hexadecimal() {
-    let findings = judged("pod-all-capabilities", &|facts| in_pod(facts).cap_effective = ALL);
+    let findings = judged("pod-privileged", &|facts| in_pod(facts).cap_effective = ALL);
     assert_eq!(findings[0].deciding(), "cap_effective = 0x1ffffffffff (kernel test)");
+}
+
+/// Prints what judging a busy node costs: `cargo test -p holdfast-checks --test catalogue cost -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints a measurement"]
+fn cost_of_five_hundred_processes() {
+    let mut facts = node();
+    items(&mut facts.processes).extend((0..500).map(|pod| process(&format!("pod:default/web-{pod}/c"), Placement::Pod, pod % 3)));
+    items(&mut facts.listeners).extend((0..100).map(|port| listener(20_000 + port, BindScope::Node, 4242, "app", "")));
+    derive(&mut facts);
+    let mut took: Vec<_> = (0..100)
+        .map(|_| {
+            let started = Instant::now();
+            let findings = evaluator().evaluate(&facts, &Selection::default()).expect("facts can be judged");
+            assert!(findings.len() > 3_000, "{}", findings.len());
+            started.elapsed()
+        })
+        .collect();
+    took.sort();
+    println!("{} checks, 500 processes: p50 {:?}, p99 {:?}", evaluator().catalogue().checks().len(), took[50], took[98]);
 }

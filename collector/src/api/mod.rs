@@ -75,7 +75,7 @@ struct FilterParameters {
     row: Option<String>,
     /// Severities, comma separated: critical, high, medium, low, info.
     severity: Option<String>,
-    /// Verdicts, comma separated: pass, fail, unknown, manual, not_applicable; or any.
+    /// Verdicts, comma separated: pass, fail, unknown, manual, `not_applicable`; or any.
     verdict: Option<String>,
     /// Reason classes, comma separated.
     reason: Option<String>,
@@ -83,7 +83,7 @@ struct FilterParameters {
     subject: Option<String>,
     /// A deciding value as shown; repeat for any of several.
     deciding: Option<String>,
-    /// Node states, comma separated: current, last_known, reporting, recorded, silent, stopped, gone. Default: all but gone.
+    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, gone. Default: all but gone.
     state: Option<String>,
     /// Changed since: 1h, 24h, 7d, or an RFC 3339 time.
     since: Option<String>,

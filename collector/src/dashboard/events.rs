@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::StatusBar;
@@ -118,12 +118,7 @@ impl Viewer {
         }
         sleep_until(self.next_push.max(Instant::now() + GATHER)).await;
         // Everything that came meanwhile is in the store: one rendering shows it all.
-        loop {
-            match self.changes.try_recv() {
-                Ok(_) | Err(tokio::sync::broadcast::error::TryRecvError::Lagged(_)) => {}
-                Err(_) => break,
-            }
-        }
+        while let Ok(_) | Err(TryRecvError::Lagged(_)) = self.changes.try_recv() {}
         Some(true)
     }
 

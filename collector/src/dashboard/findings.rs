@@ -160,7 +160,8 @@ pub(super) fn chips(path: &str, filter: &Filter) -> Vec<Chip> {
     let mut chip = |text: String, change: fn(&mut Filter)| {
         chips.push(Chip { text, without: filter.with(change).link(path), clear: clear.clone() });
     };
-    let lists: [(&str, &Vec<String>, fn(&mut Filter)); 9] = [
+    type Change = fn(&mut Filter);
+    let lists: [(&str, &Vec<String>, Change); 9] = [
         ("cluster", &filter.cluster, |filter| filter.cluster.clear()),
         ("node", &filter.node, |filter| filter.node.clear()),
         ("check", &filter.check, |filter| filter.check.clear()),

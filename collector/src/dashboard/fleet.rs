@@ -23,6 +23,7 @@ struct First {
     fix: String,
     findings: Filter,
     nodes: Filter,
+    unknown: Filter,
 }
 
 #[derive(Template)]
@@ -83,6 +84,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         First {
             fix: first_sentence(views.catalogue().get(&row.check).map_or("", |check| check.fix.as_str())),
             nodes: findings.clone(),
+            unknown: of(Verdict::Unknown).with(|filter| filter.check = vec![row.check.clone()]),
             findings: findings.with(|filter| filter.group = Some(Group::None)),
             row,
         }

@@ -17,24 +17,24 @@ const CUT_ABOVE: usize = 72;
 /// A value, however many references a template puts before it.
 pub(crate) trait Plain<T> {
     /// The value.
-    fn plain(&self) -> T;
+    fn plain(self) -> T;
 }
 
 impl<T: Clone> Plain<T> for T {
-    fn plain(&self) -> T {
-        self.clone()
+    fn plain(self) -> T {
+        self
     }
 }
 
 impl<T: Clone> Plain<T> for &T {
-    fn plain(&self) -> T {
-        (*self).clone()
+    fn plain(self) -> T {
+        self.clone()
     }
 }
 
 impl<T: Clone> Plain<T> for &&T {
-    fn plain(&self) -> T {
-        (**self).clone()
+    fn plain(self) -> T {
+        (*self).clone()
     }
 }
 
@@ -62,14 +62,8 @@ pub(crate) fn visible(text: &str) -> String {
             || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
             || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
     };
-    text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
-        if hidden(character) {
-            out.push_str(&format!("\\u{:04x}", u32::from(character)));
-        } else {
-            out.push(character);
-        }
-        out
-    })
+    let shown = |character: char| if hidden(character) { format!("\\u{:04x}", u32::from(character)) } else { character.to_string() };
+    if text.chars().any(hidden) { text.chars().map(shown).collect() } else { text.to_owned() }
 }
 
 /// Text of a stranger in a table: cut in the middle when long, whole in its title.
@@ -226,12 +220,8 @@ pub(crate) fn value(of: impl Plain<serde_json::Value>) -> Html {
 
 /// Prose that holds commands or settings between backticks.
 pub(crate) fn prose(text: impl AsRef<str>) -> Html {
-    let mut out = String::new();
-    for (index, part) in text.as_ref().split('`').enumerate() {
-        let part = escape(part);
-        out.push_str(&if index % 2 == 1 { format!("<code>{part}</code>") } else { part });
-    }
-    Html(out)
+    let part = |(index, part): (usize, &str)| if index % 2 == 1 { format!("<code>{}</code>", escape(part)) } else { escape(part) };
+    Html(text.as_ref().split('`').enumerate().map(part).collect())
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(crate) fn severity(of: Severity) -> (&'static str, &'static str, &'static st
         Severity::High => ("high", "▲", "High"),
         Severity::Medium => ("medium", "◆", "Medium"),
         Severity::Low => ("low", "▽", "Low"),
-        Severity::Info => ("info", "ⓘ", "Info"),
+        Severity::Info => ("info", "○", "Info"),
     }
 }
 

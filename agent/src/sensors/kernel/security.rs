@@ -41,12 +41,13 @@ pub(super) fn seccomp(host: &Host) -> Observed<bool> {
     if actions.value().is_some() {
         return actions;
     }
-    match host.proc.root().read_text("1/status") {
-        Ok(status) => {
-            let filters = status.lines().any(|line| line.starts_with("Seccomp:"));
-            Observed::known(filters, Source::new(SourceKind::Kernel, "/proc/1/status"), now())
+    let pids = host.proc.pids().unwrap_or_default();
+    match pids.into_iter().find_map(|pid| host.proc.process(pid).ok()?.read("status").ok()) {
+        Some(status) => {
+            let filters = String::from_utf8_lossy(&status).lines().any(|line| line.starts_with("Seccomp:"));
+            Observed::known(filters, Source::new(SourceKind::Kernel, "a process's status"), now())
         }
-        Err(_) => actions,
+        None => actions,
     }
 }
 

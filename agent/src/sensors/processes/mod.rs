@@ -10,5 +10,5 @@ mod parse;
 mod role;
 mod table;
 
-pub(super) use role::{Role, Workload};
+pub(super) use role::{Role, Workload, role_of};
 pub(super) use table::{Cache, ProcessTable, Seen};

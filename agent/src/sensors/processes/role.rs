@@ -1,5 +1,8 @@
 //! Which Kubernetes component a process is, by its executable and arguments.
 
+use super::parse;
+use crate::host::ProcessDir;
+
 /// A component the sensors know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sensors) struct Role {
@@ -21,6 +24,12 @@ pub(in crate::sensors) enum Workload {
 }
 
 const COMPONENTS: [&str; 5] = ["kube-proxy", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"];
+
+/// The role of the process that `process` is now.
+pub(in crate::sensors) fn role_of(process: &ProcessDir) -> Option<Role> {
+    let argv = process.read("cmdline").map(|content| parse::arguments(&content)).unwrap_or_default();
+    role(process.link("exe").ok().as_deref(), &argv)
+}
 
 /// The role of a process; `None` for everything that is no part of Kubernetes.
 pub(super) fn role(exe: Option<&str>, argv: &[String]) -> Option<Role> {

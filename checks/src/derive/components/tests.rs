@@ -39,20 +39,20 @@ fn said(component: &Component, name: &str) -> String {
 }
 
 #[rstest]
-#[case("kube-controller-manager", "bindAddress", r#""0.0.0.0" (default flag default)"#)]
+#[case("kube-controller-manager", "bindAddress", r#""0.0.0.0" (default without a flag)"#)]
 #[case("kube-controller-manager --bind-address=127.0.0.1", "bindAddress", r#""127.0.0.1" (flag --bind-address)"#)]
-#[case("kube-controller-manager", "useServiceAccountCredentials", "false (default flag default)")]
-#[case("kube-scheduler", "bindAddress", r#""0.0.0.0" (default flag default)"#)]
-#[case("kube-apiserver", "anonymousAuth", "false (default turned off by the API server under AlwaysAllow)")]
-#[case("kube-apiserver --authorization-mode=Node,RBAC", "anonymousAuth", "true (default flag default)")]
+#[case("kube-controller-manager", "useServiceAccountCredentials", "false (default without a flag)")]
+#[case("kube-scheduler", "bindAddress", r#""0.0.0.0" (default without a flag)"#)]
+#[case("kube-apiserver", "anonymousAuth", "false (default under AlwaysAllow)")]
+#[case("kube-apiserver --authorization-mode=Node,RBAC", "anonymousAuth", "true (default without a flag)")]
 #[case("kube-apiserver --authorization-mode Node,RBAC", "authorizationMode", r#"["Node","RBAC"] (flag --authorization-mode)"#)]
-#[case("kube-apiserver", "authorizationMode", r#"["AlwaysAllow"] (default flag default)"#)]
+#[case("kube-apiserver", "authorizationMode", r#"["AlwaysAllow"] (default without a flag)"#)]
 #[case(
     "kube-apiserver --enable-admission-plugins NodeRestriction,AlwaysAdmit",
     "enableAdmissionPlugins",
     r#"["NodeRestriction","AlwaysAdmit"] (flag --enable-admission-plugins)"#
 )]
-#[case("kube-proxy", "metricsBindAddress", r#""127.0.0.1:10249" (default flag default)"#)]
+#[case("kube-proxy", "metricsBindAddress", r#""127.0.0.1:10249" (default without a flag)"#)]
 #[case("kube-proxy --metrics-bind-address=0.0.0.0:10249", "metricsBindAddress", r#""0.0.0.0:10249" (flag --metrics-bind-address)"#)]
 #[case("etcd --client-cert-auth=true", "clientCertAuth", "true (flag --client-cert-auth)")]
 #[case("etcd -client-cert-auth", "clientCertAuth", "true (flag --client-cert-auth)")]
@@ -77,13 +77,13 @@ fn flags_and_defaults(#[case] argv: &str, #[case] name: &str, #[case] expected: 
     "kube-proxy --config=/c.yaml",
     json!({"kind": "KubeProxyConfiguration", "metricsBindAddress": ""}),
     "metricsBindAddress",
-    r#""127.0.0.1:10249" (default file default)"#
+    r#""127.0.0.1:10249" (default without a field)"#
 )]
 #[case::the_file_silences_flags(
     "kube-proxy --config=/c.yaml --metrics-bind-address=0.0.0.0",
     json!({"kind": "KubeProxyConfiguration"}),
     "metricsBindAddress",
-    r#""127.0.0.1:10249" (default file default)"#
+    r#""127.0.0.1:10249" (default without a field)"#
 )]
 #[case::etcd_by_file_alone(
     "etcd --config-file=/c.yaml",
@@ -95,7 +95,7 @@ fn flags_and_defaults(#[case] argv: &str, #[case] name: &str, #[case] expected: 
     "etcd --config-file /c.yaml --client-cert-auth=true",
     json!({"name": "n1"}),
     "clientCertAuth",
-    "false (default file default)"
+    "false (default without a field)"
 )]
 #[case::etcd_lists(
     "etcd --config-file /c.yaml",
@@ -141,14 +141,14 @@ fn files(#[case] argv: &str, #[case] content: Value, #[case] name: &str, #[case]
 fn a_file_that_was_not_read_is_never_a_default() {
     let unread = Observed::unavailable_because(Reason::PermissionDenied, "open /c.yaml");
     let mut proxy = component("kube-proxy --config=/c.yaml", vec![]);
-    assert_eq!(said(&proxy, "metricsBindAddress"), "not_present: /c.yaml was not read");
+    assert_eq!(said(&proxy, "metricsBindAddress"), "not_supported: /c.yaml was not read");
     proxy.documents = unread.clone();
     assert_eq!(said(&proxy, "metricsBindAddress"), "permission_denied: open /c.yaml");
     let mut server = component("kube-apiserver --authorization-config=/c.yaml", vec![]);
     assert_eq!(said(&server, "authorizationMode"), "not_supported: /c.yaml was not read");
     server.documents = unread;
     assert_eq!(said(&server, "authorizationMode"), "permission_denied: open /c.yaml");
-    assert_eq!(said(&server, "anonymousAuth"), "true (default flag default)");
+    assert_eq!(said(&server, "anonymousAuth"), "true (default without a flag)");
 }
 
 #[test]

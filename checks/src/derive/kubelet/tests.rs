@@ -60,7 +60,7 @@ fn said(kubelet: &Kubelet, name: &str) -> String {
 #[case("4.2.1 a file without the field", CONFIG, json!({}), "anonymousAuth", "false (default v1beta1)")]
 #[case("4.2.2 a file without the field", CONFIG, json!({}), "authorizationMode", r#""Webhook" (default v1beta1)"#)]
 #[case("4.2.2 flag, space", "kubelet --config=c --authorization-mode AlwaysAllow", json!({}), "authorizationMode", r#""AlwaysAllow" (flag --authorization-mode)"#)]
-#[case("4.2.4 no file, no flag", "kubelet", json!({}), "readOnlyPort", "10255 (default flag default)")]
+#[case("4.2.4 no file, no flag", "kubelet", json!({}), "readOnlyPort", "10255 (default without a flag)")]
 #[case("4.2.4 flag, space", "kubelet --read-only-port 0", json!({}), "readOnlyPort", "0 (flag --read-only-port)")]
 #[case("4.2.5 flag 0s", "kubelet --streaming-connection-idle-timeout=0s", json!({}), "streamingConnectionIdleTimeout", "0 (flag --streaming-connection-idle-timeout)")]
 #[case("4.2.5 flag 4h", "kubelet --streaming-connection-idle-timeout=4h", json!({}), "streamingConnectionIdleTimeout", "14400 (flag --streaming-connection-idle-timeout)")]
@@ -79,18 +79,18 @@ fn said(kubelet: &Kubelet, name: &str) -> String {
 #[case("4.2.14 explicit false", CONFIG, json!({"seccompDefault": false}), "seccompDefault", "false (file /var/lib/kubelet/config.yaml)")]
 #[case("4.2.8 0 is 0", CONFIG, json!({"eventRecordQPS": 0}), "eventRecordQPS", "0 (file /var/lib/kubelet/config.yaml)")]
 #[case("AKS flags", "kubelet --anonymous-auth=false --authorization-mode=AlwaysAllow", json!({}), "authorizationMode", r#""AlwaysAllow" (flag --authorization-mode)"#)]
-#[case("no file: anonymous", "kubelet", json!({}), "anonymousAuth", "true (default flag default)")]
-#[case("no file: webhook", "kubelet", json!({}), "webhookAuthentication", "false (default flag default)")]
-#[case("no file: authorization", "kubelet", json!({}), "authorizationMode", r#""AlwaysAllow" (default flag default)"#)]
-#[case("no file: the rest is as v1beta1", "kubelet", json!({}), "healthzPort", "10248 (default flag default)")]
-#[case("an empty --config is none", "kubelet --config=", json!({}), "readOnlyPort", "10255 (default flag default)")]
+#[case("no file: anonymous", "kubelet", json!({}), "anonymousAuth", "true (default without a flag)")]
+#[case("no file: webhook", "kubelet", json!({}), "webhookAuthentication", "false (default without a flag)")]
+#[case("no file: authorization", "kubelet", json!({}), "authorizationMode", r#""AlwaysAllow" (default without a flag)"#)]
+#[case("no file: the rest is as v1beta1", "kubelet", json!({}), "healthzPort", "10248 (default without a flag)")]
+#[case("an empty --config is none", "kubelet --config=", json!({}), "readOnlyPort", "10255 (default without a flag)")]
 #[case("a flag beats the file", "kubelet --config=c --read-only-port=0", json!({"readOnlyPort": 10255}), "readOnlyPort", "0 (flag --read-only-port)")]
 #[case("the file beats the default", CONFIG, json!({"readOnlyPort": 10255}), "readOnlyPort", "10255 (file /var/lib/kubelet/config.yaml)")]
 #[case("an empty mode is defaulted", CONFIG, json!({"authorization": {"mode": ""}}), "authorizationMode", r#""Webhook" (default v1beta1)"#)]
 #[case("null is unset", CONFIG, json!({"authentication": null}), "anonymousAuth", "false (default v1beta1)")]
 #[case("a switch takes no argument", "kubelet --anonymous-auth false", json!({}), "anonymousAuth", "true (flag --anonymous-auth)")]
 #[case("a ParseBool form", "kubelet --anonymous_auth=F", json!({}), "anonymousAuth", "false (flag --anonymous-auth)")]
-#[case("flags only", CONFIG, json!({"hostnameOverride": "no such field"}), "hostnameOverride", r#""" (default flag default)"#)]
+#[case("flags only", CONFIG, json!({"hostnameOverride": "no such field"}), "hostnameOverride", r#""" (default without a flag)"#)]
 #[case("a wrong type", CONFIG, json!({"readOnlyPort": "10255"}), "readOnlyPort", r#"malformed: /var/lib/kubelet/config.yaml: readOnlyPort: "10255" is not an integer"#)]
 #[case("a scalar where a mapping belongs", CONFIG, json!({"authentication": 1}), "anonymousAuth", "malformed: /var/lib/kubelet/config.yaml: authentication is not a mapping")]
 #[case("a flag with nonsense", "kubelet --anonymous-auth=yes", json!({}), "anonymousAuth", "malformed: --anonymous-auth: `yes` is not true or false")]
@@ -119,8 +119,8 @@ fn file_and_two_drop_ins(
 }
 
 #[rstest]
-#[case("the base stays the legacy one", json!({}), "readOnlyPort", "10255 (default flag default)")]
-#[case("also beside a drop-in that sets something else", json!({"port": 10350}), "anonymousAuth", "true (default flag default)")]
+#[case("the base stays the legacy one", json!({}), "readOnlyPort", "10255 (default without a flag)")]
+#[case("also beside a drop-in that sets something else", json!({"port": 10350}), "anonymousAuth", "true (default without a flag)")]
 #[case("a drop-in sets", json!({"readOnlyPort": 0}), "readOnlyPort", "0 (drop-in 10-a.conf)")]
 #[case("what a drop-in removes gets the file's default", json!({"readOnlyPort": null}), "readOnlyPort", "0 (default v1beta1)")]
 fn only_a_drop_in_directory(#[case] why: &str, #[case] content: Value, #[case] name: &str, #[case] expected: &str) {
@@ -142,14 +142,14 @@ fn an_unreadable_file_is_never_a_default() {
 #[test]
 fn documents_that_were_not_read_at_all_are_never_a_default() {
     let mut kubelet = kubelet(CONFIG, vec![]);
-    assert_eq!(said(&kubelet, "readOnlyPort"), "not_present: /var/lib/kubelet/config.yaml was not read");
+    assert_eq!(said(&kubelet, "readOnlyPort"), "not_supported: /var/lib/kubelet/config.yaml was not read");
     kubelet.documents = Observed::unavailable_because(Reason::TimedOut, "read /var/lib/kubelet");
     assert_eq!(said(&kubelet, "readOnlyPort"), "timed_out: read /var/lib/kubelet");
     let path = "/var/lib/kubelet/config.yaml";
     kubelet.documents = known(Listing { items: vec![], skipped: vec![Skipped { what: path.into(), reason: Reason::TooLarge }] });
     assert_eq!(said(&kubelet, "readOnlyPort"), format!("too_large: {path}"));
     kubelet.argv = vec!["kubelet".into()];
-    assert_eq!(said(&kubelet, "readOnlyPort"), "10255 (default flag default)", "no document was asked for");
+    assert_eq!(said(&kubelet, "readOnlyPort"), "10255 (default without a flag)", "no document was asked for");
 }
 
 #[test]

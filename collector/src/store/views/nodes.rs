@@ -86,6 +86,11 @@ impl NodeTotals {
         self.reporting + self.recorded
     }
 
+    /// Nodes whose results count, and those awaited since the start.
+    pub fn expected(&self) -> i64 {
+        self.current() + self.awaited
+    }
+
     /// All but the gone.
     pub fn all(&self) -> i64 {
         self.current() + self.silent + self.stopped
