@@ -44,7 +44,7 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Rendered, Failure> {
 
 #[derive(Template)]
 #[template(path = "alert.html")]
-struct Alert {
+struct AlertPage {
     now: i64,
     alert: AlertRow,
     link: String,
@@ -62,7 +62,7 @@ pub(super) async fn page(ask: &Ask<'_>, fingerprint: &str) -> Result<Rendered, F
         (_, node) if node.is_empty() => String::new(),
         (cluster, node) => nodes::href(&cluster, &node),
     };
-    let page = Alert { now: ask.now, link: local(&alert.link), node_link, deliveries: views.deliveries(fingerprint).await?, alert };
+    let page = AlertPage { now: ask.now, link: local(&alert.link), node_link, deliveries: views.deliveries(fingerprint).await?, alert };
     let word = if page.alert.firing() { "Firing" } else { "Resolved" };
     Rendered::new(format!("{word} · {}", page.alert.summary()), &page)
 }

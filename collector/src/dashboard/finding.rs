@@ -12,7 +12,7 @@ use crate::store::views::{Filter, FindingDetail, Group, NodeState, TransitionRow
 
 #[derive(Template)]
 #[template(path = "finding.html")]
-struct Finding {
+struct FindingPage {
     now: i64,
     finding: FindingDetail,
     node_href: String,
@@ -43,7 +43,7 @@ pub(super) async fn page(ask: &Ask<'_>, id: &str) -> Result<Rendered, Failure> {
         ..Filter::default()
     };
     let check = views.catalogue().get(&row.check);
-    let page = Finding {
+    let page = FindingPage {
         now: ask.now,
         node_href: super::nodes::href(&row.cluster, &row.node),
         check_href: format!("/checks/{}", crate::store::views::encode(&row.check)),
@@ -80,7 +80,7 @@ pub(super) fn frameworks(check: &Check) -> Vec<(String, Vec<(String, String)>)> 
     check.frameworks.iter().map(|(framework, found)| rows(framework, found)).collect()
 }
 
-impl Finding {
+impl FindingPage {
     fn is(&self, verdict: Verdict) -> bool {
         self.finding.row.verdict == verdict
     }

@@ -153,6 +153,9 @@ pub(super) fn exports(path: &str, filter: &Filter) -> [(String, &'static str); 2
     [(whole.link(&format!("{path}.csv")), "CSV"), (whole.link(&format!("{path}.json")), "JSON")]
 }
 
+/// What removing a chip does.
+type Change = fn(&mut Filter);
+
 /// One chip a filter that restricts rows.
 pub(super) fn chips(path: &str, filter: &Filter) -> Vec<Chip> {
     let clear = if path == "/findings" { "/findings?verdict=any".to_owned() } else { path.to_owned() };
@@ -160,7 +163,6 @@ pub(super) fn chips(path: &str, filter: &Filter) -> Vec<Chip> {
     let mut chip = |text: String, change: fn(&mut Filter)| {
         chips.push(Chip { text, without: filter.with(change).link(path), clear: clear.clone() });
     };
-    type Change = fn(&mut Filter);
     let lists: [(&str, &Vec<String>, Change); 9] = [
         ("cluster", &filter.cluster, |filter| filter.cluster.clear()),
         ("node", &filter.node, |filter| filter.node.clear()),

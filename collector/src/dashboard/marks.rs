@@ -132,7 +132,8 @@ pub(crate) fn state(of: impl Plain<NodeState>) -> Html {
 
 /// A whole number with separated thousands.
 pub(crate) fn number(of: impl Plain<i64>) -> String {
-    let digits = of.plain().unsigned_abs().to_string();
+    let n = of.plain();
+    let digits = n.unsigned_abs().to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -140,13 +141,13 @@ pub(crate) fn number(of: impl Plain<i64>) -> String {
         }
         out.push(digit);
     }
-    if of.plain() < 0 { format!("−{out}") } else { out }
+    if n < 0 { format!("−{out}") } else { out }
 }
 
 /// A number with the word for one and for many.
 pub(crate) fn counted(of: impl Plain<i64>, one: &str, many: &str) -> String {
-    let word = if of.plain() == 1 { one } else { many };
-    format!("{} {word}", number(of))
+    let n = of.plain();
+    format!("{} {}", number(n), if n == 1 { one } else { many })
 }
 
 /// A number that is a link to the list with exactly that many rows.

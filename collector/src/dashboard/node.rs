@@ -31,7 +31,7 @@ struct FactGroup {
 
 struct Port {
     reach: Reach,
-    port: String,
+    number: String,
     owner: String,
     on: ExposedOn,
 }
@@ -46,7 +46,7 @@ struct Facts {
 
 #[derive(Template)]
 #[template(path = "node.html")]
-struct Node {
+struct NodePage {
     now: i64,
     problems: Vec<Problem>,
     node: NodeRow,
@@ -84,17 +84,17 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     };
     let asked = ask.own("tab");
     let tab = TABS.iter().map(|(tab, _)| *tab).find(|tab| *tab == asked).unwrap_or("failing");
-    let scope = Filter { cluster: vec![node.cluster.clone()], node: vec![node.name.clone()], state: vec![node.state], ..Filter::default() };
+    let only = Filter { cluster: vec![node.cluster.clone()], node: vec![node.name.clone()], state: vec![node.state], ..Filter::default() };
     let verdicts = match tab {
         "failing" => vec![Verdict::Fail],
         "unknown" => vec![Verdict::Unknown],
         "manual" => vec![Verdict::Manual],
         _ => Vec::new(),
     };
-    let results = scope.with(|scope| {
-        scope.verdict = verdicts;
-        scope.sort = filter.sort;
-        scope.limit = filter.limit;
+    let results = only.with(|only| {
+        only.verdict = verdicts;
+        only.sort = filter.sort;
+        only.limit = filter.limit;
     });
     let results = Filter { after: filter.after.clone(), ..results };
     let shows_results = matches!(tab, "failing" | "unknown" | "manual" | "all");
@@ -103,9 +103,9 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     } else {
         Page { rows: Vec::new(), total: 0, offset: 0, next: None }
     };
-    let tally = views.tally(&ask.select(&scope)).await?;
+    let tally = views.tally(&ask.select(&only)).await?;
     let of = |verdict: Verdict| tally.count(|_, found, _| found == verdict);
-    let ports = ports(views.exposure(&ask.select(&scope)).await?.groups);
+    let ports = ports(views.exposure(&ask.select(&only)).await?.groups);
     let processes = views.inventory(&node, kinds::ROOT_PROCESS).await?;
     let counts = [
         Some(of(Verdict::Fail)),
@@ -129,7 +129,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let next = page.next.as_ref().map(|after| format!("{base}?tab={tab}&after={after}"));
     let current = i64::from(node.state.current());
     let score = Score::new(&tally, current, 1);
-    let view = Node {
+    let view = NodePage {
         now: ask.now,
         problems,
         profile: (field("role"), field("profile"), field("profile_because")),
@@ -157,7 +157,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
 fn ports(groups: Vec<crate::store::views::Exposed>) -> Vec<Port> {
     let port = |group: crate::store::views::Exposed| {
         let (reach, port, owner) = (group.reach, format!("{}/{}", group.protocol, group.port), group.owner.clone());
-        group.on.into_iter().map(move |on| Port { reach, port: port.clone(), owner: owner.clone(), on })
+        group.on.into_iter().map(move |on| Port { reach, number: port.clone(), owner: owner.clone(), on })
     };
     groups.into_iter().flat_map(port).collect()
 }

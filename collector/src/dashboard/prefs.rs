@@ -13,9 +13,8 @@ const KEEP: i64 = 31_536_000;
 pub(super) async fn save(uri: Uri) -> Response {
     let pairs = pairs(&uri);
     let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).unwrap_or_default();
-    let theme = match value("theme") {
-        theme @ ("system" | "light" | "dark") => theme,
-        _ => return Failure::Bad("`theme`: use one of system, light, dark".to_owned()).into_response(),
+    let theme @ ("system" | "light" | "dark") = value("theme") else {
+        return Failure::Bad("`theme`: use one of system, light, dark".to_owned()).into_response();
     };
     let cookie = format!("holdfast-theme={theme}; Path=/; Max-Age={KEEP}; SameSite=Lax; HttpOnly");
     (StatusCode::SEE_OTHER, [(SET_COOKIE, cookie), (LOCATION, local(value("back")).to_owned())]).into_response()

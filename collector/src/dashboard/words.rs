@@ -2,6 +2,7 @@
 
 use holdfast_checks::entries::{Severity, Verdict};
 
+use super::marks::Plain;
 use crate::store::views::{At, NodeState};
 
 /// `(class, icon, word)` of a verdict.
@@ -76,8 +77,8 @@ pub(crate) fn utc(at: At) -> String {
 }
 
 /// The clock time: `08:14:03 UTC`.
-pub(crate) fn clock(at: &At) -> String {
-    let time = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+pub(crate) fn clock(at: impl Plain<At>) -> String {
+    let time = jiff::Timestamp::from_millisecond(at.plain().0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%H:%M:%S UTC").to_string()
 }
 

@@ -75,7 +75,7 @@ impl Failure {
         let mut bytes = [0; 8];
         // Without random bytes the id is all zeros: still an answer.
         getrandom::fill(&mut bytes).unwrap_or_default();
-        let request_id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let request_id = format!("{:016x}", u64::from_be_bytes(bytes));
         let error_code = match self {
             Self::Bad(_) => "bad_request",
             Self::NotFound(_) => "not_found",

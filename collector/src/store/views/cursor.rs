@@ -44,7 +44,8 @@ impl CursorKey {
     /// The position as text for a link.
     pub fn sign(&self, cursor: &Cursor) -> String {
         let body = serde_json::to_vec(cursor).unwrap_or_default();
-        let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String =
+            body.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect();
         let seal = self.seal(&body);
         format!("{hex}.{seal}")
     }

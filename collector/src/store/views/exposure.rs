@@ -2,7 +2,7 @@
 //!
 //! The three are different truths. A port that nobody asked is not closed: it is unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_checks::inventory::kinds;
 use serde::Serialize;
@@ -98,8 +98,11 @@ pub struct Exposure {
     pub truncated: bool,
 }
 
+/// Cluster and name.
+type NodeName = (String, String);
+
 struct Document {
-    node: (String, String),
+    node: NodeName,
     state: NodeState,
     kind: String,
     name: String,
@@ -143,12 +146,16 @@ impl Views {
     }
 }
 
+/// Reach, port, protocol, owner: what a group has in common.
+type Key = (Reach, i64, String, String);
+/// A port of a node.
+type PortOf = (NodeName, i64);
+
 /// Pure: documents of many nodes to groups.
 fn group(documents: &[Document]) -> Vec<Exposed> {
-    type Key = (Reach, i64, String, String);
-    let mut groups: BTreeMap<Key, BTreeMap<(String, String), ExposedOn>> = BTreeMap::new();
-    let mut declared: BTreeMap<((String, String), i64), Vec<(String, String)>> = BTreeMap::new();
-    let mut answers: BTreeMap<((String, String), i64), Vec<String>> = BTreeMap::new();
+    let mut groups: BTreeMap<Key, BTreeMap<NodeName, ExposedOn>> = BTreeMap::new();
+    let mut declared: BTreeMap<PortOf, Vec<(String, String)>> = BTreeMap::new();
+    let mut answers: BTreeMap<PortOf, Vec<String>> = BTreeMap::new();
     for document in documents {
         if document.kind == kinds::SETTING
             && let Some((owner, port, text)) = declaration(document)
@@ -170,7 +177,7 @@ fn group(documents: &[Document]) -> Vec<Exposed> {
         answers: answers.get(&(document.node.clone(), port)).cloned().unwrap_or_default(),
         changed_at: At(document.changed_at),
     };
-    let mut listening: std::collections::BTreeSet<((String, String), i64)> = std::collections::BTreeSet::new();
+    let mut listening: BTreeSet<PortOf> = BTreeSet::new();
     for document in documents.iter().filter(|document| document.kind == kinds::LISTENER) {
         let Some(port) = document.json.get("port").and_then(Value::as_i64) else { continue };
         listening.insert((document.node.clone(), port));
@@ -186,7 +193,7 @@ fn group(documents: &[Document]) -> Vec<Exposed> {
             groups.entry(key).or_default().entry(document.node.clone()).or_insert_with(|| on(document, port));
         }
     }
-    let exposed = |((reach, port, protocol, owner), on): (Key, BTreeMap<(String, String), ExposedOn>)| Exposed {
+    let exposed = |((reach, port, protocol, owner), on): (Key, BTreeMap<NodeName, ExposedOn>)| Exposed {
         protocol,
         port,
         owner,

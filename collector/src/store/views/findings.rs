@@ -120,7 +120,7 @@ impl Views {
         let offset = self.resume(&mut query, selection, &order, key)?;
         query.push(format!(" order by {} limit ", key.join(", "))).push_bind(limit + 1);
         let found = query.build().fetch_all(&self.reader).await.map_err(failed("list findings"))?;
-        Ok(self.page(found, finding_row, total, offset, limit, order, key.len()))
+        Ok(self.page(&found, finding_row, total, offset, limit, order, key.len()))
     }
 
     /// Adds the predicate of `after` and returns how many rows came before.
@@ -149,7 +149,7 @@ impl Views {
     #[expect(clippy::too_many_arguments, reason = "one call site a list, each argument a different thing")]
     pub(super) fn page<T>(
         &self,
-        found: Vec<SqliteRow>,
+        found: &[SqliteRow],
         read: impl Fn(&SqliteRow) -> Option<T>,
         total: i64,
         offset: i64,

@@ -139,7 +139,7 @@ impl Views {
         let offset = self.resume(&mut query, selection, "nodes", &KEY)?;
         query.push(format!(" order by {} limit ", KEY.join(", "))).push_bind(limit + 1);
         let found = query.build().fetch_all(&self.reader).await.map_err(failed("list nodes"))?;
-        let mut page = self.page(found, node_row, total, offset, limit, "nodes".to_owned(), KEY.len());
+        let mut page = self.page(&found, node_row, total, offset, limit, "nodes".to_owned(), KEY.len());
         self.name_systems(&mut page.rows).await?;
         Ok(page)
     }
