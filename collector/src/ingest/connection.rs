@@ -210,7 +210,7 @@ impl Connection {
                 }
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    if ticks % LOOK_UP_EVERY == 0 && self.revoked() {
+                    if ticks.is_multiple_of(LOOK_UP_EVERY) && self.revoked() {
                         return End::Credentials;
                     }
                     Input::Tick
