@@ -78,8 +78,8 @@ struct Serve {
     #[arg(long, env = "HOLDFAST_HEARTBEAT", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     heartbeat: u32,
     /// How long after its connection was lost a node counts as silent, in seconds.
-    #[arg(long, env = "HOLDFAST_SILENCE_GRACE", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
-    silence_grace: u64,
+    #[arg(long, env = "HOLDFAST_SILENT_AFTER", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    silent_after: u64,
     /// How long a silent node is waited for before it counts as gone, in hours.
     #[arg(long, env = "HOLDFAST_GONE_AFTER", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=8760))]
     gone_after: i64,
@@ -151,7 +151,7 @@ fn run(cli: Cli) -> Result<(), (u8, anyhow::Error)> {
 
 fn options(serve: Serve) -> ServeOptions {
     let patience = Patience {
-        grace_ms: serve.silence_grace.saturating_mul(1000),
+        grace_ms: serve.silent_after.saturating_mul(1000),
         warm_up_ms: u64::from(serve.heartbeat).saturating_mul(3000),
         gone_ms: serve.gone_after.saturating_mul(3_600_000),
     };

@@ -545,6 +545,18 @@ impl tonic::codec::Decoder for Bytes {
 }
 
 #[tokio::test]
+async fn a_token_taken_out_of_the_file_ends_its_session() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    std::fs::write(rig.dir.path().join("tokens.yaml"), "").unwrap();
+    assert_eq!(client.end().await.code(), Code::Unauthenticated);
+    assert_eq!(Client::open(rig.channel().await, &rig.token).await.err().unwrap().code(), Code::Unauthenticated);
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_rotated_certificate_is_used_and_a_broken_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     holdfast_collector::ca::init(&dir.path().join("a"), &["localhost".to_owned()]).unwrap();

@@ -389,6 +389,35 @@ async fn heartbeats_are_flushed_in_one_statement() {
 }
 
 #[tokio::test]
+async fn a_number_used_again_after_retention_has_a_higher_fence() {
+    let rig = rig().await;
+    let old = rig.open("old", 1, 0, Digest::EMPTY).await;
+    let gone = StateChange { node_id: old.node_id, session: old.session, state: NodeState::Gone, reason: String::new(), at: NOW - 1 };
+    rig.writer.write_states(vec![gone]).await.unwrap();
+    rig.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, NOW).await.unwrap();
+    let identity = NodeIdentity { cluster: "c".into(), uid: "new".into(), name: "new".into(), origin: Origin::Agent };
+    let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
+    let at = NOW + DAY;
+    let start = SessionStart { identity, epoch: 1, last_acked: 0, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
+    let new = rig.writer.open_session(start).await.unwrap();
+    assert_eq!(new.node_id, old.node_id);
+    assert!(new.session > old.session, "the registry may still know the old one");
+}
+
+#[tokio::test]
+async fn what_happened_in_an_outage_keeps_its_time_and_a_wrong_clock_makes_no_history() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding("c", "s", Verdict::Fail);
+    let mut write = delta(&node, 7, 1, Vec::new());
+    let at = |number, at| moved(number, &entry, Some(Verdict::Pass), Some(Verdict::Fail), at);
+    write.transitions = vec![at(1, NOW - 3 * DAY), at(2, NOW + DAY), at(3, 0)];
+    committed(rig.writer.write(write).await.unwrap());
+    let times: Vec<i64> = sqlx::query_scalar("select at from transitions order by number").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(times, [NOW - 3 * DAY, NOW, NOW]);
+}
+
+#[tokio::test]
 async fn retention_deletes_what_is_old_and_nothing_else() {
     let rig = rig().await;
     let stays = rig.open("stays", 1, 0, Digest::EMPTY).await;

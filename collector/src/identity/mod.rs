@@ -57,6 +57,16 @@ pub struct Identities {
 }
 
 impl Identities {
+    /// Does the tokens file name another node, or none, for a token it named `node` for before.
+    pub fn revoked(&self, token: &str, node: &NodeIdentity) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.identify(token).as_ref() != Some(node))
+    }
+
+    /// Is the node named by the tokens file.
+    pub fn listed(&self, token: &str) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.identify(token).is_some())
+    }
+
     /// The node a token stands for. The file is asked first: it costs nothing.
     pub async fn identify(&self, token: &str) -> Result<NodeIdentity, Rejection> {
         if let Some(node) = self.tokens.as_ref().and_then(|tokens| tokens.identify(token)) {

@@ -33,6 +33,8 @@ const OUTBOX: usize = 16;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Commits under way after which no more is read from the stream.
 const MAX_PENDING: usize = 16;
+/// Every how many ticks a token of the tokens file is looked up again.
+const LOOK_UP_EVERY: u32 = 10;
 /// The session's own clock.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -96,10 +98,15 @@ impl Ingest {
         Moment { mono_ms: u64::try_from(mono).unwrap_or(u64::MAX), wall_ms: jiff::Timestamp::now().as_millisecond() }
     }
 
-    async fn identify(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<NodeIdentity, Status> {
+    /// A token of the tokens file, to be looked up again while the session lasts.
+    fn listed(&self, token: &str) -> Option<String> {
+        self.identities.listed(token).then(|| token.to_owned())
+    }
+
+    async fn identify(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<(NodeIdentity, Option<String>), Status> {
         let peer = request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.address.to_string());
         let found = match bearer(request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes)) {
-            Ok(token) => self.identities.identify(token).await,
+            Ok(token) => self.identities.identify(token).await.map(|node| (node, self.listed(token))),
             Err(rejection) => Err(rejection),
         };
         found.map_err(|rejection| {
@@ -118,9 +125,9 @@ impl Posture for Service {
         if self.0.draining.is_cancelled() {
             return Err(Status::unavailable("the collector is stopping"));
         }
-        let identity = self.0.identify(&request).await?;
+        let (identity, listed) = self.0.identify(&request).await?;
         let (outbox, answers) = mpsc::channel(OUTBOX);
-        let connection = Connection::new(Arc::clone(&self.0), identity, outbox);
+        let connection = Connection::new(Arc::clone(&self.0), identity, listed, outbox);
         self.0.sessions.spawn(connection.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers)))
     }
@@ -146,6 +153,8 @@ type Commit = BoxFuture<'static, (u64, Result<Written, StoreError>)>;
 struct Connection {
     ingest: Arc<Ingest>,
     identity: NodeIdentity,
+    /// The token, when the tokens file named the node.
+    listed: Option<String>,
     session: Session,
     outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
     commits: FuturesOrdered<Commit>,
@@ -155,9 +164,14 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(ingest: Arc<Ingest>, identity: NodeIdentity, outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>) -> Self {
+    fn new(
+        ingest: Arc<Ingest>,
+        identity: NodeIdentity,
+        listed: Option<String>,
+        outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    ) -> Self {
         let session = Session::new(identity.clone(), ingest.settings.clone(), ingest.now());
-        Self { ingest, identity, session, outbox, commits: FuturesOrdered::new(), grant: None, wanted: None, stopped: false }
+        Self { ingest, identity, listed, session, outbox, commits: FuturesOrdered::new(), grant: None, wanted: None, stopped: false }
     }
 
     async fn run(mut self, stream: Streaming<v1::AgentMessage>) {
@@ -173,6 +187,7 @@ impl Connection {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut draining = false;
+        let mut ticks = 0_u32;
         loop {
             let may_read = self.commits.len() < MAX_PENDING;
             let input = tokio::select! {
@@ -193,7 +208,13 @@ impl Connection {
                     self.grant = permit;
                     Input::Granted
                 }
-                _ = tick.tick() => Input::Tick,
+                _ = tick.tick() => {
+                    ticks = ticks.wrapping_add(1);
+                    if ticks.is_multiple_of(LOOK_UP_EVERY) && self.revoked() {
+                        return End::Credentials;
+                    }
+                    Input::Tick
+                }
                 () = self.ingest.draining.cancelled(), if !draining => {
                     draining = true;
                     Input::Drain
@@ -204,6 +225,15 @@ impl Connection {
                 return end;
             }
         }
+    }
+
+    /// Has the token been taken out of the tokens file.
+    fn revoked(&self) -> bool {
+        let revoked = self.listed.as_ref().is_some_and(|token| self.ingest.identities.revoked(token, &self.identity));
+        if revoked {
+            tracing::warn!(node = self.identity.name, "the tokens file does not name this node any more: closing its session");
+        }
+        revoked
     }
 
     /// Feeds an input and carries out what follows from it.
@@ -306,7 +336,10 @@ impl Connection {
 
     async fn reauthenticate(&mut self, token: &str) -> Result<(), End> {
         match self.ingest.identities.identify(token).await {
-            Ok(identity) if (&identity.cluster, &identity.uid) == (&self.identity.cluster, &self.identity.uid) => Ok(()),
+            Ok(identity) if (&identity.cluster, &identity.uid) == (&self.identity.cluster, &self.identity.uid) => {
+                self.listed = self.ingest.listed(token);
+                Ok(())
+            }
             Ok(_) => {
                 tracing::warn!(node = self.identity.name, "a rotated token names another node");
                 Err(End::Credentials)

@@ -243,10 +243,11 @@ impl FromRow<'_, SqliteRow> for Position {
 /// owed the epoch is empty, so that a session lost in the middle of it is followed by another snapshot.
 pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionStart) -> Result<(Opened, Vec<Change>), StoreError> {
     let identity = &start.identity;
+    // The fence of a new node starts at the time, above that of a deleted node whose number it may get.
     let insert = "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
                   agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
                   agent_dropped, clock_skew_ms, truncated_transitions) \
-                  select coalesce(max(node_id), 0) + 1, $1, $2, $3, $4, '', '', $5, 0, '', 0, $6, '', '', '', $5, $5, 0, 0, 0, 0, 0, 0, 0 \
+                  select coalesce(max(node_id), 0) + 1, $1, $2, $3, $4, '', '', $5, $5, '', 0, $6, '', '', '', $5, $5, 0, 0, 0, 0, 0, 0, 0 \
                   from nodes where true on conflict (cluster, uid) do nothing";
     let query = sqlx::query(insert).bind(&identity.cluster).bind(&identity.uid).bind(&identity.name).bind(identity.origin.name());
     let query = query.bind(start.at).bind(Digest::EMPTY.to_string());

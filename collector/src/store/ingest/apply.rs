@@ -15,8 +15,9 @@ use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
 use crate::store::{StoreError, changes, severity_number, verdict_number};
 
-/// A node's own time is believed when it is at most this much older than the message, in milliseconds: a day.
-const BELIEVED_AGE: i64 = 24 * 60 * 60 * 1000;
+/// A node's own time is believed when it is at most this much older than the message, in milliseconds: 30 days, so that
+/// what happened in an outage keeps its time, and a clock that starts in 1970 does not make history.
+const BELIEVED_AGE: i64 = 30 * 24 * 60 * 60 * 1000;
 
 struct Head {
     session: i64,
