@@ -9,7 +9,7 @@ use holdfast_tests::site::{Binaries, Site};
 
 const BINARIES: Binaries =
     Binaries { agent: env!("CARGO_BIN_EXE_holdfast-test-agent"), collector: env!("CARGO_BIN_EXE_holdfast-test-collector") };
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 fn main() {
     let site = Site::new(BINARIES).expect("a site");
@@ -17,7 +17,7 @@ fn main() {
     let collector = site.collector(&[]).expect("the collector starts");
     let agent = site.agent("host", &[]).expect("the agent starts");
     let stored = |api: &holdfast_tests::api::Api| api.findings("node=host").is_ok_and(|found| found.len() > 20);
-    site.api().wait("the host is stored", Duration::from_secs(60), stored).expect("the agent reports");
+    site.api().wait("the host is stored", Duration::from_mins(1), stored).expect("the agent reports");
     pause(Duration::from_secs(5));
     for (name, pid) in [("agent", agent.pid().as_raw()), ("collector", collector.pid().as_raw())] {
         println!("{name}: resident {:.1} MiB", f64::from(u32::try_from(resident_kib(pid)).unwrap_or(u32::MAX)) / 1024.0);

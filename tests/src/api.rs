@@ -75,7 +75,7 @@ impl Api {
         }
     }
 
-    /// The state of a node, or `None` while the collector does not know it.
+    /// The state of a node as people see it, or `None` while the collector does not know it.
     pub fn node_state(&self, name: &str) -> Option<String> {
         let nodes = self.list("/api/v1/nodes", "nodes").ok()?;
         let node = nodes.into_iter().find(|node| node.get("name").and_then(Value::as_str) == Some(name))?;

@@ -66,8 +66,10 @@ impl Browser {
         let mut options = json!({"args": arguments, "prefs": {"profile.managed_default_content_settings.javascript": javascript}});
         if window.width < 500 {
             // A desktop window cannot be that narrow; the device metrics can.
-            options["mobileEmulation"] =
-                json!({"deviceMetrics": {"width": window.width, "height": 900, "pixelRatio": 1.0, "touch": false}});
+            let narrow = json!({"deviceMetrics": {"width": window.width, "height": 900, "pixelRatio": 1.0, "touch": false}});
+            if let Some(options) = options.as_object_mut() {
+                options.insert("mobileEmulation".to_owned(), narrow);
+            }
         }
         let capabilities = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
         let Value::Object(capabilities) = capabilities else { bail!("capabilities are an object") };

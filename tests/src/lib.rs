@@ -4,6 +4,8 @@
 //! in a temporary directory; [`api`] asks the collector what it stored; [`peer`] is a hand-driven agent on the wire.
 //! Nothing here is part of the product.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs and read their own files")]
+
 pub mod api;
 pub mod browser;
 pub mod figures;

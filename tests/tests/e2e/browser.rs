@@ -8,7 +8,7 @@ use holdfast_tests::browser::{Browser, Window};
 use holdfast_tests::process::Process;
 use holdfast_tests::site::{Site, recorded};
 
-use crate::BINARIES;
+use crate::{BINARIES, READ_ONLY_PORT};
 
 const WITHIN: Duration = Duration::from_secs(20);
 const PAGES: [&str; 8] = ["/", "/nodes", "/nodes/test/open", "/findings", "/checks", "/alerts", "/exposure", "/coverage"];
@@ -87,8 +87,8 @@ async fn a_finding_appears_on_the_open_page_and_goes_without_a_reload() {
     // The live connection is up before the change.
     browser.until("the page is live", WITHIN, "return document.body.innerText.includes('Live')", |live| live == true).await.unwrap();
     let listening = "return document.querySelector('main').innerText.includes('10255')";
-    let socket = TcpListener::bind("0.0.0.0:10255");
-    // Another test may hold the port for a moment: both see the same host.
+    let _port = READ_ONLY_PORT.lock().await;
+    let socket = TcpListener::bind("0.0.0.0:10255").expect("port 10255 is free on this machine");
     let opened = browser.until("the finding is shown", WITHIN, listening, |shown| shown == true).await.unwrap();
     drop(socket);
     let closed = browser.until("the finding is gone", WITHIN, listening, |shown| shown == false).await.unwrap();

@@ -17,6 +17,10 @@ mod recorded;
 mod silence;
 
 use holdfast_tests::site::Binaries;
+use tokio::sync::Mutex;
+
+/// Port 10255 of this host: one test at a time may open it.
+static READ_ONLY_PORT: Mutex<()> = Mutex::const_new(());
 
 /// The binaries cargo built for this package.
 const BINARIES: Binaries =

@@ -9,7 +9,7 @@ use holdfast_tests::site::{Site, free_port, recorded};
 
 use crate::BINARIES;
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 fn installed(program: &str, package: &str) -> String {
     let path = format!("/usr/bin/{program}");

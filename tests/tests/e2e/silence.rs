@@ -27,8 +27,8 @@ fn killed_is_silent_and_alerts_until_it_is_back_and_stopped_is_not() {
         let waited = site.api().wait(&format!("{name} is {state}"), WITHIN, |api| api.node_state(name).as_deref() == Some(state));
         waited.unwrap_or_else(|error| panic!("{error}\n{}\n{}", site.log("collector.log"), site.log(&format!("{name}.log"))));
     };
-    state("killed", "connected");
-    state("stopped", "connected");
+    state("killed", "reporting");
+    state("stopped", "reporting");
 
     let status = stopped.stop(Duration::from_secs(10)).unwrap();
     assert!(status.success(), "{status}: {}", site.log("stopped.log"));
@@ -40,6 +40,6 @@ fn killed_is_silent_and_alerts_until_it_is_back_and_stopped_is_not() {
     assert!(alert.contains("killed") && !alert.contains("stopped"), "only the killed node is named: {alert}");
 
     let _back = site.agent("killed", &tree).unwrap();
-    state("killed", "connected");
+    state("killed", "reporting");
     site.api().wait("the alert resolves", WITHIN, |_| !firing(&site, "node-silent")).unwrap();
 }
