@@ -99,7 +99,7 @@ impl Sensors {
         Ok(Self { options, host, supervisor: Supervisor::default(), cache: Cache::default(), owners: listeners::Owners::default() })
     }
 
-    /// Reads every group anew; `progress` hears of each before it is read. Derives nothing. Blocks: for a thread of its own.
+    /// Reads every group anew; `progress` hears of each sensor before it starts. Derives nothing. Blocks: for a thread of its own.
     pub fn read_all(&mut self, progress: &mut dyn FnMut(Group)) -> NodeFacts {
         let unread = Unavailable::new(Reason::NotSupported, "not read yet");
         let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
@@ -133,7 +133,8 @@ impl Sensors {
             table = self.processes();
         }
         for group in ORDER.into_iter().filter(|group| groups.contains(group)) {
-            if group != Group::Processes {
+            // Processes were announced above; the last four have no sensor to wait for.
+            if !matches!(group, Group::Processes | Group::Runtime | Group::Containers | Group::Network | Group::Versions) {
                 progress(group);
             }
             self.read_group(group, facts, &table);

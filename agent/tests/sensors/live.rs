@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -112,4 +113,28 @@ fn a_socket_opened_by_a_process_that_was_searched_before_finds_its_owner() {
         sensors.refresh(&mut facts, &BTreeSet::from([Group::Listeners]));
         assert_eq!(known(&on_port(&facts, port).unwrap().owner).pid, i64::from(std::process::id()));
     }
+}
+
+#[test]
+fn a_running_kubelet_is_read_through_its_own_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("kubelet.yaml");
+    std::fs::write(&config, "readOnlyPort: 10255\n").unwrap();
+    let flag = format!("--config={}", config.display());
+    let waits = ["-c", "read line", &flag, "--token=geheim"];
+    let child = start(Command::new("sh").arg0("kubelet").args(waits).stdin(Stdio::piped()));
+    let facts = read(live());
+    let kubelet = known(&facts.kubelets).items.iter().find(|kubelet| kubelet.pid == i64::from(child.0.id())).unwrap();
+    let document = &known(&kubelet.documents).items[0];
+    assert_eq!(known(&document.content)["readOnlyPort"], 10255);
+    assert!(kubelet.argv.contains(&"--token=(redacted)".to_owned()), "{:?}", kubelet.argv);
+    let file = known(&facts.files).items.iter().find(|file| Path::new(&file.path) == config).unwrap();
+    assert_eq!((file.role.as_str(), file.uid), ("kubelet_config", i64::from(nix::unistd::geteuid().as_raw())));
+    let mut sensors = Sensors::open(live()).unwrap();
+    let watched = sensors.watched(&facts);
+    assert!(watched.iter().any(|(path, groups)| path == directory.path() && groups.contains(&Group::Kubelets)), "{watched:?}");
+    drop(child);
+    let mut facts = facts;
+    sensors.refresh(&mut facts, &BTreeSet::from([Group::Kubelets]));
+    assert!(known(&facts.kubelets).items.iter().all(|kubelet| !kubelet.argv.contains(&flag)), "it ended");
 }

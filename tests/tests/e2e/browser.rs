@@ -105,7 +105,7 @@ async fn the_dark_theme_is_chosen_without_script_and_kept() {
     let client = &browser.client;
     let background = "return getComputedStyle(document.body).backgroundColor";
     client.goto(&site.api().url("/")).await.unwrap();
-    client.find(Locator::Css("form[action='/prefs'] button[value='dark']")).await.unwrap().click().await.unwrap();
+    client.find(Locator::Css("form[action='/prefs'] button[formaction*='theme=dark']")).await.unwrap().click().await.unwrap();
     browser.until("the dark surface", WITHIN, background, |colour| colour == "rgb(17, 21, 27)").await.unwrap();
     client.goto(&site.api().url("/nodes")).await.unwrap();
     assert_eq!(client.execute(background, Vec::new()).await.unwrap(), "rgb(17, 21, 27)");

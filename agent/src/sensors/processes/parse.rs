@@ -47,7 +47,8 @@ pub(super) fn status(content: &[u8]) -> Option<Status> {
     Some(Status {
         uid: effective("Uid")?,
         gid: effective("Gid")?,
-        cap_effective: i64::from_str_radix(value("CapEff")?, 16).ok()?,
+        // Bit 63 is set only where an old kernel means "all".
+        cap_effective: u64::from_str_radix(value("CapEff")?, 16).map(|mask| i64::try_from(mask).unwrap_or(i64::MAX)).ok()?,
         no_new_privileges: value("NoNewPrivs") == Some("1"),
         seccomp: value("Seccomp").and_then(|mode| mode.parse().ok()).unwrap_or(0),
     })
@@ -56,9 +57,9 @@ pub(super) fn status(content: &[u8]) -> Option<Status> {
 /// The uid that the process itself sees for the host's `uid`; `None` when its map has no such uid.
 pub(super) fn inside_uid(uid_map: &str, uid: i64) -> Option<i64> {
     uid_map.lines().find_map(|line| {
-        let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>().map(i64::from));
         let (inside, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-        (uid >= outside && uid - outside < count).then(|| inside + (uid - outside))
+        (outside..outside + count).contains(&uid).then(|| inside + (uid - outside))
     })
 }
 
@@ -108,6 +109,21 @@ mod tests {
         assert_eq!(inside_uid(map, 0), None);
         assert!(!identity_map(map));
         assert!(identity_map("         0          0 4294967295\n"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_a_tree_may_hold_makes_a_reader_panic(content: Vec<u8>, text: String, uid in 0..i64::from(u32::MAX)) {
+            let wrapped = [b"7 (".as_slice(), &content, b") S 1 "].concat();
+            let _ = (stat(&content), stat(&wrapped), status(&content), arguments(&content), inside_uid(&text, uid));
+            let _ = crate::sensors::redact::arguments(&arguments(&content));
+            let _ = super::super::cgroup::cgroup(&format!("0::{text}"), text.len() % 2 == 0);
+        }
+    }
+
+    #[test]
+    fn a_mask_of_all_bits_is_all_capabilities() {
+        assert_eq!(status(b"Uid: 0 0\nGid: 0 0\nCapEff: ffffffffffffffff\n").unwrap().cap_effective, i64::MAX);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub(in crate::sensors) fn role_of(process: &ProcessDir) -> Option<Role> {
 
 /// The role of a process; `None` for everything that is no part of Kubernetes.
 pub(super) fn role(exe: Option<&str>, argv: &[String]) -> Option<Role> {
+    if argv.iter().any(|argument| matches!(argument.as_str(), "--version" | "--help" | "-h")) {
+        return None; // Somebody asks a component about itself: it serves nothing.
+    }
     let base = |path: &str| path.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default().to_owned();
     let path = exe.unwrap_or_default();
     let names = [base(path), argv.first().map(|first| base(first)).unwrap_or_default()];
@@ -71,6 +74,7 @@ mod tests {
     #[case("/hyperkube", "hyperkube kubelet --v=2", Some("hyperkube"))]
     #[case("/usr/bin/etcd", "etcd", Some("etcd"))]
     #[case("/usr/bin/vim", "vim kubelet", None)]
+    #[case("/usr/bin/kubelet", "kubelet --version", None)]
     fn components_are_recognised(#[case] exe: &str, #[case] argv: &str, #[case] flavour: Option<&str>) {
         let argv: Vec<String> = argv.split(' ').map(str::to_owned).collect();
         assert_eq!(role(Some(exe), &argv).map(|role| role.flavour), flavour);

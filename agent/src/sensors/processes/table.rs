@@ -59,6 +59,10 @@ impl Cache {
         let pids = host.proc.pids()?;
         let namespaces = self.namespaces.get_or_insert_with(|| Namespaces::of_host(host, &pids)).clone();
         let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now() };
+        if host.live() && pids.first() != Some(&1) {
+            // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
+            table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
+        }
         let mut seen = HashMap::with_capacity(pids.len());
         for pid in pids {
             match self.process(host, pid, &namespaces) {
