@@ -8,7 +8,7 @@ use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
 use crate::http::Failure;
-use crate::store::views::{DecidingRow, Filter, Group, GroupRow, NodeState, Problem};
+use crate::store::views::{DecidingRow, Filter, Group, NodeState, Problem};
 
 struct Row {
     id: String,
@@ -50,11 +50,10 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let (filter, problems) = ask.filter(&["refresh"]);
     // Counts by check over the whole scope, then the rows the filter leaves.
     let scope = Filter { cluster: filter.cluster.clone(), state: NodeState::CURRENT.to_vec(), ..Filter::default() };
-    let by = async |verdict: Verdict| -> Result<Vec<GroupRow>, Failure> {
-        Ok(views.groups(&ask.select(&scope.with(|scope| scope.verdict = vec![verdict])), Group::Check).await?)
+    let results = views.results(&ask.select(&scope)).await?;
+    let count = |id: &str, verdict: Verdict| {
+        results.iter().filter(|row| row.check == id && row.verdict == verdict).map(|row| row.findings).sum::<i64>()
     };
-    let (fail, unknown, pass) = (by(Verdict::Fail).await?, by(Verdict::Unknown).await?, by(Verdict::Pass).await?);
-    let count = |groups: &[GroupRow], id: &str| groups.iter().find(|group| group.check == id).map_or(0, |group| group.findings);
     let restricted = filter
         != Filter {
             cluster: filter.cluster.clone(),
@@ -63,7 +62,7 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Rendered, Failure> {
             row: filter.row.clone(),
             ..Filter::default()
         };
-    let found = views.groups(&ask.select(&filter), Group::Check).await?;
+    let found = views.results(&ask.select(&filter)).await?;
     let in_catalogue = |check: &&Check| {
         let area = filter.area.is_empty() || filter.area.contains(&check.area);
         let named = |framework: &String, rows: &Vec<String>| {
@@ -75,19 +74,25 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     };
     let row = |id: &str, title: &str, severity: Severity, area: &str| Row {
         href: href(id),
-        fail: (count(&fail, id), of(id, Verdict::Fail, &scope)),
-        unknown: (count(&unknown, id), of(id, Verdict::Unknown, &scope)),
-        pass: (count(&pass, id), of(id, Verdict::Pass, &scope)),
+        fail: (count(id, Verdict::Fail), of(id, Verdict::Fail, &scope)),
+        unknown: (count(id, Verdict::Unknown), of(id, Verdict::Unknown, &scope)),
+        pass: (count(id, Verdict::Pass), of(id, Verdict::Pass, &scope)),
         id: id.to_owned(),
         title: title.to_owned(),
         severity,
         area: area.to_owned(),
     };
-    let listed = |id: &str| !restricted || found.iter().any(|group| group.check == id);
+    let listed = |id: &str| !restricted || found.iter().any(|row| row.check == id);
     let known = views.catalogue().checks().iter().filter(in_catalogue).filter(|check| listed(check.id.as_str()));
     let mut rows: Vec<Row> = known.map(|check| row(check.id.as_str(), &check.title, check.severity, &check.area)).collect();
-    let custom = found.iter().filter(|group| views.catalogue().get(&group.check).is_none());
-    rows.extend(custom.map(|group| row(&group.check, &group.title, group.severity, "custom")));
+    let mut custom: Vec<String> =
+        found.iter().filter(|row| views.catalogue().get(&row.check).is_none()).map(|row| row.check.clone()).collect();
+    custom.dedup();
+    if !custom.is_empty() {
+        // Only the findings themselves know what such a check is called.
+        let titled = views.groups(&ask.select(&Filter { check: custom, ..Filter::default() }), Group::Check).await?;
+        rows.extend(titled.iter().map(|group| row(&group.check, &group.title, group.severity, "custom")));
+    }
     rows.sort_by(|a, b| (&a.area, &a.id).cmp(&(&b.area, &b.id)));
     let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let page = Checks { problems, chips: super::findings::chips("/checks", &filter), rows, total };
@@ -127,7 +132,8 @@ pub(super) async fn page(ask: &Ask<'_>, id: &str) -> Result<Rendered, Failure> {
     let views = &ask.site.views;
     let check = views.catalogue().get(id);
     let everywhere = Filter { check: vec![id.to_owned()], ..Filter::default() };
-    let found = views.groups(&ask.select(&everywhere), Group::Check).await?;
+    // Only the findings themselves know what a check of another catalogue is called.
+    let found = if check.is_some() { Vec::new() } else { views.groups(&ask.select(&everywhere), Group::Check).await? };
     if check.is_none() && found.is_empty() {
         return Err(Failure::NotFound(format!("No check called `{id}` is in the catalogue, and no node reported one.")));
     }

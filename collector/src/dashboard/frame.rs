@@ -66,6 +66,8 @@ pub(super) struct Frame {
     view_encoded: String,
     seq: i64,
     refresh: i64,
+    /// The same page, reloading itself.
+    refreshing: String,
     style: &'static str,
     script: &'static str,
     icon: &'static str,
@@ -90,6 +92,7 @@ impl Frame {
             firing: site.views.firing().await?,
             theme: theme(headers),
             view_encoded: encode(&view),
+            refreshing: format!("{view}{}refresh=60", if query.is_empty() { "?" } else { "&" }),
             seq: site.views.last_change().await?,
             refresh,
             style: style(),

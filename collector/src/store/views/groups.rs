@@ -1,11 +1,13 @@
 //! Findings put together: one row a check or a node, never nested.
 
+use std::collections::BTreeMap;
+
 use holdfast_checks::entries::{Severity, Verdict};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::codes::{At, severity_of, verdict_number};
-use super::select::{Selection, any_of};
+use super::select::Selection;
 use super::{Group, NodeState, ViewError, Views, failed};
 
 /// The most groups shown.
@@ -36,25 +38,24 @@ pub struct GroupRow {
     pub newest: At,
 }
 
+/// Check, cluster and node: what a group is of.
+type GroupKey = (String, String, String);
+
+fn key(row: &sqlx::sqlite::SqliteRow) -> GroupKey {
+    (row.get("check_id"), row.get("cluster"), row.get("name"))
+}
+
 impl Views {
     /// The findings of `selection` by check or node, worst first. [`Group::None`] has no groups.
     pub async fn groups(&self, selection: &Selection, by: Group) -> Result<Vec<GroupRow>, ViewError> {
         let by_node = by == Group::Node;
-        let (check, node, unknown_key, unknown) = if by_node {
-            ("''", "n.cluster as cluster, n.name as name", "u.node_id = f.node_id", "coalesce(sum(u.n), 0)")
-        } else {
-            ("f.check_id", "'' as cluster, '' as name", "u.check_id = f.check_id", "count(distinct u.node_id)")
-        };
+        let (check, node) =
+            if by_node { ("''", "n.cluster as cluster, n.name as name") } else { ("f.check_id", "'' as cluster, '' as name") };
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
             "select {check} as check_id, max(f.title) as title, {node}, max(f.severity) as severity, count(*) as findings, \
-             count(distinct f.node_id) as nodes, min(f.changed_at) as oldest, max(f.changed_at) as newest, \
-             (select {unknown} from counts u join nodes un on un.node_id = u.node_id where {unknown_key} and u.n > 0 \
-              and u.verdict = {} and (un.origin = 'recorded' or un.state = 'connected') and un.state <> 'gone'",
-            verdict_number(Verdict::Unknown)
+             count(distinct f.node_id) as nodes, min(f.changed_at) as oldest, max(f.changed_at) as newest \
+             from findings f join nodes n on n.node_id = f.node_id where 1 = 1"
         ));
-        any_of(&mut query, "un.cluster", selection.filter.cluster.iter().cloned());
-        any_of(&mut query, "un.name", selection.filter.node.iter().cloned());
-        query.push(") as unknown_nodes from findings f join nodes n on n.node_id = f.node_id where 1 = 1");
         selection.findings(&mut query);
         let group = if by_node { "f.node_id" } else { "f.check_id" };
         query.push(format!(
@@ -62,7 +63,9 @@ impl Views {
         ));
         query.push_bind(MOST);
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("group findings"))?;
+        let unknown = self.unknown_by(selection, by_node).await?;
         let read = |row: &sqlx::sqlite::SqliteRow| GroupRow {
+            unknown_nodes: unknown.get(&key(row)).copied().unwrap_or_default(),
             check: row.get("check_id"),
             title: row.get("title"),
             cluster: row.get("cluster"),
@@ -70,11 +73,29 @@ impl Views {
             severity: severity_of(row.get("severity")),
             findings: row.get("findings"),
             nodes: row.get("nodes"),
-            unknown_nodes: row.get("unknown_nodes"),
             oldest: At(row.get("oldest")),
             newest: At(row.get("newest")),
         };
         Ok(rows.iter().map(read).collect())
+    }
+
+    /// Unknown on nodes whose results count: nodes by check, or results by node.
+    async fn unknown_by(&self, selection: &Selection, by_node: bool) -> Result<BTreeMap<GroupKey, i64>, ViewError> {
+        let (columns, group) = if by_node {
+            ("'' as check_id, n.cluster as cluster, n.name as name, count(*)", "f.node_id")
+        } else {
+            ("f.check_id as check_id, '' as cluster, '' as name, count(distinct f.node_id)", "f.check_id")
+        };
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select {columns} as total from findings f join nodes n on n.node_id = f.node_id where f.verdict = {}",
+            verdict_number(Verdict::Unknown)
+        ));
+        let filter = &selection.filter;
+        let scope = super::Filter { cluster: filter.cluster.clone(), node: filter.node.clone(), ..super::Filter::default() };
+        Selection::new(super::Filter { state: NodeState::CURRENT.to_vec(), ..scope }, &self.catalogue, selection.now).nodes(&mut query);
+        query.push(format!(" group by {group}"));
+        let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count unknown by group"))?;
+        Ok(rows.iter().map(|row| (key(row), row.get("total"))).collect())
     }
 
     /// The filter of "Unknown on": the same check on nodes whose results count.

@@ -33,7 +33,7 @@ pub use history::TransitionRow;
 pub use inventory::InventoryRow;
 pub use nodes::{NodeRow, NodeTotals};
 pub use select::Selection;
-pub use tally::{Extent, Tally};
+pub use tally::{Extent, ResultRow, Tally};
 
 use super::{Store, StoreError};
 

@@ -116,7 +116,7 @@ impl Selection {
 }
 
 /// ` and column in (…)`, or nothing when there is no value.
-pub(super) fn any_of<T>(query: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = T>)
+fn any_of<T>(query: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = T>)
 where
     T: for<'t> sqlx::Encode<'t, Sqlite> + sqlx::Type<Sqlite>,
 {

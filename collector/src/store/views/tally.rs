@@ -43,6 +43,19 @@ impl Tally {
     }
 }
 
+/// Results of one check with one verdict.
+#[derive(Debug, Clone)]
+pub struct ResultRow {
+    /// The check.
+    pub check: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The worst severity reported.
+    pub severity: Severity,
+    /// How many.
+    pub findings: i64,
+}
+
 /// The size of a selection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
@@ -69,6 +82,27 @@ impl Views {
             Some((state, verdict_of(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
         };
         Ok(Tally { cells: rows.iter().filter_map(cell).collect() })
+    }
+
+    /// Totals of `selection` by check.
+    pub async fn results(&self, selection: &Selection) -> Result<Vec<ResultRow>, ViewError> {
+        let (table, sum) = selection.counting();
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select f.check_id, f.verdict, max(f.severity) as severity, {sum} as total \
+             from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
+        ));
+        selection.findings(&mut query);
+        query.push(" group by f.check_id, f.verdict");
+        let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results by check"))?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Some(ResultRow {
+                check: row.get("check_id"),
+                verdict: verdict_of(row.get("verdict"))?,
+                severity: severity_of(row.get("severity")),
+                findings: row.get("total"),
+            })
+        };
+        Ok(rows.iter().filter_map(read).filter(|row| row.findings > 0).collect())
     }
 
     /// How many findings, nodes and checks `selection` holds.
