@@ -53,12 +53,14 @@ pub fn accept(
     let cap = Arc::new(Semaphore::new(bounds.connections));
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let running = async move {
+        let mut refusing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = next(&listener, &cap, &handshakes) => accepted,
                 () = cancel.cancelled() => return,
             };
-            if let Some((stream, address, permit, handshake)) = accepted {
+            if let Ok((stream, address, permit, handshake)) = accepted {
+                refusing = false;
                 let (certificate, ready, metrics) = (Arc::clone(&certificate), ready.clone(), metrics.clone());
                 tokio::spawn(async move {
                     let connection = shake(stream, address, &certificate, permit, &metrics).await;
@@ -69,8 +71,11 @@ pub fn accept(
                         tracing::debug!(peer = %address, "connected while the collector was stopping");
                     }
                 });
-            } else {
+            } else if let Err(error) = accepted {
                 metrics.rejected("accept");
+                if !std::mem::replace(&mut refusing, true) {
+                    tracing::error!(%error, "cannot accept connections: trying again ten times a second; raise the limit of open files");
+                }
                 sleep(BACKOFF).await;
             }
         }
@@ -80,17 +85,12 @@ pub fn accept(
 
 type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-/// The next connection, once there is room for it. `None`: the system refused one.
-async fn next(listener: &TcpListener, cap: &Arc<Semaphore>, handshakes: &Arc<Semaphore>) -> Option<Accepted> {
-    let permit = Arc::clone(cap).acquire_owned().await.ok()?;
-    let handshake = Arc::clone(handshakes).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, address)) => Some((stream, address, permit, handshake)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot accept connections for a moment: raise the limit of open files if this goes on");
-            None
-        }
-    }
+/// The next connection, once there is room for it.
+async fn next(listener: &TcpListener, cap: &Arc<Semaphore>, handshakes: &Arc<Semaphore>) -> std::io::Result<Accepted> {
+    let permit = Arc::clone(cap).acquire_owned().await.map_err(std::io::Error::other)?;
+    let handshake = Arc::clone(handshakes).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address, permit, handshake))
 }
 
 async fn shake(

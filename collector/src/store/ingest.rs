@@ -1,7 +1,7 @@
 //! The one writer: takes what sessions want stored, commits in groups and answers each after its commit.
 //!
 //! Adaptive group commit: whatever waits when the last commit is done becomes the next transaction, up to
-//! [`GROUP_ROWS`]. A lone write is committed at once; under load the commits themselves make the groups. When a group
+//! a thousand rows. A lone write is committed at once; under load the commits themselves make the groups. When a group
 //! fails, each of its jobs is tried alone, so that one poisoned message cannot hold back the others.
 //! Must not know the wire or connections.
 

@@ -76,3 +76,49 @@ async fn an_api_server_that_fails_is_not_a_no() {
     assert!(matches!(review(&server, &dir).identify("pod-token").await, Err(Rejection::Unavailable(_))));
     drop(server);
 }
+
+/// A server that answers every request of one TLS connection at a time with `body`.
+async fn tls_server(dir: &std::path::Path, body: String) -> String {
+    use rustls_pki_types::pem::PemObject;
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let chain = vec![CertificateDer::from_pem_file(dir.join("server.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut tls) = acceptor.accept(stream).await else { continue };
+            let mut request = vec![0; 16 * 1024];
+            let read = tls.read(&mut request).await.unwrap_or(0);
+            assert!(read > 0);
+            let head = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+            tls.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+            tls.shutdown().await.ok();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn the_api_server_is_trusted_by_its_own_ca_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned()];
+    crate::ca::init(&dir.path().join("api"), &names).unwrap();
+    crate::ca::init(&dir.path().join("other"), &names).unwrap();
+    let token = dir.path().join("token");
+    crate::files::replace(&token, b"own-token").unwrap();
+    let status = json!({"authenticated": true, "audiences": ["holdfast-collector"], "user": {"username": USER, "extra": extra(&BOUND)}});
+    let url = tls_server(&dir.path().join("api"), json!({ "status": status }).to_string()).await;
+    let review = |ca: &str| {
+        let (ca, token) = (dir.path().join(ca).join("ca.crt"), token.clone());
+        TokenReview::new(ApiServer { url: url.clone(), token, ca, namespace: "holdfast".into(), cluster: "prod".into() }).unwrap()
+    };
+    assert!(matches!(review("other").identify("pod-token").await, Err(Rejection::Unavailable(_))));
+    assert_eq!(review("api").identify("pod-token").await.unwrap().name, "the-node-name");
+}
