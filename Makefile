@@ -18,7 +18,7 @@ demo: ## the same with four recorded Kubernetes nodes beside this host
 
 test: ## every test, with a real browser, Prometheus and Alertmanager
 	@scripts/setup test
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 lint: ## formatting and clippy, as CI wants it
 	@scripts/setup build

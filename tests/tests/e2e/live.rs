@@ -28,6 +28,12 @@ fn this_host_is_shown_and_a_port_that_opens_and_closes_is_a_finding_with_a_histo
 
     // Without a kubelet its checks do not apply, and say why; the kernel's are decided.
     let of = |check: &str| api.findings(&format!("node=host&check={check}")).unwrap();
+    let there = |api: &holdfast_tests::api::Api| {
+        ["kubelet-anonymous-auth", "kernel-kptr-restrict"]
+            .iter()
+            .all(|check| api.findings(&format!("node=host&check={check}")).is_ok_and(|found| !found.is_empty()))
+    };
+    api.wait("every part of the first snapshot is stored", SHOWN, there).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
     let anonymous = of("kubelet-anonymous-auth");
     assert_eq!(anonymous.len(), 1, "{anonymous:?}");
     assert_eq!(anonymous[0]["verdict"], "not_applicable");
