@@ -14,6 +14,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -45,6 +46,7 @@ struct Viewer {
     next_push: Instant,
     first: bool,
     over: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// `/events?view=<path and query>&seq=<position the page was rendered at>&build=<assets it runs>`.
@@ -55,6 +57,10 @@ pub(super) async fn events(State(site): State<Shared>, uri: Uri, headers: Header
     let local = view.starts_with('/') && !view.starts_with("//") && view.len() <= MAX_VIEW_BYTES;
     let Some(parsed) = local.then(|| view.parse::<Uri>().ok()).flatten() else {
         return Failure::Bad("`view`: give the path and query of a page, starting with `/`".to_owned()).into_response();
+    };
+    let Ok(permit) = Arc::clone(&site.streams).try_acquire_owned() else {
+        return Failure::Busy("too many pages follow changes at the moment: this one shows what was, reload it to see more")
+            .into_response();
     };
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|value| value.parse::<i64>().ok());
     let seen = last.or_else(|| value("seq").parse().ok()).unwrap_or(-1);
@@ -71,6 +77,7 @@ pub(super) async fn events(State(site): State<Shared>, uri: Uri, headers: Header
         next_push: Instant::now(),
         first: true,
         over: false,
+        _permit: permit,
         site: Arc::clone(&site),
     };
     let events: std::pin::Pin<Box<dyn Stream<Item = Event> + Send>> = if old_build {

@@ -49,7 +49,8 @@ struct Fleet {
     new_fail: (i64, Filter),
     new_unknown: (i64, Filter),
     contradictions: (i64, Filter),
-    severe: i64,
+    /// Is anything critical or high failing.
+    severe: bool,
     first: Vec<First>,
 }
 
@@ -74,9 +75,8 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         let n = views.extent(&ask.select(&filter)).await?.findings;
         Ok((n, filter))
     };
-    let severe = of(Verdict::Fail).with(|filter| filter.severity = vec![Severity::Critical, Severity::High]);
-    let mut groups = views.groups(&ask.select(&severe), Group::Check).await?;
-    let severe_total = groups.iter().map(|group| group.findings).sum();
+    let mut groups = views.groups(&ask.select(&of(Verdict::Fail)), Group::Check).await?;
+    let severe = groups.iter().any(|group| group.severity >= Severity::High);
     groups.truncate(FIRST);
     let first = groups.into_iter().map(|row| {
         let findings = of(Verdict::Fail).with(|filter| filter.check = vec![row.check.clone()]);
@@ -121,7 +121,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         new_fail: counted(since(Verdict::Fail)).await?,
         new_unknown: counted(since(Verdict::Unknown)).await?,
         contradictions,
-        severe: severe_total,
+        severe,
         first: first.collect(),
         score,
     };

@@ -135,7 +135,7 @@ pub(super) fn failed(failure: &Failure) -> Result<Rendered, Failure> {
     let heading = match failure {
         Failure::Bad(_) => "That cannot be asked",
         Failure::NotFound(_) => "Not found",
-        Failure::Internal(_) | Failure::Template(_) => "No answer",
+        Failure::Internal(_) | Failure::Busy(_) | Failure::Template(_) => "No answer",
     };
     let retry = failure.status().is_server_error();
     let mut page = Rendered::new(heading, &Failed { heading, message: body.message, request_id: body.request_id, retry })?;

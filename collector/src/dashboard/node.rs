@@ -63,6 +63,7 @@ struct NodePage {
     processes: Vec<InventoryRow>,
     history: Vec<TransitionRow>,
     missing: i64,
+    reasons: String,
 }
 
 const TABS: [(&str, &str); 8] = [
@@ -143,6 +144,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         ports,
         processes,
         history,
+        reasons: Filter { state: Vec::new(), ..only.clone() }.link("/coverage"),
         missing: i64::try_from(missing).unwrap_or(i64::MAX),
         score,
         node,

@@ -21,6 +21,9 @@ pub(crate) enum Failure {
     /// Our fault. The cause goes to the log, not to the reader.
     #[error("the store did not answer: try again, and look for the request id in the collector's log")]
     Internal(#[source] ViewError),
+    /// Too many readers at once.
+    #[error("{0}")]
+    Busy(&'static str),
     /// Our fault: a page could not be written.
     #[error("the page could not be written: look for the request id in the collector's log")]
     Template(#[source] askama::Error),
@@ -65,7 +68,7 @@ impl Failure {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Internal(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -79,7 +82,7 @@ impl Failure {
         let error_code = match self {
             Self::Bad(_) => "bad_request",
             Self::NotFound(_) => "not_found",
-            Self::Internal(_) => "unavailable",
+            Self::Internal(_) | Self::Busy(_) => "unavailable",
             Self::Template(_) => "internal",
         };
         if self.status().is_server_error() {

@@ -16,6 +16,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::routing::get;
 use holdfast_checks::catalogue::Catalogue;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
@@ -34,6 +35,9 @@ use crate::store::views::{CursorKey, Views};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest request body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// The most event streams at a time: each costs a rendering per push.
+const MAX_STREAMS: usize = 256;
 
 /// A clock: Unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -69,6 +73,8 @@ pub(crate) struct Site {
     pub(crate) views: Views,
     /// When this process began to serve: Unix milliseconds.
     pub(crate) started: i64,
+    /// Event streams that may still be opened.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 impl Site {
@@ -90,7 +96,7 @@ pub fn router(app: App) -> Router {
     }
     let views = Views::new(&app.store, Arc::clone(&app.catalogue), CursorKey::new(key));
     let started = (app.clock)();
-    let site: Shared = Arc::new(Site { app, views, started });
+    let site: Shared = Arc::new(Site { app, views, started, streams: Arc::new(Semaphore::new(MAX_STREAMS)) });
     Router::new()
         .merge(crate::dashboard::routes())
         .nest("/api/v1", crate::api::routes())

@@ -107,6 +107,18 @@ async fn streams_end_when_the_collector_stops() {
 }
 
 #[tokio::test]
+async fn the_number_of_streams_is_bounded_and_comes_back() {
+    let fleet = Fleet::seeded().await;
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(Stream::open(&fleet, "view=/&seq=41").await);
+    }
+    assert_eq!(fleet.get("/events?view=/").await.status, 503);
+    drop(open);
+    assert!(Stream::open(&fleet, "view=/&seq=41").await.until("\"status\"").await);
+}
+
+#[tokio::test]
 async fn a_view_is_a_path_of_ours() {
     let fleet = Fleet::seeded().await;
     for view in ["", "x", "//evil.example/", "https://evil.example/"] {

@@ -101,3 +101,16 @@ async fn a_collector_that_just_started_says_whom_it_waits_for() {
     let home = fleet.get("/").await;
     assert!(home.body.contains("Receiving nodes: 3 of 4"), "{}", home.body);
 }
+
+/// A percentage is written by `score.html` alone, whose values come from a constructor that takes the coverage too.
+#[test]
+fn no_other_template_writes_a_percentage() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/templates");
+    for entry in std::fs::read_dir(directory).expect("templates") {
+        let path = entry.expect("entry").path();
+        let text = std::fs::read_to_string(&path).expect("template").replace("{%", "").replace("%}", "");
+        assert!(!text.contains('%'), "{}", path.display());
+        let score = path.ends_with("score.html");
+        assert_eq!(text.contains("coverage()") || text.contains("passing()"), score, "{}", path.display());
+    }
+}

@@ -85,7 +85,7 @@ impl NodeState {
 pub(super) const NODE_STATE: &str = "case when n.state = 'gone' then 'gone' when n.origin = 'recorded' then 'recorded' \
      when n.state = 'connected' then 'reporting' when n.state = 'silent' then 'silent' else 'stopped' end";
 
-/// A point in time: Unix milliseconds; RFC 3339 in JSON.
+/// A point in time: Unix milliseconds; RFC 3339 in JSON, `null` when it is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(pub i64);
 
@@ -100,6 +100,7 @@ impl std::fmt::Display for At {
 
 impl Serialize for At {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // 0 is no time: not yet, or not known.
+        if self.0 > 0 { serializer.collect_str(self) } else { serializer.serialize_none() }
     }
 }

@@ -47,8 +47,8 @@ pub struct FindingRow {
     /// The verdict last moved.
     #[schema(value_type = String, format = DateTime)]
     pub changed_at: At,
-    /// Last message whose digest matched what is stored.
-    #[schema(value_type = String, format = DateTime)]
+    /// Last message whose digest matched what is stored; `null` before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub confirmed_at: At,
 }
 
@@ -62,7 +62,7 @@ pub struct EvidenceRow {
     /// Where it came from, or why it is not available.
     pub source: String,
     /// When it was read.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub at: At,
 }
 

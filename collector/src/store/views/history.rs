@@ -70,11 +70,13 @@ impl Views {
         .await
     }
 
+    /// Between "not there" and "not applicable" nothing was judged: such a move is bookkeeping, not history.
     async fn history(&self, restrict: impl FnOnce(&mut QueryBuilder<Sqlite>)) -> Result<Vec<TransitionRow>, ViewError> {
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
             "select n.cluster, n.name, t.check_id, t.subject, t.from_verdict, t.to_verdict, t.severity, t.reason, t.because, t.at, \
              (select f.finding_id from findings f where f.node_id = t.node_id and f.check_id = t.check_id and f.subject = t.subject) as finding \
-             from transitions t join nodes n on n.node_id = t.node_id where 1 = 1",
+             from transitions t join nodes n on n.node_id = t.node_id \
+             where not (t.from_verdict in (0, 3) and t.to_verdict in (0, 3))",
         );
         restrict(&mut query);
         query.push(" order by t.at desc, t.epoch desc, t.number desc, t.node_id limit ").push_bind(MOST);

@@ -30,8 +30,8 @@ pub struct NodeRow {
     /// Last message.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen: At,
-    /// Last message whose digest matched what is stored.
-    #[schema(value_type = String, format = DateTime)]
+    /// Last message whose digest matched what is stored; `null` before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub confirmed_at: At,
     /// Version of its agent.
     pub agent_version: String,
