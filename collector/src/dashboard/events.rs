@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::frame::StatusBar;
 use super::pages;
+use super::renderings::Shown;
 use crate::changes::Change;
 use crate::http::{Failure, Shared, pairs, script, style};
 
@@ -130,13 +131,21 @@ impl Viewer {
     }
 
     async fn render(&mut self, changed: bool) -> Result<Vec<Event>, Failure> {
-        let seq = self.site.views.last_change().await?;
-        let status = StatusBar::new(&self.site, &self.view).await?.render()?;
+        // Everything this viewer was told of is committed by now.
+        let told = Instant::now();
+        let site = &self.site;
+        let seq = site.views.last_change().await?;
+        let status = StatusBar::new(site, &self.view).await?.render()?;
         let mut events = vec![fragment("status", &status, seq)];
         if changed || seq > self.seen {
-            let page = pages::render(&self.site, &self.path, self.pairs.clone()).await?;
-            events.push(fragment("main", &page.main, seq));
-            self.seen = seq;
+            let render = async || {
+                let seq = site.views.last_change().await?;
+                let page = pages::render(site, &self.path, self.pairs.clone()).await?;
+                Ok::<_, Failure>(Shown { seq, main: page.main })
+            };
+            let shown = site.renderings.get(&self.view, told, render).await?;
+            events.push(fragment("main", &shown.main, shown.seq));
+            self.seen = shown.seq;
             self.next_push = Instant::now() + PACE;
         }
         Ok(events)

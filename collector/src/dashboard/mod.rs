@@ -19,6 +19,7 @@ mod node;
 mod nodes;
 mod pages;
 mod prefs;
+mod renderings;
 mod score;
 mod words;
 
@@ -26,6 +27,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::http::Shared;
+pub(crate) use renderings::Renderings;
 
 /// Pages, exports, preferences and the event stream. Everything else is a page that is not there.
 pub(crate) fn routes() -> Router<Shared> {

@@ -28,6 +28,7 @@ pub(crate) use failure::{ErrorBody, Failure};
 pub(crate) use query::{decode, pairs};
 
 use crate::changes::ChangeFeed;
+use crate::dashboard::Renderings;
 use crate::store::Store;
 use crate::store::views::{CursorKey, Views};
 
@@ -75,6 +76,8 @@ pub(crate) struct Site {
     pub(crate) started: i64,
     /// Event streams that may still be opened.
     pub(crate) streams: Arc<Semaphore>,
+    /// What open pages show.
+    pub(crate) renderings: Renderings,
 }
 
 impl Site {
@@ -96,7 +99,8 @@ pub fn router(app: App) -> Router {
     }
     let views = Views::new(&app.store, Arc::clone(&app.catalogue), CursorKey::new(key));
     let started = (app.clock)();
-    let site: Shared = Arc::new(Site { app, views, started, streams: Arc::new(Semaphore::new(MAX_STREAMS)) });
+    let site: Shared =
+        Arc::new(Site { app, views, started, streams: Arc::new(Semaphore::new(MAX_STREAMS)), renderings: Renderings::default() });
     Router::new()
         .merge(crate::dashboard::routes())
         .nest("/api/v1", crate::api::routes())
