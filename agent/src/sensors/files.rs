@@ -268,7 +268,7 @@ impl Reader<'_> {
             if !fact.target.is_empty() || fact.kind != FileKind::Directory {
                 return;
             }
-            if fact.uid == 0 && fact.mode & 0o077 == 0 {
+            if fact.uid == 0 && fact.mode | 0o700 == 0o700 {
                 self.items.entry(directory.to_owned()).or_insert(fact);
                 return;
             }

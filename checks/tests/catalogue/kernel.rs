@@ -26,18 +26,23 @@ fn fedora(facts: &mut NodeFacts) {
     os.id = "fedora".into();
 }
 
+/// Two sysctls hide the kernel's addresses, each of them alone.
+fn addresses() -> Case {
+    Case::of("kernel-kptr-restrict")
+        .passes(|facts| kernel_of(facts).sysctls.kptr_restrict = known(2))
+        .fails(|facts| {
+            let sysctls = &mut kernel_of(facts).sysctls;
+            (sysctls.kptr_restrict, sysctls.perf_event_paranoid) = (known(0), known(1));
+        })
+        .unreadable("permission_denied", |facts| {
+            let sysctls = &mut kernel_of(facts).sysctls;
+            (sysctls.kptr_restrict, sysctls.perf_event_paranoid) = (denied(), denied());
+        })
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::of("kernel-kptr-restrict")
-            .passes(|facts| kernel_of(facts).sysctls.kptr_restrict = known(2))
-            .fails(|facts| {
-                let sysctls = &mut kernel_of(facts).sysctls;
-                (sysctls.kptr_restrict, sysctls.perf_event_paranoid) = (known(0), known(1));
-            })
-            .unreadable("permission_denied", |facts| {
-                let sysctls = &mut kernel_of(facts).sysctls;
-                (sysctls.kptr_restrict, sysctls.perf_event_paranoid) = (denied(), denied());
-            }),
+        addresses(),
         sysctl("kernel-dmesg-restrict", |sysctls| &mut sysctls.dmesg_restrict, 0),
         sysctl("kernel-unprivileged-bpf", |sysctls| &mut sysctls.unprivileged_bpf_disabled, 0),
         sysctl("kernel-ptrace-scope", |sysctls| &mut sysctls.ptrace_scope, 0)

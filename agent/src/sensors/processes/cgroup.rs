@@ -62,9 +62,15 @@ fn placement(parts: &[&str], own: bool, pod_uid: &str) -> Placement {
         Some(&"user.slice") => Placement::User,
         Some(first) if first.starts_with("openrc.") || matches!(*first, "init" | "system" | "podruntime") => Placement::Host,
         // `azure.slice/walinuxagent.service`, `runtime.slice/kubelet.service`: a slice of the administrator's with services in it.
-        Some(first) if first.ends_with(".slice") && parts.iter().any(|part| part.ends_with(".service")) => Placement::Host,
+        Some(_) if service_in_slices(parts) => Placement::Host,
         Some(_) => Placement::Other,
     }
+}
+
+/// Does a service follow the outermost slices, with nothing between that could be a container.
+fn service_in_slices(parts: &[&str]) -> bool {
+    let first = parts.iter().find(|part| part.strip_suffix(".slice").is_none());
+    first.is_some_and(|part| part.strip_suffix(".service").is_some())
 }
 
 /// `pod<uid>` of the cgroupfs driver, `kubepods-burstable-pod<uid>.slice` of the systemd driver, where dashes are underscores.
@@ -107,6 +113,7 @@ mod tests {
     #[case::a_slice_for_the_runtime_on_eks("0::/runtime.slice/containerd.service", Placement::Host)]
     #[case::a_slice_of_the_cloud_on_aks("0::/azure.slice/walinuxagent.service", Placement::Host)]
     #[case::a_container_in_such_a_slice("0::/jobs.slice/jobs-ci.slice/run-1.scope", Placement::Other)]
+    #[case::systemd_in_a_container_in_such_a_slice("0::/jobs.slice/run-1.scope/system.slice/sshd.service", Placement::Other)]
     #[case::talos("0::/podruntime/runtime", Placement::Host)]
     #[case::openrc("0::/openrc.sshd", Placement::Host)]
     #[case::other("0::/sandbox/x", Placement::Other)]
