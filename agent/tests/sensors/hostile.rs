@@ -335,3 +335,28 @@ fn a_volume_of_a_pod_is_no_file_of_the_node() {
     tree.write("host/holdfast-tree.json", files);
     assert!(complete(&tree.read().files).is_empty());
 }
+
+#[test]
+fn a_kernel_without_the_lockdown_module_is_not_locked_down() {
+    let tree = Tree::new();
+    let lockdown = |facts: &NodeFacts| known(&facts.kernel).lockdown.clone();
+    assert_eq!(lockdown(&tree.read()).unavailable().unwrap().reason, Reason::NotPresent, "a tree without /sys says nothing");
+    tree.write("host/sys/kernel/security/lsm", "capability,apparmor");
+    assert_eq!(known(&lockdown(&tree.read())), "none");
+    tree.write("host/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+    assert_eq!(known(&lockdown(&tree.read())), "integrity");
+}
+
+#[test]
+fn a_debian_that_announces_no_reboot_does_not_say_that_none_waits() {
+    let tree = Tree::new();
+    tree.write("host/run/lock", "");
+    tree.write("host/var/lib/dpkg/status", "");
+    let skipped = |tree: &Tree| known(&known(&tree.read().kernel).reboot_sentinels).skipped.len();
+    assert_eq!(skipped(&tree), 1);
+    tree.write("host/etc/kernel/postinst.d/unattended-upgrades", "");
+    assert_eq!(skipped(&tree), 0);
+    fs::remove_file(tree.path("host/var/lib/dpkg/status")).unwrap();
+    fs::remove_dir_all(tree.path("host/etc/kernel")).unwrap();
+    assert_eq!(skipped(&tree), 0, "other distributions are not asked for Debian's packages");
+}
