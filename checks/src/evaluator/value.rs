@@ -41,9 +41,12 @@ pub(super) struct FactMap(Arc<MapNode>);
 #[derive(Debug)]
 struct MapNode {
     path: String,
-    /// A few dozen at most, so looking through them is cheaper than hashing. `None`: unavailable.
-    members: Vec<(Key, Option<Box<dyn Val>>)>,
+    /// A few dozen at most, so looking through them is cheaper than hashing.
+    members: Vec<Member>,
 }
+
+/// A member and its value; `None`: unavailable.
+type Member = (Key, Option<Box<dyn Val>>);
 
 /// A listing of facts.
 #[derive(Debug, Clone)]
@@ -92,9 +95,8 @@ fn value_at(tree: &Tree, path: impl Fn() -> String, trace: &Trace) -> Option<Box
 }
 
 impl FactMap {
-    /// The member `name`, if there is one; `None` inside: it is unavailable.
-    fn member(&self, name: &str) -> Option<Option<&(dyn Val + 'static)>> {
-        self.0.members.iter().find(|(key, _)| key == name).map(|(_, member)| member.as_deref())
+    fn member(&self, name: &str) -> Option<&Member> {
+        self.0.members.iter().find(|(key, _)| key == name)
     }
 
     /// Where in the facts this map stands: `kubelets[0]`.
@@ -104,7 +106,7 @@ impl FactMap {
 
     /// The text member `name`.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.member(name)??.downcast_ref::<CelString<'_>>().map(CelString::inner)
+        self.member(name)?.1.as_ref()?.downcast_ref::<CelString<'_>>().map(CelString::inner)
     }
 }
 
@@ -164,9 +166,9 @@ impl Indexer for FactMap {
             return Err(ExecutionError::no_such_key(&format!("{}[…]", self.0.path)));
         };
         match self.member(name) {
-            Some(Some(value)) => Ok(CowVal::Borrowed(value)),
+            Some((_, Some(value))) => Ok(CowVal::Borrowed(value.as_ref())),
             // The full path, so that the evaluator finds the reason.
-            Some(None) | None => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
+            Some((_, None)) | None => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
         }
     }
 
@@ -189,8 +191,8 @@ impl Container for FactMap {
     fn contains(&self, key: &dyn Val) -> Result<bool, ExecutionError> {
         let Some(name) = key.downcast_ref::<CelString<'_>>().map(CelString::inner) else { return Ok(false) };
         match self.member(name) {
-            Some(Some(_)) => Ok(true),
-            Some(None) => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
+            Some((_, Some(_))) => Ok(true),
+            Some((_, None)) => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
             None => Ok(false),
         }
     }
