@@ -46,7 +46,8 @@ pub(super) fn cgroup(content: &str, namespaced: bool) -> Cgroup {
 }
 
 fn placement(parts: &[&str], own: bool, pod_uid: &str) -> Placement {
-    if own || !pod_uid.is_empty() || parts.iter().any(|part| part.starts_with("kubepods")) {
+    let kubepods = |part: &&str| part.starts_with("kubepods") || (part.contains("-kubepods") && part.strip_suffix(".slice").is_some());
+    if own || !pod_uid.is_empty() || parts.iter().any(kubepods) {
         return Placement::Pod;
     }
     let machine = |part: &&str| {
@@ -77,7 +78,9 @@ fn service_in_slices(parts: &[&str]) -> bool {
 fn pod_uid(part: &str) -> Option<String> {
     let plain = |uid: &str| uid.len() >= 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if let Some(slice) = part.strip_suffix(".slice") {
-        let uid = slice.strip_prefix("kubepods")?.rsplit_once("-pod")?.1.replace('_', "-");
+        // A kubelet with a cgroup root of its own puts that first: `kubelet-kubepods-…`, as in kind.
+        let (_, pods) = slice.split_once("kubepods").filter(|(root, _)| root.is_empty() || root.ends_with('-'))?;
+        let uid = pods.rsplit_once("-pod")?.1.replace('_', "-");
         return plain(&uid).then_some(uid);
     }
     let uid = part.strip_prefix("pod")?;
@@ -133,6 +136,15 @@ mod tests {
             let read = cgroup(&content, false);
             assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID), "{content}");
         }
+    }
+
+    #[test]
+    fn pods_of_a_kubelet_with_a_cgroup_root_of_its_own_are_pods() {
+        let slices = "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice";
+        let pod = format!("kubelet-kubepods-burstable-pod{}.slice", UID.replace('-', "_"));
+        let read = cgroup(&format!("0::/{slices}/{pod}/cri-containerd-{ID}.scope\n"), false);
+        assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID));
+        assert_eq!(cgroup("0::/kubelet.slice/kubelet.service\n", false).placement, Placement::Host);
     }
 
     #[test]
