@@ -48,7 +48,11 @@ pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<
         probes: underived(),
     });
     own.map(|mut listing| {
-        let kubelets = table.processes.iter().filter_map(|seen| seen.role.filter(|role| embedded(*role)).map(|role| (seen, role)));
+        let kubelets = table
+            .processes
+            .iter()
+            .filter(|seen| !of_workload(seen))
+            .filter_map(|seen| seen.role.filter(|role| embedded(*role)).map(|role| (seen, role)));
         for (seen, role) in kubelets {
             for name in inside(host, role, &seen.argv) {
                 if listing.items.iter().all(|component| component.subject != name) {
@@ -116,7 +120,8 @@ fn underived<T>() -> Observed<T> {
 
 fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Role, String) -> T) -> Observed<Listing<T>> {
     let mut found: Vec<(Role, &Arc<Seen>)> = Vec::new();
-    found.extend(table.processes.iter().filter_map(|seen| seen.role.filter(|role| role.workload == workload).map(|role| (role, seen))));
+    let of_node = table.processes.iter().filter(|seen| !of_workload(seen));
+    found.extend(of_node.filter_map(|seen| seen.role.filter(|role| role.workload == workload).map(|role| (role, seen))));
     // The node's own comes first: whoever starts another kubelet in a pod does not take over its name.
     found.sort_by_key(|(_, seen)| (rank(seen), seen.fact.start_ticks, seen.fact.pid));
     let mut taken: Vec<String> = Vec::new();
@@ -128,6 +133,12 @@ fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Rol
     }
     let place = Source::new(SourceKind::Process, "running processes");
     Observed::known(Listing { items, skipped: table.skipped.clone() }, place, table.at)
+}
+
+/// Is it a container with a network of its own: the etcd of somebody's application, the API server of a virtual cluster. What
+/// belongs to the node shares its network.
+fn of_workload(seen: &Seen) -> bool {
+    matches!(seen.fact.placement, Placement::Pod | Placement::Machine) && seen.fact.host_network.value() == Some(&false)
 }
 
 fn rank(seen: &Seen) -> u8 {

@@ -360,3 +360,17 @@ fn a_debian_that_announces_no_reboot_does_not_say_that_none_waits() {
     fs::remove_dir_all(tree.path("host/etc/kernel")).unwrap();
     assert_eq!(skipped(&tree), 0, "other distributions are not asked for Debian's packages");
 }
+
+#[test]
+fn the_etcd_of_an_application_is_not_the_clusters() {
+    let tree = Tree::new();
+    tree.write("proc/1/ns/net", "net:[1]");
+    for (pid, network) in [(30, "net:[1]"), (31, "net:[2]")] {
+        tree.process(pid, "etcd", "etcd\0--data-dir=/data\0");
+        tree.write(&format!("proc/{pid}/cgroup"), format!("0::/kubepods/pod8c0a2ef1-7b98-45d7-ba20-30e060ff9b{pid}/x\n"));
+        tree.write(&format!("proc/{pid}/ns/net"), network);
+    }
+    let facts = tree.read();
+    let pids: Vec<i64> = complete(&facts.components).iter().map(|component| component.pid).collect();
+    assert_eq!(pids, [30], "the one that shares the node's network");
+}
