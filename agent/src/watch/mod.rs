@@ -25,7 +25,7 @@ const LISTEN_EVERY: Duration = Duration::from_millis(100);
 /// How often when they have to be read from `/proc`.
 const LISTEN_SLOWLY: Duration = Duration::from_secs(1);
 const PROCESSES_EVERY: Duration = Duration::from_secs(1);
-/// For so many passes after a new process: it is often seen between fork and exec, and only judged once it is three seconds old.
+/// So many passes after a new process it is looked at for the last time: it is judged only once it is three seconds old.
 const LOOK_AGAIN: u8 = 4;
 /// A file is often written, renamed and its mode changed in one go: this long after the first event they count as one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -66,7 +66,7 @@ struct Watch<'a> {
     listen_every: Duration,
     sockets: Option<u64>,
     pids: Option<BTreeSet<i32>>,
-    /// Passes that are still to look at processes again.
+    /// Passes until processes are looked at again though none came or went.
     look_again: u8,
     /// Groups of file events not told yet, and when to tell.
     debounced: Option<(Instant, BTreeSet<Group>)>,
@@ -161,7 +161,8 @@ impl<'a> Watch<'a> {
         let changed = self.pids.as_ref().is_some_and(|before| *before != pids);
         let fresh = self.pids.as_ref().is_some_and(|before| !pids.is_subset(before));
         self.pids = Some(pids);
-        if changed || self.look_again > 0 {
+        // A new process is often seen between fork and exec: the next pass looks, too.
+        if changed || matches!(self.look_again, 1 | LOOK_AGAIN) {
             pending.add(&touched_by_processes());
         }
         self.look_again = if fresh { LOOK_AGAIN } else { self.look_again.saturating_sub(1) };
