@@ -88,6 +88,19 @@ fn a_process_that_starts_is_seen() {
     assert!(watching.asks_for(Group::Processes));
 }
 
+/// It is judged only once it has settled, so somebody has to look again then.
+#[test]
+fn a_new_process_is_looked_at_again_until_it_is_old_enough_to_be_judged() {
+    let proc = tempfile::tempdir().unwrap();
+    let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
+    std::thread::sleep(Duration::from_millis(1_200));
+    let started = Instant::now();
+    std::fs::create_dir(proc.path().join("4711")).unwrap();
+    while started.elapsed() < Duration::from_secs(3) {
+        assert!(watching.asks_for(Group::Processes), "after {:?}", started.elapsed());
+    }
+}
+
 #[test]
 fn a_recorded_tree_is_read_whole_on_its_timer_only() {
     let proc = tempfile::tempdir().unwrap();

@@ -51,6 +51,11 @@ impl Proc {
         Ok(pids)
     }
 
+    /// The network namespace of `process`, a pid or `self`, as its link names it.
+    pub fn network(&self, process: &str) -> Option<String> {
+        self.root.read_link(&format!("{process}/ns/net")).ok()
+    }
+
     /// The directory of `pid`.
     pub fn process(&self, pid: i64) -> Result<ProcessDir, ReadError> {
         Ok(ProcessDir { pid, dir: self.root.below(&pid.to_string())?, live: self.live })

@@ -8,6 +8,9 @@ use super::processes::{ProcessTable, Role, Seen, Workload};
 use super::{config, redact};
 use crate::host::Host;
 
+/// Where k3s keeps its etcd; without it the state is in a database.
+const K3S_ETCD: &str = "/var/lib/rancher/k3s/server/db/etcd";
+
 /// One fact per kubelet process. None is a complete answer: this host runs no Kubernetes.
 pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Kubelet>> {
     listing(table, Workload::Kubelet, |seen, role, subject| Kubelet {
@@ -31,9 +34,10 @@ pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Ku
 
 /// One fact per process of kube-proxy or the control plane.
 pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<Component>> {
-    listing(table, Workload::Component, |seen, role, subject| Component {
+    let own = listing(table, Workload::Component, |seen, role, subject| Component {
         subject,
         name: role.name.to_owned(),
+        inside: String::new(),
         pid: seen.fact.pid,
         host_network: seen.fact.host_network.clone(),
         version: no_version(),
@@ -42,7 +46,63 @@ pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<
         settings: Settings::new(),
         listeners: underived(),
         probes: underived(),
+    });
+    own.map(|mut listing| {
+        let kubelets = table
+            .processes
+            .iter()
+            .filter(|seen| !of_workload(seen))
+            .filter_map(|seen| seen.role.filter(|role| embedded(*role)).map(|role| (seen, role)));
+        for (seen, role) in kubelets {
+            for name in inside(host, role, &seen.argv) {
+                if listing.items.iter().all(|component| component.subject != name) {
+                    listing.items.push(embedded_component(seen, role, name));
+                }
+            }
+        }
+        listing
     })
+}
+
+/// What else runs inside a process with a kubelet. It is there, whatever cannot be read of it.
+fn inside(host: &Host, role: Role, argv: &[String]) -> Vec<&'static str> {
+    let given = |argument: &str| argv.iter().any(|given| given == argument);
+    let name = argv.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let server = match role.flavour {
+        "k3s" => name == "k3s-server" || argv.get(1).is_some_and(|verb| verb == "server"),
+        _ => given("--start-control-plane=true"),
+    };
+    let mut names = vec!["kube-proxy"];
+    if server {
+        names.extend(["kube-apiserver", "kube-controller-manager", "kube-scheduler"]);
+        if role.flavour == "k3s" && host.root.metadata(K3S_ETCD).is_ok() {
+            names.push("etcd");
+        }
+    }
+    names.retain(|name| {
+        // `--disable-apiserver`, `--disable-kube-proxy`.
+        let short = name.trim_start_matches("kube-");
+        !given(&format!("--disable-{name}")) && !given(&format!("--disable-{short}"))
+    });
+    names
+}
+
+fn embedded_component(seen: &Seen, role: Role, name: &str) -> Component {
+    let detail = format!("{} runs {name} inside its own process, where its settings cannot be read", role.flavour);
+    Component {
+        subject: name.to_owned(),
+        name: name.to_owned(),
+        inside: role.flavour.to_owned(),
+        pid: seen.fact.pid,
+        host_network: seen.fact.host_network.clone(),
+        version: no_version(),
+        // Its program's flags are not its own.
+        argv: Vec::new(),
+        documents: Observed::unavailable_because(Reason::NotSupported, detail),
+        settings: Settings::new(),
+        listeners: underived(),
+        probes: underived(),
+    }
 }
 
 /// Does the process contain a kubelet whose flags are not its own.
@@ -60,7 +120,8 @@ fn underived<T>() -> Observed<T> {
 
 fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Role, String) -> T) -> Observed<Listing<T>> {
     let mut found: Vec<(Role, &Arc<Seen>)> = Vec::new();
-    found.extend(table.processes.iter().filter_map(|seen| seen.role.filter(|role| role.workload == workload).map(|role| (role, seen))));
+    let of_node = table.processes.iter().filter(|seen| !of_workload(seen));
+    found.extend(of_node.filter_map(|seen| seen.role.filter(|role| role.workload == workload).map(|role| (role, seen))));
     // The node's own comes first: whoever starts another kubelet in a pod does not take over its name.
     found.sort_by_key(|(_, seen)| (rank(seen), seen.fact.start_ticks, seen.fact.pid));
     let mut taken: Vec<String> = Vec::new();
@@ -72,6 +133,12 @@ fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Rol
     }
     let place = Source::new(SourceKind::Process, "running processes");
     Observed::known(Listing { items, skipped: table.skipped.clone() }, place, table.at)
+}
+
+/// Is it a container with a network of its own: the etcd of somebody's application, the API server of a virtual cluster. What
+/// belongs to the node shares its network.
+fn of_workload(seen: &Seen) -> bool {
+    matches!(seen.fact.placement, Placement::Pod | Placement::Machine) && seen.fact.host_network.value() == Some(&false)
 }
 
 fn rank(seen: &Seen) -> u8 {

@@ -14,7 +14,9 @@ const MAX_DEPTH: usize = 16;
 /// The value of `--<name>` in a command line: the last one, as the flag parser has it.
 pub(super) fn flag<'a>(argv: &'a [String], name: &str) -> Option<&'a str> {
     let value = |(index, argument): (usize, &'a String)| {
-        let rest = argument.strip_prefix("--")?.strip_prefix(name)?;
+        // etcd takes one hyphen as well as two.
+        let flag = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-').filter(|flag| flag.len() > 1))?;
+        let rest = flag.strip_prefix(name)?;
         match rest.strip_prefix('=') {
             Some(value) => Some(value),
             None if rest.is_empty() => argv.get(index + 1).map(String::as_str),
@@ -24,16 +26,28 @@ pub(super) fn flag<'a>(argv: &'a [String], name: &str) -> Option<&'a str> {
     argv.iter().enumerate().rev().find_map(value)
 }
 
-/// The documents of a process: its `--config`, then what lies under its `--config-dir`, in the order they are merged.
+/// The flags by which a component is given its documents.
+fn main_flags(component: &str) -> &'static [&'static str] {
+    match component {
+        "etcd" => &["config-file"],
+        "kube-apiserver" => &["authentication-config", "authorization-config"],
+        _ => &["config"],
+    }
+}
+
+/// The documents of a process: those it is given by name, then what lies under its `--config-dir`, in the order they are merged.
 pub(super) fn documents(host: &Host, seen: &Seen) -> Observed<Listing<ConfigDocument>> {
     let source = Source::new(SourceKind::Process, "command line");
-    let (main, directory) = (flag(&seen.argv, "config"), flag(&seen.argv, "config-dir"));
+    let component = seen.role.map(|role| role.name).unwrap_or_default();
+    let given = main_flags(component).iter().filter_map(|name| flag(&seen.argv, name));
+    let main: Vec<&str> = given.filter(|path| !path.is_empty()).collect();
+    let directory = flag(&seen.argv, "config-dir").filter(|_| component == "kubelet");
     let mut listing = Listing::complete(Vec::new());
-    if main.is_none() && directory.is_none() {
+    if main.is_empty() && directory.is_none() {
         return Observed::known(listing, source, now());
     }
     let read = with_root(host, seen, |root, cwd| {
-        if let Some(path) = main.filter(|path| !path.is_empty()) {
+        for path in main {
             listing.items.push(document(root, &absolute(path, cwd), DocumentKind::Main));
         }
         if let Some(directory) = directory.filter(|path| !path.is_empty()) {

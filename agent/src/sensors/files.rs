@@ -26,7 +26,7 @@ pub(super) struct Named {
 }
 
 /// Single files at their usual places.
-const USUAL: [(&str, &str); 17] = [
+const USUAL: [(&str, &str); 21] = [
     ("/etc/kubernetes/kubelet.conf", "kubelet_kubeconfig"),
     ("/etc/kubernetes/bootstrap-kubelet.conf", "kubelet_kubeconfig"),
     ("/var/lib/kubelet/config.yaml", "kubelet_config"),
@@ -42,12 +42,16 @@ const USUAL: [(&str, &str); 17] = [
     ("/etc/kubernetes/pki", "pki_directory"),
     ("/etc/kubernetes/pki/etcd", "pki_directory"),
     ("/var/lib/kubelet/pki", "pki_directory"),
+    ("/etc/rancher/k3s/k3s.yaml", "kubeconfig"),
+    ("/etc/rancher/rke2/rke2.yaml", "kubeconfig"),
+    ("/var/lib/rancher/k3s/server/db/etcd", "etcd_data"),
+    ("/var/lib/rancher/rke2/server/db/etcd", "etcd_data"),
     ("/etc/containerd/config.toml", "container_runtime_config"),
     ("/etc/crio/crio.conf", "container_runtime_config"),
 ];
 
 /// Directories of which every file of a kind counts: directory, ending, role.
-const DIRECTORIES: [(&str, &str, &str); 9] = [
+const DIRECTORIES: [(&str, &str, &str); 13] = [
     ("/etc/kubernetes/pki", ".crt", "pki_certificate"),
     ("/etc/kubernetes/pki", ".key", "pki_key"),
     ("/etc/kubernetes/pki/etcd", ".crt", "pki_certificate"),
@@ -56,6 +60,10 @@ const DIRECTORIES: [(&str, &str, &str); 9] = [
     ("/var/lib/kubelet/pki", ".key", "pki_key"),
     // Rotated certificates lie beside it under names with a date: the link leads to the one in use.
     ("/var/lib/kubelet/pki", "-current.pem", "pki_key"),
+    ("/var/lib/rancher/k3s/server/tls", ".crt", "pki_certificate"),
+    ("/var/lib/rancher/k3s/server/tls", ".key", "pki_key"),
+    ("/var/lib/rancher/rke2/server/tls", ".crt", "pki_certificate"),
+    ("/var/lib/rancher/rke2/server/tls", ".key", "pki_key"),
     ("/etc/cni/net.d", ".conf", "cni_config"),
     ("/etc/cni/net.d", ".conflist", "cni_config"),
 ];
@@ -141,7 +149,9 @@ pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>
     for Named { pid, component, path, role } in named {
         match root_of(host, pid, &component) {
             Ok(root) if role == MANIFESTS => reader.add_manifests(&root, &path),
-            Ok(root) => reader.add(&root, &path, role),
+            Ok(root) if component == "kubelet" => reader.add(&root, &path, role),
+            // Directories of a container's root are not those of the host.
+            Ok(root) => drop(reader.add_alone(&root, &path, role)),
             // It ended meanwhile: what it read does not matter any more.
             Err(error) if error.is_absent() => {}
             Err(error) => reader.skip(&path, error.reason()),
@@ -218,18 +228,51 @@ impl Reader<'_> {
     }
 
     fn add(&mut self, root: &Root, path: &str, role: &str) {
+        if self.add_alone(root, path, role) {
+            self.add_closed_parent(root, path);
+        }
+    }
+
+    /// Was a plain file added that has not been there before.
+    fn add_alone(&mut self, root: &Root, path: &str, role: &str) -> bool {
         if self.items.contains_key(path) {
-            return;
+            return false;
         }
         if self.items.len() == MAX_FILES {
-            return self.skip("further files", Reason::TooLarge);
+            self.skip("further files", Reason::TooLarge);
+            return false;
         }
         match self.stat(root, path, role) {
+            // A volume of a ConfigMap or a Secret: the kubelet sets its modes, and the pod's directory closes it.
+            Ok(fact) if fact.target.starts_with("..data/") => false,
             Ok(fact) => {
+                let plain = fact.kind == FileKind::File && fact.target.is_empty();
                 self.items.insert(path.to_owned(), fact);
+                plain
             }
-            Err(error) if error.is_absent() => {}
-            Err(error) => self.skip(path, error.reason()),
+            Err(error) => {
+                if !error.is_absent() {
+                    self.skip(path, error.reason());
+                }
+                false
+            }
+        }
+    }
+
+    /// The nearest directory above `path` that only root can enter, if there is one: it closes the file whatever its own mode.
+    fn add_closed_parent(&mut self, root: &Root, path: &str) {
+        let mut below = path;
+        while let Some((directory, _)) = below.rsplit_once('/').filter(|(directory, _)| !directory.is_empty()) {
+            // A link on the way leads elsewhere, past the directories above it.
+            let Ok(fact) = self.stat(root, directory, "directory") else { return };
+            if !fact.target.is_empty() || fact.kind != FileKind::Directory {
+                return;
+            }
+            if fact.uid == 0 && fact.mode | 0o700 == 0o700 {
+                self.items.entry(directory.to_owned()).or_insert(fact);
+                return;
+            }
+            below = directory;
         }
     }
 

@@ -25,6 +25,8 @@ const LISTEN_EVERY: Duration = Duration::from_millis(100);
 /// How often when they have to be read from `/proc`.
 const LISTEN_SLOWLY: Duration = Duration::from_secs(1);
 const PROCESSES_EVERY: Duration = Duration::from_secs(1);
+/// So many passes after a new process it is looked at for the last time: it is judged only once it is three seconds old.
+const LOOK_AGAIN: u8 = 4;
 /// A file is often written, renamed and its mode changed in one go: this long after the first event they count as one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -64,8 +66,8 @@ struct Watch<'a> {
     listen_every: Duration,
     sockets: Option<u64>,
     pids: Option<BTreeSet<i32>>,
-    /// A new process is often seen between fork and exec: look again a pass later.
-    look_again: bool,
+    /// Passes until processes are looked at again though none came or went.
+    look_again: u8,
     /// Groups of file events not told yet, and when to tell.
     debounced: Option<(Instant, BTreeSet<Group>)>,
 }
@@ -86,7 +88,7 @@ impl<'a> Watch<'a> {
                 (Listening::of_proc(&options.proc), LISTEN_SLOWLY)
             }
         };
-        Self { options, directories, listening, listen_every, sockets: None, pids: None, look_again: false, debounced: None }
+        Self { options, directories, listening, listen_every, sockets: None, pids: None, look_again: 0, debounced: None }
     }
 
     fn run(mut self, pending: &Pending) {
@@ -159,10 +161,11 @@ impl<'a> Watch<'a> {
         let changed = self.pids.as_ref().is_some_and(|before| *before != pids);
         let fresh = self.pids.as_ref().is_some_and(|before| !pids.is_subset(before));
         self.pids = Some(pids);
-        if changed || std::mem::take(&mut self.look_again) {
+        // A new process is often seen between fork and exec: the next pass looks, too.
+        if changed || matches!(self.look_again, 1 | LOOK_AGAIN) {
             pending.add(&touched_by_processes());
         }
-        self.look_again |= fresh;
+        self.look_again = if fresh { LOOK_AGAIN } else { self.look_again.saturating_sub(1) };
     }
 
     /// The time to the next full pass: ± 10 %, so that a fleet that was started together does not stay together.

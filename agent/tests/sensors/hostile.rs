@@ -263,3 +263,114 @@ fn an_access_list_and_the_mode_of_a_real_file_are_read() {
     let file = complete(&facts.files).iter().find(|file| file.path == "/etc/config.yaml").unwrap();
     assert_eq!((file.mode, file.role.as_str(), file.acl), (0o640, "kubelet_config", supported));
 }
+
+#[test]
+fn components_are_read_from_the_files_their_own_flags_name() {
+    let tree = Tree::new();
+    tree.process(11, "etcd", "etcd\0--config-file=/etc/etcd.yaml\0");
+    tree.process(
+        12,
+        "kube-apiserver",
+        "kube-apiserver\0--authorization-config=/etc/authz.yaml\0--authentication-config\0/etc/authn.yaml\0",
+    );
+    tree.write("host/etc/etcd.yaml", "client-transport-security: {client-cert-auth: true}\n");
+    tree.write("host/etc/authz.yaml", "kind: AuthorizationConfiguration\nauthorizers: [{type: Node}, {type: RBAC}]\n");
+    tree.write("host/etc/authn.yaml", "kind: AuthenticationConfiguration\nanonymous: {enabled: false}\n");
+    let mut facts = tree.read();
+    holdfast_checks::derive::derive(&mut facts);
+    let setting = |component: &str, name: &str| {
+        let found = complete(&facts.components).iter().find(|found| found.name == component).unwrap();
+        known(&found.settings[name]).value.clone()
+    };
+    assert_eq!(setting("etcd", "clientCertAuth"), true);
+    assert_eq!(setting("kube-apiserver", "authorizationMode"), serde_json::json!(["Node", "RBAC"]));
+    assert_eq!(setting("kube-apiserver", "anonymousAuth"), false);
+}
+
+#[rstest]
+#[case("/usr/local/bin/k3s\0server\0", &["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"])]
+#[case("/usr/local/bin/k3s\0server\0--disable-kube-proxy\0", &["kube-apiserver", "kube-controller-manager", "kube-scheduler"])]
+#[case("/usr/local/bin/k3s\0agent\0", &["kube-proxy"])]
+fn what_runs_inside_k3s_is_there_though_nothing_of_it_is_known(#[case] cmdline: &str, #[case] expected: &[&str]) {
+    let tree = Tree::new();
+    fs::remove_dir_all(tree.path("proc/10")).unwrap();
+    tree.process(20, "k3s", cmdline);
+    let mut facts = tree.read();
+    holdfast_checks::derive::derive(&mut facts);
+    let mut names: Vec<&str> = complete(&facts.components).iter().map(|component| component.subject.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, expected);
+    let component = &complete(&facts.components)[0];
+    assert_eq!((component.inside.as_str(), component.argv.len()), ("k3s", 0));
+    assert!(component.settings.values().all(|setting| setting.unavailable().is_some()));
+}
+
+#[test]
+fn a_file_closed_by_a_directory_above_it_comes_with_that_directory() {
+    let tree = Tree::new();
+    let directory = |mode| format!(r#"{{"mode": "{mode}", "uid": 0, "gid": 0, "type": "directory"}}"#);
+    let file = r#"{"mode": "0644", "uid": 0, "gid": 0}"#;
+    let (open, closed) = (directory("0755"), directory("0700"));
+    let files = format!(
+        r#"{{"files": {{"/var": {open}, "/var/lib": {open}, "/var/lib/kubelet": {closed}, "/var/lib/kubelet/config.yaml": {file},
+            "/etc": {open}, "/etc/kubernetes": {open}, "/etc/kubernetes/kubelet.conf": {file}}}}}"#
+    );
+    tree.write("host/holdfast-tree.json", files);
+    let facts = tree.read();
+    let directories: Vec<&str> =
+        complete(&facts.files).iter().filter(|file| file.role == "directory").map(|file| file.path.as_str()).collect();
+    assert_eq!(directories, ["/var/lib/kubelet"]);
+}
+
+/// kubeadm gives kube-proxy its kubeconfig by a `ConfigMap`: there is no file on the node whose mode anybody could set.
+#[test]
+fn a_volume_of_a_pod_is_no_file_of_the_node() {
+    let tree = Tree::new();
+    tree.process(13, "kube-proxy", "kube-proxy\0--kubeconfig=/var/lib/kube-proxy/kubeconfig.conf\0");
+    let link = r#"{"mode": "0777", "uid": 0, "gid": 0, "type": "symlink", "target": "..data/kubeconfig.conf"}"#;
+    let files = format!(
+        r#"{{"files": {{"/var/lib/kube-proxy/kubeconfig.conf": {link},
+            "/var/lib/kube-proxy/..data/kubeconfig.conf": {{"mode": "0644", "uid": 0, "gid": 0}}}}}}"#
+    );
+    tree.write("host/holdfast-tree.json", files);
+    assert!(complete(&tree.read().files).is_empty());
+}
+
+#[test]
+fn a_kernel_without_the_lockdown_module_is_not_locked_down() {
+    let tree = Tree::new();
+    let lockdown = |facts: &NodeFacts| known(&facts.kernel).lockdown.clone();
+    assert_eq!(lockdown(&tree.read()).unavailable().unwrap().reason, Reason::NotPresent, "a tree without /sys says nothing");
+    tree.write("host/sys/kernel/security/lsm", "capability,apparmor");
+    assert_eq!(known(&lockdown(&tree.read())), "none");
+    tree.write("host/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+    assert_eq!(known(&lockdown(&tree.read())), "integrity");
+}
+
+#[test]
+fn a_debian_that_announces_no_reboot_does_not_say_that_none_waits() {
+    let tree = Tree::new();
+    tree.write("host/run/lock", "");
+    tree.write("host/var/lib/dpkg/status", "");
+    let skipped = |tree: &Tree| known(&known(&tree.read().kernel).reboot_sentinels).skipped.len();
+    assert_eq!(skipped(&tree), 1);
+    tree.write("host/etc/kernel/postinst.d/unattended-upgrades", "");
+    assert_eq!(skipped(&tree), 0);
+    fs::remove_file(tree.path("host/var/lib/dpkg/status")).unwrap();
+    fs::remove_dir_all(tree.path("host/etc/kernel")).unwrap();
+    assert_eq!(skipped(&tree), 0, "other distributions are not asked for Debian's packages");
+}
+
+#[test]
+fn the_etcd_of_an_application_is_not_the_clusters() {
+    let tree = Tree::new();
+    tree.write("proc/1/ns/net", "net:[1]");
+    for (pid, network) in [(30, "net:[1]"), (31, "net:[2]")] {
+        tree.process(pid, "etcd", "etcd\0--data-dir=/data\0");
+        tree.write(&format!("proc/{pid}/cgroup"), format!("0::/kubepods/pod8c0a2ef1-7b98-45d7-ba20-30e060ff9b{pid}/x\n"));
+        tree.write(&format!("proc/{pid}/ns/net"), network);
+    }
+    let facts = tree.read();
+    let pids: Vec<i64> = complete(&facts.components).iter().map(|component| component.pid).collect();
+    assert_eq!(pids, [30], "the one that shares the node's network");
+}

@@ -112,6 +112,13 @@ pub(super) fn settings(component: &Component, at: i64) -> Settings {
         "etcd" => &ETCD,
         _ => return Settings::new(),
     };
+    if !component.inside.is_empty() {
+        let why = format!("{} builds its flags inside the process, where they cannot be read", component.inside);
+        let unknown = |spec: &Spec| (spec.name.to_owned(), unavailable(Reason::NotSupported, why.as_str()));
+        let paths =
+            (component.name == "kube-apiserver").then(|| ("anonymousPaths".to_owned(), unavailable(Reason::NotSupported, why.as_str())));
+        return specs.iter().map(unknown).chain(paths).collect();
+    }
     let flags = flags_of(component, specs);
     let (config_flag, kind) = match component.name.as_str() {
         "etcd" => ("config-file", ""),

@@ -102,6 +102,12 @@ pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
     settings
 }
 
+/// The ports a kubelet with `settings` serves on: the usual one where the setting is not known.
+pub(super) fn ports(settings: &Settings) -> [i64; 3] {
+    let port = |name: &str, usual| settings.get(name).and_then(|port| port.value()?.value.as_i64()).unwrap_or(usual);
+    [port("port", 10250), port("readOnlyPort", 10255), port("healthzPort", 10248)]
+}
+
 /// Is the command line the kubelet's own, rather than that of a program with a kubelet inside.
 fn runs_as_kubelet(kubelet: &Kubelet) -> bool {
     let program = |argument: Option<&String>| argument.and_then(|path| path.rsplit('/').next()) == Some("kubelet");

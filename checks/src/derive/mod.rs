@@ -1,11 +1,13 @@
 //! Derivation: what follows from facts without reading anything more.
 //!
 //! The only place that adds derived groups and members (effective settings, a component's own listeners and probe answers,
-//! version verdicts). Pure functions over [`crate::facts`]; must not know checks or CEL.
+//! version verdicts), and that leaves out processes too young to say anything about the node. Pure functions over
+//! [`crate::facts`]; must not know checks or CEL.
 
 mod components;
 mod flags;
 mod kubelet;
+mod processes;
 mod setting;
 mod sockets;
 mod values;
@@ -14,20 +16,22 @@ use crate::facts::{NodeFacts, Observed};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kubelets, components, listeners, probes, .. } = facts;
+    let NodeFacts { kernel, kubelets, components, listeners, probes, processes, .. } = facts;
+    processes::leave_out_young(processes, kernel);
     if let Observed::Known { value: kubelets, at, .. } = kubelets {
         for kubelet in &mut kubelets.items {
             kubelet.settings = kubelet::settings(kubelet, *at);
             kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
             let asked = sockets::served_ports(&kubelet.settings, &["port", "readOnlyPort"]);
-            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked);
+            let own = kubelet::ports(&kubelet.settings);
+            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked, |port| own.contains(&port));
         }
     }
     if let Observed::Known { value: components, at, .. } = components {
         for component in &mut components.items {
             component.settings = components::settings(component, *at);
             component.listeners = sockets::listeners_of(component.pid, &component.host_network, listeners);
-            component.probes = sockets::probes_of(&component.listeners, probes, &[]);
+            component.probes = sockets::probes_of(&component.listeners, probes, &[], |_| true);
         }
     }
 }

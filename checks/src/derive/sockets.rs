@@ -39,15 +39,21 @@ pub(super) fn served_ports(settings: &Settings, names: &[&str]) -> Vec<i64> {
     names.iter().filter_map(port).filter(|port| *port != 0).collect()
 }
 
-/// The answers that came from `own` sockets. Of the ports in `asked`, one that is listened on and was never asked, or gave
-/// no answer in time to anything, is skipped: silence is no refusal.
-pub(super) fn probes_of(own: &Observed<Listing<Listener>>, probes: &Observed<Listing<Probe>>, asked: &[i64]) -> Observed<Listing<Probe>> {
+/// The answers that came from `own` sockets whose port is `theirs`: one process can be kubelet and API server at once. Of
+/// the ports in `asked`, one that is listened on and was never asked, or gave no answer in time to anything, is skipped:
+/// silence is no refusal.
+pub(super) fn probes_of(
+    own: &Observed<Listing<Listener>>,
+    probes: &Observed<Listing<Probe>>,
+    asked: &[i64],
+    theirs: impl Fn(i64) -> bool,
+) -> Observed<Listing<Probe>> {
     let own = match own {
         Observed::Unavailable(why) => return Observed::Unavailable(why.clone()),
         Observed::Known { value, .. } => value,
     };
     probes.clone().map(|answers| {
-        let listens = |port: i64| own.items.iter().any(|listener| listener.protocol == "tcp" && listener.port == port);
+        let listens = |port: i64| theirs(port) && own.items.iter().any(|listener| listener.protocol == "tcp" && listener.port == port);
         let mut skipped = own.skipped.clone();
         skipped.extend(answers.skipped);
         let items: Vec<Probe> = answers.items.into_iter().filter(|probe| listens(probe.port)).collect();

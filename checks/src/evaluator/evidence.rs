@@ -14,15 +14,16 @@ const MAX_ANSWERS: usize = 6;
 ///
 /// `None` when the path leads nowhere, as it does under something unavailable that is itself not on the path.
 pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Option<Evidence> {
-    let absolute = match (path.strip_prefix("it"), at) {
-        (Some(rest), Some(at)) => format!("{at}{rest}"),
+    let (base, rest) = match (path.strip_prefix("it."), at) {
+        (Some(rest), Some(at)) => (at, rest),
         (Some(_), None) => return None,
-        (None, _) => path.to_owned(),
+        (None, _) => ("", path),
     };
+    let on_the_way = [base, rest].into_iter().filter(|part| !part.is_empty());
     // Walk down, so that the nearest observation on the way gives source and time.
     let mut tree = bench.tree;
     let mut observed: Option<(&Source, i64)> = None;
-    for step in steps(&absolute) {
+    for step in on_the_way.clone().flat_map(steps) {
         tree = match step {
             Step::Member(name) => tree.member(name)?,
             Step::Element(index) => tree.element(index)?,
@@ -31,19 +32,22 @@ pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Op
             Tree::Known(_, from, at) => observed = Some((from, *at)),
             Tree::Unavailable(why) => {
                 let source = format!("{}: {}", why.reason.name(), why.detail);
-                return Some(Evidence { path: shown(&absolute), value: None, source, at: 0 });
+                return Some(Evidence { path: shown(on_the_way), value: None, source, at: 0 });
             }
             _ => {}
         }
     }
-    let (source, read_at) = observed.map_or_else(|| (Source::new(SourceKind::Derived, ""), 0), |(source, at)| (source.clone(), at));
+    let derived = Source::new(SourceKind::Derived, "");
+    let (source, read_at) = observed.unwrap_or((&derived, 0));
     let name = path.rsplit('.').next().unwrap_or_default();
     // An effective setting carries the source that decided it.
     let (value, source) = match (tree.member("value"), tree.member("source")) {
-        (Some(value), Some(decided)) => (value.to_json(), source_of(decided).unwrap_or(source)),
-        _ => (legible(name, tree.to_json()), source),
+        (Some(value), Some(decided)) => {
+            (value.to_json(), source_of(decided).map_or_else(|_| source.to_string(), |decided| decided.to_string()))
+        }
+        _ => (legible(name, tree.to_json()), source.to_string()),
     };
-    Some(Evidence { path: shown(&absolute), value: Some(value), source: source.to_string(), at: read_at })
+    Some(Evidence { path: shown(on_the_way), value: Some(value), source, at: read_at })
 }
 
 /// A value as people write it: modes in octal, capability masks in hexadecimal, sockets and probe answers in one line each,
@@ -93,8 +97,15 @@ fn answer(probe: &Value) -> Value {
 }
 
 /// A path without list positions, which are not stable.
-fn shown(path: &str) -> String {
-    path.split('.').map(|part| part.split('[').next().unwrap_or_default()).collect::<Vec<_>>().join(".")
+fn shown<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let mut path = String::with_capacity(48);
+    for part in parts.flat_map(|part| part.split('.')) {
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(part.split('[').next().unwrap_or_default());
+    }
+    path
 }
 
 #[cfg(test)]

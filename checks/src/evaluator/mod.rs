@@ -113,7 +113,7 @@ impl Evaluator {
     /// [`TreeError`] when the facts themselves cannot be represented: a bug in a sensor, never an input.
     pub fn evaluate(&self, facts: &NodeFacts, selection: &Selection) -> Result<Vec<Finding>, TreeError> {
         let read: BTreeSet<Group> = self.pairs(selection).flat_map(|(_, compiled)| compiled.reads.iter().copied()).collect();
-        let groups = read.into_iter().map(|group| Ok((group.name().to_owned(), group_tree(facts, group)?)));
+        let groups = read.into_iter().map(|group| Ok((group.name().into(), group_tree(facts, group)?)));
         let tree = Tree::Map(groups.collect::<Result<_, TreeError>>()?);
         let trace = Trace::default();
         let mut context = Context::with_env(Arc::clone(&self.env));
@@ -121,8 +121,8 @@ impl Evaluator {
         if let Tree::Map(groups) = &tree {
             for (name, group) in groups {
                 match value::value_of(group, name, &trace) {
-                    Some(value) => context.add_variable_as_val(name.clone(), value),
-                    None => unavailable_groups.push(name.clone()),
+                    Some(value) => context.add_variable_as_val(name.clone().into_owned(), value),
+                    None => unavailable_groups.push(name.clone().into_owned()),
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! The tree keeps what CEL values cannot: where a value came from, why one is missing, what a listing skipped. Integers
 //! become `i64` whatever their Rust type. Must not know CEL or checks.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use serde::ser::{
@@ -10,6 +11,9 @@ use serde::ser::{
 };
 
 use crate::facts::{Reason, Skipped, Source, Unavailable};
+
+/// A member's name: a struct's are known to the compiler.
+pub(crate) type Key = Cow<'static, str>;
 
 /// A fact, or a composite of facts.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +31,7 @@ pub(crate) enum Tree {
     /// A list, and what should be in it and is not.
     List(Vec<Tree>, Vec<Skipped>),
     /// A struct or map in its own order.
-    Map(Vec<(String, Tree)>),
+    Map(Vec<(Key, Tree)>),
     /// A known observation of a value.
     Known(Box<Tree>, Source, i64),
     /// An observation that failed.
@@ -74,7 +78,7 @@ impl Tree {
             Self::Text(value) => value.clone().into(),
             Self::List(items, _) => items.iter().map(Self::to_json).collect(),
             Self::Map(members) => {
-                members.iter().map(|(key, member)| (key.clone(), member.to_json())).collect::<serde_json::Map<_, _>>().into()
+                members.iter().map(|(key, member)| (key.clone().into_owned(), member.to_json())).collect::<serde_json::Map<_, _>>().into()
             }
             Self::Known(value, ..) => value.to_json(),
         }
@@ -121,7 +125,7 @@ struct Builder;
 struct Collect {
     name: &'static str,
     items: Vec<Tree>,
-    members: Vec<(String, Tree)>,
+    members: Vec<(Key, Tree)>,
 }
 
 impl Collect {
@@ -250,7 +254,7 @@ impl ser::Serializer for Builder {
         if name == crate::facts::OBSERVED_NAME {
             return Ok(Tree::Unavailable(unavailable_of(&inner)));
         }
-        Ok(Tree::Map(vec![(variant.to_owned(), inner)]))
+        Ok(Tree::Map(vec![(variant.into(), inner)]))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Collect, TreeError> {
@@ -334,7 +338,7 @@ impl SerializeMap for Collect {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), TreeError> {
         match key.serialize(Builder)? {
-            Tree::Text(key) => self.members.push((key, Tree::Null)),
+            Tree::Text(key) => self.members.push((key.into(), Tree::Null)),
             other => return Err(TreeError(format!("a map has the key {other:?}, which is not text"))),
         }
         Ok(())
@@ -358,7 +362,7 @@ impl SerializeStruct for Collect {
     type Error = TreeError;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), TreeError> {
-        self.members.push((name.to_owned(), value.serialize(Builder)?));
+        self.members.push((name.into(), value.serialize(Builder)?));
         Ok(())
     }
 

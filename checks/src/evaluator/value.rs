@@ -4,7 +4,6 @@
 //! `unknown` with the reason; reading a listing with something skipped is noted in a [`Trace`]. CEL's own `&&`, `||`,
 //! `exists` and `all` then give three-valued logic. Must not know checks or verdicts.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cel::ExecutionError;
@@ -12,7 +11,7 @@ use cel::common::traits::{Container, Indexer, Iterable, Iterator as CelIterator,
 use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString, LIST_TYPE, MAP_TYPE, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 
-use super::tree::Tree;
+use super::tree::{Key, Tree};
 
 static MAP: Type = MAP_TYPE;
 static LIST: Type = LIST_TYPE;
@@ -42,9 +41,12 @@ pub(super) struct FactMap(Arc<MapNode>);
 #[derive(Debug)]
 struct MapNode {
     path: String,
-    /// `None`: unavailable.
-    members: HashMap<String, Option<Box<dyn Val>>>,
+    /// A few dozen at most, so looking through them is cheaper than hashing.
+    members: Vec<Member>,
 }
+
+/// A member and its value; `None`: unavailable.
+type Member = (Key, Option<Box<dyn Val>>);
 
 /// A listing of facts.
 #[derive(Debug, Clone)]
@@ -67,7 +69,7 @@ pub(super) fn value_of(tree: &Tree, path: &str, trace: &Trace) -> Option<Box<dyn
         Tree::Float(value) => Box::new(CelDouble::from(*value)),
         Tree::Text(value) => Box::new(CelString::from(value.clone())),
         Tree::List(items, skipped) => {
-            let element = |(index, item)| value_of(item, &format!("{path}[{index}]"), trace);
+            let element = |(index, item)| value_at(item, || format!("{path}[{index}]"), trace);
             Box::new(FactList(Arc::new(ListNode {
                 path: path.to_owned(),
                 items: items.iter().enumerate().filter_map(element).collect(),
@@ -76,7 +78,7 @@ pub(super) fn value_of(tree: &Tree, path: &str, trace: &Trace) -> Option<Box<dyn
             })))
         }
         Tree::Map(members) => {
-            let member = |(key, member): &(String, Tree)| (key.clone(), value_of(member, &format!("{path}.{key}"), trace));
+            let member = |(key, member): &(Key, Tree)| (key.clone(), value_at(member, || format!("{path}.{key}"), trace));
             Box::new(FactMap(Arc::new(MapNode { path: path.to_owned(), members: members.iter().map(member).collect() })))
         }
         Tree::Known(value, ..) => return value_of(value, path, trace),
@@ -84,7 +86,19 @@ pub(super) fn value_of(tree: &Tree, path: &str, trace: &Trace) -> Option<Box<dyn
     })
 }
 
+/// [`value_of`], with a path that only what has members of its own needs.
+fn value_at(tree: &Tree, path: impl Fn() -> String, trace: &Trace) -> Option<Box<dyn Val>> {
+    match tree.value() {
+        Tree::List(..) | Tree::Map(_) => value_of(tree, &path(), trace),
+        _ => value_of(tree, "", trace),
+    }
+}
+
 impl FactMap {
+    fn member(&self, name: &str) -> Option<&Member> {
+        self.0.members.iter().find(|(key, _)| key == name)
+    }
+
     /// Where in the facts this map stands: `kubelets[0]`.
     pub(super) fn path(&self) -> &str {
         &self.0.path
@@ -92,7 +106,7 @@ impl FactMap {
 
     /// The text member `name`.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.members.get(name)?.as_ref()?.downcast_ref::<CelString<'_>>().map(CelString::inner)
+        self.member(name)?.1.as_ref()?.downcast_ref::<CelString<'_>>().map(CelString::inner)
     }
 }
 
@@ -151,10 +165,10 @@ impl Indexer for FactMap {
         let Some(name) = key.downcast_ref::<CelString<'_>>().map(CelString::inner) else {
             return Err(ExecutionError::no_such_key(&format!("{}[…]", self.0.path)));
         };
-        match self.0.members.get(name) {
-            Some(Some(value)) => Ok(CowVal::Borrowed(value.as_ref())),
+        match self.member(name) {
+            Some((_, Some(value))) => Ok(CowVal::Borrowed(value.as_ref())),
             // The full path, so that the evaluator finds the reason.
-            Some(None) | None => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
+            Some((_, None)) | None => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
         }
     }
 
@@ -176,9 +190,9 @@ impl Container for FactMap {
     /// `"key" in map`: an unavailable member is an error, not an absence.
     fn contains(&self, key: &dyn Val) -> Result<bool, ExecutionError> {
         let Some(name) = key.downcast_ref::<CelString<'_>>().map(CelString::inner) else { return Ok(false) };
-        match self.0.members.get(name) {
-            Some(Some(_)) => Ok(true),
-            Some(None) => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
+        match self.member(name) {
+            Some((_, Some(_))) => Ok(true),
+            Some((_, None)) => Err(ExecutionError::no_such_key(&format!("{}.{name}", self.0.path))),
             None => Ok(false),
         }
     }

@@ -11,6 +11,9 @@ pub struct Component {
     pub subject: String,
     /// `kube-proxy`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler` or `etcd`.
     pub name: String,
+    /// The program it runs inside of (`k3s`, `kubelite`), which keeps its flags to itself; empty where it is a process of its own.
+    #[serde(default)]
+    pub inside: String,
     /// Process id. For joining only.
     pub pid: i64,
     /// Does it share the host's network namespace.

@@ -48,7 +48,8 @@ pub struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
-    /// A service of the host: a cgroup under `system.slice`, `init.scope`, or the root cgroup.
+    /// A service of the host: a cgroup under `system.slice`, `init.scope`, the root cgroup or a distribution's own name for
+    /// these, or a service in a slice of the administrator's. A runtime's monitor of a container is one too.
     Host,
     /// A Kubernetes pod: `kubepods`.
     Pod,

@@ -191,10 +191,11 @@ fn kubelet() -> Kubelet {
     }
 }
 
-fn component(name: &str, pid: i64, flags: &str) -> Component {
+pub(crate) fn component(name: &str, pid: i64, flags: &str) -> Component {
     Component {
         subject: name.into(),
         name: name.into(),
+        inside: String::new(),
         pid,
         host_network: known(true),
         version: known("v1.36.2".into()),

@@ -1,10 +1,12 @@
 //! Fixtures of `control-plane.yaml`.
 
+use holdfast_checks::entries::{Finding, Verdict};
+use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::*;
 use serde_json::json;
 
 use crate::base::*;
-use crate::case::Case;
+use crate::case::{Case, evaluator, findings_after};
 
 const API_SERVER: &str = "kube-apiserver";
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
@@ -156,4 +158,22 @@ fn etcd() -> Vec<Case> {
             .passes(|facts| flags(facts, "etcd", "--peer-trusted-ca-file=/ca.crt"))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
     ]
+}
+
+#[test]
+fn an_api_server_inside_another_program_is_unknown_not_absent() {
+    let k3s = |facts: &mut NodeFacts| {
+        facts.components = complete(
+            ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-proxy"]
+                .map(|name| Component { inside: "k3s".into(), argv: vec![], ..component(name, 1, "") })
+                .into(),
+        );
+    };
+    let findings = findings_after(&k3s, &Selection::default());
+    let area = |finding: &Finding| evaluator().catalogue().get(&finding.check).expect("its own").area.clone();
+    let of_them: Vec<&Finding> = findings.iter().filter(|finding| area(finding) == "control-plane").collect();
+    assert!(of_them.len() > 30, "{}", of_them.len());
+    for finding in of_them.into_iter().filter(|finding| finding.check != "control-plane-legacy-ports") {
+        assert_eq!((finding.verdict, finding.reason_class()), (Verdict::Unknown, "not_supported"), "{finding:#?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Fixtures of `files.yaml`.
 
+use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
 
 use crate::base::*;
@@ -42,7 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .fails(|facts| of_role(facts, "kubelet_unit").mode = 0o666)
             .fails(|facts| of_role(facts, "pki_directory").uid = 1000)
             .not_applicable(|facts| {
-                remove(&mut facts.files, |file| !matches!(file.role.as_str(), "etcd_data" | "container_runtime_config"));
+                remove(&mut facts.files, |file| file.role != "etcd_data");
             })
             .unreadable("permission_denied", |facts| facts.files = denied()),
         mode("kubelet-config-mode", &["kubelet_config"], 0o644)
@@ -93,4 +94,12 @@ pub(crate) fn cases() -> Vec<Case> {
 fn modes_are_shown_in_octal() {
     let findings = judged("pki-key-mode", &|facts| of_role(facts, "pki_key").mode = 0o644);
     assert_eq!(findings[0].deciding(), "mode = 0644 (kernel test)");
+}
+
+#[test]
+fn a_runtime_configuration_that_anybody_can_write_is_a_finding() {
+    let findings = judged("kubernetes-file-writable", &|facts| of_role(facts, "container_runtime_config").mode = 0o666);
+    let failed: Vec<&str> =
+        findings.iter().filter(|finding| finding.verdict == Verdict::Fail).map(|finding| finding.subject.as_str()).collect();
+    assert_eq!(failed, ["file:/etc/containerd/config.toml"]);
 }

@@ -1,9 +1,10 @@
 //! Fixtures of `kernel.yaml`.
 
+use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
 
 use crate::base::*;
-use crate::case::Case;
+use crate::case::{Case, judged};
 
 /// A check of one sysctl.
 fn sysctl(check: &'static str, field: fn(&mut Sysctls) -> &mut Observed<i64>, bad: i64) -> Case {
@@ -25,9 +26,23 @@ fn fedora(facts: &mut NodeFacts) {
     os.id = "fedora".into();
 }
 
+/// Two sysctls hide the kernel's addresses, each of them alone.
+fn addresses() -> Case {
+    Case::of("kernel-kptr-restrict")
+        .passes(|facts| kernel_of(facts).sysctls.kptr_restrict = known(2))
+        .fails(|facts| {
+            let sysctls = &mut kernel_of(facts).sysctls;
+            (sysctls.kptr_restrict, sysctls.perf_event_paranoid) = (known(0), known(1));
+        })
+        .unreadable("permission_denied", |facts| {
+            let sysctls = &mut kernel_of(facts).sysctls;
+            (sysctls.kptr_restrict, sysctls.perf_event_paranoid) = (denied(), denied());
+        })
+}
+
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        sysctl("kernel-kptr-restrict", |sysctls| &mut sysctls.kptr_restrict, 0),
+        addresses(),
         sysctl("kernel-dmesg-restrict", |sysctls| &mut sysctls.dmesg_restrict, 0),
         sysctl("kernel-unprivileged-bpf", |sysctls| &mut sysctls.unprivileged_bpf_disabled, 0),
         sysctl("kernel-ptrace-scope", |sysctls| &mut sysctls.ptrace_scope, 0)
@@ -80,6 +95,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::of("kernel-cpu-vulnerability")
             .passes(|facts| items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = "Not affected".into())
             .fails(|facts| items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = "Vulnerable: Clear CPU buffers attempted".into())
+            .fails(|facts| items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = "KVM: Vulnerable".into())
+            .passes(|facts| items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = "KVM: Mitigation: VMX disabled".into())
             .not_applicable(|facts| kernel_of(facts).cpu_vulnerabilities = complete(vec![]))
             .unreadable("permission_denied", |facts| kernel_of(facts).cpu_vulnerabilities = denied()),
         Case::of("kernel-end-of-life")
@@ -129,4 +146,20 @@ pub(crate) fn cases() -> Vec<Case> {
 fn lifecycle(facts: &mut NodeFacts, lifecycle: Observed<String>) {
     let kernel = &mut facts.versions.value_mut().expect("known").kernel;
     kernel.value_mut().expect("known").lifecycle = lifecycle;
+}
+
+#[test]
+fn a_cpu_weakness_the_kernel_does_not_know_about_is_not_passed() {
+    for status in ["Unknown: Dependent on hypervisor status", "Unknown: No mitigations"] {
+        let findings = judged("kernel-cpu-vulnerability", &|facts| {
+            items(&mut kernel_of(facts).cpu_vulnerabilities)[0].status = status.into();
+        });
+        assert_eq!((findings[0].verdict, findings[0].reason_class()), (Verdict::Unknown, "undecided"), "{status}");
+    }
+}
+
+#[test]
+fn kernel_addresses_are_hidden_where_perf_is_closed_though_kptr_restrict_is_zero() {
+    let findings = judged("kernel-kptr-restrict", &|facts| kernel_of(facts).sysctls.kptr_restrict = known(0));
+    assert_eq!(findings[0].verdict, Verdict::Pass);
 }

@@ -1,10 +1,11 @@
 //! Fixtures of `kubelet.yaml`.
 
+use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
 use serde_json::{Value, json};
 
 use crate::base::*;
-use crate::case::Case;
+use crate::case::{Case, judged};
 
 /// A check of one effective setting: fails with `bad` in the configuration file, unknown when that is unreadable.
 fn setting(check: &'static str, bad: Value) -> Case {
@@ -57,7 +58,9 @@ fn always_allow() -> Value {
     json!({"authorization": {"mode": "AlwaysAllow"}})
 }
 
+/// The read-only port is open and answers so.
 fn port_10255(facts: &mut NodeFacts, outcome: ProbeOutcome, status: i64) {
+    items(&mut facts.listeners).push(listener(10255, BindScope::All, KUBELET, "kubelet", "kubelet"));
     remove(&mut facts.probes, |probe| probe.port == 10255);
     items(&mut facts.probes).push(probe(10255, false, outcome, status));
 }
@@ -175,10 +178,15 @@ fn behaviour() -> Vec<Case> {
             })
             .fails(|facts| {
                 configure(facts, json!({"readOnlyPort": 10355}));
+                items(&mut facts.listeners).push(listener(10355, BindScope::All, KUBELET, "kubelet", "kubelet"));
                 items(&mut facts.probes).push(probe(10355, false, ProbeOutcome::Answered, 200));
             })
             .not_applicable(no_kubelet)
-            .unreadable("permission_denied", |facts| facts.probes = denied())
+            .unreadable("permission_denied", |facts| facts.listeners = denied())
+            .unreadable("permission_denied", |facts| {
+                port_10255(facts, ProbeOutcome::Answered, 200);
+                facts.probes = denied();
+            })
             .unreadable("undecided", |facts| port_10255(facts, ProbeOutcome::TimedOut, 0)),
     ]
 }
@@ -188,9 +196,16 @@ fn certificates() -> Vec<Case> {
         setting("kubelet-serving-certificate", json!({"serverTLSBootstrap": false}))
             .passes(|facts| configure(facts, json!({"serverTLSBootstrap": false, "tlsCertFile": "/c", "tlsPrivateKeyFile": "/k"})))
             .fails(|facts| configure(facts, json!({"serverTLSBootstrap": false, "tlsCertFile": "/c"}))),
-        setting("kubelet-rotate-certificates", json!({"rotateCertificates": null})).not_applicable(|facts| {
-            kubelet_of(facts).argv = vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()];
-        }),
+        Case::of("kubelet-rotate-certificates")
+            .fails(|facts| {
+                configure(facts, json!({"rotateCertificates": null}));
+                items(&mut facts.files).push(file("pki_key", "/var/lib/kubelet/pki/kubelet-client-current.pem", 0o600));
+            })
+            .not_applicable(|facts| kubelet_of(facts).argv = vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()])
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", hide_config)
+            // On EKS the kubelet has no certificate; elsewhere it may be in its kubeconfig.
+            .unreadable("undecided", |facts| configure(facts, json!({"rotateCertificates": null}))),
         setting("kubelet-rotate-server-certificate", json!({"serverTLSBootstrap": false}))
             .fails(|facts| configure(facts, json!({"featureGates": {"RotateKubeletServerCertificate": false}})))
             .not_applicable(|facts| configure(facts, json!({"tlsCertFile": "/c", "tlsPrivateKeyFile": "/k"}))),
@@ -241,4 +256,39 @@ fn limits() -> Vec<Case> {
 
 fn swap(facts: &mut NodeFacts) {
     items(&mut kernel_of(facts).swaps).push(Swap { path: "/dev/vda2".into(), kind: "partition".into(), size_kib: 1_048_576 });
+}
+
+fn verdict(check: &str, change: impl Fn(&mut NodeFacts)) -> (Verdict, String) {
+    let findings = judged(check, &change);
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    (findings[0].verdict, findings[0].reason.clone())
+}
+
+/// A live agent asks nobody who does not listen: no request is made to a closed port, and none is needed.
+#[test]
+fn a_read_only_port_on_which_nothing_listens_is_closed_without_being_asked() {
+    let unasked = |facts: &mut NodeFacts| remove(&mut facts.probes, |probe| probe.port == 10255);
+    assert_eq!(verdict("kubelet-read-only-port-answers", unasked).0, Verdict::Pass);
+    let unprobed = |facts: &mut NodeFacts| facts.probes = denied();
+    assert_eq!(verdict("kubelet-read-only-port-answers", unprobed).0, Verdict::Pass);
+}
+
+/// k3s and `MicroK8s` are kubelet, API server and scheduler in one process, and an API server tells everybody its version.
+#[test]
+fn what_the_api_server_inside_k3s_answers_is_not_the_kubelets_answer() {
+    let k3s = |facts: &mut NodeFacts| {
+        let kubelet = kubelet_of(facts);
+        (kubelet.flavour, kubelet.argv) = ("k3s".into(), vec!["k3s".into(), "server".into()]);
+        for port in [6443, 10257, 10259] {
+            items(&mut facts.listeners).push(listener(port, BindScope::All, KUBELET, "k3s-server", "kubelet"));
+            items(&mut facts.probes).push(Probe { path: "/version".into(), ..probe(port, true, ProbeOutcome::Answered, 200) });
+        }
+    };
+    assert_eq!(verdict("kubelet-answers-anonymous", k3s).0, Verdict::Pass);
+    assert_eq!(verdict("kubelet-anonymous-reaches-authorization", k3s).0, Verdict::Pass);
+    let open = |facts: &mut NodeFacts| {
+        k3s(facts);
+        served(facts);
+    };
+    assert_eq!(verdict("kubelet-answers-anonymous", open).0, Verdict::Fail);
 }

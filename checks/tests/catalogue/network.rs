@@ -1,5 +1,6 @@
 //! Fixtures of `network.yaml`.
 
+use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
 use serde_json::json;
 
@@ -87,4 +88,42 @@ fn a_program_on_port_10255_is_named_in_the_evidence() {
         shown,
         [r#"listeners.address="::""#, r#"listeners.owner.name="nc""#, r#"listeners.owner.exe="/usr/bin/nc""#, r#"listeners.owner.unit="""#]
     );
+}
+
+fn verdict(change: impl Fn(&mut NodeFacts)) -> Verdict {
+    let findings = judged("unexpected-listener", &|facts| {
+        facts.listeners = complete(vec![]);
+        change(facts);
+    });
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    findings[0].verdict
+}
+
+#[test]
+fn a_udp_client_waiting_for_its_answer_is_no_stray_listener() {
+    let udp = |port| {
+        move |facts: &mut NodeFacts| items(&mut facts.listeners).push(Listener { protocol: "udp".into(), ..netcat(port, BindScope::All) })
+    };
+    assert_eq!(verdict(udp(45_123)), Verdict::NotApplicable);
+    assert_eq!(verdict(udp(5353)), Verdict::Fail);
+    assert_eq!(verdict(|facts| items(&mut facts.listeners).push(netcat(45_123, BindScope::All))), Verdict::Fail);
+}
+
+#[test]
+fn agents_of_network_plug_ins_and_distributions_are_known_on_their_own_ports_only() {
+    let on =
+        |port, name: &'static str| verdict(move |facts| items(&mut facts.listeners).push(listener(port, BindScope::All, 4242, name, "")));
+    for (port, name) in [(9253, "node-cache"), (4244, "cilium-agent"), (61678, "aws-k8s-agent"), (7946, "speaker")] {
+        assert_eq!(on(port, name), Verdict::Pass, "{name}");
+        assert_eq!(on(port, "nc"), Verdict::Fail, "{port}");
+        assert_eq!(on(4000, name), Verdict::Fail, "{name}");
+    }
+    let supervisor = |flavour: &'static str| {
+        verdict(move |facts| {
+            kubelet_of(facts).flavour = flavour.into();
+            items(&mut facts.listeners).push(listener(9345, BindScope::All, 4242, "rke2", ""));
+        })
+    };
+    assert_eq!(supervisor("rke2"), Verdict::Pass);
+    assert_eq!(supervisor("kubelet"), Verdict::Fail);
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use holdfast_checks::derive::derive;
+use holdfast_checks::entries::Verdict;
 use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::*;
 
@@ -34,16 +35,16 @@ fn pod_check(check: &'static str) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         pod_check("root-process")
+            // Root of a user namespace of its own, as hostUsers: false makes it.
             .passes(|facts| {
                 let process = in_pod(facts);
-                (process.uid, process.user_namespace) = (0, known(true));
+                (process.uid, process.inside_uid, process.user_namespace) = (1_000_000, known(0), known(true));
             })
             .fails(|facts| in_pod(facts).uid = 0)
             .fails(|facts| items(&mut facts.processes).push(process("process:/user.slice/bash", Placement::User, 0)))
             .fails(|facts| items(&mut facts.processes).push(process("process:/docker/x/main", Placement::Machine, 0)))
             .unreadable("permission_denied", |facts| {
-                let process = in_pod(facts);
-                (process.uid, process.user_namespace) = (0, denied());
+                items(&mut facts.processes).push(Process { exe: denied(), ..process("process:user.slice/x", Placement::User, 0) });
             }),
         pod_check("pod-seccomp").passes(|facts| in_pod(facts).seccomp = 1).fails(|facts| in_pod(facts).seccomp = 0),
         pod_check("pod-privileged")
@@ -101,4 +102,61 @@ fn cost_of_five_hundred_processes() {
         .collect();
     took.sort();
     println!("{} checks, 500 processes: p50 {:?}, p99 {:?}", evaluator().catalogue().checks().len(), took[50], took[98]);
+}
+
+fn verdicts(check: &str, change: impl Fn(&mut NodeFacts)) -> Vec<(String, Verdict)> {
+    judged(check, &change).into_iter().map(|finding| (finding.subject, finding.verdict)).collect()
+}
+
+#[test]
+fn a_root_process_does_not_hide_behind_a_user_namespace_it_made_itself() {
+    let unshared = |facts: &mut NodeFacts| {
+        let process = in_pod(facts);
+        (process.uid, process.inside_uid, process.user_namespace) = (0, known(0), known(true));
+    };
+    assert_eq!(verdicts("root-process", unshared), [("pod:default/web/c".to_owned(), Verdict::Fail)]);
+}
+
+#[test]
+fn whoever_logs_in_over_ssh_is_not_a_root_process_by_sshd_beside_the_session() {
+    let login = |exe: &'static str| {
+        verdicts("root-process", move |facts| {
+            only_services(facts);
+            let root = process("process:user.slice/user-1000.slice/x", Placement::User, 0);
+            items(&mut facts.processes).push(Process { exe: known(exe.into()), ..root });
+        })[0]
+            .1
+    };
+    assert_eq!(login("/usr/sbin/sshd"), Verdict::Pass);
+    assert_eq!(login("/usr/lib/openssh/sshd-session (deleted)"), Verdict::Pass);
+    assert_eq!(login("/usr/bin/bash"), Verdict::Fail);
+    assert_eq!(login("/tmp/sshd"), Verdict::Fail);
+}
+
+/// A container's start is root with every capability for some milliseconds; so is `sudo ls`.
+#[test]
+fn what_lives_for_a_moment_is_no_finding() {
+    let booted = 1_789_000_000_i64;
+    let aged = |milliseconds: i64| {
+        move |facts: &mut NodeFacts| {
+            let Observed::Known { value, at, .. } = &mut facts.processes else { panic!("known") };
+            *at = booted * 1000 + 500_000;
+            let young =
+                Process { start_ticks: (500_000 - milliseconds) / 10, cap_effective: ALL, ..process("pod:a/b/c", Placement::Pod, 0) };
+            value.items = vec![young];
+        }
+    };
+    for check in ["root-process", "pod-privileged", "pod-dangerous-capabilities"] {
+        let of = |milliseconds| verdicts(check, aged(milliseconds))[0].1;
+        assert_eq!(of(50), Verdict::NotApplicable, "{check}");
+        assert_eq!(of(2_990), Verdict::NotApplicable, "{check}");
+        assert_eq!(of(3_000), Verdict::Fail, "{check}");
+        // A clock that was set back must not hide a process.
+        assert_eq!(of(-60_000), Verdict::Fail, "{check}");
+    }
+    let unknown_boot = |facts: &mut NodeFacts| {
+        aged(50)(facts);
+        kernel_of(facts).boot_time = denied();
+    };
+    assert_eq!(verdicts("root-process", unknown_boot)[0].1, Verdict::Fail);
 }

@@ -108,6 +108,7 @@ pub(crate) fn facts() -> NodeFacts {
     facts.components = list(vec![Component {
         subject: "kube-proxy".into(),
         name: "kube-proxy".into(),
+        inside: String::new(),
         pid: 990,
         host_network: denied(),
         version: denied(),

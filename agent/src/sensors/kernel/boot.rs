@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_checks::facts::{InstalledKernel, Listing, Observed, Reason, RebootSentinel, Source, SourceKind};
+use holdfast_checks::facts::{InstalledKernel, Listing, Observed, Reason, RebootSentinel, Skipped, Source, SourceKind};
 
 use super::now;
 use crate::host::{Host, NodeKind};
 
 /// Files whose presence says that a reboot waits. `/var/run` is `/run`.
 const SENTINELS: [&str; 2] = ["/run/reboot-required", "/run/reboot-needed"];
+/// What writes the sentinel on Debian and Ubuntu; a minimal installation has none of these.
+const ANNOUNCERS: [&str; 3] = [
+    "/etc/kernel/postinst.d/unattended-upgrades",
+    "/etc/kernel/postinst.d/update-notifier",
+    "/usr/share/update-notifier/notify-reboot-required",
+];
 const SENTINEL_PACKAGES: &str = "/run/reboot-required.pkgs";
 
 /// `btime` of `/proc/stat`.
@@ -73,7 +79,16 @@ pub(super) fn sentinels(host: &Host) -> Observed<Listing<RebootSentinel>> {
             Err(error) => listing.skipped.push(error.skipped(path)),
         }
     }
+    // On Debian the file comes from packages that need not be installed: without them its absence says nothing.
+    if listing.items.is_empty() && is_there(host, "/var/lib/dpkg/status") && !ANNOUNCERS.iter().any(|path| is_there(host, path)) {
+        let what = format!("{}, which nothing here would write (unattended-upgrades does)", SENTINELS[0]);
+        listing.skipped.push(Skipped { what, reason: Reason::NotSupported });
+    }
     Observed::known(listing, Source::new(SourceKind::File, "/run"), now())
+}
+
+fn is_there(host: &Host, path: &str) -> bool {
+    host.root.metadata(path).is_ok()
 }
 
 fn packages(host: &Host) -> Vec<String> {

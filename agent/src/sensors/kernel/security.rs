@@ -54,7 +54,9 @@ pub(super) fn seccomp(host: &Host) -> Observed<bool> {
 /// `none [integrity] confidentiality`: the one in brackets.
 pub(super) fn lockdown(host: &Host) -> Observed<String> {
     let path = "/sys/kernel/security/lockdown";
-    parsed(text(host, Place::Host, path), path, |text| Some(text.split_once('[')?.1.split_once(']')?.0.to_owned()))
+    let mode = parsed(text(host, Place::Host, path), path, |text| Some(text.split_once('[')?.1.split_once(']')?.0.to_owned()));
+    // Where the module is not among the active ones nothing locks the kernel down.
+    absent_means(mode, host, "/sys/kernel/security", "none".to_owned())
 }
 
 /// Where `read` found nothing but `beside` is there and readable, the answer is `value`.

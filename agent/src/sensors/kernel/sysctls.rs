@@ -1,12 +1,16 @@
 //! Sysctls, each on its own: a kernel built without a feature has no file for it.
 
-use holdfast_checks::facts::Sysctls;
+use holdfast_checks::facts::{Observed, Reason, Sysctls};
 
 use super::number;
 use crate::host::Host;
 
 pub(super) fn read(host: &Host) -> Sysctls {
-    let of = |name: &str| number(host, &format!("sys/{name}"));
+    let elsewhere = other_network(host);
+    let of = |name: &str| match &elsewhere {
+        Some(why) if name.starts_with("net/") => Observed::unavailable_because(Reason::NotSupported, *why),
+        _ => number(host, &format!("sys/{name}")),
+    };
     Sysctls {
         kptr_restrict: of("kernel/kptr_restrict"),
         dmesg_restrict: of("kernel/dmesg_restrict"),
@@ -34,4 +38,11 @@ pub(super) fn read(host: &Host) -> Sysctls {
         keys_root_maxkeys: of("kernel/keys/root_maxkeys"),
         keys_root_maxbytes: of("kernel/keys/root_maxbytes"),
     }
+}
+
+/// `sys/net` shows the settings of whoever opens it, whatever `/proc` it is opened below: in a container with a network of its
+/// own these are not the host's.
+fn other_network(host: &Host) -> Option<&'static str> {
+    let differs = host.live() && host.proc.network("self")? != host.proc.network("1")?;
+    differs.then_some("the agent has a network namespace of its own and reads that one's settings: give it the host's (hostNetwork)")
 }

@@ -7,7 +7,11 @@ use serde::Deserialize;
 use crate::host::Host;
 
 /// Where runtimes keep bundles by container id: the directory, and what follows the id.
-const CONTAINERD: [&str; 2] = ["/run/containerd/io.containerd.runtime.v2.task", "/run/k3s/containerd/io.containerd.runtime.v2.task"];
+const CONTAINERD: [&str; 3] = [
+    "/run/containerd/io.containerd.runtime.v2.task",
+    "/run/k3s/containerd/io.containerd.runtime.v2.task",
+    "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task",
+];
 const CRIO: &str = "/run/containers/storage/overlay-containers";
 
 #[derive(Deserialize)]

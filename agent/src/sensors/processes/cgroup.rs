@@ -30,16 +30,24 @@ pub(super) fn cgroup(content: &str, namespaced: bool) -> Cgroup {
         path = rest;
     }
     let path = if path.is_empty() { "/" } else { path };
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let pod_uid = parts.iter().find_map(|part| pod_uid(part)).unwrap_or_default();
-    let container_id = parts.iter().find_map(|part| container_id(part)).unwrap_or_default();
     let is_unit = |part: &&&str| part.strip_suffix(".service").or_else(|| part.strip_suffix(".scope")).is_some();
+    // `kubepods-pod<uid>.slice:cri-containerd:<id>` under containerd's own unit: the two disagree about the driver.
+    let parts: Vec<&str> = path.split(['/', ':']).filter(|part| !part.is_empty()).collect();
+    let of_container = parts.iter().find(|part| container_id(part).is_some()).copied().unwrap_or_default();
+    if ["crio-conmon-", "libpod-conmon-"].iter().any(|prefix| of_container.starts_with(prefix)) {
+        // The runtime's monitor of a container: a service of the host, wherever the runtime puts it.
+        let unit = of_container.split("-conmon-").next().map(|runtime| format!("{runtime}-conmon")).unwrap_or_default();
+        return Cgroup { path: path.to_owned(), placement: Placement::Host, pod_uid: String::new(), container_id: String::new(), unit };
+    }
+    let pod_uid = parts.iter().find_map(|part| pod_uid(part)).unwrap_or_default();
+    let container_id = container_id(of_container).unwrap_or_default();
     let unit = parts.iter().rfind(is_unit).copied().unwrap_or_default();
     Cgroup { path: path.to_owned(), placement: placement(&parts, own, &pod_uid), pod_uid, container_id, unit: unit.to_owned() }
 }
 
 fn placement(parts: &[&str], own: bool, pod_uid: &str) -> Placement {
-    if own || !pod_uid.is_empty() || parts.iter().any(|part| part.starts_with("kubepods")) {
+    let kubepods = |part: &&str| part.starts_with("kubepods") || (part.contains("-kubepods") && part.strip_suffix(".slice").is_some());
+    if own || !pod_uid.is_empty() || parts.iter().any(kubepods) {
         return Placement::Pod;
     }
     let machine = |part: &&str| {
@@ -53,15 +61,26 @@ fn placement(parts: &[&str], own: bool, pod_uid: &str) -> Placement {
     match parts.first() {
         None | Some(&("system.slice" | "init.scope")) => Placement::Host,
         Some(&"user.slice") => Placement::User,
+        Some(first) if first.starts_with("openrc.") || matches!(*first, "init" | "system" | "podruntime") => Placement::Host,
+        // `azure.slice/walinuxagent.service`, `runtime.slice/kubelet.service`: a slice of the administrator's with services in it.
+        Some(_) if service_in_slices(parts) => Placement::Host,
         Some(_) => Placement::Other,
     }
+}
+
+/// Does a service follow the outermost slices, with nothing between that could be a container.
+fn service_in_slices(parts: &[&str]) -> bool {
+    let first = parts.iter().find(|part| part.strip_suffix(".slice").is_none());
+    first.is_some_and(|part| part.strip_suffix(".service").is_some())
 }
 
 /// `pod<uid>` of the cgroupfs driver, `kubepods-burstable-pod<uid>.slice` of the systemd driver, where dashes are underscores.
 fn pod_uid(part: &str) -> Option<String> {
     let plain = |uid: &str| uid.len() >= 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if let Some(slice) = part.strip_suffix(".slice") {
-        let uid = slice.strip_prefix("kubepods")?.rsplit_once("-pod")?.1.replace('_', "-");
+        // A kubelet with a cgroup root of its own puts that first: `kubelet-kubepods-…`, as in kind.
+        let (_, pods) = slice.split_once("kubepods").filter(|(root, _)| root.is_empty() || root.ends_with('-'))?;
+        let uid = pods.rsplit_once("-pod")?.1.replace('_', "-");
         return plain(&uid).then_some(uid);
     }
     let uid = part.strip_prefix("pod")?;
@@ -94,6 +113,12 @@ mod tests {
         "0::/system.slice/docker-80482ab85e8bbd84bc05126aa36ab4e46ae9ee806de9197c614896296fee9537.scope",
         Placement::Machine
     )]
+    #[case::a_slice_for_the_runtime_on_eks("0::/runtime.slice/containerd.service", Placement::Host)]
+    #[case::a_slice_of_the_cloud_on_aks("0::/azure.slice/walinuxagent.service", Placement::Host)]
+    #[case::a_container_in_such_a_slice("0::/jobs.slice/jobs-ci.slice/run-1.scope", Placement::Other)]
+    #[case::systemd_in_a_container_in_such_a_slice("0::/jobs.slice/run-1.scope/system.slice/sshd.service", Placement::Other)]
+    #[case::talos("0::/podruntime/runtime", Placement::Host)]
+    #[case::openrc("0::/openrc.sshd", Placement::Host)]
     #[case::other("0::/sandbox/x", Placement::Other)]
     #[case::service_inside_a_pod("0::/kubepods.slice/x.slice/system.slice/sshd.service", Placement::Pod)]
     fn processes_are_placed(#[case] content: &str, #[case] expected: Placement) {
@@ -111,6 +136,37 @@ mod tests {
             let read = cgroup(&content, false);
             assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID), "{content}");
         }
+    }
+
+    #[test]
+    fn pods_of_a_kubelet_with_a_cgroup_root_of_its_own_are_pods() {
+        let slices = "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice";
+        let pod = format!("kubelet-kubepods-burstable-pod{}.slice", UID.replace('-', "_"));
+        let read = cgroup(&format!("0::/{slices}/{pod}/cri-containerd-{ID}.scope\n"), false);
+        assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID));
+        assert_eq!(cgroup("0::/kubelet.slice/kubelet.service\n", false).placement, Placement::Host);
+    }
+
+    #[test]
+    fn the_monitor_cri_o_starts_for_a_container_is_not_the_container() {
+        for content in [
+            format!("0::/system.slice/crio-conmon-{ID}.scope\n"),
+            format!("0::/kubepods.slice/kubepods-pod{}.slice/crio-conmon-{ID}.scope\n", UID.replace('-', "_")),
+            format!("0::/machine.slice/libpod-conmon-{ID}.scope\n"),
+        ] {
+            let read = cgroup(&content, false);
+            assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Host, "", ""), "{content}");
+        }
+        // Who may make cgroups below his own does not become a service of the host by a name.
+        let inside = format!("0::/kubepods.slice/kubepods-pod{}.slice/crio-{ID}.scope/crio-conmon-{ID}.scope\n", UID.replace('-', "_"));
+        assert_eq!(cgroup(&inside, false).placement, Placement::Pod);
+    }
+
+    #[test]
+    fn pods_are_told_apart_where_runtime_and_kubelet_disagree_about_the_driver() {
+        let slice = format!("kubepods-burstable-pod{}.slice", UID.replace('-', "_"));
+        let read = cgroup(&format!("0::/system.slice/containerd.service/{slice}:cri-containerd:{ID}\n"), false);
+        assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID));
     }
 
     #[test]

@@ -15,6 +15,7 @@ fn component(argv: &str, documents: Vec<ConfigDocument>) -> Component {
     Component {
         subject: argv[0].clone(),
         name: argv[0].clone(),
+        inside: String::new(),
         pid: 7,
         host_network: known(true),
         version: known(String::new()),
