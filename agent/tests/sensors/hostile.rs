@@ -189,6 +189,17 @@ fn sockets_without_a_process_say_why_and_a_broken_table_is_unknown() {
 }
 
 #[test]
+fn a_socket_is_not_called_the_kernels_where_a_process_could_not_be_asked() {
+    let tree = Tree::new();
+    let row = "   0: 00000000:280F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+    tree.write("proc/1/net/tcp", format!("  sl  local_address\n{row}"));
+    tree.process(66, "odd", "x");
+    tree.write("proc/66/status", "nothing of the kind");
+    let facts = tree.read();
+    assert_eq!(known(&facts.listeners).items[0].owner.unavailable().unwrap().reason, Reason::PermissionDenied);
+}
+
+#[test]
 fn several_kubelets_have_names_of_their_own() {
     let tree = Tree::new();
     tree.process(11, "kubelet", "kubelet\0");
