@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_agent::host::Host;
 use holdfast_agent::sensors::Sensors;
-use holdfast_checks::facts::{NodeFacts, Placement, Reason};
+use holdfast_checks::facts::{Group, NodeFacts, Placement, Reason};
 use nix::sys::stat::Mode;
 use rstest::rstest;
 
@@ -197,6 +197,26 @@ fn a_socket_is_not_called_the_kernels_where_a_process_could_not_be_asked() {
     tree.write("proc/66/status", "nothing of the kind");
     let facts = tree.read();
     assert_eq!(known(&facts.listeners).items[0].owner.unavailable().unwrap().reason, Reason::PermissionDenied);
+}
+
+#[test]
+fn a_busy_host_does_not_have_every_settled_process_asked_again_but_components_are() {
+    let tree = Tree::new();
+    tree.process(66, "old", "x");
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    std::thread::sleep(Duration::from_millis(5_100));
+    let mut names = || {
+        sensors.refresh(&mut facts, &[Group::Processes, Group::Kubelets].into());
+        let names: Vec<String> = complete(&facts.processes).iter().map(|process| process.name.clone()).collect();
+        names
+    };
+    assert_eq!(names(), ["kubelet", "old"]);
+    tree.process(66, "new", "x");
+    tree.process(10, "shell", "y");
+    assert_eq!(names(), ["shell", "old"], "the kubelet is no longer one; the other is asked in a while");
+    fs::remove_dir_all(tree.path("proc/66")).unwrap();
+    assert_eq!(names(), ["shell"], "a process that ended is gone at once");
 }
 
 #[test]
