@@ -89,17 +89,7 @@ impl<'a> Watch<'a> {
                 (Listening::of_proc(&options.proc), LISTEN_SLOWLY)
             }
         };
-        Self {
-            options,
-            directories,
-            listening,
-            listen_every,
-            sockets: None,
-            datagrams: None,
-            pids: None,
-            look_again: 0,
-            debounced: None,
-        }
+        Self { options, directories, listening, listen_every, sockets: None, datagrams: None, pids: None, look_again: 0, debounced: None }
     }
 
     fn run(mut self, pending: &Pending) {
