@@ -113,5 +113,6 @@ fn doors_only() {
 /// Threads, sockets and the socket dump must survive the filter.
 fn works_still() {
     std::thread::spawn(|| std::net::TcpListener::bind("127.0.0.1:0").expect("binds")).join().expect("threads start");
-    holdfast_agent::watch::Listening::open().expect("netlink opens").sample().expect("and dumps");
+    let mut listening = holdfast_agent::watch::Listening::open(Path::new("/proc")).expect("netlink opens");
+    listening.sample(holdfast_agent::watch::Transport::Tcp).expect("and dumps");
 }

@@ -2,12 +2,12 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail, and waits")]
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_agent::watch::{Listening, Pending, Wanted, WatchOptions, touched_by_sockets, watch};
+use holdfast_agent::watch::{Listening, Pending, Transport, Wanted, WatchOptions, touched_by_sockets, watch};
 use holdfast_checks::facts::Group;
 
 /// A watch on a directory, on a thread that ends with it.
@@ -30,7 +30,12 @@ impl Watching {
 
     /// Is `group` asked for within five seconds.
     fn asks_for(&self, group: Group) -> bool {
-        let (pending, until) = (Arc::clone(&self.pending), Instant::now() + Duration::from_secs(5));
+        self.asks_within(Duration::from_secs(5), group)
+    }
+
+    /// When it is not, nothing can be asked after this: what comes later is taken and dropped.
+    fn asks_within(&self, time: Duration, group: Group) -> bool {
+        let (pending, until) = (Arc::clone(&self.pending), Instant::now() + time);
         let (done, seen) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             while let Some(wanted) = pending.take() {
@@ -57,6 +62,7 @@ const LONG: Duration = Duration::from_hours(1);
 fn a_file_written_renamed_or_whose_mode_changes_is_seen() {
     let (proc, etc) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let watching = Watching::start(proc.path(), vec![(etc.path().to_owned(), [Group::Files].into())], false, LONG);
+    assert!(watching.asks_for(Group::Files), "it may have changed before it was watched");
     let file = etc.path().join("config.yaml");
     std::fs::write(&file, "a").unwrap();
     assert!(watching.asks_for(Group::Files), "written");
@@ -74,6 +80,8 @@ fn a_port_that_opens_or_closes_is_seen() {
     let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     assert!(watching.asks_for(Group::Listeners), "opened");
+    // What was seen may have been another test's port.
+    std::thread::sleep(Duration::from_millis(300));
     drop(listener);
     assert!(watching.asks_for(Group::Listeners), "closed");
     assert!(touched_by_sockets().contains(&Group::Probes));
@@ -110,10 +118,101 @@ fn a_recorded_tree_is_read_whole_on_its_timer_only() {
 
 #[test]
 fn both_ways_to_see_listening_sockets_notice_a_new_one() {
-    for mut listening in [Listening::open().expect("netlink"), Listening::of_proc(Path::new("/proc"))] {
-        let before = listening.sample().unwrap();
+    for mut listening in [Listening::open(Path::new("/proc")).expect("netlink"), Listening::of_proc(Path::new("/proc"))] {
+        let before = listening.sample(Transport::Tcp).unwrap();
         let listener = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0")).unwrap();
-        assert_ne!(listening.sample().unwrap(), before, "{listening:?}");
+        assert_ne!(listening.sample(Transport::Tcp).unwrap(), before, "{listening:?}");
         drop(listener);
     }
+}
+
+#[test]
+fn a_directory_that_is_removed_and_comes_back_is_still_watched() {
+    let (proc, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let directory = root.path().join("etc/kubernetes/manifests");
+    let watched = vec![(directory.clone(), BTreeSet::from([Group::Files]))];
+    let watching = Watching::start(proc.path(), watched.clone(), false, LONG);
+    for round in 0..2 {
+        std::fs::create_dir_all(&directory).unwrap();
+        assert!(watching.asks_for(Group::Files), "round {round}: it comes");
+        // As the agent does after each reading.
+        watching.pending.set_watched(watched.clone());
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(watching.asks_for(Group::Files), "round {round}: it may have changed before it was watched");
+        std::fs::write(directory.join("etcd.yaml"), "a").unwrap();
+        assert!(watching.asks_for(Group::Files), "round {round}: a file in it");
+        std::fs::remove_dir_all(root.path().join("etc")).unwrap();
+        assert!(watching.asks_for(Group::Files), "round {round}: it goes");
+        watching.pending.set_watched(watched.clone());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn a_directory_that_is_a_link_to_another_is_followed_when_the_link_is_swapped() {
+    let (proc, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| root.path().join(name);
+    std::fs::create_dir(path("one")).unwrap();
+    std::fs::create_dir(path("two")).unwrap();
+    std::os::unix::fs::symlink("one", path("config")).unwrap();
+    let watching = Watching::start(proc.path(), vec![(path("config"), [Group::Kubelets].into())], false, LONG);
+    assert!(watching.asks_for(Group::Kubelets), "it may have changed before it was watched");
+    std::os::unix::fs::symlink("two", path("next")).unwrap();
+    std::fs::rename(path("next"), path("config")).unwrap();
+    assert!(watching.asks_for(Group::Kubelets), "swapped");
+}
+
+#[test]
+fn a_file_beside_a_watched_directory_touches_nothing() {
+    let (proc, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let directory = root.path().join("kubernetes");
+    std::fs::create_dir(&directory).unwrap();
+    let watching = Watching::start(proc.path(), vec![(directory, [Group::Files].into())], false, LONG);
+    assert!(watching.asks_for(Group::Files), "it may have changed before it was watched");
+    std::fs::write(root.path().join("other"), "a").unwrap();
+    assert!(!watching.asks_within(Duration::from_millis(500), Group::Files));
+}
+
+/// A UDP socket at a port that is nobody's and was asked for.
+fn asked_for() -> UdpSocket {
+    (20_000..20_100).find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok()).expect("one of a hundred ports is free")
+}
+
+#[test]
+fn a_udp_port_that_opens_is_seen_before_the_next_full_pass() {
+    let proc = tempfile::tempdir().unwrap();
+    let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
+    std::thread::sleep(Duration::from_millis(1_200));
+    let socket = asked_for();
+    assert!(watching.asks_for(Group::Listeners), "opened");
+    std::thread::sleep(Duration::from_millis(1_200));
+    drop(socket);
+    assert!(watching.asks_for(Group::Listeners), "closed");
+}
+
+#[test]
+fn udp_sockets_of_clients_make_no_work() {
+    for mut listening in [Listening::open(Path::new("/proc")).expect("netlink"), Listening::of_proc(Path::new("/proc"))] {
+        // Other tests open sockets at the same time: one undisturbed moment is enough.
+        let mut unmoved = || {
+            let before = listening.sample(Transport::Udp).unwrap();
+            let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let after = listening.sample(Transport::Udp).unwrap();
+            drop(client);
+            before == after
+        };
+        assert!((0..100).any(|_| unmoved()));
+    }
+}
+
+#[test]
+fn a_file_can_be_watched_by_name_while_its_directory_is_busy() {
+    let (proc, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let watching = Watching::start(proc.path(), vec![(run.path().join("reboot-required"), [Group::Kernel].into())], false, LONG);
+    std::fs::write(run.path().join("reboot-required"), "").unwrap();
+    assert!(watching.asks_for(Group::Kernel), "it comes");
+    std::fs::remove_file(run.path().join("reboot-required")).unwrap();
+    assert!(watching.asks_for(Group::Kernel), "it goes");
+    std::fs::write(run.path().join("xtables.lock"), "").unwrap();
+    assert!(!watching.asks_within(Duration::from_millis(500), Group::Kernel), "another");
 }

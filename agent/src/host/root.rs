@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,6 +206,13 @@ impl Root {
             target,
             acl: has_acl(&handle),
         })
+    }
+
+    /// Where the directory at `path` is in this file system, links followed below this root. For watching, never for reading:
+    /// it may be elsewhere a moment later.
+    pub fn found_at(&self, path: &str) -> Option<PathBuf> {
+        let handle = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY).ok()?;
+        std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd())).ok()
     }
 
     /// The target of the link at `path`, not followed.

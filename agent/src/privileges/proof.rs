@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Pid, Uid};
 
-use super::KEPT;
+use super::{DEFAULT_UID, KEPT};
 
 /// The most processes looked at for one of another user.
 const MAX_PROCESSES: usize = 256;
@@ -23,6 +23,8 @@ pub struct Attempt {
     pub what: &'static str,
     /// Was it refused.
     pub refused: bool,
+    /// Is it the uid that refuses: root is not refused.
+    pub by_uid: bool,
     /// The system's answer.
     pub answer: String,
 }
@@ -47,9 +49,38 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// What was not refused and should have been.
+    /// What was not refused and should have been, even for whoever runs it.
     pub fn violations(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts.iter().filter(|attempt| !attempt.refused)
+        let root = self.uid == 0;
+        self.attempts.iter().filter(move |attempt| !(attempt.refused || root && attempt.by_uid))
+    }
+
+    /// The outcome in one line, and whether it is as it should be.
+    pub fn summary(&self) -> (bool, String) {
+        let capabilities = if self.capabilities.is_empty() { "no capabilities".to_owned() } else { self.capabilities.join(" ") };
+        let violations: Vec<String> = self.violations().map(|attempt| format!("{} ({})", attempt.what, attempt.answer)).collect();
+        let mut parts = Vec::new();
+        if !violations.is_empty() {
+            parts.push(format!("not refused and should be: {}", violations.join(", ")));
+        }
+        if !self.no_new_privileges || self.dumpable {
+            parts.push("it could gain privileges or be traced: this is a bug, report it".to_owned());
+        }
+        if self.sees_other_processes == Some(false) {
+            parts.push(
+                "SYS_PTRACE is held and other processes are closed all the same: look at AppArmor and SELinux of this container".to_owned(),
+            );
+        }
+        let good = parts.is_empty();
+        if self.uid == 0 {
+            parts.push(format!("as root it could write the host's files: --run-as {DEFAULT_UID} makes it a reader that cannot"));
+        }
+        if !self.lacks.is_empty() {
+            parts.push(format!("without {} some facts are unknown: start it as root to have them", self.lacks.join(" and ")));
+        }
+        let refused = self.attempts.iter().filter(|attempt| attempt.refused).count();
+        let head = format!("self-test: uid {}, {capabilities}; {refused} of {} attempts refused", self.uid, self.attempts.len());
+        (good, std::iter::once(head).chain(parts).collect::<Vec<String>>().join("; "))
     }
 }
 
@@ -95,6 +126,7 @@ fn attempts(other: &Path) -> Vec<Attempt> {
     let write = |what, result: std::io::Result<()>| Attempt {
         what,
         refused: result.is_err(),
+        by_uid: true,
         answer: result.map_or_else(|error| error.to_string(), |()| "it worked".to_owned()),
     };
     let root = other.join("root");
@@ -116,7 +148,7 @@ fn attempts(other: &Path) -> Vec<Attempt> {
 /// A denied call answers EPERM whatever its arguments; a permitted one finds that they name nothing.
 fn call(what: &'static str, result: Result<(), Errno>) -> Attempt {
     let answer = result.map_or_else(|errno| errno.to_string(), |()| "it worked".to_owned());
-    Attempt { what, refused: result == Err(Errno::EPERM), answer }
+    Attempt { what, refused: result == Err(Errno::EPERM), by_uid: false, answer }
 }
 
 fn enter_namespace() -> Result<(), Errno> {
@@ -127,4 +159,45 @@ fn enter_namespace() -> Result<(), Errno> {
 fn raw_socket() -> Result<(), Errno> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
     socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(uid: u32) -> SelfTest {
+        let attempt = |what, refused, by_uid| Attempt { what, refused, by_uid, answer: "EPERM".to_owned() };
+        SelfTest {
+            uid,
+            capabilities: vec!["CAP_DAC_READ_SEARCH".to_owned(), "CAP_SYS_PTRACE".to_owned()],
+            lacks: Vec::new(),
+            sees_other_processes: Some(true),
+            no_new_privileges: true,
+            dumpable: false,
+            attempts: vec![attempt("write a file owned by root", uid != 0, true), attempt("run a program", true, false)],
+        }
+    }
+
+    #[test]
+    fn running_as_root_on_purpose_is_one_calm_line() {
+        let (good, line) = test(0).summary();
+        assert!(good);
+        insta::assert_snapshot!(line, @"self-test: uid 0, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; 1 of 2 attempts refused; as root it could write the host's files: --run-as 65532 makes it a reader that cannot");
+        let (good, line) = test(DEFAULT_UID).summary();
+        assert!(good);
+        insta::assert_snapshot!(line, @"self-test: uid 65532, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; 2 of 2 attempts refused");
+    }
+
+    #[test]
+    fn what_nobody_may_do_is_a_warning_for_root_too() {
+        for uid in [0, DEFAULT_UID] {
+            let mut test = test(uid);
+            test.attempts[1].refused = false;
+            let (good, line) = test.summary();
+            assert!(!good && line.contains("not refused and should be: run a program (EPERM)"), "{line}");
+        }
+        let mut test = test(DEFAULT_UID);
+        test.attempts[0].refused = false;
+        assert!(!test.summary().0);
+    }
 }

@@ -56,7 +56,9 @@ impl Judging {
         let mut wanted = Wanted::All;
         loop {
             derive(&mut facts);
-            self.pending.set_watched(self.sensors.watched(&facts));
+            if let Some(watched) = self.sensors.watched(&facts) {
+                self.pending.set_watched(watched);
+            }
             let troubled = self.sensors.troubled();
             if !troubled.is_empty() {
                 let names: Vec<&str> = troubled.into_iter().map(Group::name).collect();
@@ -77,11 +79,11 @@ impl Judging {
                 None => return,
             };
             start = Instant::now();
-            match &wanted {
+            match &mut wanted {
                 Wanted::All => facts = self.sensors.read_all(&mut |_| {}),
                 Wanted::Groups(groups) => {
                     let before = components(&facts);
-                    self.sensors.refresh(&mut facts, groups);
+                    *groups = self.sensors.refresh(&mut facts, groups);
                     if components(&facts) != before {
                         // Its role, its files and its ports are to be read too.
                         self.pending.add_all();

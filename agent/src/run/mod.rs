@@ -152,27 +152,9 @@ impl Drop for EndsThreads {
 }
 
 fn report(test: &SelfTest) {
-    tracing::info!(
-        uid = test.uid,
-        capabilities = test.capabilities.join(" "),
-        no_new_privileges = test.no_new_privileges,
-        dumpable = test.dumpable,
-        refused = test.attempts.iter().filter(|attempt| attempt.refused).count(),
-        tried = test.attempts.len(),
-        "self-test"
-    );
-    if !test.lacks.is_empty() {
-        tracing::info!(lacks = test.lacks.join(" "), "facts that need these are unknown: start the agent as root to have them");
-    }
-    if test.sees_other_processes == Some(false) {
-        tracing::warn!("SYS_PTRACE is held and other processes are closed all the same: look at AppArmor and SELinux of this container");
-    }
-    for attempt in test.violations() {
-        tracing::warn!(
-            what = attempt.what,
-            answer = attempt.answer,
-            "the self-test was not refused: use --run-as with an unprivileged uid"
-        );
+    match test.summary() {
+        (true, line) => tracing::info!("{line}"),
+        (false, line) => tracing::warn!("{line}"),
     }
 }
 

@@ -43,7 +43,8 @@ fn notice(evaluator: &Evaluator, facts: &NodeFacts, findings: &[Finding], group:
         return (!reading.is_empty())
             .then(|| format!("{}: {} ({}): {} unknown", group.name(), why.reason.name(), why.detail, checks(count(Verdict::Unknown))));
     }
-    is_empty(facts, group).then(|| format!("{}: none on this host: {} not applicable", group.name(), checks(count(Verdict::NotApplicable))))
+    let idle = if is_empty(facts, group) { count(Verdict::NotApplicable) } else { 0 };
+    (idle > 0).then(|| format!("{}: none on this host: {} not applicable", group.name(), checks(idle)))
 }
 
 fn is_empty(facts: &NodeFacts, group: Group) -> bool {

@@ -1,6 +1,8 @@
 //! The report for people: what fails first, worst first; then what is not known; the rest as numbers.
 
-use comfy_table::{ContentArrangement, LineStyle, Table, presets};
+use std::collections::BTreeMap;
+
+use comfy_table::{ContentArrangement, Table, presets};
 use holdfast_checks::entries::{Finding, Severity, Verdict};
 
 use super::inert;
@@ -8,23 +10,29 @@ use super::report::Report;
 
 /// Longest cell: evidence can be a whole list.
 const CELL_CAP: usize = 120;
-/// Subjects of one check in one table.
+/// Subjects of one check in one list.
 const MAX_SUBJECTS: usize = 10;
+/// Before a subject, and before it in a list of subjects.
+const INDENT: &str = "    ";
+/// A terminal narrower than this gets what wraps by itself.
+const MIN_WIDTH: u16 = 40;
 
 /// The whole report as text; fitted to the width of stdout when that is a `terminal`.
 pub(super) fn render(report: &Report, terminal: bool) -> String {
+    let width = if terminal { Table::new().width() } else { None };
     let node = report.node();
-    let mut parts = vec![inert::line(&format!("Node {}: {}, {} ({})", node.name, node.role, node.profile, node.profile_because))];
+    let mut parts =
+        vec![inert::line(&format!("Node {}: role {}, profile {} ({})", node.name, node.role, node.profile, node.profile_because))];
     for severity in Severity::ALL {
         let failed = of(report, Verdict::Fail, severity);
         if !failed.is_empty() {
-            parts.push(format!("Failed, {}: {}\n{}", severity.name(), failed.len(), rows(&failed, terminal)));
+            parts.push(format!("Failed, {}: {}\n{}", severity.name(), failed.len(), checks(&failed, false, width)));
         }
     }
     for (verdict, heading) in [(Verdict::Unknown, "Not known"), (Verdict::Manual, "To be answered by a person")] {
         let found: Vec<&Finding> = Severity::ALL.into_iter().flat_map(|severity| of(report, verdict, severity)).collect();
         if !found.is_empty() {
-            parts.push(format!("{heading}: {}\n{}", found.len(), rows(&found, terminal)));
+            parts.push(format!("{heading}: {}\n{}", found.len(), checks(&found, true, width)));
         }
     }
     parts.push(summary(report));
@@ -35,28 +43,35 @@ fn of(report: &Report, verdict: Verdict, severity: Severity) -> Vec<&Finding> {
     report.findings().iter().filter(|finding| finding.verdict == verdict && finding.severity == severity).collect()
 }
 
-/// One row per finding; a check is named at its first, and after some of its subjects the rest is a number.
-fn rows(findings: &[&Finding], terminal: bool) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_header(["severity", "check", "subject", "because"]);
-    if !terminal {
-        table.force_no_tty();
-    }
+/// A line per check, and one below it for each of its subjects; after some of them the rest is a number.
+fn checks(findings: &[&Finding], severity: bool, width: Option<u16>) -> String {
+    let mut lines = Vec::new();
     for group in findings.chunk_by(|one, next| one.check == next.check) {
-        for (index, finding) in group.iter().take(MAX_SUBJECTS).enumerate() {
-            let because = if finding.reason.is_empty() { finding.deciding() } else { finding.reason.clone() };
-            let (severity, check) = match (index, group.len()) {
-                (0, 1) => (finding.severity.name(), format!("{}\n{}", cell(&finding.check), cell(&finding.title))),
-                (0, _) => (finding.severity.name(), cell(&finding.check)),
-                (1, _) => ("", cell(&finding.title)),
-                (_, _) => ("", String::new()),
-            };
-            table.add_row([severity.to_owned(), check, cell(&finding.subject), cell(&because)]);
-        }
+        let severity = group.first().filter(|_| severity).map(|first| format!(", {}", first.severity.name())).unwrap_or_default();
+        lines.extend(group.first().map(|first| format!("  {}{severity}: {}", cell(&first.check), cell(&first.title))));
+        let rows = subjects(group.iter().take(MAX_SUBJECTS), width);
+        lines.extend(rows.lines().map(|row| format!("{INDENT}{}", row.trim_end())));
         if let Some(more) = group.len().checked_sub(MAX_SUBJECTS).filter(|more| *more > 0) {
-            table.add_row(["", "", &format!("… and {more} more"), ""]);
+            lines.push(format!("{INDENT}… and {more} more"));
         }
+    }
+    lines.join("\n")
+}
+
+/// Subjects and what decided them, in two columns; wrapped where a terminal has a width.
+fn subjects<'a>(findings: impl Iterator<Item = &'a &'a Finding>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).force_no_tty();
+    if let Some(width) = width {
+        let room = width.saturating_sub(u16::try_from(INDENT.len()).unwrap_or(0));
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(room.max(MIN_WIDTH));
+    }
+    for finding in findings {
+        let because = if finding.reason.is_empty() { finding.deciding() } else { finding.reason.clone() };
+        table.add_row([cell(&finding.subject), cell(&because)]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     table.trim_fmt()
 }
@@ -73,9 +88,17 @@ fn summary(report: &Report) -> String {
     let count = |verdict| report.findings().iter().filter(|finding| finding.verdict == verdict).count();
     let counts = Verdict::ALL.map(|verdict| format!("{} {}", count(verdict), verdict.name().replace('_', " ")));
     let coverage = report.coverage();
-    let mut text = format!("{}. Decided: {} of {} that apply.\n", counts.join(", "), coverage.decided, coverage.applicable);
-    for (group, why) in report.unread() {
-        text.push_str(&inert::line(&format!("Not read: {}: {}: {}", group.name(), why.reason.name(), why.detail)));
+    let share = (coverage.decided * 100).checked_div(coverage.applicable).map(|percent| format!(" ({percent} %)")).unwrap_or_default();
+    let mut text = format!("{}. Decided: {} of {} that apply{share}.\n", counts.join(", "), coverage.decided, coverage.applicable);
+    // Groups that share a reason share a line.
+    let mut unread: BTreeMap<(usize, String), Vec<&str>> = BTreeMap::new();
+    for (index, (group, why)) in report.unread().iter().enumerate() {
+        let why = format!("{}: {}", why.reason.name(), why.detail);
+        let first = unread.keys().find(|(_, known)| *known == why).map_or(index, |(first, _)| *first);
+        unread.entry((first, why)).or_default().push(group.name());
+    }
+    for ((_, why), groups) in unread {
+        text.push_str(&inert::line(&format!("Not read: {}: {why}", groups.join(", "))));
         text.push('\n');
     }
     text.push_str("`-o json` lists everything, with the evidence.\n");
@@ -112,5 +135,15 @@ mod tests {
         findings.push(unknown);
         findings.push(finding(Verdict::Pass, Severity::Low));
         insta::assert_snapshot!(render(&report(findings, BTreeSet::new()), false));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let mut failed = finding(Verdict::Fail, Severity::High);
+        failed.subject = format!("pod:ns/{}", "p".repeat(40));
+        failed.reason = "word ".repeat(20);
+        let text = checks(&[&failed], false, Some(60));
+        assert!(text.lines().count() > 3 && text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert_eq!(checks(&[&failed], false, None).lines().count(), 2, "a pipe gets a line per finding");
     }
 }

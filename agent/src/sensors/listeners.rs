@@ -20,8 +20,18 @@ pub(super) struct Owners {
     orphans: BTreeSet<u64>,
     /// Processes, by pid and start time, that were searched for `orphans`.
     searched: HashSet<(i64, i64)>,
-    /// Were some of `searched` not readable.
-    unreadable: bool,
+    /// Those whose descriptors were not readable when they were last searched.
+    unreadable: HashSet<(i64, i64)>,
+}
+
+impl Owners {
+    /// Can owners be others than they were, though the sockets are the same: one ended and left its socket to a child, or a
+    /// process came that may hold what nobody held.
+    pub(super) fn outdated(&self, table: &ProcessTable) -> bool {
+        let alive: HashSet<i64> = table.processes.iter().map(|seen| seen.fact.pid).collect();
+        let new = |seen: &Arc<Seen>| !self.searched.contains(&(seen.fact.pid, seen.fact.start_ticks));
+        self.places.values().any(|(pid, _)| !alive.contains(pid)) || !self.orphans.is_empty() && table.processes.iter().any(new)
+    }
 }
 
 /// Every socket that waits for others. `table` says whose they can be, or why that is not known.
@@ -63,7 +73,7 @@ impl Found<'_> {
         match self.by_inode.get(&inode) {
             Some(seen) => Observed::known(owner(seen), Source::new(SourceKind::Process, "fd"), at),
             None if self.unreadable => {
-                let detail = "the descriptors of some processes are not readable: the agent needs SYS_PTRACE and DAC_READ_SEARCH";
+                let detail = "some processes or their descriptors are not readable: the agent needs SYS_PTRACE and DAC_READ_SEARCH";
                 Observed::unavailable_because(Reason::PermissionDenied, detail)
             }
             None => Observed::unavailable_because(Reason::NotPresent, "no process holds this socket: it is the kernel's own"),
@@ -96,38 +106,42 @@ fn find<'a>(host: &Host, table: &'a ProcessTable, sockets: &Sockets, owners: &mu
         by_inode.insert(*socket, seen);
         true
     });
-    if !wanted.is_subset(&owners.orphans) {
-        // Somebody may hold the new socket whom nobody asked for it yet.
-        owners.searched.clear();
-        owners.unreadable = false;
-    }
-    owners.searched.retain(|(pid, _)| by_pid.contains_key(pid));
+    let alive: HashSet<(i64, i64)> = table.processes.iter().map(|seen| (seen.fact.pid, seen.fact.start_ticks)).collect();
+    owners.searched.retain(|process| alive.contains(process));
+    owners.unreadable.retain(|process| alive.contains(process));
+    // Not looked for before: anybody may hold these. The orphans were looked for everywhere but in new processes.
+    let mut fresh: BTreeSet<u64> = wanted.difference(&owners.orphans).copied().collect();
     // Init holds the sockets it passes on to services: it is asked last, so that the service is the owner.
     let (init, others): (Vec<&Seen>, Vec<&Seen>) = by_pid.values().copied().partition(|seen| seen.fact.pid == 1);
     for seen in others.into_iter().chain(init) {
         if wanted.is_empty() {
             break;
         }
-        if !owners.searched.insert((seen.fact.pid, seen.fact.start_ticks)) {
+        let process = (seen.fact.pid, seen.fact.start_ticks);
+        if owners.searched.contains(&process) && fresh.is_empty() {
             continue;
         }
+        owners.searched.insert(process);
         match descriptors(host, seen, &wanted) {
             Ok(held) => {
+                owners.unreadable.remove(&process);
                 for (socket, descriptor) in held {
                     wanted.remove(&socket);
+                    fresh.remove(&socket);
                     by_inode.insert(socket, seen);
                     owners.places.insert(socket, (seen.fact.pid, descriptor));
                 }
             }
             Err(error) if error.is_absent() => {}
-            Err(_) => owners.unreadable = true,
+            Err(_) => drop(owners.unreadable.insert(process)),
         }
     }
     owners.orphans = wanted;
     if owners.orphans.is_empty() {
         owners.searched.clear();
+        owners.unreadable.clear();
     }
-    Found { by_inode, unreadable: owners.unreadable }
+    Found { by_inode, unreadable: !owners.unreadable.is_empty() || !table.skipped.is_empty() }
 }
 
 /// The wanted sockets among a process's descriptors.

@@ -109,14 +109,16 @@ impl Sensors {
         facts
     }
 
-    /// Reads `groups` again into `facts`. Blocks.
-    pub fn refresh(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>) {
-        self.read(facts, groups, &mut |_| {});
+    /// Reads `groups` again into `facts`, and what turns out to hang on them. Gives all that was read. Blocks.
+    pub fn refresh(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>) -> BTreeSet<Group> {
+        self.read(facts, groups, &mut |_| {})
     }
 
-    /// Directories of this file system whose change touches groups, for inotify. Those that are not there are left out.
-    pub fn watched(&self, facts: &NodeFacts) -> Vec<(PathBuf, BTreeSet<Group>)> {
-        watched::watched(&self.host, facts)
+    /// Directories of this file system whose change touches groups, for inotify, whether they are there or not. `None` when
+    /// looking at them hangs, as it may on a network file system: then what was watched before is still right.
+    pub fn watched(&mut self, facts: &NodeFacts) -> Option<Vec<(PathBuf, BTreeSet<Group>)>> {
+        let wanted = watched::wanted(facts);
+        self.supervisor.run(Group::Files, allowance(Group::Files), &self.host, move |host| watched::outside(&host, wanted)).ok()
     }
 
     /// Groups whose sensor timed out or crashed when it last read.
@@ -124,13 +126,17 @@ impl Sensors {
         self.supervisor.troubled().clone()
     }
 
-    fn read(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>, progress: &mut dyn FnMut(Group)) {
-        self.supervisor.forget(groups);
+    fn read(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>, progress: &mut dyn FnMut(Group)) -> BTreeSet<Group> {
+        let mut groups = groups.clone();
+        self.supervisor.forget(&groups);
         let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
             table = self.processes();
+            if table.as_ref().is_ok_and(|table| self.owners.outdated(table)) {
+                groups.insert(Group::Listeners);
+            }
         }
         for group in ORDER.into_iter().filter(|group| groups.contains(group)) {
             // Processes were announced above; the last four have no sensor to wait for.
@@ -139,6 +145,7 @@ impl Sensors {
             }
             self.read_group(group, facts, &table);
         }
+        groups
     }
 
     fn read_group(&mut self, group: Group, facts: &mut NodeFacts, table: &Result<Arc<ProcessTable>, Unavailable>) {

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use holdfast_checks::facts::{Group, NodeFacts};
 
-use crate::host::{Host, NodeKind};
+use super::config::absolute;
+use crate::host::Host;
 
-/// Directories that matter on every host.
-const USUAL: [(&str, &[Group]); 11] = [
-    ("/etc", &[Group::Os]),
+/// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
+const USUAL: [(&str, &[Group]); 15] = [
+    ("/etc/os-release", &[Group::Os]),
+    ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
     ("/etc/kubernetes/manifests", &[Group::Files]),
     ("/etc/kubernetes/pki", &[Group::Files]),
@@ -17,12 +19,17 @@ const USUAL: [(&str, &[Group]); 11] = [
     ("/etc/cni/net.d", &[Group::Files]),
     ("/var/lib/kubelet", &[Group::Files, Group::Kubelets]),
     ("/var/lib/kubelet/pki", &[Group::Files]),
-    ("/run", &[Group::Kernel]),
+    // By name: files that concern nobody come and go in /run every second, such as the lock of iptables.
+    ("/run/reboot-required", &[Group::Kernel]),
+    ("/run/reboot-required.pkgs", &[Group::Kernel]),
+    ("/run/reboot-needed", &[Group::Kernel]),
     ("/boot", &[Group::Kernel]),
     ("/lib/modules", &[Group::Kernel]),
+    ("/etc/systemd/system/kubelet.service.d", &[Group::Files]),
 ];
 
-pub(super) fn watched(host: &Host, facts: &NodeFacts) -> Vec<(PathBuf, BTreeSet<Group>)> {
+/// What decides `facts`, as paths of the host.
+pub(super) fn wanted(facts: &NodeFacts) -> BTreeMap<String, BTreeSet<Group>> {
     let mut wanted: BTreeMap<String, BTreeSet<Group>> = BTreeMap::new();
     let mut want = |directory: &str, groups: &[Group]| wanted.entry(directory.to_owned()).or_default().extend(groups);
     for (directory, groups) in USUAL {
@@ -30,8 +37,8 @@ pub(super) fn watched(host: &Host, facts: &NodeFacts) -> Vec<(PathBuf, BTreeSet<
     }
     for file in facts.files.value().iter().flat_map(|listing| &listing.items) {
         want(parent(&file.path), &[Group::Files]);
-        if file.target.starts_with('/') {
-            want(parent(&file.target), &[Group::Files]);
+        if !file.target.is_empty() {
+            want(parent(&absolute(&file.target, parent(&file.path))), &[Group::Files]);
         }
     }
     let kubelets = facts.kubelets.value().into_iter().flat_map(|listing| &listing.items);
@@ -49,8 +56,21 @@ pub(super) fn watched(host: &Host, facts: &NodeFacts) -> Vec<(PathBuf, BTreeSet<
     for document in documents.flat_map(|listing| &listing.items) {
         want(parent(&document.path), &[Group::Components, Group::Files]);
     }
-    let there = |directory: &str| host.root.metadata(directory).is_ok_and(|status| status.kind == NodeKind::Directory);
-    wanted.into_iter().filter(|(directory, _)| there(directory)).map(|(directory, groups)| (host.outside(&directory), groups)).collect()
+    wanted
+}
+
+/// The same as paths of this file system: each as it is called, which may come and go, and as it is found, because a link of
+/// the host leads elsewhere seen from here. Looks at each.
+pub(super) fn outside(host: &Host, wanted: BTreeMap<String, BTreeSet<Group>>) -> Vec<(PathBuf, BTreeSet<Group>)> {
+    let mut paths = Vec::new();
+    for (directory, groups) in wanted {
+        let called = host.outside(&directory);
+        if let Some(found) = host.root.found_at(&directory).filter(|found| *found != called) {
+            paths.push((found, groups.clone()));
+        }
+        paths.push((called, groups));
+    }
+    paths
 }
 
 fn parent(path: &str) -> &str {

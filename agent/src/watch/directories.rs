@@ -1,6 +1,7 @@
 //! inotify on directories, not files: a rename over a file, a symlink that is swapped and a file that appears are all seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -16,21 +17,35 @@ const BUFFER_BYTES: usize = 4_096;
 
 pub(super) struct Directories {
     inotify: Inotify,
-    watched: BTreeMap<PathBuf, WatchDescriptor>,
-    groups: Vec<(WatchDescriptor, BTreeSet<Group>)>,
+    watched: BTreeMap<PathBuf, Watched>,
+}
+
+struct Watched {
+    descriptor: WatchDescriptor,
+    /// Whatever happens in it touches these.
+    groups: BTreeSet<Group>,
+    /// What happens to these names in it touches these: the way down to a watched directory, which may not be there yet, be
+    /// removed and come back, or be a link that is swapped.
+    names: BTreeMap<OsString, BTreeSet<Group>>,
+}
+
+/// What is wanted of one directory.
+#[derive(Default)]
+struct Want {
+    groups: BTreeSet<Group>,
+    names: BTreeMap<OsString, BTreeSet<Group>>,
 }
 
 impl Directories {
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self { inotify: Inotify::init()?, watched: BTreeMap::new(), groups: Vec::new() })
+        Ok(Self { inotify: Inotify::init()?, watched: BTreeMap::new() })
     }
 
-    /// Watches exactly `wanted` from now on. A directory that cannot be watched is left to the full pass.
-    pub(super) fn set(&mut self, wanted: Vec<(PathBuf, BTreeSet<Group>)>) {
-        let mut merged: BTreeMap<PathBuf, BTreeSet<Group>> = BTreeMap::new();
-        for (directory, groups) in wanted {
-            merged.entry(directory).or_default().extend(groups);
-        }
+    /// Watches exactly `wanted` from now on, and the way to each. A directory that cannot be watched is left to the full pass.
+    ///
+    /// Gives the groups of what was not watched until now: it may have changed between the reading and this.
+    pub(super) fn set(&mut self, wanted: Vec<(PathBuf, BTreeSet<Group>)>) -> BTreeSet<Group> {
+        let merged = with_ways(wanted);
         if merged.len() > MAX_DIRECTORIES {
             tracing::warn!(
                 wanted = merged.len(),
@@ -38,14 +53,8 @@ impl Directories {
                 "too many directories: the rest is seen on the next full pass"
             );
         }
-        let gone: Vec<PathBuf> = self.watched.keys().filter(|path| !merged.contains_key(*path)).cloned().collect();
-        for descriptor in gone.into_iter().filter_map(|path| self.watched.remove(&path)) {
-            // One that went with its directory is no longer there to remove.
-            if let Err(error) = self.inotify.watches().remove(descriptor) {
-                tracing::trace!(%error, "a watch was gone already");
-            }
-        }
-        self.groups.clear();
+        let mut before = std::mem::take(&mut self.watched);
+        let mut fresh = BTreeSet::new();
         let mask = WatchMask::CREATE
             | WatchMask::DELETE
             | WatchMask::MOVE
@@ -55,19 +64,31 @@ impl Directories {
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR
             | WatchMask::EXCL_UNLINK;
-        for (directory, groups) in merged.into_iter().take(MAX_DIRECTORIES) {
+        for (directory, Want { groups, names }) in merged.into_iter().take(MAX_DIRECTORIES) {
             // Adding again is how a directory that was replaced under the same name is found.
             match self.inotify.watches().add(&directory, mask) {
                 Ok(descriptor) => {
-                    self.watched.insert(directory, descriptor.clone());
-                    match self.groups.iter_mut().find(|(known, _)| *known == descriptor) {
-                        Some((_, known)) => known.extend(groups),
-                        None => self.groups.push((descriptor, groups)),
+                    let known = before.get(&directory).filter(|known| known.descriptor == descriptor);
+                    let known_groups = known.map(|known| &known.groups);
+                    fresh.extend(groups.iter().filter(|group| known_groups.is_none_or(|known| !known.contains(group))));
+                    if known.is_some() {
+                        before.remove(&directory);
                     }
+                    self.watched.insert(directory, Watched { descriptor, groups, names });
                 }
-                Err(error) => tracing::debug!(directory = %directory.display(), %error, "not watched: seen on the next full pass"),
+                // The way to it is watched: it is seen when it comes.
+                Err(error) => tracing::trace!(directory = %directory.display(), %error, "not watched"),
             }
         }
+        // Two names of one directory share a descriptor.
+        let kept: Vec<&WatchDescriptor> = self.watched.values().map(|watched| &watched.descriptor).collect();
+        for gone in before.into_values().filter(|gone| !kept.contains(&&gone.descriptor)) {
+            // One that went with its directory is no longer there to remove.
+            if let Err(error) = self.inotify.watches().remove(gone.descriptor) {
+                tracing::trace!(%error, "a watch was gone already");
+            }
+        }
+        fresh
     }
 
     /// The groups touched by events, waiting for the first at most `timeout`. An overflow touches all.
@@ -84,10 +105,29 @@ impl Directories {
             if event.mask.contains(EventMask::Q_OVERFLOW) {
                 return Ok(Group::ALL.into_iter().collect());
             }
-            if let Some((_, groups)) = self.groups.iter().find(|(descriptor, _)| *descriptor == event.wd) {
-                touched.extend(groups);
+            for watched in self.watched.values().filter(|watched| watched.descriptor == event.wd) {
+                touched.extend(&watched.groups);
+                match event.name {
+                    Some(name) => touched.extend(watched.names.get(name).into_iter().flatten()),
+                    // The directory itself went or moved, and with it the way through it.
+                    None => touched.extend(watched.names.values().flatten()),
+                }
             }
         }
         Ok(touched)
     }
+}
+
+/// Each directory once, and in each directory above it the name that leads to it.
+fn with_ways(wanted: Vec<(PathBuf, BTreeSet<Group>)>) -> BTreeMap<PathBuf, Want> {
+    let mut merged: BTreeMap<PathBuf, Want> = BTreeMap::new();
+    for (directory, groups) in wanted {
+        let mut below = directory.as_path();
+        while let (Some(parent), Some(name)) = (below.parent(), below.file_name()) {
+            merged.entry(parent.to_owned()).or_default().names.entry(name.to_owned()).or_default().extend(&groups);
+            below = parent;
+        }
+        merged.entry(directory).or_default().groups.extend(groups);
+    }
+    merged
 }

@@ -1,7 +1,7 @@
 //! Change detection: which fact groups may have changed, as soon as it can be told and as cheaply.
 //!
-//! One thread looks: inotify on directories, the sockets in LISTEN ten times a second, the process ids once a second, and
-//! everything every quarter of an hour. What it finds gathers in [`Pending`], where several changes become one. It says
+//! One thread looks: inotify on directories, the sockets in LISTEN ten times a second, UDP sockets and process ids once a
+//! second, and everything every quarter of an hour. What it finds gathers in [`Pending`], where several changes become one. It says
 //! "read again", never what changed: a missed or doubled hint costs time, not truth. Must not know facts' contents or checks.
 
 mod directories;
@@ -17,7 +17,7 @@ use holdfast_checks::facts::Group;
 
 use crate::causes::causes;
 use directories::Directories;
-pub use listening::{Listening, ListeningError};
+pub use listening::{Listening, ListeningError, Transport};
 pub use pending::{Pending, Wanted};
 
 /// How often the sockets in LISTEN are compared when the kernel dumps them for us.
@@ -65,6 +65,7 @@ struct Watch<'a> {
     listening: Listening,
     listen_every: Duration,
     sockets: Option<u64>,
+    datagrams: Option<u64>,
     pids: Option<BTreeSet<i32>>,
     /// Passes until processes are looked at again though none came or went.
     look_again: u8,
@@ -81,14 +82,14 @@ impl<'a> Watch<'a> {
                 .inspect_err(|error| tracing::warn!(%error, "files are not watched: their changes are seen on the next full pass"))
                 .ok()
         };
-        let (listening, listen_every) = match Listening::open() {
+        let (listening, listen_every) = match Listening::open(&options.proc) {
             Ok(listening) => (listening, LISTEN_EVERY),
             Err(error) => {
                 tracing::info!(error = causes(&error), "no socket dumps: /proc is read every second instead");
                 (Listening::of_proc(&options.proc), LISTEN_SLOWLY)
             }
         };
-        Self { options, directories, listening, listen_every, sockets: None, pids: None, look_again: 0, debounced: None }
+        Self { options, directories, listening, listen_every, sockets: None, datagrams: None, pids: None, look_again: 0, debounced: None }
     }
 
     fn run(mut self, pending: &Pending) {
@@ -96,7 +97,10 @@ impl<'a> Watch<'a> {
         let (mut sockets_at, mut processes_at, mut full_at) = (start, start, start + self.jittered());
         while !pending.is_closed() {
             if let (Some(directories), Some(wanted)) = (&mut self.directories, pending.take_watched()) {
-                directories.set(wanted);
+                let fresh = directories.set(wanted);
+                if !fresh.is_empty() {
+                    pending.add(&fresh);
+                }
             }
             let now = Instant::now();
             if now >= full_at {
@@ -111,6 +115,7 @@ impl<'a> Watch<'a> {
                 if now >= processes_at {
                     processes_at = now + PROCESSES_EVERY;
                     self.processes(pending);
+                    self.datagrams(pending);
                 }
             }
             let tell_at = self.debounced.as_ref().map(|(at, _)| *at);
@@ -140,7 +145,7 @@ impl<'a> Watch<'a> {
     }
 
     fn sockets(&mut self, pending: &Pending) {
-        match self.listening.sample() {
+        match self.listening.sample(Transport::Tcp) {
             Ok(sample) => {
                 if self.sockets.replace(sample).is_some_and(|before| before != sample) {
                     pending.add(&touched_by_sockets());
@@ -153,6 +158,17 @@ impl<'a> Watch<'a> {
                 self.sockets = None;
             }
             Err(error) => tracing::debug!(error = causes(&error), "listening sockets could not be compared"),
+        }
+    }
+
+    fn datagrams(&mut self, pending: &Pending) {
+        match self.listening.sample(Transport::Udp) {
+            Ok(sample) => {
+                if self.datagrams.replace(sample).is_some_and(|before| before != sample) {
+                    pending.add(&[Group::Listeners].into());
+                }
+            }
+            Err(error) => tracing::debug!(error = causes(&error), "UDP sockets could not be compared: the next full pass sees them"),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_agent::host::Host;
 use holdfast_agent::sensors::Sensors;
-use holdfast_checks::facts::{NodeFacts, Placement, Reason};
+use holdfast_checks::facts::{Group, NodeFacts, Placement, Reason};
 use nix::sys::stat::Mode;
 use rstest::rstest;
 
@@ -186,6 +186,37 @@ fn sockets_without_a_process_say_why_and_a_broken_table_is_unknown() {
     tree.write("proc/1/net/tcp", "  sl  local_address\n   0: zz\n");
     assert_eq!(tree.read().listeners.unavailable().unwrap().reason, Reason::Malformed);
     assert!(!known(&facts.listeners).skipped.is_empty(), "udp was not recorded");
+}
+
+#[test]
+fn a_socket_is_not_called_the_kernels_where_a_process_could_not_be_asked() {
+    let tree = Tree::new();
+    let row = "   0: 00000000:280F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
+    tree.write("proc/1/net/tcp", format!("  sl  local_address\n{row}"));
+    tree.process(66, "odd", "x");
+    tree.write("proc/66/status", "nothing of the kind");
+    let facts = tree.read();
+    assert_eq!(known(&facts.listeners).items[0].owner.unavailable().unwrap().reason, Reason::PermissionDenied);
+}
+
+#[test]
+fn a_busy_host_does_not_have_every_settled_process_asked_again_but_components_are() {
+    let tree = Tree::new();
+    tree.process(66, "old", "x");
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    std::thread::sleep(Duration::from_millis(5_100));
+    let mut names = || {
+        sensors.refresh(&mut facts, &[Group::Processes, Group::Kubelets].into());
+        let names: Vec<String> = complete(&facts.processes).iter().map(|process| process.name.clone()).collect();
+        names
+    };
+    assert_eq!(names(), ["kubelet", "old"]);
+    tree.process(66, "new", "x");
+    tree.process(10, "shell", "y");
+    assert_eq!(names(), ["shell", "old"], "the kubelet is no longer one; the other is asked in a while");
+    fs::remove_dir_all(tree.path("proc/66")).unwrap();
+    assert_eq!(names(), ["shell"], "a process that ended is gone at once");
 }
 
 #[test]

@@ -116,6 +116,26 @@ fn a_socket_opened_by_a_process_that_was_searched_before_finds_its_owner() {
 }
 
 #[test]
+fn a_socket_whose_process_ended_belongs_to_who_still_holds_it() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let holder = || {
+        let copy = std::os::fd::OwnedFd::from(socket.try_clone().unwrap());
+        start(Command::new("sleep").arg("300").stdin(Stdio::from(copy)))
+    };
+    let (first, second) = (holder(), holder());
+    drop(socket);
+    let mut sensors = Sensors::open(live()).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let owner = |facts: &NodeFacts| known(&on_port(facts, port).unwrap().owner).pid;
+    assert_eq!(owner(&facts), i64::from(first.0.id()));
+    drop(first);
+    let read = sensors.refresh(&mut facts, &BTreeSet::from([Group::Processes]));
+    assert!(read.contains(&Group::Listeners), "its judge must know that owners were read again");
+    assert_eq!(owner(&facts), i64::from(second.0.id()));
+}
+
+#[test]
 fn a_running_kubelet_is_read_through_its_own_root() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("kubelet.yaml");
@@ -131,7 +151,7 @@ fn a_running_kubelet_is_read_through_its_own_root() {
     let file = known(&facts.files).items.iter().find(|file| Path::new(&file.path) == config).unwrap();
     assert_eq!((file.role.as_str(), file.uid), ("kubelet_config", i64::from(nix::unistd::geteuid().as_raw())));
     let mut sensors = Sensors::open(live()).unwrap();
-    let watched = sensors.watched(&facts);
+    let watched = sensors.watched(&facts).unwrap();
     assert!(watched.iter().any(|(path, groups)| path == directory.path() && groups.contains(&Group::Kubelets)), "{watched:?}");
     drop(child);
     let mut facts = facts;

@@ -4,6 +4,7 @@
 //! from one that is absent, so they are refused everywhere. Unknown names and functions are refused too.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 
@@ -30,6 +31,9 @@ const FUNCTIONS: [&str; 13] = [
     "undecided",
 ];
 
+/// One for all expressions: it takes longer to build than most of them take to compile.
+static ENVIRONMENT: LazyLock<cel::Env> = LazyLock::new(functions::environment);
+
 /// Where an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -44,7 +48,7 @@ pub(super) fn expression(source: &str, scope: Scope) -> Result<BTreeSet<Group>, 
     if source.len() > MAX_SOURCE_BYTES {
         return Err(format!("the expression is {} bytes long, {MAX_SOURCE_BYTES} are allowed", source.len()));
     }
-    let program = functions::environment().compile(source).map_err(|error| format!("not a CEL expression: {error}"))?;
+    let program = ENVIRONMENT.compile(source).map_err(|error| format!("not a CEL expression: {error}"))?;
     let mut walk = Walk { scope, bound: Vec::new(), groups: BTreeSet::new() };
     walk.visit(program.expression())?;
     Ok(walk.groups)

@@ -10,6 +10,8 @@ use crate::sensors::sockets::Sockets;
 pub(super) struct Namespaces {
     pub(super) net: Result<String, Unavailable>,
     pub(super) user: Option<String>,
+    /// Of the host's user namespace, as the reader sees it.
+    pub(super) uid_map: Option<String>,
     /// The reader lives in a cgroup namespace of its own.
     pub(super) cgroup_is_ours: bool,
 }
@@ -29,7 +31,7 @@ impl Namespaces {
         };
         let cgroup = host.proc.root().read_text("1/cgroup").unwrap_or_default();
         let cgroup_is_ours = cgroup.lines().any(|line| line.rsplit(':').next().is_some_and(|path| path.starts_with("/..")));
-        Self { net, user: link("ns/user").ok(), cgroup_is_ours }
+        Self { net, user: link("ns/user").ok(), uid_map: host.proc.root().read_text("1/uid_map").ok(), cgroup_is_ours }
     }
 }
 

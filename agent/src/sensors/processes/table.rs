@@ -1,5 +1,6 @@
 //! One pass over all processes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ use crate::sensors::now;
 const SETTLING: Duration = Duration::from_secs(5);
 /// A process this old is read again, in case it changed its uid or capabilities late.
 const STALE: Duration = Duration::from_mins(15);
+/// A settled process is not looked at between two of these: on a busy host a process starts every second, and asking each of
+/// thousands whether it is still itself would cost more than all else. Its pid could be another's that soon only if all pids
+/// were used up between two passes.
+const SURE: Duration = Duration::from_secs(15);
 
 /// A process as it was read once.
 #[derive(Debug)]
@@ -42,13 +47,20 @@ pub(in crate::sensors) struct ProcessTable {
 /// What earlier passes read, by pid.
 #[derive(Debug, Default)]
 pub(in crate::sensors) struct Cache {
-    seen: HashMap<i64, Arc<Seen>>,
+    seen: HashMap<i64, Known>,
     namespaces: Option<Namespaces>,
+}
+
+/// A process, and when it was last found to be still itself.
+#[derive(Debug)]
+struct Known {
+    seen: Arc<Seen>,
+    verified: Instant,
 }
 
 /// What one process turned out to be.
 enum Read {
-    Process(Arc<Seen>),
+    Process(Known),
     /// A thread of the kernel, a dead process, or one that ended meanwhile.
     Nothing,
 }
@@ -66,9 +78,9 @@ impl Cache {
         let mut seen = HashMap::with_capacity(pids.len());
         for pid in pids {
             match self.process(host, pid, &namespaces) {
-                Ok(Read::Process(process)) => {
-                    seen.insert(pid, Arc::clone(&process));
-                    table.processes.push(process);
+                Ok(Read::Process(known)) => {
+                    table.processes.push(Arc::clone(&known.seen));
+                    seen.insert(pid, known);
                 }
                 Ok(Read::Nothing) => {}
                 Err(error @ ReadError::TimedOut { .. }) => return Err(error),
@@ -80,23 +92,36 @@ impl Cache {
     }
 
     fn process(&self, host: &Host, pid: i64, namespaces: &Namespaces) -> Result<Read, ReadError> {
+        let known = self.seen.get(&pid);
+        if let Some(Known { seen, verified }) = known.filter(|known| known.is_sure()) {
+            return Ok(Read::Process(Known { seen: Arc::clone(seen), verified: *verified }));
+        }
         let read = || -> Result<Read, ReadError> {
             let process = host.proc.process(pid)?;
             let stat = parse::stat(&process.read("stat")?).ok_or_else(|| ReadError::content("stat", "a process's stat"))?;
             if stat.dead || stat.kernel_thread {
                 return Ok(Read::Nothing);
             }
-            let before = self.seen.get(&pid).filter(|seen| seen.fact.start_ticks == stat.start_ticks && seen.fact.name == stat.name);
+            let before =
+                known.map(|known| &known.seen).filter(|seen| seen.fact.start_ticks == stat.start_ticks && seen.fact.name == stat.name);
             if let Some(seen) = before.filter(|seen| seen.settled()) {
-                return Ok(Read::Process(Arc::clone(seen)));
+                return Ok(Read::Process(Known { seen: Arc::clone(seen), verified: Instant::now() }));
             }
             let first = before.map_or_else(Instant::now, |seen| seen.first);
-            Seen::read(host, &process, stat, namespaces, first).map(|seen| Read::Process(Arc::new(seen)))
+            let seen = Arc::new(Seen::read(host, &process, stat, namespaces, first)?);
+            Ok(Read::Process(Known { seen, verified: Instant::now() }))
         };
         match read() {
             Err(error) if error.is_absent() => Ok(Read::Nothing),
             other => other,
         }
+    }
+}
+
+impl Known {
+    /// Is it not worth another look yet. The few components of Kubernetes always are.
+    fn is_sure(&self) -> bool {
+        self.seen.role.is_none() && self.seen.settled() && self.verified.elapsed() < SURE
     }
 }
 
@@ -118,7 +143,12 @@ impl Seen {
         let cgroup = String::from_utf8_lossy(&process.read("cgroup")?).into_owned();
         let cgroup = cgroup::cgroup(&cgroup, host_namespaces.cgroup_is_ours);
         let exe = process.link("exe");
-        let uid_map = process.read("uid_map").map(|map| String::from_utf8_lossy(&map).into_owned());
+        let own_user = process.link("ns/user");
+        let uid_map = match (&own_user, &host_namespaces.user, &host_namespaces.uid_map) {
+            // The map is the namespace's: most processes share the host's.
+            (Ok(own), Some(host), Some(map)) if own == host => Ok(Cow::Borrowed(map.as_str())),
+            _ => process.read("uid_map").map(|map| Cow::Owned(String::from_utf8_lossy(&map).into_owned())),
+        };
         // A command line too long to read leaves the executable to tell what the process is.
         let argv = process.read("cmdline").map(|content| parse::arguments(&content)).unwrap_or_default();
         let role = role(exe.as_deref().ok(), &argv);
@@ -129,8 +159,8 @@ impl Seen {
             (Err(error), _) => Observed::Unavailable(unreadable(&error)),
             (Ok(_), Err(why)) => Observed::Unavailable(why.clone()),
         };
-        let user_namespace = match (process.link("ns/user"), &host_namespaces.user, &uid_map) {
-            (Ok(own), Some(host), _) => Observed::known(own != *host, of_process("ns/user"), at),
+        let user_namespace = match (&own_user, &host_namespaces.user, &uid_map) {
+            (Ok(own), Some(host), _) => Observed::known(own != host, of_process("ns/user"), at),
             (_, _, Ok(map)) => Observed::known(!parse::identity_map(map), of_process("uid_map"), at),
             (_, _, Err(error)) => Observed::Unavailable(unreadable(error)),
         };
