@@ -143,6 +143,16 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+#[test]
+fn a_host_with_hidden_processes_is_not_said_to_have_no_kubelet() {
+    let findings = judged("host-forwarding", &|facts| {
+        let skipped = vec![Skipped { what: "processes hidden from the agent".into(), reason: Reason::PermissionDenied }];
+        facts.kubelets = known(Listing { items: Vec::new(), skipped });
+        kernel_of(facts).sysctls.ipv4_forward = known(0);
+    });
+    assert_eq!((findings[0].verdict, findings[0].reason_class()), (Verdict::Unknown, "incomplete"));
+}
+
 fn lifecycle(facts: &mut NodeFacts, lifecycle: Observed<String>) {
     let kernel = &mut facts.versions.value_mut().expect("known").kernel;
     kernel.value_mut().expect("known").lifecycle = lifecycle;
