@@ -6,11 +6,12 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{At, NODE_STATE, NodeState, severity_of, verdict_of};
+use super::codes::{At, NODE_STATE, NodeState};
 use super::cursor::Cursor;
 use super::filter::Sort;
 use super::select::Selection;
 use super::{Page, ViewError, Views, failed};
+use crate::store::{severity_of, verdict_from};
 
 /// One finding in a list.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -217,7 +218,7 @@ fn finding_row(row: &SqliteRow) -> Option<FindingRow> {
         check: row.get("check_id"),
         subject: row.get("subject"),
         title: row.get("title"),
-        verdict: verdict_of(row.get("verdict"))?,
+        verdict: verdict_from(row.get("verdict"))?,
         severity: severity_of(row.get("severity")),
         reason: row.get("reason"),
         reason_class: row.get("reason_class"),

@@ -6,9 +6,10 @@ use holdfast_checks::entries::{Severity, Verdict};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{At, severity_of, verdict_number};
+use super::codes::At;
 use super::select::Selection;
 use super::{Group, NodeState, ViewError, Views, failed};
+use crate::store::{severity_of, verdict_number};
 
 /// The most groups shown.
 const MOST: i64 = 2000;

@@ -3,9 +3,10 @@
 use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{NODE_STATE, NodeState, severity_of, verdict_of};
+use super::codes::{NODE_STATE, NodeState};
 use super::select::Selection;
 use super::{ViewError, Views, failed};
+use crate::store::{severity_of, verdict_from};
 
 /// Counts of results.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +80,7 @@ impl Views {
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results"))?;
         let cell = |row: &sqlx::sqlite::SqliteRow| {
             let state = NodeState::of(&row.get::<String, _>("class"))?;
-            Some((state, verdict_of(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
+            Some((state, verdict_from(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
         };
         Ok(Tally { cells: rows.iter().filter_map(cell).collect() })
     }
@@ -97,7 +98,7 @@ impl Views {
         let read = |row: &sqlx::sqlite::SqliteRow| {
             Some(ResultRow {
                 check: row.get("check_id"),
-                verdict: verdict_of(row.get("verdict"))?,
+                verdict: verdict_from(row.get("verdict"))?,
                 severity: severity_of(row.get("severity")),
                 findings: row.get("total"),
             })
