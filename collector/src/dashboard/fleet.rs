@@ -72,7 +72,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     };
     let since = |verdict: Verdict| of(verdict).with(|filter| filter.since = crate::store::views::Since::read("24h"));
     let counted = async |filter: Filter| -> Result<(i64, Filter), Failure> {
-        let n = views.extent(&ask.select(&filter)).await?.findings;
+        let n = views.count_findings(&ask.select(&filter)).await?;
         Ok((n, filter))
     };
     let mut groups = views.groups(&ask.select(&of(Verdict::Fail)), Group::Check).await?;
