@@ -48,4 +48,5 @@ create index counts_by_verdict on counts (verdict, severity, check_id, node_id, 
 drop index findings_by_check;
 drop index findings_by_verdict;
 create index findings_by_check on findings (check_id, verdict, severity, node_id, changed_at);
+create index findings_unknown on findings (reason_class, node_id, check_id, reason) where verdict = 4;
 create index findings_by_verdict on findings (verdict, severity, check_id, node_id, changed_at);

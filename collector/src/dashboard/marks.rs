@@ -235,15 +235,16 @@ pub(crate) fn steps(text: impl AsRef<str>) -> Html {
     let sentences = sentences(text.as_ref());
     let undo = sentences.iter().position(|sentence| sentence.starts_with("To undo")).unwrap_or(sentences.len());
     let (steps, undo) = sentences.split_at(undo);
-    let mut html = match steps {
+    let items = |steps: &[String]| steps.iter().map(|step| ["<li>", &prose(step).to_string(), "</li>"].concat()).collect::<String>();
+    let todo = match steps {
         [] => String::new(),
         [only] => format!("<p>{}</p>", prose(only)),
-        steps => format!("<ol class=\"steps\">{}</ol>", steps.iter().map(|step| format!("<li>{}</li>", prose(step))).collect::<String>()),
+        steps => format!("<ol class=\"steps\">{}</ol>", items(steps)),
     };
-    if !undo.is_empty() {
-        html.push_str(&format!("<p class=\"undo\"><strong>Undo</strong> {}</p>", prose(undo.join(" "))));
-    }
-    Html(html)
+    let undo = undo.join(" ");
+    let how = undo.trim_start_matches("To undo").trim_start_matches([',', ':', ' ']);
+    let undo = if how.is_empty() { String::new() } else { format!("<p class=\"undo\"><strong>To undo:</strong> {}</p>", prose(how)) };
+    Html(todo + &undo)
 }
 
 /// The sentences of a text; a full stop inside code or before a small letter ends none.
@@ -276,7 +277,7 @@ mod tests {
         let fix = "Set `a: b. C` in the file, e.g. by hand. Restart the kubelet. To undo, put the old value back. Restart again.";
         let html = steps(fix).to_string();
         let wanted = "<ol class=\"steps\"><li>Set <code>a: b. C</code> in the file, e.g. by hand.</li><li>Restart the kubelet.</li></ol>\
-                      <p class=\"undo\"><strong>Undo</strong> To undo, put the old value back. Restart again.</p>";
+                      <p class=\"undo\"><strong>To undo:</strong> put the old value back. Restart again.</p>";
         assert_eq!(html, wanted);
         assert_eq!(steps("Do one thing.").to_string(), "<p>Do one thing.</p>");
     }

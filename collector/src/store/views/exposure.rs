@@ -170,7 +170,9 @@ fn group(documents: &[Document]) -> Vec<Exposed> {
             answers.entry((document.node.clone(), port)).or_default().push(answer(&document.json));
         }
     }
-    answers.values_mut().for_each(|answers| answers.sort_by_key(|answer| telling(answer)));
+    for answers in answers.values_mut() {
+        answers.sort_by_key(|answer| telling(answer));
+    }
     let on = |document: &Document, port: i64| ExposedOn {
         cluster: document.node.0.clone(),
         node: document.node.1.clone(),

@@ -1,6 +1,6 @@
 //! How many: totals of a selection by verdict, severity and node state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::{QueryBuilder, Row, Sqlite};
@@ -141,13 +141,23 @@ impl Views {
 
     /// How many findings, nodes and checks `selection` holds.
     pub async fn extent(&self, selection: &Selection) -> Result<Extent, ViewError> {
-        let (table, sum) = selection.counting();
-        // A counts row of zero is no finding.
-        let present = if table == "counts" { " and f.n > 0" } else { "" };
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "select {sum} as findings, count(distinct f.node_id) as nodes, count(distinct f.check_id) as checks \
-             from {table} f join nodes n on n.node_id = f.node_id where 1 = 1{present}"
-        ));
+        if selection.counted() {
+            // Telling nodes apart among all counts costs more than asking each node whether it has any.
+            let results = self.results(selection).await?;
+            let checks: BTreeSet<&str> = results.iter().map(|row| row.check.as_str()).collect();
+            let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+                "select count(*) from nodes n where exists (select 1 from counts f where f.node_id = n.node_id and f.n > 0",
+            );
+            selection.findings(&mut query);
+            query.push(")");
+            let nodes = query.build_query_scalar().fetch_one(&self.reader).await.map_err(failed("count nodes with findings"))?;
+            let findings = results.iter().map(|row| row.findings).sum();
+            return Ok(Extent { findings, nodes, checks: i64::try_from(checks.len()).unwrap_or(i64::MAX) });
+        }
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "select count(*) as findings, count(distinct f.node_id) as nodes, count(distinct f.check_id) as checks \
+             from findings f join nodes n on n.node_id = f.node_id where 1 = 1",
+        );
         selection.findings(&mut query);
         let row = query.build().fetch_one(&self.reader).await.map_err(failed("count findings"))?;
         Ok(Extent { findings: row.get("findings"), nodes: row.get("nodes"), checks: row.get("checks") })
