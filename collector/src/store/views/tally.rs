@@ -141,7 +141,7 @@ impl Views {
 
     /// How many findings, nodes and checks `selection` holds.
     pub async fn extent(&self, selection: &Selection) -> Result<Extent, ViewError> {
-        if selection.counted() {
+        if selection.counted() && selection.filter.verdict.is_empty() {
             // Telling nodes apart among all counts costs more than asking each node whether it has any.
             let results = self.results(selection).await?;
             let checks: BTreeSet<&str> = results.iter().map(|row| row.check.as_str()).collect();
@@ -154,10 +154,13 @@ impl Views {
             let findings = results.iter().map(|row| row.findings).sum();
             return Ok(Extent { findings, nodes, checks: i64::try_from(checks.len()).unwrap_or(i64::MAX) });
         }
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "select count(*) as findings, count(distinct f.node_id) as nodes, count(distinct f.check_id) as checks \
-             from findings f join nodes n on n.node_id = f.node_id where 1 = 1",
-        );
+        let (table, sum) = selection.counting();
+        // A counts row of zero is no finding.
+        let present = if table == "counts" { " and f.n > 0" } else { "" };
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select {sum} as findings, count(distinct f.node_id) as nodes, count(distinct f.check_id) as checks \
+             from {table} f join nodes n on n.node_id = f.node_id where 1 = 1{present}"
+        ));
         selection.findings(&mut query);
         let row = query.build().fetch_one(&self.reader).await.map_err(failed("count findings"))?;
         Ok(Extent { findings: row.get("findings"), nodes: row.get("nodes"), checks: row.get("checks") })
