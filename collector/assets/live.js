@@ -172,7 +172,7 @@ document.addEventListener("click", async (event) => {
     link();
   } else if (button?.classList.contains("copy")) {
     const block = document.getElementById(button.dataset.copy);
-    await navigator.clipboard.writeText(block.textContent);
+    await navigator.clipboard.writeText(block.innerText);
     button.textContent = "Copied";
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   }

@@ -124,7 +124,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), Bounds::default(), metrics.clone(), stop.clone());
+    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
@@ -139,7 +139,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
-    let writing = tokio::spawn(writing);
+    let mut writing = tokio::spawn(writing);
     tasks.spawn(named("accept loop", async move {
         accepting.await;
         Ok(())
@@ -173,6 +173,8 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let failed = tokio::select! {
             () = cancel.cancelled() => None,
             ended = tasks.join_next() => Some(reason(ended)),
+            // Without its writer a collector would answer every agent that it is stopping, and never stop.
+            ended = &mut writing => Some(reason(Some(ended.map(Ok))).context("store writer")),
         };
         if failed.is_none() {
             tracing::info!("stopping: asking agents to come back later");
@@ -184,7 +186,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         tokio::time::timeout(Duration::from_secs(2), async { while tasks.join_next().await.is_some() {} }).await.ok();
         tasks.shutdown().await;
         close_store.cancel();
-        if tokio::time::timeout(Duration::from_secs(2), writing).await.is_err() {
+        if !writing.is_finished() && tokio::time::timeout(Duration::from_secs(2), writing).await.is_err() {
             tracing::warn!("the store did not finish in time: what was not committed was not acknowledged either");
         }
         store.close().await;
@@ -192,6 +194,21 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         failed.map_or(Ok(()), Err)
     });
     Ok(Serving { grpc_addr, http_addr, join })
+}
+
+/// As many agents as the system lets us have, with the limit of open files raised first.
+fn bounds() -> Bounds {
+    match accept::raise_limit() {
+        Ok(limit) => {
+            let bounds = Bounds::default().within(limit);
+            tracing::info!(open_files = limit, connections = bounds.connections, "limits");
+            bounds
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files cannot be raised: agents beyond it have to wait");
+            Bounds::default()
+        }
+    }
 }
 
 fn identities(options: &ServeOptions) -> Result<Identities> {

@@ -3,6 +3,7 @@
 //! Our own loop, because the gRPC library's would spin when file descriptors run out, start handshakes without number
 //! and keep the first certificate for ever. Must not know messages or identities.
 
+mod descriptors;
 mod stream;
 mod tls;
 
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use descriptors::raise_limit;
 pub use stream::{Peer, TlsConnection};
 pub use tls::{Certificate, CertificateError};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +27,8 @@ const HANDSHAKES: usize = 256;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after the system refused a connection for want of descriptors or memory.
 const BACKOFF: Duration = Duration::from_millis(100);
+/// Descriptors that agents may not have: database, dashboard, alerts.
+const RESERVED: usize = 1024;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
 
@@ -33,11 +37,21 @@ const READY: usize = 64;
 pub struct Bounds {
     /// Connections at once; more wait in the system's queue.
     pub connections: usize,
+    /// How long a connection may last without a session whose credentials were accepted.
+    pub session_within: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 30_000 }
+        Self { connections: 30_000, session_within: Duration::from_secs(20) }
+    }
+}
+
+impl Bounds {
+    /// The same, so that connections leave descriptors for everything else when `limit` may be open.
+    #[must_use]
+    pub fn within(self, limit: usize) -> Self {
+        Self { connections: self.connections.min(limit.saturating_sub(RESERVED).max(limit / 2)).max(1), ..self }
     }
 }
 
@@ -63,7 +77,7 @@ pub fn accept(
                 refusing = false;
                 let (certificate, ready, metrics) = (Arc::clone(&certificate), ready.clone(), metrics.clone());
                 tokio::spawn(async move {
-                    let connection = shake(stream, address, &certificate, permit, &metrics).await;
+                    let connection = shake(stream, address, &certificate, permit, &metrics, bounds.session_within).await;
                     drop(handshake);
                     if let Some(connection) = connection
                         && ready.send(Ok(connection)).await.is_err()
@@ -99,6 +113,7 @@ async fn shake(
     certificate: &Certificate,
     permit: OwnedSemaphorePermit,
     metrics: &Metrics,
+    session_within: Duration,
 ) -> Option<TlsConnection> {
     // The server's builder options do not reach sockets it has not accepted itself.
     if let Err(error) = stream.set_nodelay(true) {
@@ -106,7 +121,7 @@ async fn shake(
         return None;
     }
     match timeout(HANDSHAKE_TIMEOUT, certificate.acceptor().accept(stream)).await {
-        Ok(Ok(tls)) => Some(TlsConnection::new(tls, Peer { address }, permit, metrics.clone())),
+        Ok(Ok(tls)) => Some(TlsConnection::new(tls, Peer::new(address), permit, metrics.clone(), session_within)),
         Ok(Err(error)) => {
             metrics.rejected("handshake");
             tracing::info!(peer = %address, %error, "handshake failed");
@@ -119,3 +134,6 @@ async fn shake(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use holdfast_checks::entries::{Severity, Verdict};
 use serde::Serialize;
 
 use super::{FilterParameters, filter};
-use crate::http::{ErrorBody, Failure, Shared, Site};
+use crate::http::{ErrorBody, Failure, Shared};
 use crate::store::views::{At, Filter, NodeState, Tally};
 
 /// Results of a check on nodes whose results count.
@@ -72,10 +72,9 @@ pub(super) async fn list(State(site): State<Shared>, uri: Uri) -> Result<Json<Ch
             && (filter.severity.is_empty() || filter.severity.contains(&check.severity))
             && (filter.framework.is_empty() && filter.row.is_empty() || check.frameworks.iter().any(|(name, rows)| named(name, rows)))
     };
-    let mut checks = Vec::new();
-    for check in site.views.catalogue().checks().iter().filter(wanted) {
-        checks.push(row(&site, check, &filter).await?);
-    }
+    let mut tallies = site.views.tallies(&site.views.select(&scope(&filter), site.now())).await?;
+    let mut row_of = |check: &Check| row(check, &tallies.remove(check.id.as_str()).unwrap_or_default());
+    let checks: Vec<CheckRow> = site.views.catalogue().checks().iter().filter(wanted).map(&mut row_of).collect();
     let total = i64::try_from(checks.len()).unwrap_or(i64::MAX);
     Ok(Json(CheckList { as_of: At(site.now()), total, catalogue_hash: site.views.catalogue().hash().to_string(), checks }))
 }
@@ -85,18 +84,21 @@ pub(super) async fn list(State(site): State<Shared>, uri: Uri) -> Result<Json<Ch
     responses((status = 200, body = CheckRow), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(super) async fn one(State(site): State<Shared>, Path(id): Path<String>) -> Result<Json<CheckRow>, Failure> {
     let check = site.views.catalogue().get(&id).ok_or_else(|| Failure::NotFound(format!("no check `{id}` in the catalogue")))?;
-    Ok(Json(row(&site, check, &Filter::default()).await?))
+    let only = Filter { check: vec![id.clone()], ..Filter::default() };
+    Ok(Json(row(check, &site.views.tally(&site.views.select(&only, site.now())).await?)))
 }
 
-async fn row(site: &Site, check: &Check, filter: &Filter) -> Result<CheckRow, Failure> {
-    let scope = Filter { cluster: filter.cluster.clone(), node: filter.node.clone(), state: filter.state.clone(), ..Filter::default() };
-    let scope = scope.with(|scope| scope.check = vec![check.id.to_string()]);
-    let tally = site.views.tally(&site.views.select(&scope, site.now())).await?;
+/// The nodes whose results are counted.
+fn scope(filter: &Filter) -> Filter {
+    Filter { cluster: filter.cluster.clone(), node: filter.node.clone(), state: filter.state.clone(), ..Filter::default() }
+}
+
+fn row(check: &Check, tally: &Tally) -> CheckRow {
     let (pass, manual) = match &check.judge {
         Judge::Pass(expression) => (Some(expression.source.clone()), None),
         Judge::Manual(question) => (None, Some(question.clone())),
     };
-    Ok(CheckRow {
+    CheckRow {
         id: check.id.to_string(),
         title: check.title.clone(),
         severity: check.severity,
@@ -110,8 +112,8 @@ async fn row(site: &Site, check: &Check, filter: &Filter) -> Result<CheckRow, Fa
         pass,
         manual,
         frameworks: check.frameworks.clone(),
-        counts: counts(&tally),
-    })
+        counts: counts(tally),
+    }
 }
 
 fn counts(tally: &Tally) -> Counts {

@@ -2,10 +2,13 @@
 
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::Lifecycle;
+use jiff::tz::TimeZone;
 
 use super::marks;
 use super::pages::{Ask, Rendered};
 use crate::http::Failure;
+use crate::store::retention::Retention;
 use crate::store::views::{At, NodeState, NodeTotals};
 
 #[derive(Template)]
@@ -19,10 +22,16 @@ struct About {
     public_url: String,
     totals: NodeTotals,
     last_change: i64,
+    /// The day of the newest lifecycle data; empty when it cannot be read.
+    knowledge: String,
+    knowledge_age: i64,
+    kept: Retention,
 }
 
 pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let site = ask.site;
+    let knowledge = Lifecycle::built_in().ok().and_then(|data| data.as_of());
+    let today = jiff::Timestamp::from_millisecond(ask.now).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC).date();
     let page = About {
         version: env!("CARGO_PKG_VERSION"),
         catalogue_hash: site.views.catalogue().hash().to_string(),
@@ -32,8 +41,16 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         public_url: site.app.public_url.clone().unwrap_or_default(),
         totals: site.views.node_totals(site.started).await?,
         last_change: site.views.last_change().await?,
+        knowledge_age: knowledge.and_then(|day| today.since(day).ok()).map_or(0, |span| i64::from(span.get_days())),
+        knowledge: knowledge.map(|day| day.strftime("%-d %b %Y").to_string()).unwrap_or_default(),
+        kept: Retention::default(),
     };
     Rendered::new("About", &page)
+}
+
+/// Milliseconds as days.
+fn days(millis: impl marks::Plain<i64>) -> String {
+    marks::counted(millis.plain() / 86_400_000, "day", "days")
 }
 
 #[derive(Template)]

@@ -10,6 +10,8 @@ use crate::store::views::{AlertRow, Delivery, Problem, encode};
 struct Row {
     alert: AlertRow,
     href: String,
+    /// The nodes it is about; empty when no list has exactly them.
+    nodes: String,
     deliveries: Vec<Delivery>,
 }
 
@@ -30,7 +32,7 @@ pub(super) async fn list(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let mut rows = Vec::new();
     for alert in views.alerts().await? {
         let deliveries = views.deliveries(&alert.fingerprint).await?;
-        rows.push(Row { href: format!("/alerts/{}", encode(&alert.fingerprint)), alert, deliveries });
+        rows.push(Row { nodes: nodes_of(&alert), href: format!("/alerts/{}", encode(&alert.fingerprint)), alert, deliveries });
     }
     let firing = i64::try_from(rows.iter().filter(|row| row.alert.firing()).count()).unwrap_or(i64::MAX);
     let resolved = i64::try_from(rows.len()).unwrap_or(i64::MAX) - firing;
@@ -48,6 +50,7 @@ struct AlertPage {
     now: i64,
     alert: AlertRow,
     link: String,
+    nodes: String,
     node_link: String,
     deliveries: Vec<Delivery>,
 }
@@ -62,9 +65,28 @@ pub(super) async fn page(ask: &Ask<'_>, fingerprint: &str) -> Result<Rendered, F
         (_, node) if node.is_empty() => String::new(),
         (cluster, node) => nodes::href(&cluster, &node),
     };
-    let page = AlertPage { now: ask.now, link: local(&alert.link), node_link, deliveries: views.deliveries(fingerprint).await?, alert };
+    let page = AlertPage {
+        now: ask.now,
+        link: local(&alert.link),
+        nodes: nodes_of(&alert),
+        node_link,
+        deliveries: views.deliveries(fingerprint).await?,
+        alert,
+    };
     let word = if page.alert.firing() { "Firing" } else { "Resolved" };
     Rendered::new(format!("{word} · {}", page.alert.summary()), &page)
+}
+
+/// The list of the nodes an alert is about: those of the findings it links to.
+fn nodes_of(alert: &AlertRow) -> String {
+    let list = local(&alert.link);
+    match list.strip_prefix("/findings?") {
+        // What has ended is not in the lists any more.
+        _ if !alert.firing() => String::new(),
+        Some(query) => format!("/nodes?{query}"),
+        None if list.starts_with("/nodes?") => list,
+        None => String::new(),
+    }
 }
 
 /// The path of a link into this dashboard; empty when it is none.

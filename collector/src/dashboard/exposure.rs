@@ -1,14 +1,16 @@
 //! Exposure: ports by reach, owner and number, with what is declared, what listens and what answered.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 
 use super::pages::{Ask, Rendered};
 use super::{marks, nodes};
 use crate::http::Failure;
-use crate::store::views::{At, Exposed, ExposedOn, Filter, Group, NodeState, Problem, Reach};
+use crate::store::views::{At, Exposed, ExposedOn, Filter, Group, NodeState, Problem, Reach, telling};
 
 /// Different answers shown for one port.
-const MOST_ANSWERS: usize = 4;
+const MOST_ANSWERS: usize = 3;
 
 struct Row {
     port: Exposed,
@@ -16,6 +18,8 @@ struct Row {
     declared: i64,
     listening: i64,
     answers: Vec<(String, i64)>,
+    /// Different answers that are not shown.
+    more: i64,
     not_probed: i64,
     newest: At,
 }
@@ -69,12 +73,15 @@ fn row(port: Exposed, filter: &Filter) -> Row {
     let count = |fits: fn(&ExposedOn) -> bool| i64::try_from(port.on.iter().filter(|on| fits(on)).count()).unwrap_or(i64::MAX);
     let mut answers: Vec<(String, i64)> = Vec::new();
     for answer in port.on.iter().flat_map(|on| &on.answers) {
-        if let Some((_, n)) = answers.iter_mut().find(|(text, _)| text == answer) {
-            *n += 1;
-        } else if answers.len() < MOST_ANSWERS {
-            answers.push((answer.clone(), 1));
+        match answers.iter_mut().find(|(text, _)| text == answer) {
+            Some((_, n)) => *n += 1,
+            None => answers.push((answer.clone(), 1)),
         }
     }
+    // What was served without credentials stands first: it must not hide behind refusals.
+    answers.sort_by_key(|(text, n)| (telling(text), Reverse(*n)));
+    let more = i64::try_from(answers.len().saturating_sub(MOST_ANSWERS)).unwrap_or(i64::MAX);
+    answers.truncate(MOST_ANSWERS);
     Row {
         list: filter.with(|filter| {
             filter.q = Some(port.label());
@@ -85,6 +92,7 @@ fn row(port: Exposed, filter: &Filter) -> Row {
         not_probed: count(|on| on.answers.is_empty()),
         newest: port.on.iter().map(|on| on.changed_at).max().unwrap_or(At(0)),
         answers,
+        more,
         port,
     }
 }

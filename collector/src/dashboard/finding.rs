@@ -47,7 +47,7 @@ pub(super) async fn page(ask: &Ask<'_>, id: &str) -> Result<Rendered, Failure> {
         now: ask.now,
         node_href: super::nodes::href(&row.cluster, &row.node),
         check_href: format!("/checks/{}", crate::store::views::encode(&row.check)),
-        others: (views.extent(&ask.select(&same)).await?.findings, same),
+        others: (views.count_findings(&ask.select(&same)).await?, same),
         why: check.map_or_else(String::new, |check| check.why.trim().to_owned()),
         fix: check.map_or_else(String::new, |check| check.fix.trim().to_owned()),
         question: match check.map(|check| &check.judge) {

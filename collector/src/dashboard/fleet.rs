@@ -60,7 +60,9 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let base = Filter { cluster: filter.cluster.clone(), ..Filter::default() };
     let current = base.with(|filter| filter.state = NodeState::CURRENT.to_vec());
     let of = |verdict: Verdict| current.with(|filter| filter.verdict = vec![verdict]);
-    let tally = views.tally(&ask.select(&base)).await?;
+    // The slow ones side by side.
+    let (everything, failing) = (ask.select(&base), ask.select(&of(Verdict::Fail)));
+    let (tally, mut groups) = tokio::try_join!(views.tally(&everything), views.groups(&failing, Group::Check))?;
     let totals = views.node_totals(ask.site.started).await?;
     let lines = |verdict: Verdict, severities: &[Severity]| -> Vec<Line> {
         let line = |severity: &Severity| Line {
@@ -72,10 +74,9 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     };
     let since = |verdict: Verdict| of(verdict).with(|filter| filter.since = crate::store::views::Since::read("24h"));
     let counted = async |filter: Filter| -> Result<(i64, Filter), Failure> {
-        let n = views.extent(&ask.select(&filter)).await?.findings;
+        let n = views.count_findings(&ask.select(&filter)).await?;
         Ok((n, filter))
     };
-    let mut groups = views.groups(&ask.select(&of(Verdict::Fail)), Group::Check).await?;
     let severe = groups.iter().any(|group| group.severity >= Severity::High);
     groups.truncate(FIRST);
     let first = groups.into_iter().map(|row| {

@@ -225,9 +225,62 @@ pub(crate) fn prose(text: impl AsRef<str>) -> Html {
     Html(text.as_ref().split('`').enumerate().map(part).collect())
 }
 
+/// Did a request without credentials get what it asked for.
+pub(crate) fn served(answer: impl AsRef<str>) -> bool {
+    answer.as_ref().starts_with('2')
+}
+
+/// What to do, one step a sentence, and apart from it how to undo that.
+pub(crate) fn steps(text: impl AsRef<str>) -> Html {
+    let sentences = sentences(text.as_ref());
+    let undo = sentences.iter().position(|sentence| sentence.starts_with("To undo")).unwrap_or(sentences.len());
+    let (steps, undo) = sentences.split_at(undo);
+    let items = |steps: &[String]| steps.iter().map(|step| ["<li>", &prose(step).to_string(), "</li>"].concat()).collect::<String>();
+    let todo = match steps {
+        [] => String::new(),
+        [only] => format!("<p>{}</p>", prose(only)),
+        steps => format!("<ol class=\"steps\">{}</ol>", items(steps)),
+    };
+    let undo = undo.join(" ");
+    let how = undo.trim_start_matches("To undo").trim_start_matches([',', ':', ' ']);
+    let undo = if how.is_empty() { String::new() } else { format!("<p class=\"undo\"><strong>To undo:</strong> {}</p>", prose(how)) };
+    Html(todo + &undo)
+}
+
+/// The sentences of a text; a full stop inside code or before a small letter ends none.
+fn sentences(text: &str) -> Vec<String> {
+    let mut sentences = vec![String::new()];
+    let mut code = false;
+    let mut rest = text.split_whitespace().peekable();
+    while let Some(word) = rest.next() {
+        code ^= word.matches('`').count() % 2 == 1;
+        let Some(sentence) = sentences.last_mut() else { break };
+        if !sentence.is_empty() {
+            sentence.push(' ');
+        }
+        sentence.push_str(word);
+        let starts = rest.peek().is_some_and(|next| next.starts_with(|c: char| c.is_uppercase() || c == '`'));
+        if !code && word.ends_with('.') && starts {
+            sentences.push(String::new());
+        }
+    }
+    sentences.retain(|sentence| !sentence.is_empty());
+    sentences
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fix_is_told_in_steps_and_undo_stands_apart() {
+        let fix = "Set `a: b. C` in the file, e.g. by hand. Restart the kubelet. To undo, put the old value back. Restart again.";
+        let html = steps(fix).to_string();
+        let wanted = "<ol class=\"steps\"><li>Set <code>a: b. C</code> in the file, e.g. by hand.</li><li>Restart the kubelet.</li></ol>\
+                      <p class=\"undo\"><strong>To undo:</strong> put the old value back. Restart again.</p>";
+        assert_eq!(html, wanted);
+        assert_eq!(steps("Do one thing.").to_string(), "<p>Do one thing.</p>");
+    }
 
     #[test]
     fn strangers_cannot_write_html_or_turn_text_around() {

@@ -2,14 +2,14 @@
 
 use askama::Template;
 use axum::http::StatusCode;
-use holdfast_checks::entries::Verdict;
+use holdfast_checks::entries::{Severity, Verdict};
 use holdfast_checks::inventory::kinds;
 
 use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
 use crate::http::Failure;
-use crate::store::views::{ExposedOn, Filter, FindingRow, InventoryRow, NodeRow, NodeState, Page, Problem, Reach, TransitionRow};
+use crate::store::views::{ExposedOn, Filter, FindingRow, Group, InventoryRow, NodeRow, NodeState, Page, Problem, Reach, TransitionRow};
 
 struct Tab {
     word: &'static str,
@@ -154,6 +154,21 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         rendered.status = StatusCode::GONE;
     }
     Ok(rendered)
+}
+
+impl NodePage {
+    /// The results of this node with a verdict, and a severity when one is given.
+    fn of(&self, verdict: Verdict, severity: Option<Severity>) -> Filter {
+        Filter {
+            cluster: vec![self.node.cluster.clone()],
+            node: vec![self.node.name.clone()],
+            verdict: vec![verdict],
+            severity: severity.into_iter().collect(),
+            state: vec![self.node.state],
+            group: Some(Group::None),
+            ..Filter::default()
+        }
+    }
 }
 
 fn ports(groups: Vec<crate::store::views::Exposed>) -> Vec<Port> {

@@ -109,6 +109,9 @@ impl Ingest {
             Ok(token) => self.identities.identify(token).await.map(|node| (node, self.listed(token))),
             Err(rejection) => Err(rejection),
         };
+        if let (Ok(_), Some(peer)) = (&found, request.extensions().get::<Peer>()) {
+            peer.accepted();
+        }
         found.map_err(|rejection| {
             self.metrics.rejected(rejection.name());
             tracing::warn!(peer, reason = %rejection, "refused an agent's credentials");

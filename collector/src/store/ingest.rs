@@ -272,7 +272,7 @@ impl Store {
                     group.into_iter().zip(done).for_each(|(job, done)| job.reply(Ok(done)));
                 }
                 Err(error) if group.len() == 1 => {
-                    tracing::error!(error = cause(&error), "commit failed");
+                    tracing::error!(error = cause(&error), "commit failed: nothing was acknowledged, agents keep it and come back");
                     answer_alone(group, error);
                 }
                 Err(error) => {

@@ -5,6 +5,7 @@
 
 mod alerts;
 pub mod changes;
+mod codes;
 mod fleet;
 pub mod ingest;
 pub mod nodes;
@@ -14,16 +15,18 @@ pub mod views;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqlStr};
+use sqlx::{Connection, SqlSafeStr, SqlStr};
 
 pub use alerts::Delivery;
+pub use codes::{severity_from, severity_number, severity_of, verdict_from, verdict_number};
 pub use fleet::JudgedNode;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages of the database a connection keeps in memory: 16 MiB, in the engine's notation of KiB.
+const CACHE: &str = "-16384";
 /// Readers for pages and the API.
 const READERS: u32 = 4;
 
@@ -96,9 +99,16 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("cache_size", CACHE);
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
+        // SQLite rolls back by itself when the disk is full; the library then takes every later transaction for a nested one and
+        // refuses it. Such a connection is replaced.
+        let writer = SqlitePoolOptions::new().max_connections(1).before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        });
+        let writer = writer.connect_with(options.clone()).await.map_err(failed)?;
         let migrated = migrator().run(&writer).await;
         migrated.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
         let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
@@ -115,37 +125,7 @@ impl Store {
 /// The schema's history. A migration that has landed is never edited.
 fn migrator() -> Migrator {
     let initial: SqlStr = include_str!("../../migrations/sqlite/0001_initial.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)])
-}
-
-/// A verdict as stored: the number of `holdfast.v1`.
-pub fn verdict_number(verdict: Verdict) -> i64 {
-    match verdict {
-        Verdict::Pass => 1,
-        Verdict::Fail => 2,
-        Verdict::NotApplicable => 3,
-        Verdict::Unknown => 4,
-        Verdict::Manual => 5,
-    }
-}
-
-/// Reads a stored verdict; `None` for 0, which stands for no finding, and for what no version writes.
-pub fn verdict_from(number: i64) -> Option<Verdict> {
-    Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number)
-}
-
-/// A severity as stored: the number of `holdfast.v1`.
-pub fn severity_number(severity: Severity) -> i64 {
-    match severity {
-        Severity::Info => 1,
-        Severity::Low => 2,
-        Severity::Medium => 3,
-        Severity::High => 4,
-        Severity::Critical => 5,
-    }
-}
-
-/// Reads a stored severity.
-pub fn severity_from(number: i64) -> Option<Severity> {
-    Severity::ALL.into_iter().find(|severity| severity_number(*severity) == number)
+    let faster: SqlStr = include_str!("../../migrations/sqlite/0002_faster_reads.sql").into_sql_str();
+    let migration = |version, name: &'static str, sql| Migration::new(version, name.into(), MigrationType::Simple, sql, false);
+    Migrator::with_migrations(vec![migration(1, "initial", initial), migration(2, "faster reads", faster)])
 }

@@ -59,28 +59,42 @@ impl Store {
         Ok(Swept { transitions, nodes, changes, rollups })
     }
 
-    /// Deletes nodes gone since before `limit`: first what is theirs, chunk by chunk, then the node.
+    /// Deletes nodes gone since before `limit`, with everything that is theirs.
     async fn delete_nodes(&self, limit: i64) -> Result<u64, StoreError> {
         let sql = "select node_id from nodes where state = 'gone' and state_since < $1";
         let gone: Vec<i64> =
             sqlx::query_scalar(sql).bind(limit).fetch_all(&self.reader).await.map_err(StoreError::query("find gone nodes"))?;
         let mut deleted = 0;
         for node in gone {
-            for sql in [
-                "delete from transitions where rowid in (select rowid from transitions where node_id = $1 limit $2)",
-                "delete from findings where rowid in (select rowid from findings where node_id = $1 limit $2)",
-                "delete from inventory where rowid in (select rowid from inventory where node_id = $1 limit $2)",
-                "delete from counts where rowid in (select rowid from counts where node_id = $1 limit $2)",
-                "delete from refused where rowid in (select rowid from refused where node_id = $1 limit $2)",
-            ] {
-                self.delete_chunks(sql, node).await?;
-            }
-            // The state again: it may have come back in the meantime, and then it sends everything anew.
-            let sql = "delete from nodes where node_id = $1 and state = 'gone'";
-            let done = sqlx::query(sql).bind(node).execute(&self.writer).await.map_err(StoreError::query("delete a gone node"))?;
-            deleted += done.rows_affected();
+            // History may be long and nothing rests on it: it goes first, in chunks, while the node stays gone.
+            let history = "delete from transitions where rowid in (select t.rowid from transitions t \
+                           join nodes n on n.node_id = t.node_id where t.node_id = $1 and n.state = 'gone' limit $2)";
+            self.delete_chunks(history, node).await?;
+            deleted += u64::from(self.delete_node(node).await?);
         }
         Ok(deleted)
+    }
+
+    /// Deletes a node and what is its own at once: it may come back at any moment, and then its digest and counts must be those
+    /// of its rows. `false` when it has come back.
+    async fn delete_node(&self, node_id: i64) -> Result<bool, StoreError> {
+        let failed = || StoreError::query("delete a gone node");
+        let mut transaction = self.writer.begin_with("begin immediate").await.map_err(failed())?;
+        let gone = sqlx::query("delete from nodes where node_id = $1 and state = 'gone'").bind(node_id);
+        if gone.execute(&mut *transaction).await.map_err(failed())?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for sql in [
+            "delete from transitions where node_id = $1",
+            "delete from findings where node_id = $1",
+            "delete from inventory where node_id = $1",
+            "delete from counts where node_id = $1",
+            "delete from refused where node_id = $1",
+        ] {
+            sqlx::query(sql).bind(node_id).execute(&mut *transaction).await.map_err(failed())?;
+        }
+        transaction.commit().await.map_err(failed())?;
+        Ok(true)
     }
 
     /// Repeats a delete of at most `$2` rows bounded by `$1` until nothing is left.

@@ -91,10 +91,20 @@ impl Fleet {
         fleet
     }
 
+    /// No node, and the checks the product ships.
+    pub async fn shipped() -> Self {
+        let catalogue = holdfast_collector::catalogue::load(None).expect("catalogue");
+        Self::with(tempfile::tempdir().expect("temp dir"), catalogue).await
+    }
+
     async fn at(directory: tempfile::TempDir) -> Self {
+        let catalogue = Catalogue::load(&[Document { name: "checks.yaml".into(), text: CHECKS.into() }]).expect("catalogue");
+        Self::with(directory, catalogue).await
+    }
+
+    async fn with(directory: tempfile::TempDir, catalogue: Catalogue) -> Self {
         let path = directory.path().join("holdfast.db");
         let store = Store::open(&path).await.expect("open store");
-        let catalogue = Catalogue::load(&[Document { name: "checks.yaml".into(), text: CHECKS.into() }]).expect("catalogue");
         let (changes, cancel) = (ChangeFeed::default(), CancellationToken::new());
         let app = App {
             store,

@@ -20,3 +20,4 @@ mod hostile;
 mod live;
 mod numbers;
 mod pages;
+mod speed;

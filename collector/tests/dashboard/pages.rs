@@ -114,3 +114,33 @@ fn no_other_template_writes_a_percentage() {
         assert_eq!(text.contains("coverage()") || text.contains("passing()"), score, "{}", path.display());
     }
 }
+
+/// Four answers were shown in the order of their paths, so that what was served without credentials could be the fifth.
+#[tokio::test]
+async fn what_is_served_without_credentials_stands_before_what_is_refused() {
+    let fleet = Fleet::empty().await;
+    fleet.node(1, "c", "n", "agent", "connected", 1).await;
+    let listener = serde_json::json!({"protocol": "tcp", "address": "0.0.0.0", "port": 10250, "scope": "all"});
+    fleet.inventory(1, "listener", "tcp/0.0.0.0/10250", listener).await;
+    for (path, status) in [("/a", 401), ("/b", 403), ("/c", 404), ("/d", 401), ("/pods", 200)] {
+        let probe = serde_json::json!({"vantage": "node", "address": "127.0.0.1", "port": 10250, "path": path, "tls": true,
+            "outcome": "answered", "status": status});
+        fleet.inventory(1, "probe", &format!("node/127.0.0.1/10250{path}"), probe).await;
+    }
+    for path in ["/exposure", "/exposure?group=none", "/nodes/c/n?tab=listeners"] {
+        let page = fleet.get(path).await;
+        let main = page.main();
+        let served = main.find("<strong class=\"served\">200 on /pods from node</strong>").unwrap_or_else(|| panic!("{path}: {main}"));
+        assert!(main.find("401 on").is_some_and(|refused| served < refused), "{path}: {main}");
+        assert!(main.contains("and 2 more"), "{path}: {main}");
+    }
+}
+
+#[tokio::test]
+async fn about_says_versions_retention_and_the_day_of_the_lifecycle_data() {
+    let fleet = Fleet::seeded().await;
+    let page = fleet.get("/about").await;
+    for wanted in [env!("CARGO_PKG_VERSION"), "changes of verdicts 90 days, removed nodes 30 days", "Lifecycle data", "old), built in"] {
+        assert!(page.main().contains(wanted), "{wanted}: {}", page.main());
+    }
+}

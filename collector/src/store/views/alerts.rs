@@ -7,8 +7,9 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{At, severity_of};
+use super::codes::At;
 use super::{ViewError, Views, failed};
+use crate::store::severity_of;
 
 /// The most alerts shown.
 const MOST: i64 = 1000;

@@ -3,9 +3,9 @@
 use holdfast_checks::entries::Verdict;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{verdict_number, verdict_of};
 use super::select::Selection;
 use super::{ViewError, Views, failed};
+use crate::store::{verdict_from, verdict_number};
 
 /// The most deciding values shown for a check.
 const MOST: i64 = 200;
@@ -50,7 +50,7 @@ impl Views {
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("group by deciding value"))?;
         let read = |row: &sqlx::sqlite::SqliteRow| {
             Some(DecidingRow {
-                verdict: verdict_of(row.get("verdict"))?,
+                verdict: verdict_from(row.get("verdict"))?,
                 deciding: row.get("deciding"),
                 findings: row.get("findings"),
                 nodes: row.get("nodes"),

@@ -1,39 +1,6 @@
-//! The numbers that stand for verdicts, severities and node states in the store, and back.
+//! What a reader is told of node states and times.
 
-use holdfast_checks::entries::{Severity, Verdict};
 use serde::{Deserialize, Serialize};
-
-/// The number of a verdict: that of `holdfast.v1`.
-pub fn verdict_number(verdict: Verdict) -> i64 {
-    match verdict {
-        Verdict::Pass => 1,
-        Verdict::Fail => 2,
-        Verdict::NotApplicable => 3,
-        Verdict::Unknown => 4,
-        Verdict::Manual => 5,
-    }
-}
-
-/// The verdict of a number; `None` for 0 (not there) and what this version does not know.
-pub fn verdict_of(number: i64) -> Option<Verdict> {
-    Verdict::ALL.into_iter().find(|verdict| verdict_number(*verdict) == number)
-}
-
-/// The number of a severity: larger is worse.
-pub fn severity_number(severity: Severity) -> i64 {
-    match severity {
-        Severity::Info => 1,
-        Severity::Low => 2,
-        Severity::Medium => 3,
-        Severity::High => 4,
-        Severity::Critical => 5,
-    }
-}
-
-/// The severity of a number; what this version does not know counts as informational.
-pub fn severity_of(number: i64) -> Severity {
-    Severity::ALL.into_iter().find(|severity| severity_number(*severity) == number).unwrap_or(Severity::Info)
-}
 
 /// What a reader is told about a node. Results of `Silent` and `Stopped` nodes are last known, not decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]

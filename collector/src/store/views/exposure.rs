@@ -115,13 +115,15 @@ impl Views {
     pub async fn exposure(&self, selection: &Selection) -> Result<Exposure, ViewError> {
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
             "select n.cluster, n.name as node, {NODE_STATE} as class, i.kind, i.name, i.json, i.changed_at \
-             from inventory i join nodes n on n.node_id = i.node_id where i.kind in ("
+             from nodes n cross join inventory i on i.node_id = n.node_id where i.kind in ("
         ));
         let mut wanted = query.separated(", ");
         for kind in [kinds::LISTENER, kinds::SETTING, kinds::PROBE] {
             wanted.push_bind(kind);
         }
-        query.push(")");
+        // Of the settings only those that can name a port.
+        query.push(") and (i.kind <> ").push_bind(kinds::SETTING);
+        query.push(" or lower(i.name) like '%port' or lower(i.name) like '%address%')");
         selection.nodes(&mut query);
         query.push(" order by n.node_id, i.kind, i.name limit ").push_bind(MOST + 1);
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("read listeners"))?;
@@ -167,6 +169,9 @@ fn group(documents: &[Document]) -> Vec<Exposed> {
         {
             answers.entry((document.node.clone(), port)).or_default().push(answer(&document.json));
         }
+    }
+    for answers in answers.values_mut() {
+        answers.sort_by_key(|answer| telling(answer));
     }
     let on = |document: &Document, port: i64| ExposedOn {
         cluster: document.node.0.clone(),
@@ -237,6 +242,16 @@ fn declaration(document: &Document) -> Option<(String, i64, String)> {
         other => other.to_string(),
     };
     (port > 0).then(|| (owner.to_owned(), port, format!("{setting} = {shown}, {}", text(&document.json, "source"))))
+}
+
+/// How telling an answer is, the most first: served without credentials, something else, refused, nothing.
+pub(crate) fn telling(answer: &str) -> u8 {
+    match answer.as_bytes() {
+        [b'2', ..] => 0,
+        [b'4', b'0', b'1' | b'3' | b'4', ..] => 2,
+        [b'0'..=b'9', ..] => 1,
+        _ => 3,
+    }
 }
 
 fn answer(probe: &Value) -> String {

@@ -1,16 +1,20 @@
 //! Findings: the list, page by page, and one of them.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use holdfast_checks::entries::{Evidence, Severity, Verdict};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{At, NODE_STATE, NodeState, severity_of, verdict_of};
+use super::codes::{At, NODE_STATE, NodeState};
 use super::cursor::Cursor;
 use super::filter::Sort;
 use super::select::Selection;
 use super::{Page, ViewError, Views, failed};
+use crate::store::{severity_number, severity_of, verdict_from};
 
 /// One finding in a list.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -98,7 +102,7 @@ fn key_of(sort: Sort) -> &'static [&'static str] {
 impl Views {
     /// One page of the findings in `selection`.
     pub async fn findings(&self, selection: &Selection) -> Result<Page<FindingRow>, ViewError> {
-        let total = self.extent(selection).await?.findings;
+        let total = self.count_findings(selection).await?;
         self.findings_page(selection, total, selection.filter.limit()).await
     }
 
@@ -118,9 +122,43 @@ impl Views {
         query.push(" from findings f join nodes n on n.node_id = f.node_id where 1 = 1");
         selection.findings(&mut query);
         let offset = self.resume(&mut query, selection, &order, key)?;
+        if sort == Sort::Severity
+            && selection.filter.after.is_none()
+            && let Some((severity, checks)) = self.first_checks(selection, limit.saturating_add(1)).await?
+        {
+            query.push(format!(" and f.severity >= {severity} and f.check_id in ("));
+            let mut list = query.separated(", ");
+            for check in checks {
+                list.push_bind(check);
+            }
+            query.push(")");
+        }
         query.push(format!(" order by {} limit ", key.join(", "))).push_bind(limit + 1);
         let found = query.build().fetch_all(&self.reader).await.map_err(failed("list findings"))?;
         Ok(self.page(&found, finding_row, total, offset, limit, order, key.len()))
+    }
+
+    /// The checks, and the least severity, among which the first `most` findings by severity are; `None` when the counts cannot
+    /// tell or nothing is left out. Saves sorting every finding for one page.
+    async fn first_checks(&self, selection: &Selection, most: i64) -> Result<Option<(i64, BTreeSet<String>)>, ViewError> {
+        if !selection.counted() {
+            return Ok(None);
+        }
+        let mut rows = self.results(selection).await?;
+        rows.sort_by(|a, b| (Reverse(a.severity), &a.check).cmp(&(Reverse(b.severity), &b.check)));
+        let (mut checks, mut seen) = (BTreeSet::new(), 0);
+        let mut last: Option<(Severity, String)> = None;
+        for row in rows {
+            let next = (row.severity, row.check);
+            // A check may have several verdicts: all of them stand together in the order.
+            if seen >= most && last.as_ref() != Some(&next) {
+                return Ok(last.map(|(severity, _)| (severity_number(severity), checks)));
+            }
+            seen += row.findings;
+            checks.insert(next.1.clone());
+            last = Some(next);
+        }
+        Ok(None)
     }
 
     /// Adds the predicate of `after` and returns how many rows came before.
@@ -217,7 +255,7 @@ fn finding_row(row: &SqliteRow) -> Option<FindingRow> {
         check: row.get("check_id"),
         subject: row.get("subject"),
         title: row.get("title"),
-        verdict: verdict_of(row.get("verdict"))?,
+        verdict: verdict_from(row.get("verdict"))?,
         severity: severity_of(row.get("severity")),
         reason: row.get("reason"),
         reason_class: row.get("reason_class"),

@@ -4,10 +4,11 @@ use holdfast_checks::entries::{Severity, Verdict};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{At, severity_of, verdict_of};
+use super::codes::At;
 use super::findings::FindingDetail;
 use super::nodes::NodeRow;
 use super::{ViewError, Views, failed};
+use crate::store::{severity_of, verdict_from};
 
 /// The most transitions shown.
 const MOST: i64 = 200;
@@ -86,8 +87,8 @@ impl Views {
             node: row.get("name"),
             check: row.get("check_id"),
             subject: row.get("subject"),
-            from: verdict_of(row.get("from_verdict")),
-            to: verdict_of(row.get("to_verdict")),
+            from: verdict_from(row.get("from_verdict")),
+            to: verdict_from(row.get("to_verdict")),
             severity: severity_of(row.get("severity")),
             reason: row.get("reason"),
             because: row.get("because"),

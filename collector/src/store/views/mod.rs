@@ -23,8 +23,9 @@ use sqlx::sqlite::SqlitePool;
 
 pub use alerts::{AlertRow, Delivery};
 pub use checks::{DecidingRow, ReasonRow};
-pub use codes::{At, NodeState, severity_number, severity_of, verdict_number, verdict_of};
+pub use codes::{At, NodeState};
 pub use cursor::{BadCursor, Cursor, CursorKey};
+pub(crate) use exposure::telling;
 pub use exposure::{Exposed, ExposedOn, Exposure, Reach};
 pub use filter::{DEFAULT_LIMIT, Filter, Group, MAX_LIMIT, Problem, Since, Sort, encode};
 pub use findings::{EvidenceRow, FindingDetail, FindingRow};

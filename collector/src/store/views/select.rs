@@ -5,8 +5,9 @@
 use holdfast_checks::catalogue::Catalogue;
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::codes::{NODE_STATE, severity_number, verdict_number};
+use super::codes::NODE_STATE;
 use super::filter::Filter;
+use crate::store::{severity_number, verdict_number};
 
 /// A filter ready to be asked.
 #[derive(Debug, Clone)]

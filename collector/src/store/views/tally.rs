@@ -1,11 +1,14 @@
 //! How many: totals of a selection by verdict, severity and node state.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use holdfast_checks::entries::{Severity, Verdict};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::codes::{NODE_STATE, NodeState, severity_of, verdict_of};
+use super::codes::{NODE_STATE, NodeState};
 use super::select::Selection;
 use super::{ViewError, Views, failed};
+use crate::store::{severity_of, verdict_from};
 
 /// Counts of results.
 #[derive(Debug, Clone, Default)]
@@ -43,14 +46,14 @@ impl Tally {
     }
 }
 
-/// Results of one check with one verdict.
+/// Results of one check with one verdict and severity.
 #[derive(Debug, Clone)]
 pub struct ResultRow {
     /// The check.
     pub check: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// The worst severity reported.
+    /// The severity reported.
     pub severity: Severity,
     /// How many.
     pub findings: i64,
@@ -75,11 +78,11 @@ impl Views {
             "select {NODE_STATE} as class, f.verdict, f.severity, {sum} as total from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
         ));
         selection.findings(&mut query);
-        query.push(" group by class, f.verdict, f.severity");
+        query.push(" group by f.verdict, f.severity, class");
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results"))?;
         let cell = |row: &sqlx::sqlite::SqliteRow| {
             let state = NodeState::of(&row.get::<String, _>("class"))?;
-            Some((state, verdict_of(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
+            Some((state, verdict_from(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
         };
         Ok(Tally { cells: rows.iter().filter_map(cell).collect() })
     }
@@ -88,16 +91,16 @@ impl Views {
     pub async fn results(&self, selection: &Selection) -> Result<Vec<ResultRow>, ViewError> {
         let (table, sum) = selection.counting();
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "select f.check_id, f.verdict, max(f.severity) as severity, {sum} as total \
+            "select f.check_id, f.verdict, f.severity, {sum} as total \
              from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
         ));
         selection.findings(&mut query);
-        query.push(" group by f.check_id, f.verdict");
+        query.push(" group by f.verdict, f.severity, f.check_id");
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results by check"))?;
         let read = |row: &sqlx::sqlite::SqliteRow| {
             Some(ResultRow {
                 check: row.get("check_id"),
-                verdict: verdict_of(row.get("verdict"))?,
+                verdict: verdict_from(row.get("verdict"))?,
                 severity: severity_of(row.get("severity")),
                 findings: row.get("total"),
             })
@@ -105,8 +108,52 @@ impl Views {
         Ok(rows.iter().filter_map(read).filter(|row| row.findings > 0).collect())
     }
 
+    /// Totals of `selection` for each check, in one pass.
+    pub async fn tallies(&self, selection: &Selection) -> Result<BTreeMap<String, Tally>, ViewError> {
+        let (table, sum) = selection.counting();
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select f.check_id, {NODE_STATE} as class, f.verdict, f.severity, {sum} as total \
+             from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
+        ));
+        selection.findings(&mut query);
+        query.push(" group by f.verdict, f.severity, f.check_id, class");
+        let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results by check and state"))?;
+        let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+        for row in &rows {
+            let state = NodeState::of(&row.get::<String, _>("class"));
+            if let (Some(state), Some(verdict)) = (state, verdict_from(row.get("verdict"))) {
+                let cell = (state, verdict, severity_of(row.get("severity")), row.get("total"));
+                tallies.entry(row.get("check_id")).or_default().cells.push(cell);
+            }
+        }
+        Ok(tallies)
+    }
+
+    /// How many findings `selection` holds.
+    pub async fn count_findings(&self, selection: &Selection) -> Result<i64, ViewError> {
+        let (table, sum) = selection.counting();
+        let mut query: QueryBuilder<Sqlite> =
+            QueryBuilder::new(format!("select {sum} as findings from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"));
+        selection.findings(&mut query);
+        let row = query.build().fetch_one(&self.reader).await.map_err(failed("count findings"))?;
+        Ok(row.get("findings"))
+    }
+
     /// How many findings, nodes and checks `selection` holds.
     pub async fn extent(&self, selection: &Selection) -> Result<Extent, ViewError> {
+        if selection.counted() && selection.filter.verdict.is_empty() {
+            // Telling nodes apart among all counts costs more than asking each node whether it has any.
+            let results = self.results(selection).await?;
+            let checks: BTreeSet<&str> = results.iter().map(|row| row.check.as_str()).collect();
+            let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+                "select count(*) from nodes n where exists (select 1 from counts f where f.node_id = n.node_id and f.n > 0",
+            );
+            selection.findings(&mut query);
+            query.push(")");
+            let nodes = query.build_query_scalar().fetch_one(&self.reader).await.map_err(failed("count nodes with findings"))?;
+            let findings = results.iter().map(|row| row.findings).sum();
+            return Ok(Extent { findings, nodes, checks: i64::try_from(checks.len()).unwrap_or(i64::MAX) });
+        }
         let (table, sum) = selection.counting();
         // A counts row of zero is no finding.
         let present = if table == "counts" { " and f.n > 0" } else { "" };

@@ -1,0 +1,73 @@
+//! How long pages take and how large they are on a thousand nodes with 150 findings each.
+//!
+//! Printed, not asserted: `cargo test --release -p holdfast-collector --test dashboard thousand -- --ignored --nocapture`.
+
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Fleet, NOW};
+
+const TRIALS: usize = 100;
+
+#[tokio::test]
+#[ignore = "a measurement: run it by name, in release"]
+async fn pages_of_a_thousand_nodes() {
+    let fleet = Fleet::shipped().await;
+    let catalogue = holdfast_collector::catalogue::load(None).expect("catalogue");
+    let checks: Vec<_> = catalogue.checks().iter().map(|check| check.id.as_str()).collect();
+    let checks = serde_json::to_string(&checks).expect("JSON");
+    let nodes = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 1000)";
+    fleet
+        .sql(&format!(
+            "insert into nodes {nodes} select n, 'prod', 'uid-' || n, 'node-' || n, 'agent', case when n % 100 = 0 then 'silent' else 'connected' end, \
+             '', {NOW} - 86400000, 1, 'e', 1, 'd', '0.4.1', 'cafe', 'b', {NOW} - 86400000, {NOW}, {NOW}, 9000000, 12, 0, 0, 0, 0 from i"
+        ))
+        .await;
+    // Sixty of a hundred pass, fifteen fail; what is beyond the catalogue's checks are more subjects of them.
+    fleet
+        .sql(&format!(
+            "insert into findings {nodes}, f(k) as (select 0 union all select k + 1 from f where k < 149), \
+             c(k, id) as (select key, value from json_each('{checks}')), m(n) as (select max(k) + 1 from c) \
+             select i.n, c.id, 'subject-' || (f.k / m.n), printf('%020d', i.n * 1000 + f.k), 'node', \
+             case when (i.n * 7 + f.k * 13) % 100 < 60 then 1 when (i.n * 7 + f.k * 13) % 100 < 75 then 2 when (i.n * 7 + f.k * 13) % 100 < 90 \
+             then 3 when (i.n * 7 + f.k * 13) % 100 < 97 then 4 else 5 end, f.k % 5 + 1, 'A title as long as titles are', '', '', \
+             '[{{\"path\":\"kubelets.settings.anonymousAuth\",\"value\":true,\"source\":\"drop-in 20-debug.conf\",\"at\":1}}]', 0, \
+             'value = ' || (i.n % 5) || ' (drop-in 20-debug.conf)', 'h', {NOW} - 864000000, {NOW} - (i.n * 9973 + f.k * 131) % 864000000, {NOW} \
+             from i, f, m join c on c.k = f.k % m.n"
+        ))
+        .await;
+    let listener = "json_object('protocol', 'tcp', 'address', '0.0.0.0', 'port', p.n, 'scope', 'all', 'owner', json_object('name', 'process-' || p.n))";
+    fleet
+        .sql(&format!(
+            "insert into inventory {nodes}, p(n) as (select value from json_each('[22, 53, 111, 9100, 10248, 10249, 10250, 10256]')) \
+             select i.n, 'listener', 'tcp/0.0.0.0/' || p.n, {listener}, 'h', {NOW} from i, p"
+        ))
+        .await;
+    fleet.recount().await;
+    let paths = [
+        "/",
+        "/nodes",
+        "/findings",
+        "/findings?group=none",
+        "/nodes/prod/node-7",
+        "/checks",
+        "/checks/kubelet-anonymous-auth",
+        "/exposure",
+        "/coverage",
+        "/api/v1/findings?limit=50",
+        "/api/v1/checks",
+    ];
+    for path in paths {
+        let mut times = Vec::new();
+        let mut size = 0;
+        for _ in 0..TRIALS {
+            let begun = Instant::now();
+            let answer = fleet.get(path).await;
+            times.push(begun.elapsed());
+            assert!(answer.status.is_success(), "{path}: {}", answer.status);
+            size = answer.body.len();
+        }
+        times.sort_unstable();
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        println!("{path:36} p50 {:7.1} ms  p99 {:7.1} ms  {:4} KiB", ms(times[TRIALS / 2]), ms(times[TRIALS * 99 / 100]), size / 1024);
+    }
+}

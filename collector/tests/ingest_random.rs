@@ -1,0 +1,283 @@
+//! The store under random and hostile circumstances: whatever is written in whatever order, the counts are those of the
+//! findings and the digest is that of the rows; a full disk acknowledges nothing that is not there.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail"
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Severity, Transition, Verdict};
+use holdfast_collector::changes::ChangeFeed;
+use holdfast_collector::metrics::Metrics;
+use holdfast_collector::store::Store;
+use holdfast_collector::store::ingest::{NodeWrite, Progress, Refusal, RefusalCode, Writer, Written};
+use holdfast_collector::store::nodes::{NodeIdentity, NodeState, Opened, Origin, SessionStart, StateChange};
+use holdfast_collector::store::retention::Retention;
+use proptest::prelude::*;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+
+const NOW: i64 = 1_800_000_000_000;
+
+struct Rig {
+    store: Store,
+    writer: Writer,
+    raw: SqlitePool,
+}
+
+impl Rig {
+    async fn at(dir: &Path) -> Self {
+        let path = dir.join("holdfast.db");
+        let store = Store::open(&path).await.unwrap();
+        let (writer, running) = store.writer(ChangeFeed::default(), Metrics::default(), tokio_util::sync::CancellationToken::new());
+        tokio::spawn(running);
+        let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
+        Self { store, writer, raw }
+    }
+
+    async fn open(&self, epoch: u64) -> Opened {
+        let identity = NodeIdentity { cluster: "c".into(), uid: "uid".into(), name: "n".into(), origin: Origin::Agent };
+        let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
+        let (digest, last_acked, at) = (Digest::EMPTY, 0, NOW);
+        let start = SessionStart { identity, epoch, last_acked, digest, agent_version, catalogue_hash, boot_id, at };
+        self.writer.open_session(start).await.unwrap()
+    }
+
+    async fn goes(&self, node: &Opened) {
+        let change =
+            StateChange { node_id: node.node_id, session: node.session, state: NodeState::Gone, reason: String::new(), at: NOW - 1 };
+        self.writer.write_states(vec![change]).await.unwrap();
+    }
+
+    /// Every count equals the findings it counts; every node's digest is that of its rows; nothing is without a node.
+    async fn consistent(&self) {
+        let counted = "select node_id, check_id, severity, verdict, count(*) from findings group by 1, 2, 3, 4 order by 1, 2, 3, 4";
+        let kept = "select node_id, check_id, severity, verdict, n from counts order by 1, 2, 3, 4";
+        let rows = async |sql: &'static str| sqlx::query_as::<_, (i64, String, i64, i64, i64)>(sql).fetch_all(&self.raw).await.unwrap();
+        assert_eq!(rows(kept).await, rows(counted).await, "counts are not those of the findings");
+        let nodes: Vec<(i64, String)> = sqlx::query_as("select node_id, digest from nodes").fetch_all(&self.raw).await.unwrap();
+        for (node_id, stored) in &nodes {
+            let mut digest = Digest::EMPTY;
+            let sql = "select check_id, subject, hash from findings where node_id = $1 and origin = 'node'";
+            let rows: Vec<(String, String, String)> = sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap();
+            for (check, subject, hash) in rows {
+                digest.add(&Key::finding(&check, &subject), &Hash(u128::from_str_radix(&hash, 16).unwrap().to_be_bytes()));
+            }
+            assert_eq!(*stored, digest.to_string(), "the digest is not that of the rows");
+        }
+        let orphans = "select count(*) from findings where node_id not in (select node_id from nodes)";
+        assert_eq!(sqlx::query_scalar::<_, i64>(orphans).fetch_one(&self.raw).await.unwrap(), 0, "findings without a node");
+    }
+}
+
+fn finding(check: &str, subject: &str, verdict: Verdict, severity: Severity) -> Entry {
+    let evidence = vec![Evidence { path: "p".into(), value: Some(serde_json::json!(1)), source: "flag".into(), at: NOW }];
+    let (title, reason) = ("t".into(), String::new());
+    let (check, subject, evidence_truncated) = (check.into(), subject.into(), false);
+    Entry::finding(Finding { check, subject, verdict, reason, severity, title, evidence, evidence_truncated }, NOW - 1000)
+}
+
+fn write(node: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrite {
+    NodeWrite {
+        node_id: node.node_id,
+        session: node.session,
+        epoch,
+        seq,
+        at: NOW,
+        upserts,
+        gone: Vec::new(),
+        transitions: Vec::new(),
+        refused: Vec::new(),
+        truncated_transitions: 0,
+        progress: Progress::Delta,
+    }
+}
+
+type Cell = (u8, u8, usize, usize);
+
+#[derive(Debug, Clone)]
+enum Step {
+    Delta(Vec<Cell>, Vec<(u8, u8)>, bool),
+    Snapshot(Vec<Cell>),
+    Refused(u8, u8),
+    Judged(Vec<Cell>),
+    Reopen,
+    OldSession(Vec<Cell>),
+    Repeat,
+    Sweep,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let cell = || (0_u8..4, 0_u8..4, 0_usize..5, 0_usize..5);
+    let cells = move || prop::collection::vec(cell(), 0..6);
+    prop_oneof![
+        4 => (cells(), prop::collection::vec((0_u8..4, 0_u8..4), 0..4), any::<bool>()).prop_map(|(a, b, c)| Step::Delta(a, b, c)),
+        3 => cells().prop_map(Step::Snapshot),
+        1 => (0_u8..4, 0_u8..4).prop_map(|(check, subject)| Step::Refused(check, subject)),
+        3 => cells().prop_map(Step::Judged),
+        1 => Just(Step::Reopen),
+        1 => cells().prop_map(Step::OldSession),
+        1 => Just(Step::Repeat),
+        1 => Just(Step::Sweep),
+    ]
+}
+
+fn entries(cells: &[Cell]) -> Vec<Entry> {
+    let entry = |(check, subject, verdict, severity): &Cell| {
+        finding(&format!("check-{check}"), &format!("s{subject}"), Verdict::ALL[*verdict], Severity::ALL[*severity])
+    };
+    cells.iter().map(entry).collect()
+}
+
+async fn play(steps: Vec<Step>) {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::at(dir.path()).await;
+    let (mut epoch, mut seq) = (1, 0);
+    let mut node = rig.open(epoch).await;
+    let mut last = write(&node, epoch, seq, Vec::new());
+    for step in steps {
+        seq += 1;
+        match step {
+            Step::Delta(cells, gone, partial) => {
+                let gone = gone.iter().map(|(check, subject)| Key::finding(&format!("check-{check}"), &format!("s{subject}")));
+                let progress = if partial { Progress::Partial } else { Progress::Delta };
+                last = NodeWrite { gone: gone.collect(), progress, ..write(&node, epoch, seq, entries(&cells)) };
+                rig.writer.write(last.clone()).await.unwrap();
+            }
+            Step::Snapshot(cells) => {
+                let entries = entries(&cells);
+                let keep: BTreeSet<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
+                last = NodeWrite { progress: Progress::Snapshot { keep }, ..write(&node, epoch, seq, entries) };
+                rig.writer.write(last.clone()).await.unwrap();
+            }
+            Step::Refused(check, subject) => {
+                let key = Key::finding(&format!("check-{check}"), &format!("s{subject}")).as_str().to_owned();
+                let refusal = Refusal { kind: 1, key, hash: vec![7; 16], code: RefusalCode::TooLarge };
+                last = NodeWrite { refused: vec![refusal], ..write(&node, epoch, seq, Vec::new()) };
+                rig.writer.write(last.clone()).await.unwrap();
+            }
+            Step::Judged(cells) => {
+                let judged = (0..4).map(|check| format!("check-{check}")).collect();
+                let mut entries = entries(&cells);
+                entries.sort_by(|a, b| a.key.cmp(&b.key));
+                entries.dedup_by(|a, b| a.key == b.key);
+                rig.store.replace_judged(node.node_id, &judged, &entries, NOW).await.unwrap();
+            }
+            Step::Reopen => {
+                (epoch, seq) = (epoch + 1, 0);
+                node = rig.open(epoch).await;
+            }
+            Step::OldSession(cells) => {
+                let old = Opened { session: node.session - 1, ..node.clone() };
+                assert_eq!(rig.writer.write(write(&old, epoch, seq, entries(&cells))).await.unwrap(), Written::Fenced);
+            }
+            Step::Repeat => drop(rig.writer.write(last.clone()).await.unwrap()),
+            Step::Sweep => {
+                rig.goes(&node).await;
+                rig.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, NOW).await.unwrap();
+                rig.consistent().await;
+                (epoch, seq) = (epoch + 1, 0);
+                node = rig.open(epoch).await;
+            }
+        }
+        rig.consistent().await;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn counts_and_digest_never_drift_from_the_rows(steps in prop::collection::vec(step(), 1..25)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play(steps));
+    }
+}
+
+/// Retention once deleted a gone node's findings in several transactions: one that came back in between kept a digest and
+/// counts of rows that were no longer there, was told it was in sync, and never sent them again.
+#[tokio::test]
+async fn a_node_that_comes_back_while_retention_deletes_it_keeps_its_findings() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::at(dir.path()).await;
+    let node = rig.open(1).await;
+    let entry = finding("check", "s", Verdict::Fail, Severity::High);
+    let key = entry.key.clone();
+    let mut delta = write(&node, 1, 1, vec![entry]);
+    let (from, to, because) = (None, Some(Verdict::Fail), String::new());
+    delta.transitions = vec![Transition { number: 1, key, from, to, reason: String::new(), severity: Severity::High, because, at: NOW }];
+    rig.writer.write(delta).await.unwrap();
+    rig.goes(&node).await;
+    // It comes back after the first chunk of its history went.
+    let back = "create trigger back after delete on transitions begin update nodes set state = 'connected'; end";
+    sqlx::query(back).execute(&rig.raw).await.unwrap();
+    let swept = rig.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, NOW).await.unwrap();
+    assert_eq!(swept.nodes, 0);
+    let left = sqlx::query_scalar::<_, i64>("select count(*) from findings").fetch_one(&rig.raw).await.unwrap();
+    assert_eq!(left, 1);
+    rig.consistent().await;
+}
+
+/// Runs the test below in a mount namespace with a file system of four megabytes, where the system lets us have one.
+#[test]
+fn a_full_disk_is_said_acknowledges_nothing_false_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let script =
+        "mount -t tmpfs -o size=4m none \"$0\" && HOLDFAST_SMALL_DISK=\"$0\" exec \"$1\" --exact --ignored --nocapture on_a_small_disk";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(dir.path()).arg(std::env::current_exe().unwrap());
+    let possible = std::process::Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        eprintln!("not tested: this system gives no user namespace to mount a small file system in");
+        return;
+    }
+    let output = command.output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "started by a_full_disk_is_said_acknowledges_nothing_false_and_recovers on a small file system"]
+async fn on_a_small_disk() {
+    let dir = std::path::PathBuf::from(std::env::var("HOLDFAST_SMALL_DISK").expect("the directory of a small file system"));
+    let filler = dir.join("filler");
+    std::fs::write(&filler, vec![1; 2 * 1024 * 1024]).unwrap();
+    let rig = Rig::at(&dir).await;
+    let node = rig.open(1).await;
+    let many = |seq: u64| (0..50).map(|n| finding("check", &format!("{seq}-{n}"), Verdict::Fail, Severity::High)).collect::<Vec<_>>();
+    let (mut acknowledged, mut failures, mut seq) = (0, Vec::new(), 0);
+    // Many at once, so that groups fail too, and on after the first failure.
+    while failures.len() < 20 {
+        assert!(seq < 2000, "the disk never was full");
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            seq += 1;
+            answers.push(rig.writer.submit(write(&node, 1, seq, many(seq))).await.unwrap());
+        }
+        for answer in answers {
+            match answer.await {
+                Ok(Written::Committed { .. }) => acknowledged += 50,
+                Ok(Written::Fenced) => panic!("fenced"),
+                Err(error) => failures.push(error),
+            }
+        }
+    }
+    let said = std::error::Error::source(&failures[0]).map(ToString::to_string).unwrap_or_default();
+    assert!(said.contains("full"), "{said}");
+    let stored = async || sqlx::query_scalar::<_, i64>("select count(*) from findings").fetch_one(&rig.raw).await.unwrap();
+    assert_eq!(stored().await, acknowledged, "stored and acknowledged");
+    std::fs::remove_file(&filler).unwrap();
+    for _ in 0..3 {
+        seq += 1;
+        let written = rig.writer.write(write(&node, 1, seq, many(seq))).await.expect("there is room again");
+        assert!(matches!(written, Written::Committed { .. }));
+        acknowledged += 50;
+    }
+    assert_eq!(stored().await, acknowledged, "stored and acknowledged");
+    rig.consistent().await;
+}
