@@ -2,7 +2,8 @@
 -- verdicts and severities are the numbers of holdfast.v1 (pass 1 … manual 5, info 1 … critical 5); hashes are lower-case hex.
 
 create table nodes (
-    node_id bigint not null primary key,
+    -- SQLite's own row number, so that a node is found without a second look-up; PostgreSQL: bigint.
+    node_id integer not null primary key,
     cluster text not null,
     uid text not null,
     name text not null,
@@ -56,8 +57,10 @@ create table findings (
     primary key (node_id, check_id, subject)
 );
 create unique index findings_by_id on findings (finding_id);
-create index findings_by_check on findings (check_id, verdict, node_id);
-create index findings_by_verdict on findings (verdict, severity, check_id);
+-- Groups are answered from these without touching the wide rows.
+create index findings_by_check on findings (check_id, verdict, severity, node_id, changed_at);
+create index findings_by_verdict on findings (verdict, severity, check_id, node_id, changed_at);
+create index findings_unknown on findings (reason_class, node_id, check_id, reason) where verdict = 4;
 
 -- Kept in the transaction that changes findings, so that a tile never counts rows.
 create table counts (
@@ -67,7 +70,8 @@ create table counts (
     verdict bigint not null,
     n bigint not null,
     primary key (node_id, check_id, severity, verdict)
-);
+) without rowid;
+create index counts_by_verdict on counts (verdict, severity, check_id, node_id, n);
 
 create table inventory (
     node_id bigint not null,

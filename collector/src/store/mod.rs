@@ -125,7 +125,5 @@ impl Store {
 /// The schema's history. A migration that has landed is never edited.
 fn migrator() -> Migrator {
     let initial: SqlStr = include_str!("../../migrations/sqlite/0001_initial.sql").into_sql_str();
-    let faster: SqlStr = include_str!("../../migrations/sqlite/0002_faster_reads.sql").into_sql_str();
-    let migration = |version, name: &'static str, sql| Migration::new(version, name.into(), MigrationType::Simple, sql, false);
-    Migrator::with_migrations(vec![migration(1, "initial", initial), migration(2, "faster reads", faster)])
+    Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)])
 }
