@@ -91,7 +91,7 @@ pub struct Serving {
 /// Starts a collector; it stops when `cancel` is cancelled, or when a part of it fails.
 pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
-    let evaluator = Arc::new(Evaluator::new((*catalogue).clone()).context("checks")?);
+    let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
     let alerting = AlertOptions::new(
         Rules::built_in().context("alert rules")?,
         &options.alertmanager,

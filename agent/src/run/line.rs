@@ -250,22 +250,15 @@ fn draw() -> u32 {
 
 fn log_sent(message: &v1::AgentMessage) {
     match &message.message {
-        Some(Say::Delta(delta)) => tracing::info!(
+        // A busy node changes every second: a log of that is the collector's history, not this one's.
+        Some(Say::Delta(delta)) => tracing::debug!(
             seq = delta.seq,
             upserts = delta.upserts.len(),
             gone = delta.gone.len(),
             transitions = delta.transitions.len(),
             "sent changes"
         ),
-        Some(Say::Snapshot(part)) => {
-            tracing::info!(
-                seq = part.seq,
-                part = part.part,
-                last = part.last,
-                entries = part.entries.len(),
-                "sent a part of the whole state"
-            );
-        }
+        Some(Say::Snapshot(part)) if part.last => tracing::info!(seq = part.seq, parts = part.part + 1, "sent the whole state"),
         Some(Say::Heartbeat(_)) => tracing::debug!("sent a heartbeat"),
         _ => {}
     }

@@ -72,7 +72,7 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
 pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()> {
     // What this process can do shows in its own /proc, wherever facts are read from.
     report(&privileges::self_test(Path::new("/proc")));
-    let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?).context("the catalogue cannot be used")?;
+    let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?);
     let sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
     let introduction = Introduction {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),

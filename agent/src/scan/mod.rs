@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use holdfast_checks::catalogue::Catalogue;
 use holdfast_checks::derive::derive;
 use holdfast_checks::entries::{Finding, Severity, Verdict};
-use holdfast_checks::evaluator::{Evaluator, EvaluatorError, Selection, TreeError};
+use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::Group;
 use holdfast_checks::versions::judge;
 
@@ -43,9 +43,6 @@ pub enum ScanError {
     /// The host could not be opened.
     #[error("the host cannot be read")]
     Host(#[from] HostError),
-    /// A bug in the catalogue's compilation.
-    #[error("the checks could not be compiled")]
-    Evaluator(#[from] EvaluatorError),
     /// A bug in a sensor.
     #[error("the facts could not be judged")]
     Facts(#[from] TreeError),
@@ -60,7 +57,7 @@ pub enum ScanError {
 impl ScanError {
     fn code(&self) -> u8 {
         match self {
-            Self::Host(HostError::NoOpenat2) | Self::Evaluator(_) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
+            Self::Host(HostError::NoOpenat2) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
             Self::Catalogue(_) | Self::Framework { .. } | Self::Host(_) => USAGE,
         }
     }
@@ -96,7 +93,7 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     if let Some(framework) = &args.framework {
         known(&catalogue, framework)?;
     }
-    let evaluator = Evaluator::new(catalogue)?;
+    let evaluator = Evaluator::new(catalogue);
     let started = jiff::Timestamp::now();
     let mut sensors = Sensors::open(args.host.sensors())?;
     let mut facts = sensors.read_all(&mut progress);
@@ -199,7 +196,7 @@ mod tests {
             profile_because: text("a kubelet runs here"),
         };
         let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
-        let evaluator = Evaluator::new(catalogue::load(None).unwrap()).unwrap();
+        let evaluator = Evaluator::new(catalogue::load(None).unwrap());
         Report::new(&facts, findings, &evaluator, troubled, jiff::Timestamp::now())
     }
 

@@ -1,7 +1,9 @@
 //! One check, valid by construction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use cel::Program;
 use serde::{Deserialize, Serialize};
 
 use crate::entries::Severity;
@@ -30,13 +32,15 @@ impl std::fmt::Display for CheckId {
     }
 }
 
-/// CEL source that passed the linter, with the fact groups it reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// CEL source that passed the linter, compiled, with the fact groups it reads.
+#[derive(Debug, Clone)]
 pub struct Expression {
     /// The source.
     pub source: String,
     /// The groups whose change can change its value. An expression over `it` also reads the groups of `subjects`.
     pub reads: BTreeSet<Group>,
+    /// What the evaluator runs.
+    pub(crate) program: Arc<Program>,
 }
 
 /// Who can decide a check.
@@ -58,7 +62,7 @@ pub enum Tier {
 }
 
 /// How a check comes to its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Judge {
     /// By an expression that is true on a pass.
     Pass(Expression),
@@ -67,7 +71,7 @@ pub enum Judge {
 }
 
 /// One check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Check {
     /// The id.
     pub id: CheckId,

@@ -4,10 +4,11 @@
 //! from one that is absent, so they are refused everywhere. Unknown names and functions are refused too.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
 
+use super::check::Expression;
 use crate::evaluator::functions;
 use crate::facts::Group;
 
@@ -43,15 +44,15 @@ pub(super) enum Scope {
     Subject,
 }
 
-/// Checks an expression and returns the fact groups it reads.
-pub(super) fn expression(source: &str, scope: Scope) -> Result<BTreeSet<Group>, String> {
+/// Compiles and checks an expression.
+pub(super) fn expression(source: String, scope: Scope) -> Result<Expression, String> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(format!("the expression is {} bytes long, {MAX_SOURCE_BYTES} are allowed", source.len()));
     }
-    let program = ENVIRONMENT.compile(source).map_err(|error| format!("not a CEL expression: {error}"))?;
+    let program = ENVIRONMENT.compile(&source).map_err(|error| format!("not a CEL expression: {error}"))?;
     let mut walk = Walk { scope, bound: Vec::new(), groups: BTreeSet::new() };
     walk.visit(program.expression())?;
-    Ok(walk.groups)
+    Ok(Expression { source, reads: walk.groups, program: Arc::new(program) })
 }
 
 /// Checks an evidence path: plain member access from `it` or a group.

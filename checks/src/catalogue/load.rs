@@ -8,6 +8,8 @@ use super::check::{Check, CheckId, Expression, Judge, JudgedBy, Tier};
 use super::lint::{self, Scope};
 use crate::entries::{Hash, Severity};
 
+/// Stack for compiling: CEL's parser recurses, and a debug build needs about 350 KiB for simple input already.
+const COMPILE_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Frameworks a check may name.
 const FRAMEWORKS: [&str; 2] = ["cis-1.12", "nsa-1.2"];
 /// Areas a check may belong to.
@@ -65,6 +67,9 @@ pub enum CatalogueError {
         /// The earlier file.
         first: String,
     },
+    /// The thread that compiles could not be started or died.
+    #[error("the thread that compiles the checks failed: is the machine out of memory?")]
+    Thread,
 }
 
 /// A check as written.
@@ -97,6 +102,15 @@ impl Catalogue {
     /// # Errors
     /// The first problem found, with file, line and what to write instead. Nothing of a bad catalogue is used.
     pub fn load(documents: &[Document]) -> Result<Self, CatalogueError> {
+        let compile = || Self::compile(documents);
+        // A thread of its own, for its stack; it lives as long as this call.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("load-checks".to_owned()).stack_size(COMPILE_STACK_BYTES);
+            thread.spawn_scoped(scope, compile).map_err(|_| CatalogueError::Thread)?.join().map_err(|_| CatalogueError::Thread)?
+        })
+    }
+
+    fn compile(documents: &[Document]) -> Result<Self, CatalogueError> {
         let mut checks: Vec<Check> = Vec::new();
         let mut defined: BTreeMap<CheckId, String> = BTreeMap::new();
         for document in documents {
@@ -152,7 +166,7 @@ fn accept(document: &Document, written: Written) -> Result<Check, CatalogueError
         problem,
     };
     let compile = |field: &'static str, source: String, scope: Scope| -> Result<Expression, CatalogueError> {
-        lint::expression(&source, scope).map(|reads| Expression { source, reads }).map_err(|problem| refuse(field, problem))
+        lint::expression(source, scope).map_err(|problem| refuse(field, problem))
     };
     let check_id = CheckId::try_new(&written.id).ok_or_else(|| refuse("id", "use lower-case words joined by single hyphens".to_owned()))?;
     for (field, text) in [("title", &written.title), ("why", &written.why), ("fix", &written.fix)] {

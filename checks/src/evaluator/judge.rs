@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cel::common::types::CelBool;
-use cel::{Context, ExecutionError, Program, Value};
+use cel::{Context, ExecutionError, Value};
 
+use super::NODE_SUBJECT;
 use super::evidence::evidence_of;
 use super::functions::UNDECIDED;
 use super::subjects::{Subject, Subjects, subjects_of};
 use super::tree::{Step, Tree, steps};
 use super::value::Trace;
-use super::{Compiled, NODE_SUBJECT};
-use crate::catalogue::{Check, Tier};
+use crate::catalogue::{Check, Expression, Judge, Tier};
 use crate::entries::{Finding, Verdict};
 use crate::facts::Unavailable;
 
@@ -36,16 +36,16 @@ struct Said(Verdict, String);
 
 impl Bench<'_> {
     /// Every finding of one check, one per subject name.
-    pub(super) fn judge(&self, check: &Check, compiled: &Compiled, tiers: &BTreeSet<Tier>) -> Vec<Finding> {
+    pub(super) fn judge(&self, check: &Check, tiers: &BTreeSet<Tier>) -> Vec<Finding> {
         let on_node = |said: Said| vec![self.finding(check, None, NODE_SUBJECT, said)];
         if !check.needs.is_subset(tiers) {
             return on_node(Said(Verdict::Unknown, "not_supported: the agent runs without the privilege tier this check needs".to_owned()));
         }
-        let Some(program) = &compiled.subjects else {
-            return on_node(self.judge_subject(check, compiled, self.context));
+        let Some(expression) = &check.subjects else {
+            return on_node(self.judge_subject(check, self.context));
         };
         self.trace.take();
-        let (subjects, incomplete) = match subjects_of(self, program) {
+        let (subjects, incomplete) = match subjects_of(self, expression) {
             Outcome::Unknown(reason) => return on_node(Said(Verdict::Unknown, reason)),
             Outcome::Value(Subjects { subjects, incomplete }) => (subjects, incomplete),
         };
@@ -53,7 +53,7 @@ impl Bench<'_> {
         for Subject { name, value, path } in subjects {
             let mut context = self.context.new_inner_scope();
             context.add_variable_as_val("it", value);
-            let said = self.judge_subject(check, compiled, &context);
+            let said = self.judge_subject(check, &context);
             let finding = self.finding(check, Some(&path), &name, said);
             let keep = worst.get(&name).is_none_or(|seen| finding.verdict.weight() > seen.verdict.weight());
             if keep {
@@ -71,9 +71,9 @@ impl Bench<'_> {
         findings
     }
 
-    fn judge_subject(&self, check: &Check, compiled: &Compiled, context: &Context<'_, 'static>) -> Said {
-        if let (Some(program), Some((_, reason))) = (&compiled.applies, &check.applies) {
-            match self.boolean(program, context) {
+    fn judge_subject(&self, check: &Check, context: &Context<'_, 'static>) -> Said {
+        if let Some((expression, reason)) = &check.applies {
+            match self.boolean(expression, context) {
                 (Outcome::Unknown(reason), _) => return Said(Verdict::Unknown, reason),
                 (Outcome::Value(true), _) => {}
                 (Outcome::Value(false), read) if read.is_empty() => {
@@ -82,10 +82,10 @@ impl Bench<'_> {
                 (Outcome::Value(false), read) => return Said(Verdict::Unknown, self.incomplete(&read)),
             }
         }
-        let Some(program) = &compiled.pass else {
+        let Judge::Pass(expression) = &check.judge else {
             return Said(Verdict::Manual, String::new());
         };
-        match self.boolean(program, context) {
+        match self.boolean(expression, context) {
             (Outcome::Unknown(reason), _) => Said(Verdict::Unknown, reason),
             (Outcome::Value(false), _) => Said(Verdict::Fail, String::new()),
             (Outcome::Value(true), read) if read.is_empty() => Said(Verdict::Pass, String::new()),
@@ -94,9 +94,9 @@ impl Bench<'_> {
     }
 
     /// Evaluates to a boolean, and says which incomplete listings were read on the way.
-    fn boolean(&self, program: &Program, context: &Context<'_, 'static>) -> (Outcome<bool>, Vec<String>) {
+    fn boolean(&self, expression: &Expression, context: &Context<'_, 'static>) -> (Outcome<bool>, Vec<String>) {
         self.trace.take();
-        let outcome = match Value::resolve_val(program.expression(), context) {
+        let outcome = match Value::resolve_val(expression.program.expression(), context) {
             Err(error) => Outcome::Unknown(self.reason(&error)),
             Ok(value) => match value.downcast_ref::<CelBool>() {
                 Some(value) => Outcome::Value(*value.inner()),

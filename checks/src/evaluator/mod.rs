@@ -1,6 +1,6 @@
 //! The evaluator: facts and a catalogue in, findings out.
 //!
-//! Expressions are compiled once. The rule for unknown is here and nowhere else: an expression that read something
+//! The rule for unknown is here and nowhere else: an expression that read something
 //! unavailable gives `unknown(reason)`, a `pass` or `not_applicable` that read an incomplete listing becomes
 //! `unknown(incomplete)`, one that calls `undecided("why")` gives `unknown(undecided)`, and every other evaluation error is
 //! `unknown(check_error)`. Must not know where facts come from.
@@ -15,9 +15,9 @@ mod value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cel::{Context, Env, Program};
+use cel::{Context, Env};
 
-use crate::catalogue::{Catalogue, Check, Expression, Judge, JudgedBy, Tier};
+use crate::catalogue::{Catalogue, Check, JudgedBy, Tier};
 use crate::entries::{Finding, Hash};
 use crate::facts::{Group, NodeFacts};
 use tree::Tree;
@@ -27,37 +27,12 @@ use value::Trace;
 /// The subject of a check that judges the node itself.
 pub const NODE_SUBJECT: &str = "node";
 
-/// Stack for compiling: CEL's parser recurses, and a debug build needs about 350 KiB for simple input already.
-const COMPILE_STACK_BYTES: usize = 8 * 1024 * 1024;
-
-/// Why an evaluator could not be built.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluatorError {
-    /// An expression that the linter accepted did not compile: a bug.
-    #[error("check `{check}` does not compile: {problem}")]
-    Compile {
-        /// The check.
-        check: String,
-        /// The parser's words.
-        problem: String,
-    },
-    /// The thread that compiles could not be started or died.
-    #[error("the thread that compiles the catalogue failed")]
-    Thread,
-}
-
-/// A compiled catalogue.
+/// A catalogue and what judging by it needs.
 pub struct Evaluator {
     catalogue: Catalogue,
-    compiled: Vec<Compiled>,
+    /// What each check of the catalogue reads, in its order.
+    reads: Vec<BTreeSet<Group>>,
     env: Arc<Env>,
-}
-
-struct Compiled {
-    subjects: Option<Program>,
-    applies: Option<Program>,
-    pass: Option<Program>,
-    reads: BTreeSet<Group>,
 }
 
 impl std::fmt::Debug for Evaluator {
@@ -78,18 +53,10 @@ pub struct Selection {
 }
 
 impl Evaluator {
-    /// Compiles every expression, on a thread with a stack of its own.
-    ///
-    /// # Errors
-    /// See [`EvaluatorError`]; neither can happen to a catalogue that was loaded.
-    pub fn new(catalogue: Catalogue) -> Result<Self, EvaluatorError> {
-        let compile = move || {
-            let env = functions::environment();
-            let compiled: Result<Vec<_>, _> = catalogue.checks().iter().map(|check| Compiled::new(&env, check)).collect();
-            compiled.map(|compiled| Self { catalogue, compiled, env: Arc::new(env) })
-        };
-        let thread = std::thread::Builder::new().name("compile-checks".to_owned()).stack_size(COMPILE_STACK_BYTES).spawn(compile);
-        thread.map_err(|_| EvaluatorError::Thread)?.join().map_err(|_| EvaluatorError::Thread)?
+    /// Judges by `catalogue`, whose expressions are compiled already.
+    pub fn new(catalogue: Catalogue) -> Self {
+        let reads = catalogue.checks().iter().map(Check::reads).collect();
+        Self { catalogue, reads, env: Arc::new(functions::environment()) }
     }
 
     /// The catalogue it was built from.
@@ -112,7 +79,7 @@ impl Evaluator {
     /// # Errors
     /// [`TreeError`] when the facts themselves cannot be represented: a bug in a sensor, never an input.
     pub fn evaluate(&self, facts: &NodeFacts, selection: &Selection) -> Result<Vec<Finding>, TreeError> {
-        let read: BTreeSet<Group> = self.pairs(selection).flat_map(|(_, compiled)| compiled.reads.iter().copied()).collect();
+        let read: BTreeSet<Group> = self.pairs(selection).flat_map(|(_, reads)| reads.iter().copied()).collect();
         let groups = read.into_iter().map(|group| Ok((group.name().into(), group_tree(facts, group)?)));
         let tree = Tree::Map(groups.collect::<Result<_, TreeError>>()?);
         let trace = Trace::default();
@@ -128,19 +95,19 @@ impl Evaluator {
         }
         let bench = judge::Bench { tree: &tree, context: &context, trace: &trace, unavailable_groups: &unavailable_groups };
         let mut findings = Vec::new();
-        for (check, compiled) in self.pairs(selection) {
-            findings.extend(bench.judge(check, compiled, &selection.tiers));
+        for (check, _) in self.pairs(selection) {
+            findings.extend(bench.judge(check, &selection.tiers));
         }
         findings.sort_by(|a: &Finding, b: &Finding| (&a.check, &a.subject).cmp(&(&b.check, &b.subject)));
         Ok(findings)
     }
 
-    fn pairs<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Check, &'a Compiled)> {
-        let wanted = |(check, compiled): &(&Check, &Compiled)| {
+    fn pairs<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Check, &'a BTreeSet<Group>)> {
+        let wanted = |(check, reads): &(&Check, &BTreeSet<Group>)| {
             let by = selection.judged_by.is_none_or(|by| by == check.judged_by);
-            by && selection.groups.as_ref().is_none_or(|groups| !groups.is_disjoint(&compiled.reads))
+            by && selection.groups.as_ref().is_none_or(|groups| !groups.is_disjoint(reads))
         };
-        self.catalogue.checks().iter().zip(&self.compiled).filter(wanted)
+        self.catalogue.checks().iter().zip(&self.reads).filter(wanted)
     }
 }
 
@@ -161,24 +128,5 @@ fn group_tree(facts: &NodeFacts, group: Group) -> Result<Tree, TreeError> {
         Group::Containers => Tree::of(&facts.containers),
         Group::Network => Tree::of(&facts.network),
         Group::Versions => Tree::of(&facts.versions),
-    }
-}
-
-impl Compiled {
-    fn new(env: &Env, check: &Check) -> Result<Self, EvaluatorError> {
-        let compile = |expression: &Expression| {
-            env.compile(&expression.source)
-                .map_err(|error| EvaluatorError::Compile { check: check.id.to_string(), problem: error.to_string() })
-        };
-        let pass = match &check.judge {
-            Judge::Pass(expression) => Some(compile(expression)?),
-            Judge::Manual(_) => None,
-        };
-        Ok(Self {
-            subjects: check.subjects.as_ref().map(compile).transpose()?,
-            applies: check.applies.as_ref().map(|(expression, _)| compile(expression)).transpose()?,
-            pass,
-            reads: check.reads(),
-        })
     }
 }

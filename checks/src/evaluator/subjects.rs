@@ -1,7 +1,9 @@
 //! The list a check judges, one finding each.
 
+use cel::Value;
 use cel::common::value::Val;
-use cel::{Program, Value};
+
+use crate::catalogue::Expression;
 
 use super::judge::{Bench, Outcome};
 use super::value::FactMap;
@@ -23,8 +25,8 @@ pub(super) struct Subjects {
 }
 
 /// Evaluates a check's `subjects`.
-pub(super) fn subjects_of(bench: &Bench<'_>, program: &Program) -> Outcome<Subjects> {
-    let list = match Value::resolve_val(program.expression(), bench.context) {
+pub(super) fn subjects_of(bench: &Bench<'_>, expression: &Expression) -> Outcome<Subjects> {
+    let list = match Value::resolve_val(expression.program.expression(), bench.context) {
         Ok(list) => list,
         Err(error) => return Outcome::Unknown(bench.reason(&error)),
     };

@@ -62,7 +62,7 @@ pub(crate) fn evaluator() -> &'static Evaluator {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             panic!("the built-in catalogue loads: {error}: {source}")
         });
-        Evaluator::new(catalogue).expect("the built-in catalogue compiles")
+        Evaluator::new(catalogue)
     })
 }
 

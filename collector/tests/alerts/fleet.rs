@@ -25,7 +25,7 @@ fn noon(date: &str) -> i64 {
 }
 
 fn start(database: &Database, hand: &Hand) -> CancellationToken {
-    let evaluator = Arc::new(Evaluator::new(built_in().unwrap()).unwrap());
+    let evaluator = Arc::new(Evaluator::new(built_in().unwrap()));
     let cancel = CancellationToken::new();
     tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone()));
     cancel
