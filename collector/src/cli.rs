@@ -74,6 +74,9 @@ struct Serve {
     /// How people reach the dashboard, for links in alerts.
     #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Let recorded nodes alert like live ones: for a demonstration.
+    #[arg(long, env = "HOLDFAST_ALERT_ON_RECORDED")]
+    alert_on_recorded: bool,
     /// Mean time between an agent's heartbeats, in seconds.
     #[arg(long, env = "HOLDFAST_HEARTBEAT", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     heartbeat: u32,
@@ -168,6 +171,7 @@ fn options(serve: Serve) -> ServeOptions {
         alertmanager: serve.alertmanager,
         webhook: serve.webhook,
         public_url: serve.public_url,
+        alert_on_recorded: serve.alert_on_recorded,
         patience,
         heartbeat_seconds: serve.heartbeat,
         retention: Retention::default(),

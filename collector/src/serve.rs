@@ -69,6 +69,8 @@ pub struct ServeOptions {
     pub webhook: Vec<String>,
     /// How people reach the dashboard, for links in alerts.
     pub public_url: Option<String>,
+    /// Do recorded nodes alert like live ones: for a demonstration.
+    pub alert_on_recorded: bool,
     /// When nodes become silent and gone.
     pub patience: Patience,
     /// Mean time between heartbeats, in seconds.
@@ -92,13 +94,7 @@ pub struct Serving {
 pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
-    let alerting = AlertOptions::new(
-        Rules::built_in().context("alert rules")?,
-        &options.alertmanager,
-        &options.webhook,
-        options.public_url.as_deref(),
-        None,
-    )?;
+    let alerting = alerting(&options)?;
     let certificate = Arc::new(
         Certificate::load(&options.tls_cert, &options.tls_key)
             .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
@@ -228,6 +224,13 @@ fn identities(options: &ServeOptions) -> Result<Identities> {
 }
 
 /// Alerts, judged and sent until `cancel`; started anew when a sender dies.
+fn alerting(options: &ServeOptions) -> Result<AlertOptions> {
+    let rules = Rules::built_in().context("alert rules")?;
+    let mut alerting = AlertOptions::new(rules, &options.alertmanager, &options.webhook, options.public_url.as_deref(), None)?;
+    alerting.alert_on_recorded = options.alert_on_recorded;
+    Ok(alerting)
+}
+
 async fn run_alerts(options: AlertOptions, store: Store, changes: ChangeFeed, clock: Clock, cancel: CancellationToken) -> Result<()> {
     loop {
         let Err(error) = alerts::run(options.clone(), store.clone(), changes.clone(), Arc::clone(&clock), cancel.clone()).await else {

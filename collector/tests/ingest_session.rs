@@ -68,6 +68,7 @@ async fn start(dir: tempfile::TempDir) -> Rig {
         alertmanager: Vec::new(),
         webhook: Vec::new(),
         public_url: None,
+        alert_on_recorded: false,
         patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000 },
         heartbeat_seconds: 60,
         retention: Retention::default(),

@@ -30,6 +30,8 @@ pub struct Snapshot {
     /// When the collector started (Unix milliseconds), while agents are still returning: no alert from before then
     /// resolves, and a node is not silent only because it has not come back yet.
     pub warming_since: Option<i64>,
+    /// Do recorded nodes alert like live ones. Only a demonstration wants that.
+    pub alert_on_recorded: bool,
 }
 
 /// A node as far as alerts care. Times are Unix milliseconds.
@@ -39,7 +41,7 @@ pub struct Node {
     pub cluster: String,
     /// Its name.
     pub name: String,
-    /// Was it replayed from a recording: then it never alerts.
+    /// Was it replayed from a recording: then it does not alert, unless that is asked for.
     pub recorded: bool,
     /// `connected`, `silent`, `stopped` or `gone`.
     pub state: String,
@@ -157,7 +159,7 @@ pub fn evaluate(rules: &Rules, snapshot: &Snapshot, now: i64) -> Vec<Alert> {
 fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
     let mut groups: BTreeMap<Vec<String>, Group<'a>> = BTreeMap::new();
     let mut join = |node_id: i64, node: &Node, check: &str, evidence: &str, since: i64| {
-        if node.recorded || since.saturating_add(rule.hold_ms) > now {
+        if (node.recorded && !snapshot.alert_on_recorded) || since.saturating_add(rule.hold_ms) > now {
             return;
         }
         let value = |label: &GroupLabel| match label {

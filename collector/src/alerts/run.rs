@@ -38,6 +38,8 @@ pub struct AlertOptions {
     /// For this long after the start, no alert from before it resolves and no node is silent for not being back yet. Longer
     /// than agents need to return.
     pub warm_up: Duration,
+    /// Do recorded nodes alert like live ones. Off.
+    pub alert_on_recorded: bool,
     pub(super) alertmanagers: Vec<Target>,
     pub(super) webhooks: Vec<Target>,
     pub(super) public_url: Option<String>,
@@ -94,6 +96,7 @@ impl AlertOptions {
             rules,
             interval: Duration::from_mins(1),
             warm_up: Duration::from_mins(3),
+            alert_on_recorded: false,
             alertmanagers: distinct(alertmanagers.iter().map(|url| Target::alertmanager(url)))?,
             webhooks: distinct(webhooks.iter().map(|url| Target::webhook(url)))?,
             public_url,
@@ -148,7 +151,7 @@ pub async fn run(
     let (started, started_at) = (Instant::now(), clock());
     let warming_since = || (started.elapsed() < options.warm_up).then_some(started_at);
     let mut failing = false;
-    let mut judged = judge(&options.rules, &store, &changes, clock(), warming_since()).await;
+    let mut judged = judge(&options, &store, &changes, clock(), warming_since()).await;
     if let Ok(alerts) = &judged {
         current.send_replace(Arc::clone(alerts));
     }
@@ -185,7 +188,7 @@ pub async fn run(
         }
         while let Ok(_) | Err(broadcast::error::TryRecvError::Lagged(_)) = feed.try_recv() {}
         let began = Instant::now();
-        judged = judge(&options.rules, &store, &changes, clock(), warming_since()).await;
+        judged = judge(&options, &store, &changes, clock(), warming_since()).await;
         let rest = began.elapsed().saturating_mul(REST);
         tokio::select! { () = cancel.cancelled() => break, () = tokio::time::sleep(rest.min(options.interval)) => {} }
     }
@@ -220,15 +223,16 @@ async fn woken(changed: &mut broadcast::Receiver<Change>) {
 
 /// Judges once and stores what changed.
 async fn judge(
-    rules: &Rules,
+    options: &AlertOptions,
     store: &Store,
     changes: &ChangeFeed,
     now: i64,
     warming_since: Option<i64>,
 ) -> Result<Arc<Vec<Alert>>, StoreError> {
-    let mut snapshot = store.alert_snapshot(rules.checks()).await?;
+    let mut snapshot = store.alert_snapshot(options.rules.checks()).await?;
     snapshot.warming_since = warming_since;
-    let alerts = evaluate(rules, &snapshot, now);
+    snapshot.alert_on_recorded = options.alert_on_recorded;
+    let alerts = evaluate(&options.rules, &snapshot, now);
     let moved: Vec<Alert> = alerts.iter().filter(|alert| !snapshot.previous.contains(alert)).cloned().collect();
     if !moved.is_empty() {
         for change in store.save_alerts(&moved, now).await? {

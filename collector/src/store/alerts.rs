@@ -30,7 +30,7 @@ pub struct Delivery {
 }
 
 impl Store {
-    /// Reads nodes, failing findings of `checks` and alerts, all of one moment. `warming_since` is left empty.
+    /// Reads nodes, failing findings of `checks` and alerts, all of one moment. What is not stored is left at its default.
     pub async fn alert_snapshot<'a>(&self, checks: impl IntoIterator<Item = &'a str>) -> Result<Snapshot, StoreError> {
         let failed = StoreError::query("read the state alerts are judged from");
         let mut reader = self.reader.acquire().await.map_err(&failed)?;
@@ -64,7 +64,7 @@ impl Store {
         }
         let previous = read_alerts(&mut transaction).await?;
         transaction.commit().await.map_err(&failed)?;
-        Ok(Snapshot { nodes, failing, previous, warming_since: None })
+        Ok(Snapshot { nodes, failing, previous, ..Snapshot::default() })
     }
 
     /// Every alert that fires or was resolved in the last 30 days.

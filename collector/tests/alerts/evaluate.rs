@@ -84,9 +84,12 @@ fn an_open_port_alerts_until_the_node_is_gone(#[case] state: &str, #[case] alert
 }
 
 #[test]
-fn a_recorded_node_never_alerts() {
+fn a_recorded_node_does_not_alert() {
     let recorded = Node { recorded: true, ..node("prod", "a1", "silent") };
-    assert_eq!(judge(&fleet([recorded], vec![failing(1, PORT)]), START), []);
+    let mut fleet = fleet([recorded], vec![failing(1, PORT)]);
+    assert_eq!(judge(&fleet, START), []);
+    fleet.alert_on_recorded = true;
+    assert!(!judge(&fleet, START).is_empty(), "unless that is asked for, as a demonstration does");
 }
 
 #[test]
