@@ -1,7 +1,5 @@
 //! One entry: a finding or a piece of inventory under its key.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Finding, Hash, finding};
 
 /// The longest subject, in bytes. A longer one is cut and told apart by a hash of the whole.
@@ -12,8 +10,7 @@ pub const MAX_INVENTORY_BYTES: usize = 3 * 1024 - 128;
 pub const MAX_ENTRY_BYTES: usize = 4 * 1024;
 
 /// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A verdict on a subject.
     Finding,
@@ -32,7 +29,7 @@ impl Kind {
 }
 
 /// What identifies an entry on its node: kind, then `check/subject` or `inventory kind/name`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     kind: Kind,
     key: String,
@@ -85,8 +82,7 @@ fn bounded_name(name: &str) -> String {
 }
 
 /// What an entry says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// A verdict.
     Finding(Finding),
@@ -95,19 +91,18 @@ pub enum Body {
 }
 
 /// An inventory document: compact JSON whose shape [`crate::inventory`] gives by kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inventory {
     /// Compact JSON.
     pub json: String,
 }
 
 /// A keyed, hashed part of a node's state.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// Its identity on the node.
     pub key: Key,
     /// Hash of the canonical content, without times.
-    #[serde(skip)]
     pub hash: Hash,
     /// The content.
     pub body: Body,

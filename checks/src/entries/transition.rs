@@ -1,14 +1,12 @@
 //! A verdict that moved: the history of findings.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Key, Severity, Verdict};
 
 /// One end of a [`Transition`]: a verdict, or `None` before the finding existed and after it went.
 pub type TransitionEnd = Option<Verdict>;
 
 /// A finding that appeared, changed its verdict, or went. (node, epoch, number) identifies it for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// Counts up within an epoch.
     pub number: u64,
