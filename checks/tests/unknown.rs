@@ -153,12 +153,13 @@ fn subjects_unavailable_empty_and_incomplete() {
 fn subjects_of_one_name_are_one_finding_and_the_worst_verdict_stands() {
     let body = "  subjects: listeners\n  pass: it.owner.name == \"sshd\"\n  evidence: [it.owner.name]\n";
     let two = |a, b| facts(known(Listing::complete(vec![listener(22, a), listener(22, b)])));
-    for (facts, verdict) in [
+    let cases = vec![
         (two(owner("sshd"), owner("nc")), Verdict::Fail),
         (two(owner("nc"), owner("sshd")), Verdict::Fail),
         (two(owner("sshd"), denied()), Verdict::Unknown),
         (two(denied(), owner("nc")), Verdict::Fail),
-    ] {
+    ];
+    for (facts, verdict) in cases {
         let findings = judge_with(body, &facts);
         assert_eq!((findings.len(), findings[0].verdict), (1, verdict));
     }
@@ -198,11 +199,8 @@ fn presence_tests_and_optionals_are_refused_with_file_line_and_reason() {
 fn integers_of_every_kind_compare_as_cel_int() {
     // serde gives a positive JSON number as u64; CEL would make `uint` of it.
     let mut facts = facts(denied());
-    let setting = Setting { value: serde_json::json!({"limit": 5, "list": ["a", "b"]}), source: source() };
+    let setting = Setting { value: serde_json::json!({"limit": 5, "list": ["a", "b"]}), source: source(), declared: vec![] };
     let kubelet = Kubelet {
-        subject: "kubelet".into(),
-        pid: 1,
-        flavour: "kubelet".into(),
         host_network: known(true),
         version: denied(),
         argv: vec![],
@@ -210,6 +208,7 @@ fn integers_of_every_kind_compare_as_cel_int() {
         settings: [("podPidsLimit".to_owned(), known(setting))].into(),
         listeners: denied(),
         probes: denied(),
+        ..Kubelet::unread("kubelet", 1, "kubelet")
     };
     facts.kubelets = known(Listing::complete(vec![kubelet]));
     let body = "  subjects: kubelets\n  pass: it.settings.podPidsLimit.value.limit == 5 && \"a\" in it.settings.podPidsLimit.value.list && it.settings.podPidsLimit.value.list == [\"a\", \"b\"]\n  evidence: [it.settings.podPidsLimit]\n";

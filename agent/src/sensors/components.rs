@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdfast_checks::facts::{Component, Kubelet, Listing, Observed, Placement, Reason, Settings, Source, SourceKind};
+use holdfast_checks::facts::{Component, Kubelet, Listing, Observed, Placement, Reason, Source, SourceKind};
 
 use super::processes::{ProcessTable, Role, Seen, Workload};
 use super::{config, redact};
@@ -14,9 +14,6 @@ const K3S_ETCD: &str = "/var/lib/rancher/k3s/server/db/etcd";
 /// One fact per kubelet process. None is a complete answer: this host runs no Kubernetes.
 pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Kubelet>> {
     listing(table, Workload::Kubelet, |seen, role, subject| Kubelet {
-        subject,
-        pid: seen.fact.pid,
-        flavour: role.flavour.to_owned(),
         host_network: seen.fact.host_network.clone(),
         version: no_version(),
         argv: redact::arguments(&seen.argv),
@@ -26,9 +23,7 @@ pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Ku
         } else {
             config::documents(host, seen)
         },
-        settings: Settings::new(),
-        listeners: underived(),
-        probes: underived(),
+        ..Kubelet::unread(subject, seen.fact.pid, role.flavour)
     })
 }
 
@@ -36,16 +31,11 @@ pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Ku
 pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<Component>> {
     let own = listing(table, Workload::Component, |seen, role, subject| Component {
         subject,
-        name: role.name.to_owned(),
-        inside: String::new(),
-        pid: seen.fact.pid,
         host_network: seen.fact.host_network.clone(),
         version: no_version(),
         argv: redact::arguments(&seen.argv),
         documents: config::documents(host, seen),
-        settings: Settings::new(),
-        listeners: underived(),
-        probes: underived(),
+        ..Component::unread(role.name, seen.fact.pid)
     });
     own.map(|mut listing| {
         let kubelets = table
@@ -90,18 +80,12 @@ fn inside(host: &Host, role: Role, argv: &[String]) -> Vec<&'static str> {
 fn embedded_component(seen: &Seen, role: Role, name: &str) -> Component {
     let detail = format!("{} runs {name} inside its own process, where its settings cannot be read", role.flavour);
     Component {
-        subject: name.to_owned(),
-        name: name.to_owned(),
         inside: role.flavour.to_owned(),
-        pid: seen.fact.pid,
         host_network: seen.fact.host_network.clone(),
         version: no_version(),
-        // Its program's flags are not its own.
-        argv: Vec::new(),
+        // Its program's flags are not its own: `argv` stays empty.
         documents: Observed::unavailable_because(Reason::NotSupported, detail),
-        settings: Settings::new(),
-        listeners: underived(),
-        probes: underived(),
+        ..Component::unread(name, seen.fact.pid)
     }
 }
 
@@ -112,10 +96,6 @@ fn embedded(role: Role) -> bool {
 
 fn no_version<T>() -> Observed<T> {
     Observed::unavailable_because(Reason::NotSupported, "the version cannot be read without running the program")
-}
-
-fn underived<T>() -> Observed<T> {
-    Observed::unavailable_because(Reason::NotSupported, "not derived yet")
 }
 
 fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Role, String) -> T) -> Observed<Listing<T>> {

@@ -277,7 +277,7 @@ impl Reader<'_> {
     }
 
     fn stat(&self, root: &Root, path: &str, role: &str) -> Result<FileFact, ReadError> {
-        let fact = |kind, mode: u32, uid: u32, gid: u32, target: Option<String>, acl| FileFact {
+        let fact = |kind, mode: u32, uid: u32, gid: u32, target: Option<String>| FileFact {
             subject: format!("file:{path}"),
             path: path.to_owned(),
             role: role.to_owned(),
@@ -286,7 +286,9 @@ impl Reader<'_> {
             uid: i64::from(uid),
             gid: i64::from(gid),
             target: target.unwrap_or_default(),
-            acl,
+            acl: Vec::new(),
+            way: Observed::unavailable_because(Reason::NotSupported, "not read yet"),
+            access: Observed::unavailable_because(Reason::NotSupported, "not derived yet"),
         };
         if let Some(recording) = self.host.recording.as_ref().filter(|recording| !recording.files.is_empty()) {
             let (file, target) = recorded(&recording.files, path)?;
@@ -295,7 +297,7 @@ impl Reader<'_> {
                 None | Some("file") => FileKind::File,
                 Some(_) => FileKind::Special,
             };
-            return Ok(fact(kind, file.mode, file.uid, file.gid, target, false));
+            return Ok(fact(kind, file.mode, file.uid, file.gid, target));
         }
         let status = root.metadata(path)?;
         let kind = match status.kind {
@@ -303,8 +305,7 @@ impl Reader<'_> {
             NodeKind::Directory => FileKind::Directory,
             NodeKind::Symlink | NodeKind::Special => FileKind::Special,
         };
-        let acl = status.acl.ok_or_else(|| ReadError::Denied { path: path.to_owned() })?;
-        Ok(fact(kind, status.mode, status.uid, status.gid, status.target, acl))
+        Ok(fact(kind, status.mode, status.uid, status.gid, status.target))
     }
 }
 

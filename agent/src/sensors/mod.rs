@@ -54,7 +54,7 @@ pub struct Sensors {
 }
 
 /// The order of a pass: what others build on comes first.
-const ORDER: [Group; 13] = [
+const ORDER: [Group; 15] = [
     Group::Os,
     Group::Kernel,
     Group::Processes,
@@ -62,7 +62,9 @@ const ORDER: [Group; 13] = [
     Group::Components,
     Group::Listeners,
     Group::Files,
+    Group::Certificates,
     Group::Probes,
+    Group::Handshakes,
     Group::Node,
     Group::Runtime,
     Group::Containers,
@@ -172,6 +174,8 @@ impl Sensors {
                     facts.node = node;
                 }
             }
+            Group::Certificates => facts.certificates = no_sensor(),
+            Group::Handshakes => facts.handshakes = no_sensor(),
             Group::Runtime => facts.runtime = no_sensor(),
             Group::Containers => facts.containers = no_sensor(),
             Group::Network => facts.network = no_sensor(),

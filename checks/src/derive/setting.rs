@@ -139,7 +139,7 @@ pub(super) fn shape_in(specs: &[Spec], name: &str) -> Option<Shape> {
 
 /// A setting with its value and source.
 pub(super) fn decided(value: Value, source: Source, at: i64) -> Observed<Setting> {
-    Observed::known(Setting { value, source: source.clone() }, source, at)
+    Observed::known(Setting { value, source: source.clone(), declared: Vec::new() }, source, at)
 }
 
 /// A setting that cannot be told.

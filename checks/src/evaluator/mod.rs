@@ -121,6 +121,8 @@ fn group_tree(facts: &NodeFacts, group: Group) -> Result<Tree, TreeError> {
         Group::Kubelets => Tree::of(&facts.kubelets),
         Group::Components => Tree::of(&facts.components),
         Group::Files => Tree::of(&facts.files),
+        Group::Certificates => Tree::of(&facts.certificates),
+        Group::Handshakes => Tree::of(&facts.handshakes),
         Group::Listeners => Tree::of(&facts.listeners),
         Group::Processes => Tree::of(&facts.processes),
         Group::Probes => Tree::of(&facts.probes),

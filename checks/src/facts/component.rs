@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigDocument, Listener, Listing, Observed, Probe, Settings};
+use super::{ConfigDocument, Handshake, Listener, Listing, Observed, Probe, Reason, Settings, Unavailable};
 
 /// A Kubernetes component other than the kubelet. Sensors fill everything up to `documents`; derivation the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Component {
     pub host_network: Observed<bool>,
     /// The running version, where it could be read without executing anything.
     pub version: Observed<String>,
+    /// The program file it runs.
+    pub executable: Observed<Executable>,
     /// The command line, secrets redacted.
     pub argv: Vec<String>,
     /// Configuration files named on the command line.
@@ -30,4 +32,38 @@ pub struct Component {
     pub listeners: Observed<Listing<Listener>>,
     /// Derived: probe answers from those sockets.
     pub probes: Observed<Listing<Probe>>,
+    /// Derived: TLS as those sockets speak it.
+    pub handshakes: Observed<Listing<Handshake>>,
+}
+
+impl Component {
+    /// A component of which nothing is known but that it runs.
+    pub fn unread(name: impl Into<String>, pid: i64) -> Self {
+        let why = Unavailable::new(Reason::NotSupported, "not read");
+        let name = name.into();
+        Self {
+            subject: name.clone(),
+            name,
+            inside: String::new(),
+            pid,
+            host_network: Observed::Unavailable(why.clone()),
+            version: Observed::Unavailable(why.clone()),
+            executable: Observed::Unavailable(why.clone()),
+            argv: Vec::new(),
+            documents: Observed::Unavailable(why.clone()),
+            settings: Settings::new(),
+            listeners: Observed::Unavailable(why.clone()),
+            probes: Observed::Unavailable(why.clone()),
+            handshakes: Observed::Unavailable(why),
+        }
+    }
+}
+
+/// The program file of a running process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executable {
+    /// Its path in the process's own root.
+    pub path: String,
+    /// The file at that path is not the one that runs: it was replaced or removed, and takes effect at the next start.
+    pub replaced: bool,
 }

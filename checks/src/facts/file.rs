@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Observed;
+
 /// One path, its metadata after following symlinks inside the host root, and why it matters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileFact {
     /// `file:` and the path.
     pub subject: String,
@@ -23,8 +25,52 @@ pub struct FileFact {
     pub gid: i64,
     /// The symlink's target when the path itself is a symlink; else empty.
     pub target: String,
-    /// Has a POSIX access ACL beyond the mode bits.
-    pub acl: bool,
+    /// Its POSIX access ACL: only what goes beyond the mode bits. Empty when there is none.
+    pub acl: Vec<AclEntry>,
+    /// Every directory that is entered on the way to it, from the top; for a symlink the target's way too.
+    pub way: Observed<Vec<Step>>,
+    /// Derived: who but root can really read and write it.
+    pub access: Observed<Access>,
+}
+
+/// A directory on the way to a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its path.
+    pub path: String,
+    /// Permission bits, `0o7777` mask.
+    pub mode: i64,
+    /// Numeric owner.
+    pub uid: i64,
+    /// Numeric group.
+    pub gid: i64,
+    /// See [`FileFact::acl`].
+    pub acl: Vec<AclEntry>,
+}
+
+/// One entry of a POSIX ACL for a named user or group, after its mask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AclEntry {
+    /// `user`, `group`, or `owning_group`: what the mask leaves of the owning group's rights, which the mode's bits then do not tell.
+    pub whom: String,
+    /// Numeric id.
+    pub id: i64,
+    /// 4 read, 2 write, 1 execute, added up.
+    pub permissions: i64,
+}
+
+/// Who can reach a file, by owners, modes, ACLs and the directories on the way. Root is never listed.
+///
+/// Each is `everyone`, `uid <n>` or `gid <n>`. Who can write a directory on the way can put another file in its place: that is
+/// writing, unless the directory is sticky and the file another's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Who can read it.
+    pub readers: Vec<String>,
+    /// Who can write or replace it.
+    pub writers: Vec<String>,
+    /// The directory that closes it to everyone but root, whatever its own mode; empty when none does.
+    pub closed_by: String,
 }
 
 /// What a path is.

@@ -3,11 +3,14 @@
 //! Must not know Linux paths, CEL or the wire. Every integer is an `i64` (CEL has no other signed integer), every name
 //! that an expression can use is `snake_case` here, except kubelet and component settings, which keep upstream's names.
 
+mod certificate;
 mod component;
 mod file;
+mod handshake;
 mod kernel;
 mod kubelet;
 mod listener;
+mod network;
 mod node;
 mod observed;
 mod probe;
@@ -15,11 +18,14 @@ mod process;
 
 use serde::{Deserialize, Serialize};
 
-pub use component::Component;
-pub use file::{FileFact, FileKind};
+pub use certificate::{Certificate, CertificateFact};
+pub use component::{Component, Executable};
+pub use file::{Access, AclEntry, FileFact, FileKind, Step};
+pub use handshake::{Handshake, TlsVersion};
 pub use kernel::{CpuVulnerability, InstalledKernel, Kernel, KernelPackage, RebootSentinel, Selinux, Swap, Sysctls};
-pub use kubelet::{ConfigDocument, DocumentKind, Kubelet, Setting, Settings};
+pub use kubelet::{ConfigDocument, Declared, DocumentKind, FlagOrigin, FlagOriginKind, Kubelet, Setting, Settings, UnknownField};
 pub use listener::{BindScope, Listener, Owner};
+pub use network::{Address, Cni, Firewall, Network};
 pub use node::{Node, Os};
 pub(crate) use observed::{LISTING_NAME, OBSERVED_NAME};
 pub use observed::{Listing, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
@@ -46,18 +52,22 @@ pub struct NodeFacts {
     pub components: Observed<Listing<Component>>,
     /// Every path that matters to a check.
     pub files: Observed<Listing<FileFact>>,
+    /// The certificates in those files.
+    pub certificates: Observed<Listing<CertificateFact>>,
     /// Listening sockets of the host network namespace.
     pub listeners: Observed<Listing<Listener>>,
     /// User-space processes (kernel threads are left out by the sensor and not counted as skipped).
     pub processes: Observed<Listing<Process>>,
     /// Answers to active, unauthenticated requests.
     pub probes: Observed<Listing<Probe>>,
+    /// TLS as the components' sockets speak it.
+    pub handshakes: Observed<Listing<Handshake>>,
     /// The container runtime's effective configuration. Not read yet: always unavailable in this version.
     pub runtime: Observed<Undescribed>,
     /// Containers as configured. Not read yet: always unavailable in this version.
     pub containers: Observed<Listing<Undescribed>>,
-    /// Firewall, addresses, routes and CNI. Not read yet: always unavailable in this version.
-    pub network: Observed<Undescribed>,
+    /// Addresses, firewall, pod network, SSH.
+    pub network: Observed<Network>,
     /// Derived on the collector, or by `scan`: version verdicts. Unavailable on the agent's stream, where no date is judged.
     pub versions: Observed<VersionFacts>,
 }
@@ -82,12 +92,16 @@ pub enum Group {
     Components,
     /// See [`NodeFacts::files`].
     Files,
+    /// See [`NodeFacts::certificates`].
+    Certificates,
     /// See [`NodeFacts::listeners`].
     Listeners,
     /// See [`NodeFacts::processes`].
     Processes,
     /// See [`NodeFacts::probes`].
     Probes,
+    /// See [`NodeFacts::handshakes`].
+    Handshakes,
     /// See [`NodeFacts::runtime`].
     Runtime,
     /// See [`NodeFacts::containers`].
@@ -100,16 +114,18 @@ pub enum Group {
 
 impl Group {
     /// Every group, in display order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Node,
         Self::Os,
         Self::Kernel,
         Self::Kubelets,
         Self::Components,
         Self::Files,
+        Self::Certificates,
         Self::Listeners,
         Self::Processes,
         Self::Probes,
+        Self::Handshakes,
         Self::Runtime,
         Self::Containers,
         Self::Network,
@@ -125,9 +141,11 @@ impl Group {
             Self::Kubelets => "kubelets",
             Self::Components => "components",
             Self::Files => "files",
+            Self::Certificates => "certificates",
             Self::Listeners => "listeners",
             Self::Processes => "processes",
             Self::Probes => "probes",
+            Self::Handshakes => "handshakes",
             Self::Runtime => "runtime",
             Self::Containers => "containers",
             Self::Network => "network",
@@ -148,9 +166,11 @@ impl NodeFacts {
             kubelets: Observed::Unavailable(why.clone()),
             components: Observed::Unavailable(why.clone()),
             files: Observed::Unavailable(why.clone()),
+            certificates: Observed::Unavailable(why.clone()),
             listeners: Observed::Unavailable(why.clone()),
             processes: Observed::Unavailable(why.clone()),
             probes: Observed::Unavailable(why.clone()),
+            handshakes: Observed::Unavailable(why.clone()),
             runtime: Observed::Unavailable(why.clone()),
             containers: Observed::Unavailable(why.clone()),
             network: Observed::Unavailable(why.clone()),
@@ -167,9 +187,11 @@ impl NodeFacts {
             Group::Kubelets => self.kubelets.unavailable(),
             Group::Components => self.components.unavailable(),
             Group::Files => self.files.unavailable(),
+            Group::Certificates => self.certificates.unavailable(),
             Group::Listeners => self.listeners.unavailable(),
             Group::Processes => self.processes.unavailable(),
             Group::Probes => self.probes.unavailable(),
+            Group::Handshakes => self.handshakes.unavailable(),
             Group::Runtime => self.runtime.unavailable(),
             Group::Containers => self.containers.unavailable(),
             Group::Network => self.network.unavailable(),

@@ -19,6 +19,10 @@ pub struct Probe {
     pub outcome: ProbeOutcome,
     /// The HTTP status; 0 unless `outcome` is `answered`.
     pub status: i64,
+    /// What the body was taken for: `pods`, `metrics`, `health`, `version`, `status` (an API server's error object), `text`; empty
+    /// without a body.
+    #[serde(default)]
+    pub body: String,
 }
 
 /// What an active request met.
@@ -27,10 +31,14 @@ pub struct Probe {
 pub enum ProbeOutcome {
     /// An HTTP answer with a status.
     Answered,
-    /// The port is closed.
+    /// The port is closed: the host itself said so.
     Refused,
+    /// The network said that there is no way there.
+    Unreachable,
     /// The TLS handshake failed or was refused.
     TlsRefused,
+    /// The handshake went through, and then an alert came for want of a client certificate.
+    CertificateRequired,
     /// No answer within the deadline.
     TimedOut,
     /// Something that is not HTTP answered.

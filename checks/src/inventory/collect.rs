@@ -17,16 +17,18 @@ pub const MAX_NODE_BYTES: usize = 256 * 1024;
 
 /// What each kind may take of it, in bytes. Shares, so that no kind can crowd out another: whoever opens a thousand ports
 /// does not make the root processes disappear.
-const SHARES: [(&str, usize); 9] = [
+const SHARES: [(&str, usize); 11] = [
     (kinds::NODE, 5 * 1024),
     (kinds::OS, 5 * 1024),
     (kinds::KERNEL, 6 * 1024),
     (kinds::COMPONENT, 16 * 1024),
-    (kinds::SETTING, 80 * 1024),
-    (kinds::LISTENER, 64 * 1024),
-    (kinds::PROBE, 16 * 1024),
-    (kinds::ROOT_PROCESS, 48 * 1024),
-    (kinds::GROUP, 16 * 1024),
+    (kinds::SETTING, 72 * 1024),
+    (kinds::LISTENER, 48 * 1024),
+    (kinds::PROBE, 12 * 1024),
+    (kinds::CERTIFICATE, 20 * 1024),
+    (kinds::HANDSHAKE, 8 * 1024),
+    (kinds::ROOT_PROCESS, 40 * 1024),
+    (kinds::GROUP, 24 * 1024),
 ];
 
 /// The longest detail kept of why a group is not known, in bytes.
@@ -177,10 +179,24 @@ fn components(shelf: &mut Shelf, facts: &NodeFacts) {
 fn settings(shelf: &mut Shelf, group: Group, subject: &str, settings: &Settings) {
     for (name, setting) in settings {
         let document = match setting {
-            Observed::Known { value, .. } => {
-                SettingDocument { value: Some(value.value.clone()), source: Some(value.source.to_string()), unknown: None }
-            }
-            Observed::Unavailable(why) => SettingDocument { value: None, source: None, unknown: Some(said(why)) },
+            Observed::Known { value, .. } => SettingDocument {
+                value: Some(value.value.clone()),
+                source: Some(value.source.to_string()),
+                unknown: None,
+                declared: Vec::new(),
+                observed: None,
+                unobserved: None,
+                reported: None,
+            },
+            Observed::Unavailable(why) => SettingDocument {
+                value: None,
+                source: None,
+                unknown: Some(said(why)),
+                declared: Vec::new(),
+                observed: None,
+                unobserved: None,
+                reported: None,
+            },
         };
         shelf.put(group, kinds::SETTING, &format!("{subject}/{name}"), &document);
     }
@@ -294,6 +310,8 @@ fn sizes(facts: &NodeFacts, group: Group) -> (Option<usize>, Option<usize>) {
         Group::Listeners => of(&facts.listeners),
         Group::Processes => (None, of(&facts.processes).1),
         Group::Probes => of(&facts.probes),
+        Group::Certificates => of(&facts.certificates),
+        Group::Handshakes => of(&facts.handshakes),
         Group::Containers => of(&facts.containers),
         Group::Node | Group::Os | Group::Kernel | Group::Runtime | Group::Network | Group::Versions => (None, None),
     }

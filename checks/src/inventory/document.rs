@@ -82,6 +82,27 @@ pub struct SettingDocument {
     /// Why there is no value: a reason, `: ` and the detail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
+    /// What each place says, weakest first; absent where only a default holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<SaidDocument>,
+    /// What the component's behaviour shows; absent where it shows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<SaidDocument>,
+    /// Why behaviour, which could show it, did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unobserved: Option<String>,
+    /// What the component itself says, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<SaidDocument>,
+}
+
+/// A setting as one place has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaidDocument {
+    /// The value there.
+    pub value: serde_json::Value,
+    /// The place, for a person.
+    pub source: String,
 }
 
 /// `listener/<protocol>/<address>/<port>`: `owner`, or `owner_unknown` with the reason.

@@ -9,9 +9,11 @@
 //! | `os` | `self` | [`crate::facts::Os`] |
 //! | `kernel` | `self` | `{release, version, signature?, package?{name, version, origin}, boot_time?, lsms?, lockdown?, livepatches?, installed?, reboot_sentinels?}`: `?` is absent when not known |
 //! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, host_network?}` |
-//! | `setting` | `<subject>/<setting>` | `{value, source}`, or `{unknown}` with the reason; `source` is text for a person |
+//! | `setting` | `<subject>/<setting>` | `{value, source, declared?, observed?, unobserved?, reported?}`, or `{unknown}` with the reason; `source` is text for a person |
 //! | `listener` | `<protocol>/<address>/<port>` | `{protocol, address, port, scope, owner?{name, exe, component, unit}, owner_unknown?}` |
-//! | `probe` | `<vantage>/<address>/<port><path>` | `{vantage, address, port, path, tls, outcome, status}` |
+//! | `probe` | `<vantage>/<address>/<port><path>` | [`crate::facts::Probe`] |
+//! | `certificate` | subject | [`crate::facts::CertificateFact`], flat: `{path, role, user?, name, organizations, issuer, issued_by?, authority, not_before, not_after, key, key_bits}` or `{path, unknown}` |
+//! | `handshake` | `<vantage>/<address>/<port>` | `{versions?, suites?, asks_certificate?, certificate?, issued_by?}` |
 //! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
 //! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
 
@@ -22,7 +24,7 @@ mod restore;
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
     ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument, RootProcessDocument,
-    SettingDocument,
+    SaidDocument, SettingDocument,
 };
 pub use restore::facts_for_collector;
 
@@ -43,6 +45,10 @@ pub mod kinds {
     pub const LISTENER: &str = "listener";
     /// One probe answer.
     pub const PROBE: &str = "probe";
+    /// One certificate in a file.
+    pub const CERTIFICATE: &str = "certificate";
+    /// TLS as one socket speaks it.
+    pub const HANDSHAKE: &str = "handshake";
     /// Processes with host uid 0, by subject.
     pub const ROOT_PROCESS: &str = "root-process";
     /// State of one fact group.

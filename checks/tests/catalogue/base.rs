@@ -122,7 +122,19 @@ const FILES: [(&str, &str, i64); 14] = [
 pub(crate) fn file(role: &str, path: &str, mode: i64) -> FileFact {
     let kind = if matches!(role, "pki_directory" | "etcd_data" | "directory") { FileKind::Directory } else { FileKind::File };
     let subject = format!("file:{path}");
-    FileFact { subject, path: path.into(), role: role.into(), kind, mode, uid: 0, gid: 0, target: String::new(), acl: false }
+    FileFact {
+        subject,
+        path: path.into(),
+        role: role.into(),
+        kind,
+        mode,
+        uid: 0,
+        gid: 0,
+        target: String::new(),
+        acl: vec![],
+        way: known(vec![]),
+        access: denied(),
+    }
 }
 
 pub(crate) fn process(subject: &str, placement: Placement, uid: i64) -> Process {
@@ -160,7 +172,7 @@ pub(crate) fn listener(port: i64, scope: BindScope, pid: i64, name: &str, compon
 }
 
 pub(crate) fn probe(port: i64, tls: bool, outcome: ProbeOutcome, status: i64) -> Probe {
-    Probe { vantage: "node".into(), address: "127.0.0.1".into(), port, path: "/pods".into(), tls, outcome, status }
+    Probe { vantage: "node".into(), address: "127.0.0.1".into(), port, path: "/pods".into(), tls, outcome, status, body: String::new() }
 }
 
 fn kubelet() -> Kubelet {
@@ -178,32 +190,25 @@ fn kubelet() -> Kubelet {
     let path = "/var/lib/kubelet/config.yaml";
     let document = ConfigDocument { path: path.into(), kind: DocumentKind::Main, content: known(config) };
     Kubelet {
-        subject: "kubelet".into(),
-        pid: KUBELET,
-        flavour: "kubelet".into(),
         host_network: known(true),
+        host_mounts: known(true),
         version: known("v1.36.2".into()),
+        executable: known(Executable { path: "/usr/bin/kubelet".into(), replaced: false }),
         argv: words(&format!("kubelet --kubeconfig=/etc/kubernetes/kubelet.conf --config={path}")),
+        origins: complete(vec![]),
         documents: complete(vec![document]),
-        settings: Settings::new(),
-        listeners: denied(),
-        probes: denied(),
+        ..Kubelet::unread("kubelet", KUBELET, "kubelet")
     }
 }
 
 pub(crate) fn component(name: &str, pid: i64, flags: &str) -> Component {
     Component {
-        subject: name.into(),
-        name: name.into(),
-        inside: String::new(),
-        pid,
         host_network: known(true),
         version: known("v1.36.2".into()),
+        executable: known(Executable { path: format!("/usr/bin/{name}"), replaced: false }),
         argv: words(&format!("{name} {flags}")),
         documents: complete(vec![]),
-        settings: Settings::new(),
-        listeners: denied(),
-        probes: denied(),
+        ..Component::unread(name, pid)
     }
 }
 

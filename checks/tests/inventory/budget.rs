@@ -39,7 +39,7 @@ fn a_thousand_ports_do_not_hide_the_root_processes_and_are_counted() {
     assert_eq!(listeners.items, Some(3000));
     assert_eq!(listeners.left_out, Some(3000 - kept));
     assert_eq!(inventory.left_out.get("listener").copied(), Some(3000 - kept));
-    assert!(kept > 300);
+    assert!(kept > 250);
 }
 
 #[test]
@@ -77,13 +77,13 @@ proptest! {
         let kubelet = facts.kubelets.value_mut().and_then(|list| list.items.first_mut()).expect("one");
         for n in 0..count {
             let value = serde_json::Value::String(text.clone());
-            kubelet.settings.insert(named(n), known(Setting { value, source: Source::new(SourceKind::Flag, text.clone()) }));
+            kubelet.settings.insert(named(n), known(Setting { value, source: Source::new(SourceKind::Flag, text.clone()), declared: vec![] }));
         }
         let inventory = entries(&facts, 0);
         prop_assert!(bytes(&inventory.entries) <= MAX_NODE_BYTES);
         prop_assert!(inventory.entries.iter().all(|entry| json(entry).len() <= MAX_INVENTORY_BYTES));
         let kept = |kind: &str| inventory.entries.iter().filter(|entry| entry.key.parts().0 == kind).count();
-        prop_assert_eq!(kept("group"), 12, "every group is told");
+        prop_assert_eq!(kept("group"), 14, "every group is told");
         let left_out = |kind: &str| inventory.left_out.get(kind).copied().unwrap_or_default();
         let count = usize::try_from(count).expect("small");
         prop_assert_eq!(kept("listener") + left_out("listener"), count, "kept or counted");

@@ -50,7 +50,7 @@ pub(crate) fn process(pid: i64, subject: &str, uid: i64, placement: Placement) -
 }
 
 fn setting(value: Value, kind: SourceKind, place: &str) -> Observed<Setting> {
-    known(Setting { value, source: Source::new(kind, place) })
+    known(Setting { value, source: Source::new(kind, place), declared: vec![] })
 }
 
 fn settings() -> Settings {
@@ -94,29 +94,19 @@ pub(crate) fn facts() -> NodeFacts {
         packages: vec!["linux-image-amd64".into()],
     }]);
     facts.kubelets = list(vec![Kubelet {
-        subject: "kubelet".into(),
-        pid: 812,
-        flavour: "kubelet".into(),
         host_network: known(true),
         version: known("v1.34.2".into()),
         argv: vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()],
         documents: denied(),
         settings: settings(),
-        listeners: denied(),
-        probes: denied(),
+        ..Kubelet::unread("kubelet", 812, "kubelet")
     }]);
     facts.components = list(vec![Component {
-        subject: "kube-proxy".into(),
-        name: "kube-proxy".into(),
-        inside: String::new(),
-        pid: 990,
         host_network: denied(),
         version: denied(),
         argv: vec!["kube-proxy".into()],
         documents: denied(),
-        settings: BTreeMap::new(),
-        listeners: denied(),
-        probes: denied(),
+        ..Component::unread("kube-proxy", 990)
     }]);
     facts.listeners = known(Listing {
         items: vec![
@@ -134,6 +124,7 @@ pub(crate) fn facts() -> NodeFacts {
         tls: false,
         outcome: ProbeOutcome::Answered,
         status: 200,
+        body: String::new(),
     }]);
     let weak =
         Process { no_new_privileges: false, seccomp: 0, inside_uid: denied(), ..process(32, "pod:default/web/app", 0, Placement::Pod) };

@@ -113,6 +113,7 @@ fn answer(target: &Target, outcome: ProbeOutcome, status: u16) -> Probe {
         tls: target.tls,
         outcome,
         status: i64::from(status),
+        body: String::new(),
     }
 }
 
@@ -126,5 +127,6 @@ fn fact(recorded: &RecordedProbe) -> Probe {
         tls: recorded.tls,
         outcome,
         status: i64::from(recorded.status),
+        body: String::new(),
     }
 }

@@ -13,17 +13,9 @@ fn known<T>(value: T) -> Observed<T> {
 fn component(argv: &str, documents: Vec<ConfigDocument>) -> Component {
     let argv: Vec<String> = argv.split_whitespace().map(str::to_owned).collect();
     Component {
-        subject: argv[0].clone(),
-        name: argv[0].clone(),
-        inside: String::new(),
-        pid: 7,
         host_network: known(true),
-        version: known(String::new()),
-        argv,
         documents: known(Listing::complete(documents)),
-        settings: Settings::new(),
-        listeners: known(Listing::complete(vec![])),
-        probes: known(Listing::complete(vec![])),
+        ..Component { argv: argv.clone(), ..Component::unread(argv[0].clone(), 7) }
     }
 }
 

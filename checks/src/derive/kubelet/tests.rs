@@ -30,16 +30,11 @@ fn unread(kind: DocumentKind, path: &str, reason: Reason) -> ConfigDocument {
 
 fn kubelet(argv: &str, documents: Vec<ConfigDocument>) -> Kubelet {
     Kubelet {
-        subject: "kubelet".into(),
-        pid: 7,
-        flavour: "kubelet".into(),
         host_network: known(true),
         version: known("v1.36.2".into()),
         argv: argv.split_whitespace().map(str::to_owned).collect(),
         documents: known(Listing::complete(documents)),
-        settings: Settings::new(),
-        listeners: known(Listing::complete(vec![])),
-        probes: known(Listing::complete(vec![])),
+        ..Kubelet::unread("kubelet", 7, "kubelet")
     }
 }
 

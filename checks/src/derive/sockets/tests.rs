@@ -16,7 +16,16 @@ fn listener(port: i64, owner: Option<i64>) -> Listener {
 }
 
 fn probe(port: i64, outcome: ProbeOutcome, status: i64) -> Probe {
-    Probe { vantage: "node".into(), address: "127.0.0.1".into(), port, path: "/pods".into(), tls: true, outcome, status }
+    Probe {
+        vantage: "node".into(),
+        address: "127.0.0.1".into(),
+        port,
+        path: "/pods".into(),
+        tls: true,
+        outcome,
+        status,
+        body: String::new(),
+    }
 }
 
 /// The kubelet (pid 7) after derivation.
@@ -26,16 +35,11 @@ fn derived(host_network: Observed<bool>, listeners: Observed<Listing<Listener>>,
         Node { name: "n1".into(), uid: text(), cluster: text(), role: text(), provider: text(), profile: text(), profile_because: text() };
     let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, ""));
     let kubelet = Kubelet {
-        subject: "kubelet".into(),
-        pid: 7,
-        flavour: "kubelet".into(),
         host_network,
         version: known(text()),
         argv: vec!["kubelet".into(), "--read-only-port=0".into()],
         documents: known(Listing::complete(vec![])),
-        settings: Settings::new(),
-        listeners: Observed::unavailable_because(Reason::NotSupported, "not derived"),
-        probes: Observed::unavailable_because(Reason::NotSupported, "not derived"),
+        ..Kubelet::unread("kubelet", 7, "kubelet")
     };
     facts.kubelets = known(Listing::complete(vec![kubelet]));
     (facts.listeners, facts.probes) = (listeners, probes);
