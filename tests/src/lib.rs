@@ -1,6 +1,6 @@
 //! End-to-end tests and benchmarks: real processes, real sockets, real files.
 //!
-//! `src/bin` holds two thin binaries that call the products' own mains, so that tests can kill them; [`site`] starts them
+//! `src/bin` holds two thin binaries that call the products' own mains, so that tests can kill them, and a stand-in for a kubelet; [`site`] starts them
 //! in a temporary directory; [`api`] asks the collector what it stored; [`peer`] is a hand-driven agent on the wire.
 //! Nothing here is part of the product.
 
@@ -9,6 +9,7 @@
 pub mod api;
 pub mod browser;
 pub mod figures;
+pub mod namespace;
 pub mod peer;
 pub mod process;
 pub mod site;

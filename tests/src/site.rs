@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::api::Api;
+use crate::namespace::Namespace;
 use crate::process::{Process, output};
 
 /// How long starting may take on a busy machine.
@@ -82,6 +83,19 @@ impl Site {
 
     /// Starts an agent called `node` with `extra` arguments.
     pub fn agent(&self, node: &str, extra: &[&str]) -> Result<Process> {
+        let arguments = self.agent_arguments(node, extra)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::start(Path::new(self.binaries.agent), &arguments, Path::new(&self.path(&format!("{node}.log"))))
+    }
+
+    /// Starts an agent called `node` for which `namespace` is the whole host.
+    pub fn agent_in(&self, namespace: &Namespace, node: &str, extra: &[&str]) -> Result<Process> {
+        let arguments = self.agent_arguments(node, extra)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        namespace.start(self.binaries.agent, &arguments, Path::new(&self.path(&format!("{node}.log"))), &[])
+    }
+
+    fn agent_arguments(&self, node: &str, extra: &[&str]) -> Result<Vec<String>> {
         let token = self.directory.path().join(format!("{node}.token"));
         let token = if token.is_file() { token } else { self.token(node)? };
         let (url, token) = (format!("https://127.0.0.1:{}", self.grpc), token.display().to_string());
@@ -89,7 +103,7 @@ impl Site {
         let mut arguments = vec!["run", "--collector", &url, "--ca", &ca, "--token-file", &token, "--node-name", node];
         arguments.extend(["--cluster", "test", "--spool", &spool, "--health", &health]);
         arguments.extend(extra);
-        Process::start(Path::new(self.binaries.agent), &arguments, Path::new(&self.path(&format!("{node}.log"))))
+        Ok(arguments.into_iter().map(str::to_owned).collect())
     }
 
     /// The collector's API.

@@ -1,0 +1,77 @@
+//! A host of a test's own: a network, a process table and a `/proc` that nobody else is in.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CloneFlags, setns};
+
+use crate::process::{Process, output, pause};
+
+/// How long making one may take on a busy machine.
+const MADE: Duration = Duration::from_secs(10);
+
+/// New network, pid and mount namespaces, held by a process that sleeps. Everything in them ends with it.
+#[derive(Debug)]
+pub struct Namespace {
+    holder: Process,
+    /// The pid, seen from here, of the process that is 1 inside.
+    first: i32,
+}
+
+impl Namespace {
+    /// Makes one with the loopback interface up. Needs root and the programs `unshare`, `nsenter` and `ip`.
+    pub fn new(log: &Path) -> Result<Self> {
+        let inside = "ip link set lo up && exec sleep 86400";
+        let arguments = ["--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", inside];
+        let holder = Process::start(Path::new("unshare"), &arguments, log)?;
+        let started = Instant::now();
+        loop {
+            // The one child of `unshare`, as soon as it has become `sleep`: then the interface is up.
+            let children = format!("/proc/{0}/task/{0}/children", holder.pid());
+            let first = std::fs::read(children).ok().and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok());
+            if let Some(first) = first
+                && std::fs::read(format!("/proc/{first}/comm")).is_ok_and(|name| name.starts_with(b"sleep"))
+            {
+                return Ok(Self { holder, first });
+            }
+            if started.elapsed() > MADE {
+                bail!("no namespaces within {MADE:?}: {}", String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()));
+            }
+            pause(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts a program inside.
+    pub fn start(&self, program: &str, arguments: &[&str], log: &Path, environment: &[(&str, &str)]) -> Result<Process> {
+        let target = self.first.to_string();
+        let mut all = vec!["--target", &target, "--net", "--pid", "--mount", "--", program];
+        all.extend(arguments);
+        Process::start_with(Path::new("nsenter"), &all, log, environment)
+    }
+
+    /// Runs a program inside to its end.
+    pub fn output(&self, program: &str, arguments: &[&str]) -> Result<(i32, String, String)> {
+        let target = self.first.to_string();
+        let mut all = vec!["--target", &target, "--net", "--pid", "--mount", "--", program];
+        all.extend(arguments);
+        output(Path::new("nsenter"), &all)
+    }
+
+    /// Moves the calling thread, and what it starts from now on, into the network.
+    pub fn enter_network(&self) -> Result<()> {
+        let network = File::open(format!("/proc/{}/ns/net", self.first)).context("open the network namespace")?;
+        setns(network, CloneFlags::CLONE_NEWNET).context("enter the network namespace")
+    }
+
+    /// The pid, seen from outside, of the process that is 1 inside.
+    pub fn first(&self) -> i32 {
+        self.first
+    }
+
+    /// Is it still there.
+    pub fn alive(&mut self) -> Result<bool> {
+        Ok(self.holder.ended()?.is_none())
+    }
+}
