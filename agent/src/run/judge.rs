@@ -98,7 +98,7 @@ impl Judging {
             Wanted::All => None,
             Wanted::Groups(groups) => Some(with_derived(groups)),
         };
-        let selection = Selection { judged_by: Some(JudgedBy::Node), groups, tiers: BTreeSet::new() };
+        let selection = Selection { judged_by: Some(JudgedBy::Node), groups, ..Selection::default() };
         let findings = match self.evaluator.evaluate(facts, &selection) {
             Ok(findings) => findings,
             Err(error) => {

@@ -48,6 +48,8 @@ pub struct Selection {
     pub judged_by: Option<JudgedBy>,
     /// Only checks that read one of these groups; `None`: all.
     pub groups: Option<BTreeSet<Group>>,
+    /// Only checks with these ids; `None`: all.
+    pub checks: Option<BTreeSet<String>>,
     /// Privilege tiers at hand. A check that needs another one is `unknown(not_supported)`.
     pub tiers: BTreeSet<Tier>,
 }
@@ -105,7 +107,8 @@ impl Evaluator {
     fn pairs<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = (&'a Check, &'a BTreeSet<Group>)> {
         let wanted = |(check, reads): &(&Check, &BTreeSet<Group>)| {
             let by = selection.judged_by.is_none_or(|by| by == check.judged_by);
-            by && selection.groups.as_ref().is_none_or(|groups| !groups.is_disjoint(reads))
+            let named = selection.checks.as_ref().is_none_or(|ids| ids.contains(check.id.as_str()));
+            by && named && selection.groups.as_ref().is_none_or(|groups| !groups.is_disjoint(reads))
         };
         self.catalogue.checks().iter().zip(&self.reads).filter(wanted)
     }
