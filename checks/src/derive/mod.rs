@@ -5,9 +5,11 @@
 //! [`crate::facts`]; must not know checks or CEL.
 
 mod components;
+mod defaults;
 mod flags;
 mod kubelet;
 mod processes;
+mod quantity;
 mod setting;
 mod sockets;
 mod values;
