@@ -1,4 +1,4 @@
-//! The kubelet's defaults by release, from `data/kubelet-defaults.yaml`.
+//! What `data/kubelet-defaults.yaml` says of the kubelet by release: its defaults, and the fields of its files.
 //!
 //! Must not know where a setting can be set, nor what its value means.
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::facts::{Observed, Reason, Unavailable};
 
 /// The data; empty when it does not parse, which a test refuses.
-static TABLE: LazyLock<Table> = LazyLock::new(|| serde_saphyr::from_str(DATA).unwrap_or_default());
+pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| serde_saphyr::from_str(DATA).unwrap_or_default());
 const DATA: &str = include_str!("../../data/kubelet-defaults.yaml");
 
 /// Which of the two sets of defaults.
@@ -68,10 +68,15 @@ impl std::fmt::Display for Release {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+pub(super) struct Table {
     oldest: Release,
-    newest: Release,
+    /// What is newer is taken for this.
+    pub(super) newest: Release,
     settings: Vec<Row>,
+    /// The fields of a configuration file in the oldest release, outer names first, joined by points.
+    pub(super) fields: Vec<String>,
+    /// Those that each release added.
+    pub(super) added: BTreeMap<Release, Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]

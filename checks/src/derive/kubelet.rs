@@ -8,6 +8,7 @@ mod specs;
 use serde_json::{Map, Value};
 
 use super::defaults::{self, Release, Set};
+use super::fields;
 use super::flags::Flags;
 use super::setting::{Layer, Spec, decided, layers, shape_in, unavailable};
 use super::values::{self, Kind, Member};
@@ -220,10 +221,70 @@ impl Told<'_> {
     }
 }
 
-/// The ports a kubelet with `settings` serves on: the usual one where the setting is not known.
-pub(super) fn ports(settings: &Settings) -> [i64; 3] {
-    let port = |name: &str, usual| settings.get(name).and_then(|port| port.value()?.value.as_i64()).unwrap_or(usual);
-    [port("port", 10250), port("readOnlyPort", 10255), port("healthzPort", 10248)]
+/// The ports that are the kubelet's own, of a process that is more than a kubelet: the usual one where the setting is not
+/// known. `None`: all of them.
+pub(super) fn ports(kubelet: &Kubelet) -> Option<[i64; 3]> {
+    if runs_as_kubelet(kubelet) {
+        return None;
+    }
+    let port = |name: &str, usual| kubelet.settings.get(name).and_then(|port| port.value()?.value.as_i64()).unwrap_or(usual);
+    Some([port("port", 10250), port("readOnlyPort", 10255), port("healthzPort", 10248)])
+}
+
+/// The settings as the kubelet's own answer has them, typed alike. What its release has no field for is missing, and so is
+/// what the answer does not tell: settings of the command line alone.
+pub(super) fn reported(kubelet: &Kubelet) -> Settings {
+    let Observed::Known { value: answer, at, .. } = &kubelet.configz else { return Settings::new() };
+    let release = kubelet.version.value().and_then(|version| Release::of(version));
+    let mut settings = Settings::new();
+    for spec in SPECS.iter().filter(|spec| !spec.path.is_empty()) {
+        if let Some(setting) = reported_as(spec, answer, release, *at) {
+            settings.insert(spec.name.to_owned(), setting);
+        }
+    }
+    // The answer shows the field alone; the flag is kept beside it, and either turns it on.
+    if kubelet.argv.iter().any(|argument| argument.replace('_', "-").starts_with("--seccomp-default")) {
+        settings.remove("seccompDefault");
+    }
+    own_certificate(&mut settings);
+    settings
+}
+
+fn reported_as(spec: &Spec, answer: &Value, release: Option<Release>, at: i64) -> Option<Observed<Setting>> {
+    let source = || Source::new(SourceKind::Probe, "configz");
+    let malformed = |problem: &str| Some(unavailable(Reason::Malformed, format!("configz: {}: {problem}", spec.path.join("."))));
+    let (name, outer) = spec.path.split_last()?;
+    let mut here = answer;
+    for name in outer {
+        here = match here {
+            Value::Object(members) => members.get(*name)?,
+            _ => return malformed("not in a mapping"),
+        };
+    }
+    let Value::Object(members) = here else { return malformed("not in a mapping") };
+    let value = match members.get(*name) {
+        Some(value) => values::from_document(spec.kind, value),
+        // Zero values are left out of the answer; a field that the release does not have is not one.
+        None if release.is_some() && fields::is_known(spec.path, release) => Ok(spec.kind.zero()?),
+        None => return None,
+    };
+    match value {
+        Ok(value) => Some(decided(value, source(), at)),
+        Err(problem) => malformed(&problem),
+    }
+}
+
+/// Without a configured certificate the kubelet makes itself one, and reports that as if it had been configured.
+fn own_certificate(settings: &mut Settings) {
+    let text = |name: &str| settings.get(name)?.value()?.value.as_str();
+    let bootstraps = settings.get("serverTLSBootstrap").and_then(|setting| setting.value()?.value.as_bool());
+    let made = |name: &str, file: &str| text(name).is_some_and(|path| path.rsplit('/').next() == Some(file));
+    if bootstraps != Some(false) || !made("tlsCertFile", "kubelet.crt") || !made("tlsPrivateKeyFile", "kubelet.key") {
+        return;
+    }
+    for name in ["tlsCertFile", "tlsPrivateKeyFile"] {
+        settings.remove(name);
+    }
 }
 
 /// Is the command line the kubelet's own, rather than that of a program with a kubelet inside.

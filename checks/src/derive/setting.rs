@@ -101,6 +101,14 @@ impl Spec {
     /// The setting as `layers` leave it; `None` when none of them sets it, or one of them removes it again.
     pub(super) fn left_by(&self, layers: &[Layer<'_>]) -> Option<Observed<Setting>> {
         let mut state = Standing::Untouched;
+        if let Some((layer, name)) = layers.iter().find_map(|layer| Some((layer, layer.in_other_case(self.path)?))) {
+            let detail = format!(
+                "{}: `{name}` counts as {} once it is merged, and which of them wins is not told",
+                layer.source.place,
+                self.path.join(".")
+            );
+            return Some(unavailable(Reason::NotSupported, detail));
+        }
         for layer in layers {
             match layer.content {
                 Err(ref why) => state = Standing::Unknown(why.clone()),
@@ -230,6 +238,26 @@ impl Layer<'_> {
     /// The same place with another content.
     pub(super) fn instead(&self, document: Value) -> Self {
         Self { source: self.source.clone(), content: self.content.clone().map(|(_, at)| (Cow::Owned(document), at)) }
+    }
+
+    /// The name by which a drop-in gives the field at `path`, or one around it, in another case. Upstream reads main files by
+    /// exact names, and what it merged by any case.
+    fn in_other_case(&self, path: &[&str]) -> Option<&str> {
+        let Ok((document, _)) = &self.content else { return None };
+        if self.source.kind != SourceKind::DropIn {
+            return None;
+        }
+        // The names of feature gates are keys of a map, not fields.
+        let fields = if path.first() == Some(&"featureGates") { path.get(..1)? } else { path };
+        let mut here = document.as_ref();
+        for name in fields {
+            let members = here.as_object()?;
+            if let Some(other) = members.keys().find(|key| key.as_str() != *name && key.eq_ignore_ascii_case(name)) {
+                return Some(other);
+            }
+            here = members.get(*name)?;
+        }
+        None
     }
 
     /// The document, when it is the main one and could be read.

@@ -88,6 +88,18 @@ pub(super) fn from_document(kind: Kind, value: &Value) -> Result<Value, String> 
 }
 
 impl Kind {
+    /// What an answer means that leaves zero values out; `None` where a number there would not be nothing.
+    pub(super) fn zero(self) -> Option<Value> {
+        Some(match self {
+            Self::Bool | Self::Given => false.into(),
+            Self::Int | Self::Seconds => 0.into(),
+            Self::Text | Self::Enum(_) => "".into(),
+            Self::List => Value::Array(Vec::new()),
+            Self::Map(_) => Value::Object(Map::new()),
+            Self::Bytes => return None,
+        })
+    }
+
     fn words(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Bool => "true or false",
