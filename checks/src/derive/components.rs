@@ -137,7 +137,19 @@ pub(super) fn settings(component: &Component, at: i64) -> Settings {
             spec.by_default(spec.default, if by_file { "without a field" } else { FLAG_DEFAULT }, at)
         })
     };
-    let mut settings: Settings = specs.iter().map(|spec| (spec.name.to_owned(), effective(spec))).collect();
+    let told = |spec: &Spec| {
+        let mut setting = effective(spec);
+        if let Some(setting) = setting.value_mut() {
+            setting.declared = spec.declared(&layers, &flags);
+            // The flag is the weaker one where a file can say the same.
+            if config.is_some() && !spec.path.is_empty() && setting.declared.last().is_some_and(|said| said.source.kind == SourceKind::Flag)
+            {
+                setting.declared.rotate_right(1);
+            }
+        }
+        (spec.name.to_owned(), setting)
+    };
+    let mut settings: Settings = specs.iter().map(told).collect();
     if component.name == "kube-apiserver" {
         structured_authorization(component, &flags, &mut settings);
         anonymous_access(component, &flags, &mut settings, at);

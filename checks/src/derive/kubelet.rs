@@ -3,70 +3,20 @@
 //! Flags win over drop-ins, drop-ins over the `--config` file, and two sets of defaults stand behind them: the legacy ones of
 //! the flags when there is no `--config`, those of v1beta1 when there is. Read in upstream's `cmd/kubelet/app`, 1.36.
 
+mod specs;
+
+use serde_json::{Map, Value};
+
+use super::defaults::{self, Release, Set};
+use super::fields;
 use super::flags::Flags;
-use super::setting::{Default, Spec, Zero, decided, layers, shape_in, unavailable};
-use super::values::{self, Kind};
-use crate::facts::{Kubelet, Observed, Reason, Setting, Settings, Source, SourceKind};
+use super::setting::{Layer, Spec, decided, layers, shape_in, unavailable};
+use super::values::{self, Kind, Member};
+use crate::facts::{Declared, Kubelet, Observed, Reason, Setting, Settings, Source, SourceKind, Unavailable};
+use specs::SPECS;
 
-/// The defaults of a configuration file.
-const V1BETA1: &str = "v1beta1";
-/// The defaults of the flags, which differ in four settings.
-const FLAG_DEFAULT: &str = "without a flag";
-/// The gate that lets a kubelet ask for its serving certificate again before it expires.
-const SERVER_ROTATION_GATE: &str = "RotateKubeletServerCertificate";
-
-const SPECS: [Spec; 35] = [
-    Spec::new("anonymousAuth", "anonymous-auth", &["authentication", "anonymous", "enabled"], Kind::Bool, Default::Bool(false)),
-    Spec::new(
-        "webhookAuthentication",
-        "authentication-token-webhook",
-        &["authentication", "webhook", "enabled"],
-        Kind::Bool,
-        Default::Bool(true),
-    ),
-    Spec::new("authorizationMode", "authorization-mode", &["authorization", "mode"], Kind::Text, Default::Text("Webhook"))
-        .zero(Zero::Unset),
-    Spec::new("clientCAFile", "client-ca-file", &["authentication", "x509", "clientCAFile"], Kind::Text, Default::Empty),
-    Spec::new("readOnlyPort", "read-only-port", &["readOnlyPort"], Kind::Int, Default::Int(0)),
-    Spec::new("port", "port", &["port"], Kind::Int, Default::Int(10250)).zero(Zero::Unset),
-    Spec::new("address", "address", &["address"], Kind::Text, Default::Text("0.0.0.0")).zero(Zero::Unset),
-    Spec::new("healthzPort", "healthz-port", &["healthzPort"], Kind::Int, Default::Int(10248)),
-    Spec::new("healthzBindAddress", "healthz-bind-address", &["healthzBindAddress"], Kind::Text, Default::Text("127.0.0.1"))
-        .zero(Zero::Unset),
-    Spec::new("enableServer", "enable-server", &["enableServer"], Kind::Bool, Default::Bool(true)),
-    Spec::new("tlsCertFile", "tls-cert-file", &["tlsCertFile"], Kind::Text, Default::Empty),
-    Spec::new("tlsPrivateKeyFile", "tls-private-key-file", &["tlsPrivateKeyFile"], Kind::Text, Default::Empty),
-    Spec::new("tlsMinVersion", "tls-min-version", &["tlsMinVersion"], Kind::Text, Default::Empty),
-    Spec::new("tlsCipherSuites", "tls-cipher-suites", &["tlsCipherSuites"], Kind::List, Default::Empty),
-    Spec::new("rotateCertificates", "rotate-certificates", &["rotateCertificates"], Kind::Bool, Default::Bool(false)),
-    Spec::new("serverTLSBootstrap", "rotate-server-certificates", &["serverTLSBootstrap"], Kind::Bool, Default::Bool(false)),
-    Spec::new("seccompDefault", "seccomp-default", &["seccompDefault"], Kind::Bool, Default::Bool(false)),
-    Spec::new("protectKernelDefaults", "protect-kernel-defaults", &["protectKernelDefaults"], Kind::Bool, Default::Bool(false)),
-    Spec::new("makeIPTablesUtilChains", "make-iptables-util-chains", &["makeIPTablesUtilChains"], Kind::Bool, Default::Bool(true)),
-    Spec::new("failSwapOn", "fail-swap-on", &["failSwapOn"], Kind::Bool, Default::Bool(true)),
-    Spec::new("swapBehavior", "", &["memorySwap", "swapBehavior"], Kind::Text, Default::Empty),
-    Spec::new("eventRecordQPS", "event-qps", &["eventRecordQPS"], Kind::Int, Default::Int(50)),
-    Spec::new(
-        "streamingConnectionIdleTimeout",
-        "streaming-connection-idle-timeout",
-        &["streamingConnectionIdleTimeout"],
-        Kind::Seconds,
-        Default::Int(14_400),
-    )
-    .zero(Zero::Unset),
-    Spec::new("podPidsLimit", "pod-max-pids", &["podPidsLimit"], Kind::Int, Default::Int(-1)).zero(Zero::NegativeUnset),
-    Spec::new("staticPodPath", "pod-manifest-path", &["staticPodPath"], Kind::Text, Default::Empty),
-    Spec::new("staticPodURL", "manifest-url", &["staticPodURL"], Kind::Text, Default::Empty),
-    Spec::new("enableDebuggingHandlers", "enable-debugging-handlers", &["enableDebuggingHandlers"], Kind::Bool, Default::Bool(true)),
-    Spec::new("enableProfilingHandler", "", &["enableProfilingHandler"], Kind::Bool, Default::Bool(true)),
-    Spec::new("enableContentionProfiling", "contention-profiling", &["enableContentionProfiling"], Kind::Bool, Default::Bool(false)),
-    Spec::new("rotateKubeletServerCertificate", "", &["featureGates", SERVER_ROTATION_GATE], Kind::Bool, Default::Bool(true)),
-    Spec::new("hostnameOverride", "hostname-override", &[], Kind::Text, Default::Empty),
-    Spec::new("kubeconfig", "kubeconfig", &[], Kind::Text, Default::Empty),
-    Spec::new("config", "config", &[], Kind::Text, Default::Empty),
-    Spec::new("configDir", "config-dir", &[], Kind::Text, Default::Empty),
-    Spec::new("certDirectory", "cert-dir", &[], Kind::Text, Default::Text("/var/lib/kubelet/pki")),
-];
+/// Since this release a file can ask for the default thresholds beside its own.
+const MERGES_EVICTION: &str = "1.33";
 
 /// Every effective setting of `kubelet`; `at` stands for what its command line or a default decides.
 pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
@@ -77,35 +27,264 @@ pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
     }
     let flags = Flags::parse(&kubelet.argv, |name| shape_in(&SPECS, name));
     let named = |flag: &str| flags.last(flag).filter(|path| !path.is_empty());
-    let main = named("config");
-    let layers = layers(&kubelet.documents, "KubeletConfiguration", main, named("config-dir").is_some());
-    let effective = |spec: &Spec| -> Observed<Setting> {
-        if let Some(setting) = spec.given_by(&flags, at) {
-            return setting;
+    let (main, drop_ins) = (named("config"), named("config-dir").is_some());
+    let layers = layers(&kubelet.documents, "KubeletConfiguration", main, drop_ins);
+    let mut told = Told { flags: &flags, layers: &layers, main: main.is_some(), drop_ins, version: &kubelet.version, at, gates: None };
+    let gates = SPECS.iter().find(|spec| spec.name == "featureGates").map(|spec| told.gates(spec));
+    told.gates = gates.as_ref();
+    let effective = |spec: &Spec| {
+        let mut setting = told.effective(spec);
+        if let Some(setting) = setting.value_mut() {
+            setting.declared = told.declared(spec, &setting.source);
         }
-        if spec.path.is_empty() {
-            return spec.by_default(spec.default, FLAG_DEFAULT, at);
-        }
-        if let Some(setting) = spec.left_by(&layers) {
-            return setting;
-        }
-        // Without --config drop-ins are merged over the flags' defaults, and only what they touch gets v1beta1's.
-        if main.is_some() || spec.touched_by(&layers) {
-            return spec.by_default(spec.default, V1BETA1, at);
-        }
-        spec.by_default(legacy(spec.name).unwrap_or(spec.default), FLAG_DEFAULT, at)
+        (spec.name.to_owned(), setting)
     };
-    let mut settings: Settings = SPECS.iter().map(|spec| (spec.name.to_owned(), effective(spec))).collect();
-    if let Some(gate) = gate_by_flag(&flags, at) {
-        settings.insert("rotateKubeletServerCertificate".to_owned(), gate);
+    SPECS.iter().map(effective).collect()
+}
+
+/// Everything that says something about a kubelet's settings.
+struct Told<'a> {
+    flags: &'a Flags,
+    layers: &'a [Layer<'a>],
+    /// Is there a `--config`.
+    main: bool,
+    /// Is there a `--config-dir`.
+    drop_ins: bool,
+    version: &'a Observed<String>,
+    at: i64,
+    /// The setting `featureGates`, once it is known.
+    gates: Option<&'a Observed<Setting>>,
+}
+
+impl Told<'_> {
+    fn effective(&self, spec: &Spec) -> Observed<Setting> {
+        match (spec.name, spec.path) {
+            ("featureGates", _) => self.gates(spec),
+            ("seccompDefault", _) => self.either(spec),
+            ("evictionHard", _) => self.thresholds(spec),
+            (_, ["featureGates", gate]) => self.gate(spec, gate),
+            _ => self.usual(spec),
+        }
     }
+
+    fn usual(&self, spec: &Spec) -> Observed<Setting> {
+        spec.given_by(self.flags, self.at).unwrap_or_else(|| self.by_files(spec))
+    }
+
+    fn by_files(&self, spec: &Spec) -> Observed<Setting> {
+        if spec.path.is_empty() {
+            return self.by_default(spec);
+        }
+        match spec.left_by(self.layers) {
+            // To merge drop-ins the kubelet writes the main file anew, without its empty lists.
+            Some(Observed::Known { value, .. })
+                if self.drop_ins && value.source.kind == SourceKind::File && value.value == Value::Array(Vec::new()) =>
+            {
+                self.by_default(spec)
+            }
+            Some(setting) => setting,
+            None => self.by_default(spec),
+        }
+    }
+
+    /// Without --config drop-ins are merged over the flags' defaults, and only what they touch gets v1beta1's.
+    fn set(&self, spec: &Spec) -> Set {
+        if !spec.path.is_empty() && (self.main || spec.touched_by(self.layers)) { Set::V1beta1 } else { Set::Flags }
+    }
+
+    fn by_default(&self, spec: &Spec) -> Observed<Setting> {
+        match self.default_of(spec, self.set(spec)) {
+            Ok((value, place)) => decided(value, Source::new(SourceKind::Default, place), self.at),
+            Err(why) => Observed::Unavailable(why),
+        }
+    }
+
+    fn default_of(&self, spec: &Spec, set: Set) -> Result<defaults::Found, Unavailable> {
+        let empty = Map::new();
+        let gates = match self.gates {
+            None => Ok(&empty),
+            Some(Observed::Known { value, .. }) => Ok(value.value.as_object().unwrap_or(&empty)),
+            Some(Observed::Unavailable(why)) => Err(why),
+        };
+        defaults::of(spec.name, set, self.version, gates)
+    }
+
+    /// The flag of this one is kept apart from the field, and either turns it on.
+    fn either(&self, spec: &Spec) -> Observed<Setting> {
+        let Some(flag) = spec.given_by(self.flags, self.at) else { return self.by_files(spec) };
+        let off = |setting: &Observed<Setting>| setting.value().is_some_and(|setting| setting.value == Value::Bool(false));
+        if !off(&flag) {
+            return flag;
+        }
+        let file = self.by_files(spec);
+        if off(&file) { flag } else { file }
+    }
+
+    /// The feature gates set by name: those of the flags are merged over those of the files.
+    fn gates(&self, spec: &Spec) -> Observed<Setting> {
+        let Some(flag) = spec.given_by(self.flags, self.at) else { return self.by_files(spec) };
+        let (Observed::Known { value: given, .. }, Some(files)) = (&flag, spec.left_by(self.layers)) else { return flag };
+        let Observed::Known { value: mut merged, .. } = files else { return files };
+        if let (Some(members), Some(given)) = (merged.value.as_object_mut(), given.value.as_object()) {
+            members.extend(given.clone());
+        }
+        decided(merged.value, given.source.clone(), self.at)
+    }
+
+    /// One feature gate.
+    fn gate(&self, spec: &Spec, gate: &str) -> Observed<Setting> {
+        if let Some(setting) = self.gate_by_flag(gate) {
+            return setting;
+        }
+        let setting = self.by_files(spec);
+        if setting.value().is_some_and(|setting| setting.source.kind != SourceKind::Default) {
+            return setting;
+        }
+        let all = self.gates.and_then(Observed::value).and_then(|gates| gates.value.as_object());
+        match ["AllAlpha", "AllBeta"].into_iter().find(|all_of| all.is_some_and(|gates| gates.contains_key(*all_of))) {
+            Some(all) => unavailable(Reason::NotSupported, format!("{all} is set, which turns gates by their stage in each release")),
+            None => setting,
+        }
+    }
+
+    fn gate_by_flag(&self, gate: &str) -> Option<Observed<Setting>> {
+        let given = self.flags.all("feature-gates");
+        if given.is_empty() {
+            return None;
+        }
+        let source = Source::new(SourceKind::Flag, "--feature-gates");
+        match values::from_flag(Kind::Map(Member::Gate), given) {
+            Ok(gates) => gates.get(gate).map(|on| decided(on.clone(), source, self.at)),
+            Err(problem) => Some(unavailable(Reason::Malformed, format!("--feature-gates: {problem}"))),
+        }
+    }
+
+    /// The hard eviction thresholds. The default ones are filled in where the `--config` file is read, before any drop-in is
+    /// merged, and only into a file that gives none itself or asks for them.
+    fn thresholds(&self, spec: &Spec) -> Observed<Setting> {
+        if let Some(setting) = spec.given_by(self.flags, self.at) {
+            return setting;
+        }
+        let none = |set: Set| decided(Value::Object(Map::new()), Source::new(SourceKind::Default, set.place()), self.at);
+        let Some(main) = self.layers.iter().find(|layer| layer.main().is_some()) else {
+            let touched = spec.touched_by(self.layers);
+            let left = spec.left_by(self.layers);
+            return left.unwrap_or_else(|| if touched { none(Set::V1beta1) } else { self.by_default(spec) });
+        };
+        let own = main.main().and_then(|document| document.get("evictionHard")).filter(|own| !own.is_null());
+        let base = match (own, self.adds_defaults(main)) {
+            (Some(_), Ok(false)) => main.clone(),
+            (Some(own), Ok(true)) => match (self.default_of(spec, Set::V1beta1), own.as_object()) {
+                (Ok((Value::Object(mut merged), _)), Some(own)) => {
+                    merged.extend(own.clone());
+                    main.instead(serde_json::json!({"evictionHard": merged}))
+                }
+                (Err(why), _) => Layer::unread(&why),
+                _ => main.clone(),
+            },
+            (Some(_), Err(why)) => Layer::unread(&why),
+            (None, _) => match self.default_of(spec, Set::V1beta1) {
+                Ok((value, place)) => Layer::of_default(serde_json::json!({"evictionHard": value}), &place, self.at),
+                Err(why) => Layer::unread(&why),
+            },
+        };
+        let over = self.layers.iter().filter(|layer| layer.main().is_none()).cloned();
+        let layers: Vec<Layer<'_>> = std::iter::once(base).chain(over).collect();
+        spec.left_by(&layers).unwrap_or_else(|| none(Set::V1beta1))
+    }
+
+    /// Does the main file ask for the default thresholds beside its own, of a kubelet that knows how.
+    fn adds_defaults(&self, main: &Layer<'_>) -> Result<bool, Unavailable> {
+        if main.main().and_then(|document| document.get("mergeDefaultEvictionSettings")) != Some(&Value::Bool(true)) {
+            return Ok(false);
+        }
+        let Some(release) = self.version.value().and_then(|version| Release::of(version)) else {
+            let detail = "what mergeDefaultEvictionSettings does depends on the kubelet's version, which is not known";
+            return Err(Unavailable::new(Reason::NotSupported, detail));
+        };
+        Ok(Release::of(MERGES_EVICTION).is_some_and(|since| since <= release))
+    }
+
+    /// What every place says of `spec`; the last of them decided, where `source` names one.
+    fn declared(&self, spec: &Spec, source: &Source) -> Vec<Declared> {
+        let mut declared = spec.declared(self.layers, self.flags);
+        if let ["featureGates", gate] = spec.path
+            && let Some(Observed::Known { value, .. }) = self.gate_by_flag(gate)
+        {
+            declared.push(Declared { value: value.value, source: value.source });
+        }
+        if let Some(decisive) = declared.iter().position(|said| said.source == *source) {
+            let last = declared.remove(decisive);
+            declared.push(last);
+        }
+        declared
+    }
+}
+
+/// The ports that are the kubelet's own, of a process that is more than a kubelet: the usual one where the setting is not
+/// known. `None`: all of them.
+pub(super) fn ports(kubelet: &Kubelet) -> Option<[i64; 3]> {
+    if runs_as_kubelet(kubelet) {
+        return None;
+    }
+    let port = |name: &str, usual| kubelet.settings.get(name).and_then(|port| port.value()?.value.as_i64()).unwrap_or(usual);
+    Some([port("port", 10250), port("readOnlyPort", 10255), port("healthzPort", 10248)])
+}
+
+/// The settings as the kubelet's own answer has them, typed alike. What its release has no field for is missing, and so is
+/// what the answer does not tell: settings of the command line alone.
+pub(super) fn reported(kubelet: &Kubelet) -> Settings {
+    let Observed::Known { value: answer, at, .. } = &kubelet.configz else { return Settings::new() };
+    let release = kubelet.version.value().and_then(|version| Release::of(version));
+    let mut settings = Settings::new();
+    for spec in SPECS.iter().filter(|spec| !spec.path.is_empty()) {
+        if let Some(setting) = reported_as(spec, answer, release, *at) {
+            settings.insert(spec.name.to_owned(), setting);
+        }
+    }
+    // The answer shows the field alone; the flag is kept beside it, and either turns it on.
+    if kubelet.argv.iter().any(|argument| argument.replace('_', "-").starts_with("--seccomp-default")) {
+        settings.remove("seccompDefault");
+    }
+    own_certificate(&mut settings);
     settings
 }
 
-/// The ports a kubelet with `settings` serves on: the usual one where the setting is not known.
-pub(super) fn ports(settings: &Settings) -> [i64; 3] {
-    let port = |name: &str, usual| settings.get(name).and_then(|port| port.value()?.value.as_i64()).unwrap_or(usual);
-    [port("port", 10250), port("readOnlyPort", 10255), port("healthzPort", 10248)]
+fn reported_as(spec: &Spec, answer: &Value, release: Option<Release>, at: i64) -> Option<Observed<Setting>> {
+    let source = || Source::new(SourceKind::Probe, "configz");
+    let malformed = |problem: &str| Some(unavailable(Reason::Malformed, format!("configz: {}: {problem}", spec.path.join("."))));
+    let (name, outer) = spec.path.split_last()?;
+    let mut here = answer;
+    for name in outer {
+        here = match here {
+            Value::Object(members) => members.get(*name)?,
+            _ => return malformed("not in a mapping"),
+        };
+    }
+    let Value::Object(members) = here else { return malformed("not in a mapping") };
+    let value = match members.get(*name) {
+        Some(value) => values::from_document(spec.kind, value),
+        // Zero values are left out of the answer; a field that the release does not have is not one.
+        None if release.is_some() && fields::is_known(spec.path, release) => Ok(spec.kind.zero()?),
+        None => return None,
+    };
+    match value {
+        Ok(value) => Some(decided(value, source(), at)),
+        Err(problem) => malformed(&problem),
+    }
+}
+
+/// Without a configured certificate the kubelet makes itself one, and reports that as if it had been configured.
+fn own_certificate(settings: &mut Settings) {
+    let text = |name: &str| settings.get(name)?.value()?.value.as_str();
+    let bootstraps = settings.get("serverTLSBootstrap").and_then(|setting| setting.value()?.value.as_bool());
+    let made = |name: &str, file: &str| text(name).is_some_and(|path| path.rsplit('/').next() == Some(file));
+    if bootstraps != Some(false) || !made("tlsCertFile", "kubelet.crt") || !made("tlsPrivateKeyFile", "kubelet.key") {
+        return;
+    }
+    for name in ["tlsCertFile", "tlsPrivateKeyFile"] {
+        settings.remove(name);
+    }
 }
 
 /// Is the command line the kubelet's own, rather than that of a program with a kubelet inside.
@@ -113,29 +292,6 @@ fn runs_as_kubelet(kubelet: &Kubelet) -> bool {
     let program = |argument: Option<&String>| argument.and_then(|path| path.rsplit('/').next()) == Some("kubelet");
     let mut argv = kubelet.argv.iter();
     kubelet.flavour == "kubelet" || program(argv.next()) || (kubelet.flavour == "hyperkube" && program(argv.next()))
-}
-
-/// What the flags default to where it differs from v1beta1.
-fn legacy(name: &str) -> Option<Default> {
-    match name {
-        "anonymousAuth" => Some(Default::Bool(true)),
-        "webhookAuthentication" => Some(Default::Bool(false)),
-        "authorizationMode" => Some(Default::Text("AlwaysAllow")),
-        "readOnlyPort" => Some(Default::Int(10255)),
-        _ => None,
-    }
-}
-
-/// The rotation gate as `--feature-gates` sets it: gates of several flags add up.
-fn gate_by_flag(flags: &Flags, at: i64) -> Option<Observed<Setting>> {
-    let gates: Vec<(&str, &str)> =
-        flags.all("feature-gates").iter().flat_map(|gates| gates.split(',')).filter_map(|gate| gate.trim().split_once('=')).collect();
-    let last = |wanted: &str| gates.iter().rev().find(|(name, _)| name.trim() == wanted).map(|(_, value)| value.trim());
-    let value = last(SERVER_ROTATION_GATE)?;
-    Some(match values::boolean(value) {
-        Ok(on) => decided(on.into(), Source::new(SourceKind::Flag, "--feature-gates"), at),
-        Err(problem) => unavailable(Reason::Malformed, format!("--feature-gates: {problem}")),
-    })
 }
 
 #[cfg(test)]

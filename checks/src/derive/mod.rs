@@ -4,10 +4,14 @@
 //! version verdicts), and that leaves out processes too young to say anything about the node. Pure functions over
 //! [`crate::facts`]; must not know checks or CEL.
 
+mod behaviour;
 mod components;
+mod defaults;
+mod fields;
 mod flags;
 mod kubelet;
 mod processes;
+mod quantity;
 mod setting;
 mod sockets;
 mod values;
@@ -16,15 +20,21 @@ use crate::facts::{NodeFacts, Observed};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, listeners, probes, processes, .. } = facts;
+    let NodeFacts { kernel, kubelets, components, listeners, probes, handshakes, processes, .. } = facts;
     processes::leave_out_young(processes, kernel);
     if let Observed::Known { value: kubelets, at, .. } = kubelets {
         for kubelet in &mut kubelets.items {
             kubelet.settings = kubelet::settings(kubelet, *at);
             kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
             let asked = sockets::served_ports(&kubelet.settings, &["port", "readOnlyPort"]);
-            let own = kubelet::ports(&kubelet.settings);
-            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked, |port| own.contains(&port));
+            let own = kubelet::ports(kubelet);
+            let theirs = |port: i64| own.is_none_or(|own| own.contains(&port));
+            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked, theirs);
+            let encrypted = sockets::served_ports(&kubelet.settings, &["port"]);
+            kubelet.handshakes = sockets::handshakes_of(&kubelet.listeners, handshakes, &encrypted, theirs);
+            kubelet.observed = behaviour::observed(kubelet);
+            kubelet.reported = kubelet::reported(kubelet);
+            kubelet.unknown_fields = fields::unknown(&kubelet.documents, &kubelet.version);
         }
     }
     if let Observed::Known { value: components, at, .. } = components {
@@ -32,6 +42,7 @@ pub fn derive(facts: &mut NodeFacts) {
             component.settings = components::settings(component, *at);
             component.listeners = sockets::listeners_of(component.pid, &component.host_network, listeners);
             component.probes = sockets::probes_of(&component.listeners, probes, &[], |_| true);
+            component.handshakes = sockets::handshakes_of(&component.listeners, handshakes, &[], |_| true);
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Must not know any component's settings, nor whether its flags or its files win.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
 
 use super::flags::{Flags, Shape};
 use super::values::{self, Kind};
-use crate::facts::{ConfigDocument, DocumentKind, Listing, Observed, Reason, Setting, Source, SourceKind, Unavailable};
+use crate::facts::{ConfigDocument, Declared, DocumentKind, Listing, Observed, Reason, Setting, Source, SourceKind, Unavailable};
 
 /// One setting: its name in checks, where it can be set, and what holds when nothing sets it.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,8 @@ pub(super) enum Default {
     Text(&'static str),
     Empty,
     List(&'static [&'static str]),
+    /// Kept with its history elsewhere.
+    Versioned,
     /// Nothing Holdfast reads can tell: the reason, for a person.
     Unread(&'static str),
 }
@@ -89,17 +93,26 @@ impl Spec {
             Default::Empty if self.kind == Kind::List => Value::Array(Vec::new()),
             Default::Empty => "".into(),
             Default::Unread(why) => return unavailable(Reason::NotSupported, why),
+            Default::Versioned => return unavailable(Reason::NotSupported, "the default depends on the version"),
         };
         decided(value, Source::new(SourceKind::Default, place), at)
     }
 
     /// The setting as `layers` leave it; `None` when none of them sets it, or one of them removes it again.
-    pub(super) fn left_by<'a>(&self, layers: &'a [Layer<'a>]) -> Option<Observed<Setting>> {
+    pub(super) fn left_by(&self, layers: &[Layer<'_>]) -> Option<Observed<Setting>> {
         let mut state = Standing::Untouched;
+        if let Some((layer, name)) = layers.iter().find_map(|layer| Some((layer, layer.in_other_case(self.path)?))) {
+            let detail = format!(
+                "{}: `{name}` counts as {} once it is merged, and which of them wins is not told",
+                layer.source.place,
+                self.path.join(".")
+            );
+            return Some(unavailable(Reason::NotSupported, detail));
+        }
         for layer in layers {
             match layer.content {
                 Err(ref why) => state = Standing::Unknown(why.clone()),
-                Ok((document, at)) => match field(document, self.path) {
+                Ok((ref document, at)) => match field(document, self.path) {
                     Field::Absent => {}
                     // The default that then holds is not this function's to know.
                     Field::Removed => state = Standing::Untouched,
@@ -107,26 +120,75 @@ impl Spec {
                         let detail = format!("{}: {outer} is not a mapping", layer.source.place);
                         state = Standing::Unknown(Unavailable::new(Reason::Malformed, detail));
                     }
-                    Field::Set(value) => state = Standing::Set(value, &layer.source, at),
+                    Field::Set(value) => state = self.over(state, value, layer, at),
                 },
             }
         }
         match state {
             Standing::Untouched => None,
             Standing::Unknown(why) => Some(Observed::Unavailable(why)),
-            Standing::Set(value, source, at) => match values::from_document(self.kind, value) {
+            Standing::Set(value, source, at) => match values::from_document(self.kind, &value) {
                 Ok(value) if self.is_unset(&value) => None,
                 Ok(value) => Some(decided(value, source.clone(), at)),
-                Err(problem) => Some(unavailable(Reason::Malformed, format!("{}: {}: {problem}", source.place, self.path.join(".")))),
+                Err(problem) => Some(unavailable(Reason::Malformed, self.malformed(source, &problem))),
             },
         }
+    }
+
+    /// What stands once `layer` sets `value` over what stood: a drop-in's mapping is merged by name, everything else replaces.
+    fn over<'a>(&self, below: Standing<'a>, value: &'a Value, layer: &'a Layer<'_>, at: i64) -> Standing<'a> {
+        let by_name = matches!(self.kind, Kind::Map(_) | Kind::Given) && layer.source.kind == SourceKind::DropIn;
+        let Some(patch) = value.as_object().filter(|_| by_name) else {
+            return Standing::Set(Cow::Borrowed(value), &layer.source, at);
+        };
+        let mut merged = match below {
+            Standing::Unknown(why) => return Standing::Unknown(why),
+            Standing::Set(Cow::Owned(Value::Object(members)), ..) => members,
+            Standing::Set(Cow::Borrowed(Value::Object(members)), ..) => members.clone(),
+            Standing::Untouched | Standing::Set(..) => Map::new(),
+        };
+        for (name, value) in patch {
+            if value.is_null() {
+                merged.remove(name);
+            } else {
+                merged.insert(name.clone(), value.clone());
+            }
+        }
+        Standing::Set(Cow::Owned(Value::Object(merged)), &layer.source, at)
+    }
+
+    fn malformed(&self, source: &Source, problem: &str) -> String {
+        format!("{}: {}: {problem}", source.place, self.path.join("."))
+    }
+
+    /// What each of `layers` and then the flag say, weakest first. A value of the wrong type is shown as it is written.
+    pub(super) fn declared(&self, layers: &[Layer<'_>], flags: &Flags) -> Vec<Declared> {
+        let mut declared = Vec::new();
+        for layer in layers.iter().filter(|layer| layer.source.kind != SourceKind::Default) {
+            let Ok((ref document, _)) = layer.content else { continue };
+            let value = match field(document, self.path) {
+                Field::Absent | Field::Misplaced(_) => continue,
+                Field::Removed => Value::Null,
+                Field::Set(value) => values::from_document(self.kind, value).unwrap_or_else(|_| self.as_written(value)),
+            };
+            declared.push(Declared { value, source: layer.source.clone() });
+        }
+        if let Some((value, source, _)) = self.given_by(flags, 0).as_ref().and_then(known) {
+            declared.push(Declared { value: value.clone(), source: source.clone() });
+        }
+        declared
+    }
+
+    /// A value that is not of the setting's type; where values stay on the node, only that there is one.
+    fn as_written(&self, value: &Value) -> Value {
+        if self.kind == Kind::Given { true.into() } else { value.clone() }
     }
 
     /// Do `layers` mention the setting at all, if only to remove it or to write its zero value.
     pub(super) fn touched_by(&self, layers: &[Layer<'_>]) -> bool {
         layers.iter().any(|layer| match layer.content {
             Err(_) => true,
-            Ok((document, _)) => !matches!(field(document, self.path), Field::Absent),
+            Ok((ref document, _)) => !matches!(field(document, self.path), Field::Absent),
         })
     }
 }
@@ -147,16 +209,67 @@ pub(super) fn unavailable(reason: Reason, detail: impl Into<String>) -> Observed
     Observed::unavailable_because(reason, detail)
 }
 
+/// Value, source and time of a setting that is known.
+fn known(setting: &Observed<Setting>) -> Option<(&Value, &Source, i64)> {
+    match setting {
+        Observed::Known { value, at, .. } => Some((&value.value, &value.source, *at)),
+        Observed::Unavailable(_) => None,
+    }
+}
+
 /// One document, or why it is not there to read.
+#[derive(Clone)]
 pub(super) struct Layer<'a> {
     source: Source,
-    content: Result<(&'a Value, i64), Unavailable>,
+    content: Result<(Cow<'a, Value>, i64), Unavailable>,
+}
+
+impl Layer<'_> {
+    /// Defaults that are merged like a document.
+    pub(super) fn of_default(document: Value, place: &str, at: i64) -> Self {
+        Self { source: Source::new(SourceKind::Default, place), content: Ok((Cow::Owned(document), at)) }
+    }
+
+    /// A document that says nothing which can be known.
+    pub(super) fn unread(why: &Unavailable) -> Self {
+        Self { source: Source::new(SourceKind::Default, ""), content: Err(why.clone()) }
+    }
+
+    /// The same place with another content.
+    pub(super) fn instead(&self, document: Value) -> Self {
+        Self { source: self.source.clone(), content: self.content.clone().map(|(_, at)| (Cow::Owned(document), at)) }
+    }
+
+    /// The name by which a drop-in gives the field at `path`, or one around it, in another case. Upstream reads main files by
+    /// exact names, and what it merged by any case.
+    fn in_other_case(&self, path: &[&str]) -> Option<&str> {
+        let Ok((document, _)) = &self.content else { return None };
+        if self.source.kind != SourceKind::DropIn {
+            return None;
+        }
+        // The names of feature gates are keys of a map, not fields.
+        let fields = if path.first() == Some(&"featureGates") { path.get(..1)? } else { path };
+        let mut here = document.as_ref();
+        for name in fields {
+            let members = here.as_object()?;
+            if let Some(other) = members.keys().find(|key| key.as_str() != *name && key.eq_ignore_ascii_case(name)) {
+                return Some(other);
+            }
+            here = members.get(*name)?;
+        }
+        None
+    }
+
+    /// The document, when it is the main one and could be read.
+    pub(super) fn main(&self) -> Option<&Value> {
+        self.content.as_ref().ok().filter(|_| self.source.kind == SourceKind::File).map(|(document, _)| document.as_ref())
+    }
 }
 
 enum Standing<'a> {
     Untouched,
     Unknown(Unavailable),
-    Set(&'a Value, &'a Source, i64),
+    Set(Cow<'a, Value>, &'a Source, i64),
 }
 
 enum Field<'a> {
@@ -223,7 +336,7 @@ pub(super) fn layers<'a>(
         };
         let content = match &document.content {
             Observed::Unavailable(why) => Err(why.clone()),
-            Observed::Known { value, at, .. } if is_kind(value, kind) => Ok((value, *at)),
+            Observed::Known { value, at, .. } if is_kind(value, kind) => Ok((Cow::Borrowed(value), *at)),
             Observed::Known { .. } => {
                 let expected = if kind.is_empty() { "a mapping" } else { kind };
                 Err(Unavailable::new(Reason::Malformed, format!("{} is not {expected}", document.path)))

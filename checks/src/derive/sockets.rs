@@ -2,7 +2,7 @@
 //!
 //! A socket whose owner is not known may be anybody's: it is never claimed, and the list says that it may lack one.
 
-use crate::facts::{Listener, Listing, Observed, Probe, ProbeOutcome, Reason, Settings, Skipped};
+use crate::facts::{Handshake, Listener, Listing, Observed, Probe, ProbeOutcome, Reason, Settings, Skipped};
 
 /// The sockets that process `pid` listens on. Complete only when every owner is known and the process lives in the host's
 /// network namespace, the only one whose sockets are read.
@@ -62,6 +62,29 @@ pub(super) fn probes_of(
         skipped.extend(silent.map(|probe| Skipped { what: format!("port {}{}", probe.port, probe.path), reason: Reason::TimedOut }));
         let unasked = asked.iter().filter(|port| listens(**port) && !items.iter().any(|probe| probe.port == **port));
         skipped.extend(unasked.map(|port| Skipped { what: format!("port {port}, which was not asked"), reason: Reason::NotSupported }));
+        Listing { items, skipped }
+    })
+}
+
+/// The handshakes with `own` sockets whose port is `theirs`. Of the ports in `asked`, one that is listened on and that no
+/// handshake was tried with is skipped.
+pub(super) fn handshakes_of(
+    own: &Observed<Listing<Listener>>,
+    handshakes: &Observed<Listing<Handshake>>,
+    asked: &[i64],
+    theirs: impl Fn(i64) -> bool,
+) -> Observed<Listing<Handshake>> {
+    let own = match own {
+        Observed::Unavailable(why) => return Observed::Unavailable(why.clone()),
+        Observed::Known { value, .. } => value,
+    };
+    handshakes.clone().map(|tried| {
+        let listens = |port: i64| theirs(port) && own.items.iter().any(|listener| listener.protocol == "tcp" && listener.port == port);
+        let mut skipped = own.skipped.clone();
+        skipped.extend(tried.skipped);
+        let items: Vec<Handshake> = tried.items.into_iter().filter(|tried| listens(tried.port)).collect();
+        let untried = asked.iter().filter(|port| listens(**port) && !items.iter().any(|tried| tried.port == **port));
+        skipped.extend(untried.map(|port| Skipped { what: format!("TLS of port {port}"), reason: Reason::NotSupported }));
         Listing { items, skipped }
     })
 }

@@ -2,7 +2,11 @@
 //!
 //! A value the component would refuse is an error with the reason, never a guess.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::quantity::Quantity;
 
 /// The type of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,10 +17,31 @@ pub(super) enum Kind {
     Int,
     /// `time.ParseDuration`, kept as whole seconds.
     Seconds,
+    /// `resource.ParseQuantity`, kept as whole bytes.
+    Bytes,
     /// Text.
     Text,
+    /// One of these; what the component refuses is malformed.
+    Enum(&'static [&'static str]),
     /// A list of texts; a flag gives it comma-separated, and may be repeated.
     List,
+    /// Named values; a flag gives it comma-separated, and may be repeated.
+    Map(Member),
+    /// Whether there is anything at all. The value stays on the node.
+    Given,
+}
+
+/// The type of a [`Kind::Map`]'s values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Member {
+    /// A feature gate: true or false.
+    Gate,
+    /// What may be reserved of a resource: a quantity, kept as text.
+    Resource,
+    /// An eviction threshold: a quantity or a percentage, kept as text.
+    Threshold,
+    /// A duration, kept as text.
+    Duration,
 }
 
 /// The value of a flag that was given, every occurrence in order.
@@ -26,35 +51,139 @@ pub(super) fn from_flag(kind: Kind, given: &[String]) -> Result<Value, String> {
         Kind::Bool => boolean(last).map(Value::from),
         Kind::Int => integer(last).map(Value::from),
         Kind::Seconds => seconds(last).map(Value::from),
+        Kind::Bytes => bytes(last).map(Value::from),
         Kind::Text => Ok(last.into()),
+        Kind::Enum(allowed) if allowed.contains(&last) => Ok(last.into()),
+        Kind::Enum(_) => Err(format!("`{last}` is not {}", kind.words())),
         Kind::List => Ok(given.iter().flat_map(|value| list(value)).collect()),
+        Kind::Map(member) => pairs(member, given),
+        Kind::Given => Ok(given.iter().any(|value| !value.is_empty()).into()),
     }
 }
 
 /// The value of a field of a document.
 pub(super) fn from_document(kind: Kind, value: &Value) -> Result<Value, String> {
-    let refused = || format!("{value} is not {}", kind.words());
+    let refused = || format!("{} is not {}", shown(value), kind.words());
     match (kind, value) {
         (Kind::Bool, Value::Bool(_)) | (Kind::Text, Value::String(_)) => Ok(value.clone()),
+        // YAML 1.1, which upstream reads, has more words for them. In quotes the component would have refused them.
+        (Kind::Bool, Value::String(text)) => yaml_boolean(text).map(Value::from).ok_or_else(refused),
         (Kind::Int, Value::Number(number)) => number.as_i64().map(Value::from).ok_or_else(refused),
         (Kind::Seconds, Value::String(text)) => seconds(text).map(Value::from),
+        // Empty is the same as absent in every field of these kinds.
+        (Kind::Bytes, Value::String(text)) if text.is_empty() => Ok(value.clone()),
+        (Kind::Bytes, Value::String(text)) => bytes(text).map(Value::from),
+        (Kind::Enum(allowed), Value::String(text)) if text.is_empty() || allowed.contains(&text.as_str()) => Ok(value.clone()),
         (Kind::List, Value::Array(items)) if items.iter().all(Value::is_string) => Ok(value.clone()),
         // etcd writes its lists comma-separated in its file too.
         (Kind::List, Value::String(text)) => Ok(list(text).collect()),
+        (Kind::Map(kind), Value::Object(members)) => members
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), member(kind, name, value)?)))
+            .collect::<Result<Map<String, Value>, String>>()
+            .map(Value::Object),
+        (Kind::Given, Value::Object(members)) => Ok((!members.is_empty()).into()),
         _ => Err(refused()),
     }
 }
 
 impl Kind {
-    fn words(self) -> &'static str {
-        match self {
+    /// What an answer means that leaves zero values out; `None` where a number there would not be nothing.
+    pub(super) fn zero(self) -> Option<Value> {
+        Some(match self {
+            Self::Bool | Self::Given => false.into(),
+            Self::Int | Self::Seconds => 0.into(),
+            Self::Text | Self::Enum(_) => "".into(),
+            Self::List => Value::Array(Vec::new()),
+            Self::Map(_) => Value::Object(Map::new()),
+            Self::Bytes => return None,
+        })
+    }
+
+    fn words(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Bool => "true or false",
             Self::Int => "an integer",
             Self::Seconds => "a duration such as \"4h0m0s\"",
+            Self::Bytes => "a quantity such as \"10Mi\"",
             Self::Text => "text",
+            Self::Enum(allowed) => return Cow::Owned(format!("one of {}", allowed.join(", "))),
             Self::List => "a list of texts",
+            Self::Map(_) | Self::Given => "a mapping",
+        })
+    }
+}
+
+/// A value for a person: short, whatever was written.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() > 64 { format!("{}…", crate::entries::cut(&text, 60)) } else { text }
+}
+
+/// The pairs of a map flag. Several occurrences add up; a later value of a name wins.
+fn pairs(kind: Member, given: &[String]) -> Result<Value, String> {
+    let separator = if kind == Member::Threshold { '<' } else { '=' };
+    let mut members = Map::new();
+    for pair in given.iter().flat_map(|value| value.split(',')).filter(|pair| !pair.is_empty()) {
+        let (name, text) = pair.split_once(separator).ok_or_else(|| format!("`{pair}` is not a pair with `{separator}`"))?;
+        let (name, text) = (name.trim(), text.trim());
+        let value = if kind == Member::Gate { boolean(text)?.into() } else { member(kind, name, &text.into())? };
+        members.insert(name.to_owned(), value);
+    }
+    Ok(Value::Object(members))
+}
+
+/// One value of a map. A null, which only a main file can leave there, is the zero value.
+fn member(kind: Member, name: &str, value: &Value) -> Result<Value, String> {
+    let refused = |what: &str| Err(format!("{name}: {} is not {what}", shown(value)));
+    if kind == Member::Gate {
+        return match value {
+            Value::Bool(_) => Ok(value.clone()),
+            Value::Null => Ok(false.into()),
+            Value::String(text) => yaml_boolean(text).map(Value::from).map_or_else(|| refused("true or false"), Ok),
+            _ => refused("true or false"),
+        };
+    }
+    let Some(text) = value.as_str() else { return refused("text") };
+    let quantity = Quantity::parse(text).filter(|quantity| !quantity.is_negative());
+    match kind {
+        Member::Gate | Member::Resource if !["cpu", "memory", "ephemeral-storage", "pid"].contains(&name) => {
+            Err(format!("{name} cannot be reserved"))
+        }
+        Member::Gate | Member::Resource => {
+            if quantity.is_some() {
+                Ok(value.clone())
+            } else {
+                refused("a quantity")
+            }
+        }
+        Member::Threshold => match text.strip_suffix('%') {
+            Some(percent) if percent.parse::<f32>().is_ok_and(|percent| percent >= 0.0) => Ok(value.clone()),
+            None if quantity.is_some_and(|quantity| !quantity.is_zero()) => Ok(value.clone()),
+            _ => refused("a threshold"),
+        },
+        Member::Duration => {
+            if seconds(text).is_ok() {
+                Ok(value.clone())
+            } else {
+                refused("a duration")
+            }
         }
     }
+}
+
+/// The words for true and false that YAML 1.1 has beside those of JSON.
+fn yaml_boolean(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "True" | "TRUE" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+/// A quantity of whole bytes.
+fn bytes(text: &str) -> Result<i64, String> {
+    Quantity::parse(text).and_then(Quantity::whole).ok_or_else(|| format!("`{text}` is not a quantity of bytes such as `10Mi`"))
 }
 
 fn list(text: &str) -> impl Iterator<Item = Value> {

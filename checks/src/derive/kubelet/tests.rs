@@ -88,6 +88,30 @@ fn said(kubelet: &Kubelet, name: &str) -> String {
 #[case("flags only", CONFIG, json!({"hostnameOverride": "no such field"}), "hostnameOverride", r#""" (default without a flag)"#)]
 #[case("a wrong type", CONFIG, json!({"readOnlyPort": "10255"}), "readOnlyPort", r#"malformed: /var/lib/kubelet/config.yaml: readOnlyPort: "10255" is not an integer"#)]
 #[case("a scalar where a mapping belongs", CONFIG, json!({"authentication": 1}), "anonymousAuth", "malformed: /var/lib/kubelet/config.yaml: authentication is not a mapping")]
+#[case("a size", CONFIG, json!({"containerLogMaxSize": "50Mi"}), "containerLogMaxSize", "52428800 (file /var/lib/kubelet/config.yaml)")]
+#[case("a size by flag", "kubelet --container-log-max-size 1G", json!({}), "containerLogMaxSize", "1000000000 (flag --container-log-max-size)")]
+#[case("an empty size is defaulted", CONFIG, json!({"containerLogMaxSize": ""}), "containerLogMaxSize", "10485760 (default v1beta1)")]
+#[case("a size is text", CONFIG, json!({"containerLogMaxSize": 10}), "containerLogMaxSize", "malformed: /var/lib/kubelet/config.yaml: containerLogMaxSize: 10 is not a quantity such as \"10Mi\"")]
+#[case("an unknown mode", CONFIG, json!({"authorization": {"mode": "RBAC"}}), "authorizationMode", "malformed: /var/lib/kubelet/config.yaml: authorization.mode: \"RBAC\" is not one of AlwaysAllow, Webhook")]
+#[case("yes is true in YAML 1.1", CONFIG, json!({"authentication": {"anonymous": {"enabled": "yes"}}}), "anonymousAuth", "true (file /var/lib/kubelet/config.yaml)")]
+#[case("thresholds by flag replace", "kubelet --config=c --eviction-hard=memory.available<1Gi --eviction-hard nodefs.available<5%", json!({"evictionHard": {"pid.available": "10%"}}), "evictionHard", r#"{"memory.available":"1Gi","nodefs.available":"5%"} (flag --eviction-hard)"#)]
+#[case("thresholds by default", CONFIG, json!({}), "evictionHard", r#"{"imagefs.available":"15%","imagefs.inodesFree":"5%","memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"} (default v1beta1)"#)]
+#[case("one threshold turns the others off", CONFIG, json!({"evictionHard": {"memory.available": "1Gi"}}), "evictionHard", r#"{"memory.available":"1Gi"} (file /var/lib/kubelet/config.yaml)"#)]
+#[case("unless the file merges", CONFIG, json!({"evictionHard": {"memory.available": "1Gi"}, "mergeDefaultEvictionSettings": true}), "evictionHard", r#"{"imagefs.available":"15%","imagefs.inodesFree":"5%","memory.available":"1Gi","nodefs.available":"10%","nodefs.inodesFree":"5%"} (file /var/lib/kubelet/config.yaml)"#)]
+#[case("no thresholds without a file", "kubelet", json!({}), "evictionHard", "{} (default without a flag)")]
+#[case("a threshold of nothing", CONFIG, json!({"evictionHard": {"memory.available": "0"}}), "evictionHard", r#"malformed: /var/lib/kubelet/config.yaml: evictionHard: memory.available: "0" is not a threshold"#)]
+#[case("reserved", "kubelet --system-reserved cpu=200m,pid=1000", json!({}), "systemReserved", r#"{"cpu":"200m","pid":"1000"} (flag --system-reserved)"#)]
+#[case("what cannot be reserved", "kubelet --kube-reserved gpu=1", json!({}), "kubeReserved", "malformed: --kube-reserved: gpu cannot be reserved")]
+#[case("not a pair", "kubelet --kube-reserved cpu", json!({}), "kubeReserved", "malformed: --kube-reserved: `cpu` is not a pair with `=`")]
+#[case("gates of file and flags", "kubelet --config=c --feature-gates=B=false,C=true --feature-gates D=1", json!({"featureGates": {"A": true, "B": true}}), "featureGates", r#"{"A":true,"B":false,"C":true,"D":true} (flag --feature-gates)"#)]
+#[case("all gates of a stage", CONFIG, json!({"featureGates": {"AllBeta": false}}), "rotateKubeletServerCertificate", "not_supported: AllBeta is set, which turns gates by their stage in each release")]
+#[case("seccomp: the flag cannot turn it off", "kubelet --config=c --seccomp-default=false", json!({"seccompDefault": true}), "seccompDefault", "true (file /var/lib/kubelet/config.yaml)")]
+#[case("seccomp: the flag turns it on", "kubelet --config=c --seccomp-default", json!({"seccompDefault": false}), "seccompDefault", "true (flag --seccomp-default)")]
+#[case("seccomp: off in both", "kubelet --config=c --seccomp-default=0", json!({"seccompDefault": false}), "seccompDefault", "false (flag --seccomp-default)")]
+#[case("no level is enforced", CONFIG, json!({"enforceNodeAllocatable": []}), "enforceNodeAllocatable", "[] (file /var/lib/kubelet/config.yaml)")]
+#[case("an empty list is lost before drop-ins", BOTH, json!({"enforceNodeAllocatable": []}), "enforceNodeAllocatable", r#"["pods"] (default v1beta1)"#)]
+#[case("a header stays on the node", CONFIG, json!({"staticPodURLHeader": {"Authorization": ["Bearer x"]}}), "staticPodURLHeader", "true (file /var/lib/kubelet/config.yaml)")]
+#[case("a header by flag", "kubelet --manifest-url-header Authorization:x", json!({}), "staticPodURLHeader", "true (flag --manifest-url-header)")]
 #[case("a flag with nonsense", "kubelet --anonymous-auth=yes", json!({}), "anonymousAuth", "malformed: --anonymous-auth: `yes` is not true or false")]
 fn one_file(#[case] why: &str, #[case] argv: &str, #[case] content: Value, #[case] name: &str, #[case] expected: &str) {
     assert_eq!(said(&kubelet(argv, vec![main_file(content)]), name), expected, "{why}");
@@ -100,6 +124,9 @@ fn one_file(#[case] why: &str, #[case] argv: &str, #[case] content: Value, #[cas
 #[case("lists replace", BOTH, json!({"tlsCipherSuites": ["A", "B"]}), json!({"tlsCipherSuites": ["C"]}), "tlsCipherSuites", r#"["C"] (drop-in 20-b.conf)"#)]
 #[case("null removes", BOTH, json!({"readOnlyPort": 10255}), json!({"readOnlyPort": null}), "readOnlyPort", "0 (default v1beta1)")]
 #[case("null further out removes", BOTH, json!({"authentication": {"anonymous": {"enabled": true}}}), json!({"authentication": null}), "anonymousAuth", "false (default v1beta1)")]
+#[case("maps merge by name", BOTH, json!({"systemReserved": {"cpu": "1", "pid": "100"}}), json!({"systemReserved": {"cpu": null, "memory": "1Gi"}}), "systemReserved", r#"{"memory":"1Gi","pid":"100"} (drop-in 20-b.conf)"#)]
+#[case("default thresholds are there before drop-ins", BOTH, json!({"evictionHard": {"memory.available": "1Gi"}}), json!({"evictionHard": {"imagefs.available": null}}), "evictionHard", r#"{"imagefs.inodesFree":"5%","memory.available":"1Gi","nodefs.available":"10%","nodefs.inodesFree":"5%"} (drop-in 20-b.conf)"#)]
+#[case("and are gone when a drop-in removes them", BOTH, json!({"evictionHard": null}), json!({}), "evictionHard", "{} (default v1beta1)")]
 #[case("a flag beats drop-ins", "kubelet --config=c --config-dir=d --read-only-port=0", json!({"readOnlyPort": 10255}), json!({}), "readOnlyPort", "0 (flag --read-only-port)")]
 fn file_and_two_drop_ins(
     #[case] why: &str,
@@ -131,7 +158,8 @@ fn an_unreadable_file_is_never_a_default() {
     assert_eq!(said(&kubelet, "readOnlyPort"), "permission_denied: open /var/lib/kubelet/config.yaml");
     assert_eq!(said(&kubelet, "anonymousAuth"), "false (flag --anonymous-auth)", "a flag decides all the same");
     let unknown = settings(&kubelet, NOW).values().filter(|setting| setting.value().is_none()).count();
-    assert_eq!(unknown, 29, "every setting but those of flags alone and the one given");
+    let by_file = super::SPECS.iter().filter(|spec| !spec.path.is_empty()).count();
+    assert_eq!(unknown, by_file - 1, "every setting but those of flags alone and the one given");
 }
 
 #[test]
@@ -216,4 +244,42 @@ fn as_the_kubelet_itself_says(#[case] changes: Value, #[case] differs: Value) {
         let setting = settings.get(name).and_then(Observed::value).unwrap_or_else(|| panic!("{name} is known"));
         assert_eq!(&setting.value, expected, "{name}");
     }
+}
+
+/// `value source` of every place, weakest first.
+fn places(kubelet: &Kubelet, name: &str) -> Vec<String> {
+    let settings = settings(kubelet, NOW);
+    let setting = settings.get(name).and_then(Observed::value).expect("known");
+    setting.declared.iter().map(|said| format!("{} {}", said.value, said.source)).collect()
+}
+
+#[test]
+fn every_place_that_says_something_is_told_and_the_last_decided() {
+    let argv = "kubelet --config=c --config-dir=d --read-only-port=0 --seccomp-default=false --feature-gates=A=false";
+    let documents = vec![
+        main_file(
+            json!({"readOnlyPort": 10255, "seccompDefault": true, "streamingConnectionIdleTimeout": "4h", "featureGates": {"A": true}}),
+        ),
+        drop_in("10-a.conf", json!({"readOnlyPort": null, "streamingConnectionIdleTimeout": "0s"})),
+        drop_in("20-b.conf", json!({"readOnlyPort": "10255", "staticPodURLHeader": {"a": ["secret"]}})),
+    ];
+    let kubelet = kubelet(argv, documents);
+    let file = "file /var/lib/kubelet/config.yaml";
+    assert_eq!(
+        places(&kubelet, "readOnlyPort"),
+        [&format!("10255 {file}"), "null drop-in 10-a.conf", "\"10255\" drop-in 20-b.conf", "0 flag --read-only-port"]
+    );
+    assert_eq!(places(&kubelet, "seccompDefault"), ["false flag --seccomp-default", &format!("true {file}")]);
+    assert_eq!(places(&kubelet, "streamingConnectionIdleTimeout"), [&format!("14400 {file}"), "0 drop-in 10-a.conf"]);
+    assert_eq!(places(&kubelet, "featureGates"), [&format!("{{\"A\":true}} {file}"), "{\"A\":false} flag --feature-gates"]);
+    assert_eq!(places(&kubelet, "staticPodURLHeader"), ["true drop-in 20-b.conf"], "never the value");
+    assert!(places(&kubelet, "anonymousAuth").is_empty(), "only a default holds");
+}
+
+#[test]
+fn every_setting_has_a_default_and_a_name_of_its_own() {
+    let settings = settings(&kubelet("kubelet", vec![]), NOW);
+    assert_eq!(settings.len(), super::SPECS.len());
+    let unknown: Vec<&String> = settings.iter().filter(|(_, setting)| setting.value().is_none()).map(|(name, _)| name).collect();
+    assert_eq!(unknown, ["cgroupDriver"], "only what the container runtime decides");
 }
