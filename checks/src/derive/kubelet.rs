@@ -3,7 +3,7 @@
 //! Flags win over drop-ins, drop-ins over the `--config` file, and two sets of defaults stand behind them: the legacy ones of
 //! the flags when there is no `--config`, those of v1beta1 when there is. Read in upstream's `cmd/kubelet/app`, 1.36.
 
-use super::flags::Flags;
+use super::flags::{Flags, Shape};
 use super::setting::{Default, Spec, Zero, decided, layers, shape_in, unavailable};
 use super::values::{self, Kind};
 use crate::facts::{Kubelet, Observed, Reason, Setting, Settings, Source, SourceKind};
@@ -70,12 +70,18 @@ const SPECS: [Spec; 35] = [
 
 /// Every effective setting of `kubelet`; `at` stands for what its command line or a default decides.
 pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
+    if kubelet.argv.is_empty() {
+        // Every process has at least a name there: it could not be read, and its documents say why.
+        let unread = || unavailable(Reason::NotSupported, "its command line could not be read");
+        let why = kubelet.documents.unavailable().map_or_else(unread, |why| Observed::Unavailable(why.clone()));
+        return SPECS.iter().map(|spec| (spec.name.to_owned(), why.clone())).collect();
+    }
     if !runs_as_kubelet(kubelet) {
         let why = format!("{} builds its kubelet's flags inside the process, where they cannot be read", kubelet.flavour);
         let unknown = |spec: &Spec| (spec.name.to_owned(), unavailable(Reason::NotSupported, why.as_str()));
         return SPECS.iter().map(unknown).collect();
     }
-    let flags = Flags::parse(&kubelet.argv, |name| shape_in(&SPECS, name));
+    let flags = Flags::parse(&kubelet.argv, shape);
     let named = |flag: &str| flags.last(flag).filter(|path| !path.is_empty());
     let main = named("config");
     let layers = layers(&kubelet.documents, "KubeletConfiguration", main, named("config-dir").is_some());
@@ -100,6 +106,11 @@ pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
         settings.insert("rotateKubeletServerCertificate".to_owned(), gate);
     }
     settings
+}
+
+/// The shape of a kubelet's flag.
+pub(super) fn shape(name: &str) -> Option<Shape> {
+    shape_in(&SPECS, name)
 }
 
 /// The ports a kubelet with `settings` serves on: the usual one where the setting is not known.

@@ -12,7 +12,9 @@ mod setting;
 mod sockets;
 mod values;
 
-use crate::facts::{NodeFacts, Observed};
+pub use flags::last_flag;
+
+use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
@@ -21,10 +23,17 @@ pub fn derive(facts: &mut NodeFacts) {
     if let Observed::Known { value: kubelets, at, .. } = kubelets {
         for kubelet in &mut kubelets.items {
             kubelet.settings = kubelet::settings(kubelet, *at);
-            kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
+            // In a network namespace of its own the sensor read them there.
+            if kubelet.host_network.value() != Some(&false) || kubelet.listeners.value().is_none() {
+                kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
+            }
             let asked = sockets::served_ports(&kubelet.settings, &["port", "readOnlyPort"]);
             let own = kubelet::ports(&kubelet.settings);
-            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked, |port| own.contains(&port));
+            kubelet.probes = if kubelet.host_network.value() == Some(&false) {
+                Observed::unavailable_because(Reason::NotSupported, "it has a network namespace of its own, where nothing can be asked")
+            } else {
+                sockets::probes_of(&kubelet.listeners, probes, &asked, |port| own.contains(&port))
+            };
         }
     }
     if let Observed::Known { value: components, at, .. } = components {
