@@ -69,6 +69,12 @@ pub enum ReadError {
         /// The cap.
         cap: u64,
     },
+    /// Every time it was read it was another before than after.
+    #[error("{path}: changed while it was read")]
+    Changed {
+        /// The path.
+        path: String,
+    },
     /// The sensor's time or bytes were used up.
     #[error("{path}: not read within the sensor's deadline and byte budget")]
     TimedOut {
@@ -140,7 +146,7 @@ impl ReadError {
         match self {
             Self::Absent { .. } => Reason::NotPresent,
             Self::Denied { .. } => Reason::PermissionDenied,
-            Self::Malformed { .. } => Reason::Malformed,
+            Self::Malformed { .. } | Self::Changed { .. } => Reason::Malformed,
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::TimedOut { .. } => Reason::TimedOut,
             Self::Failed { .. } => Reason::NotSupported,

@@ -1,7 +1,7 @@
 //! Reading a host without trusting it: rooted, regular files only, capped in size and time.
 //!
 //! [`Root`] resolves every path below a directory handle, so that a link planted on the host leads nowhere else.
-//! [`Proc`] reads process directories the same way, and follows one magic link only: a process's own root.
+//! [`Proc`] reads process directories the same way, and follows two magic links only: a process's own root and its program.
 //! [`Recording`] is what a recorded tree says in place of `stat`, `uname` and probes. Must not know facts or checks.
 
 mod budget;
@@ -19,7 +19,7 @@ pub use budget::Budget;
 pub use error::{HostError, Malformation, ReadError};
 pub use proc::{Proc, ProcessDir};
 pub use recording::{RecordedFile, RecordedProbe, Recording, Uname};
-pub use root::{Entry, HostFile, Metadata, NodeKind, Root};
+pub use root::{Entry, HostFile, Metadata, NodeKind, Root, Settled, Stamp};
 
 /// The name of the file that makes a directory a recorded tree.
 pub const RECORDING_FILE: &str = "holdfast-tree.json";

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::{Budget, ReadError, Root};
+use super::{Budget, HostFile, ReadError, Root};
 
 /// Longest link text in a recording.
 const LINK_CAP: u64 = 4096;
@@ -74,12 +74,43 @@ impl Proc {
         }
         self.host.below(&process.link("root")?)
     }
+
+    /// The program file a process runs, whether or not a path still leads to it; of its content at most `cap` bytes. Follows
+    /// the magic link `<proc>/<pid>/exe`; in a recording the link's text is a path of the process's root.
+    pub fn program_of(&self, process: &ProcessDir, cap: u64) -> Result<HostFile, ReadError> {
+        let failed = |errno| ReadError::new("the process's program file", "open", errno);
+        if self.live {
+            // A program runs from a regular file: opening it does nothing, whatever the file system says of it.
+            let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+            let handle = openat(process.dir.handle(), "exe", flags, Mode::empty()).map_err(failed)?;
+            return HostFile::parts_of(handle, cap, self.root.budget()).map_err(failed);
+        }
+        let path = process.link("exe")?;
+        self.root_of(process)?.open_file(path.trim_end_matches(" (deleted)"), cap)
+    }
 }
 
 impl ProcessDir {
     /// A file of the process.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         self.dir.read(name)
+    }
+
+    /// The first `length` bytes of a file of the process, or all of it where it is shorter.
+    pub fn start_of(&self, name: &str, length: u64) -> Result<Vec<u8>, ReadError> {
+        let mut content = Vec::new();
+        let mut start = std::io::Read::take(self.dir.open_file(name, u64::MAX)?, length);
+        let read = std::io::Read::read_to_end(&mut start, &mut content);
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => ReadError::TimedOut { path: name.to_owned() },
+            _ => ReadError::new(name, "read", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+        })?;
+        Ok(content)
+    }
+
+    /// A file of the process of at most `cap` bytes.
+    pub fn read_capped(&self, name: &str, cap: u64) -> Result<Vec<u8>, ReadError> {
+        self.dir.read_capped(name, cap)
     }
 
     /// The text of a link: `exe`, `ns/net`, `fd/3`. In a recording it may be a small file instead.

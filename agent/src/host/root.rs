@@ -1,6 +1,6 @@
 //! A directory handle below which every path is resolved, whatever links say.
 
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const FIRST_READ: usize = 4096;
 const MAX_ENTRIES: usize = 200_000;
 /// `openat2` may be asked to try again when a rename runs beside it.
 const RETRIES: usize = 8;
+/// How often a file that changes while it is read is read again.
+const ATTEMPTS: usize = 4;
 /// A budget for whoever set none.
 const DEFAULT_TIME: Duration = Duration::from_hours(24);
 
@@ -72,6 +74,51 @@ pub struct Metadata {
     pub target: Option<String>,
     /// Has a POSIX access ACL beyond the mode bits; `None`: that could not be read.
     pub acl: Option<bool>,
+}
+
+/// What tells one state of a file from another: which file it is, and when it last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// The file system.
+    pub device: u64,
+    /// The file in it.
+    pub inode: u64,
+    /// Bytes.
+    pub size: i64,
+    /// Last written: Unix seconds and nanoseconds.
+    pub modified: (i64, i64),
+    /// Last written or changed in its inode: Unix seconds and nanoseconds.
+    pub changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(status: &FileStat) -> Self {
+        Self {
+            device: status.st_dev,
+            inode: status.st_ino,
+            size: status.st_size,
+            modified: (status.st_mtime, status.st_mtime_nsec),
+            changed: (status.st_ctime, status.st_ctime_nsec),
+        }
+    }
+
+    /// Is it the same file, whatever was done to it.
+    pub fn same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// A file's content, and whose it was.
+#[derive(Debug)]
+pub struct Settled {
+    /// What it held.
+    pub content: Vec<u8>,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Permission bits, `0o7777` mask.
+    pub mode: u32,
 }
 
 /// A file open for reading, capped and within its budget.
@@ -132,6 +179,25 @@ impl Root {
     /// The content of a regular file of at most `cap` bytes.
     pub fn read_capped(&self, path: &str, cap: u64) -> Result<Vec<u8>, ReadError> {
         let mut file = self.open_file(path, cap)?;
+        self.contents(path, cap, &mut file)
+    }
+
+    /// The content of a regular file of at most 1 MiB as it was at one time: read again while somebody writes or replaces it.
+    pub fn read_settled(&self, path: &str) -> Result<Settled, ReadError> {
+        let failed = |error: std::io::Error| self.error(path, "stat", Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+        for _ in 0..ATTEMPTS {
+            let mut file = self.open_file(path, DEFAULT_CAP)?;
+            let before = file.stamp().map_err(failed)?;
+            let (uid, gid, mode) = file.owner().map_err(failed)?;
+            let content = self.contents(path, DEFAULT_CAP, &mut file)?;
+            if file.stamp().map_err(failed)? == before && self.stamp(path).is_ok_and(|there| there == before) {
+                return Ok(Settled { content, uid, gid, mode });
+            }
+        }
+        Err(ReadError::Changed { path: self.show(path) })
+    }
+
+    fn contents(&self, path: &str, cap: u64, file: &mut HostFile) -> Result<Vec<u8>, ReadError> {
         // Files of /proc have no size to go by, and most fit one page.
         let mut content = Vec::with_capacity(FIRST_READ);
         file.read_to_end(&mut content).map_err(|error| match error.kind() {
@@ -157,6 +223,21 @@ impl Root {
             return Err(ReadError::TooLarge { path: self.show(path), cap });
         }
         Ok(HostFile { file: handle.into(), left: cap, budget: self.budget.clone() })
+    }
+
+    /// Which file `path` is now, links followed below this root.
+    pub fn stamp(&self, path: &str) -> Result<Stamp, ReadError> {
+        let failed = |errno| self.error(path, "stat", errno);
+        let handle = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
+        fstat(&handle).map(|status| Stamp::of(&status)).map_err(failed)
+    }
+
+    /// The target of the link at `path`; `None` where it is no link.
+    pub fn link_at(&self, path: &str) -> Result<Option<String>, ReadError> {
+        let failed = |errno| self.error(path, "stat", errno);
+        let itself = self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).map_err(failed)?;
+        let is_link = kind_of(&fstat(&itself).map_err(failed)?) == NodeKind::Symlink;
+        is_link.then(|| readlinkat(&itself, "").map(|target| target.to_string_lossy().into_owned())).transpose().map_err(failed)
     }
 
     /// The names in a directory, sorted.
@@ -245,6 +326,43 @@ impl Root {
             answer = openat2(&self.dir, path, how());
         }
         answer
+    }
+}
+
+impl HostFile {
+    /// `handle`, of which at most `cap` bytes may be read, however long the file is. For files of which one needs a few parts.
+    pub(super) fn parts_of(handle: OwnedFd, cap: u64, budget: &Budget) -> Result<Self, Errno> {
+        match not_a_file(&fstat(&handle)?) {
+            None => Ok(Self { file: handle.into(), left: cap, budget: budget.clone() }),
+            Some(_) => Err(Errno::ENODEV),
+        }
+    }
+
+    /// What it is read within.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Which file it is, and in which state.
+    pub fn stamp(&self) -> std::io::Result<Stamp> {
+        Ok(Stamp::of(&fstat(&self.file)?))
+    }
+
+    /// Owner, group and permission bits.
+    pub fn owner(&self) -> std::io::Result<(u32, u32, u32)> {
+        let status = fstat(&self.file)?;
+        Ok((status.st_uid, status.st_gid, status.st_mode & 0o7777))
+    }
+
+    /// Was its name removed: nobody can open it by a path any more.
+    pub fn removed(&self) -> std::io::Result<bool> {
+        Ok(fstat(&self.file)?.st_nlink == 0)
+    }
+}
+
+impl Seek for HostFile {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
     }
 }
 

@@ -1,41 +1,132 @@
 //! Kubelets and the other Kubernetes components among the processes.
+//!
+//! A kubelet is found by its process, wherever that runs. The node's own is the one that shares the host's network and is no
+//! pod; it alone is called `kubelet`, so that nobody takes over its findings by starting a process of that name in a pod. Others
+//! (nodes of kind or k3d in containers, a kubelet in a pod) are judged too, each under its own name: a kubelet that anybody
+//! can command is a way into this host, but it says nothing about this node.
 
 use std::sync::Arc;
 
-use holdfast_checks::facts::{Component, Kubelet, Listing, Observed, Placement, Reason, Source, SourceKind};
+use holdfast_checks::facts::{Component, Kubelet, Listing, Observed, Placement, Reason, Skipped, Source, SourceKind, Unavailable};
 
+use super::origins::{self, FlagsFile};
 use super::processes::{ProcessTable, Role, Seen, Workload};
-use super::{config, redact};
+use super::{config, listeners, redact};
 use crate::host::Host;
 
 /// Where k3s keeps its etcd; without it the state is in a database.
 const K3S_ETCD: &str = "/var/lib/rancher/k3s/server/db/etcd";
+/// The name of the node's own kubelet.
+pub(super) const OWN: &str = "kubelet";
+/// More kubelets than anybody runs beside a node's own. Whoever may start processes in a pod could start any number.
+const MAX_OTHERS: usize = 32;
 
-/// One fact per kubelet process. None is a complete answer: this host runs no Kubernetes.
+/// One fact per kubelet process, the node's own first. None is a complete answer: this host runs no Kubernetes.
 pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Kubelet>> {
-    listing(table, Workload::Kubelet, |seen, role, subject| Kubelet {
+    let is_kubelet = |role: &Role| role.workload == Workload::Kubelet;
+    let mut found: Vec<(Role, &Arc<Seen>)> =
+        table.processes.iter().filter_map(|seen| seen.role.filter(is_kubelet).map(|role| (role, seen))).collect();
+    found.retain(|(role, seen)| role.flavour != "k3s" || !seen.argv.iter().any(|argument| without_agent(argument)));
+    found.sort_by(|(_, a), (_, b)| {
+        let order = |seen: &Seen| (kubelet_rank(seen), seen.fact.start_ticks, seen.fact.pid);
+        order(a).0.cmp(&order(b).0).then_with(|| a.instance.cmp(&b.instance)).then_with(|| order(a).cmp(&order(b)))
+    });
+    let mut listing = Listing { items: Vec::new(), skipped: table.skipped.clone() };
+    let mut taken: Vec<String> = Vec::new();
+    for (role, seen) in found {
+        if taken.len() > MAX_OTHERS {
+            listing.skipped.push(Skipped { what: "further processes that are kubelets by name".to_owned(), reason: Reason::TooLarge });
+            break;
+        }
+        let own = of_node(seen) && taken.is_empty();
+        let subject = if own { OWN.to_owned() } else { other(OWN, &seen.instance, &taken) };
+        taken.push(subject.clone());
+        listing.items.push(kubelet(host, table, seen, role, subject));
+    }
+    Observed::known(listing, Source::new(SourceKind::Process, "running processes"), table.at)
+}
+
+fn kubelet(host: &Host, table: &ProcessTable, seen: &Seen, role: Role, subject: String) -> Kubelet {
+    let program = table.programs.read(host, seen);
+    let mut kubelet = Kubelet {
         host_network: seen.fact.host_network.clone(),
-        version: no_version(),
+        host_mounts: seen.host_mounts.clone(),
+        version: program.version,
+        executable: program.executable,
         argv: redact::arguments(&seen.argv),
-        documents: if embedded(role) {
+        ..Kubelet::unread(subject, seen.fact.pid, role.flavour)
+    };
+    let flags = origins::flags_file(host, seen, role);
+    kubelet.origins = origins::read(host, seen, role, flags.as_ref());
+    kubelet.documents = match (&seen.argv_unread, &flags) {
+        (Some(why), _) => Observed::Unavailable(why.clone()),
+        (None, Some(FlagsFile { content: Ok(argv), .. })) => {
+            kubelet.argv = redact::arguments(argv);
+            config::documents(host, seen, argv)
+        }
+        (None, Some(FlagsFile { path, content: Err(why) })) => {
+            let detail = format!("its flags are in {path}, which could not be read: {}", why.detail);
+            Observed::Unavailable(Unavailable::new(why.reason, detail))
+        }
+        (None, None) if embedded(role) => {
             let detail = format!("{} sets up its kubelet inside its own process, where its settings cannot be read", role.flavour);
             Observed::unavailable_because(Reason::NotSupported, detail)
-        } else {
-            config::documents(host, seen)
-        },
-        ..Kubelet::unread(subject, seen.fact.pid, role.flavour)
-    })
+        }
+        (None, None) => config::documents(host, seen, &seen.argv),
+    };
+    if seen.fact.host_network.value() == Some(&false) {
+        kubelet.listeners = listeners::of_process(host, seen);
+    }
+    kubelet
+}
+
+/// Can it be this node's kubelet: as root, in the host's network, and no pod.
+fn of_node(seen: &Seen) -> bool {
+    seen.fact.placement != Placement::Pod && seen.fact.host_network.value() != Some(&false) && seen.fact.uid == 0
+}
+
+/// Which of several is the node's own: the service that is made for it, then any service, then what else may be.
+fn kubelet_rank(seen: &Seen) -> u8 {
+    const UNITS: [&str; 6] = ["kubelet", "k3s", "k3s-agent", "rke2-server", "rke2-agent", "snap.microk8s.daemon-kubelite"];
+    let unit = seen.unit.strip_suffix(".service").unwrap_or_default();
+    match seen.fact.placement {
+        _ if !of_node(seen) => 3,
+        Placement::Host if UNITS.contains(&unit) => 0,
+        Placement::Host => 1,
+        _ => 2,
+    }
+}
+
+/// `k3s server --disable-agent` is a control plane without a kubelet.
+fn without_agent(argument: &str) -> bool {
+    matches!(argument, "--disable-agent" | "--disable-agent=true")
+}
+
+/// A name for one that is not the first, stable as long as its instance is.
+fn other(name: &str, instance: &str, taken: &[String]) -> String {
+    let free = |candidate: &String| !taken.contains(candidate);
+    let named = if instance.is_empty() { "unnamed" } else { instance };
+    let first = format!("{name}:{named}");
+    let numbered = (2..=taken.len() + 2).map(|number| format!("{name}:{named}:{number}"));
+    std::iter::once(first.clone()).chain(numbered).find(free).unwrap_or(first)
 }
 
 /// One fact per process of kube-proxy or the control plane.
 pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<Component>> {
-    let own = listing(table, Workload::Component, |seen, role, subject| Component {
-        subject,
-        host_network: seen.fact.host_network.clone(),
-        version: no_version(),
-        argv: redact::arguments(&seen.argv),
-        documents: config::documents(host, seen),
-        ..Component::unread(role.name, seen.fact.pid)
+    let own = listing(table, |seen, role, subject| {
+        let program = table.programs.read(host, seen);
+        Component {
+            subject,
+            host_network: seen.fact.host_network.clone(),
+            version: program.version,
+            executable: program.executable,
+            argv: redact::arguments(&seen.argv),
+            documents: match &seen.argv_unread {
+                Some(why) => Observed::Unavailable(why.clone()),
+                None => config::documents(host, seen, &seen.argv),
+            },
+            ..Component::unread(role.name, seen.fact.pid)
+        }
     });
     own.map(|mut listing| {
         let kubelets = table
@@ -46,7 +137,7 @@ pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<
         for (seen, role) in kubelets {
             for name in inside(host, role, &seen.argv) {
                 if listing.items.iter().all(|component| component.subject != name) {
-                    listing.items.push(embedded_component(seen, role, name));
+                    listing.items.push(embedded_component(host, table, seen, role, name));
                 }
             }
         }
@@ -77,12 +168,14 @@ fn inside(host: &Host, role: Role, argv: &[String]) -> Vec<&'static str> {
     names
 }
 
-fn embedded_component(seen: &Seen, role: Role, name: &str) -> Component {
+fn embedded_component(host: &Host, table: &ProcessTable, seen: &Seen, role: Role, name: &str) -> Component {
+    let program = table.programs.read(host, seen);
     let detail = format!("{} runs {name} inside its own process, where its settings cannot be read", role.flavour);
     Component {
         inside: role.flavour.to_owned(),
         host_network: seen.fact.host_network.clone(),
-        version: no_version(),
+        version: program.version,
+        executable: program.executable,
         // Its program's flags are not its own: `argv` stays empty.
         documents: Observed::unavailable_because(Reason::NotSupported, detail),
         ..Component::unread(name, seen.fact.pid)
@@ -94,20 +187,16 @@ fn embedded(role: Role) -> bool {
     matches!(role.flavour, "k3s" | "kubelite")
 }
 
-fn no_version<T>() -> Observed<T> {
-    Observed::unavailable_because(Reason::NotSupported, "the version cannot be read without running the program")
-}
-
-fn listing<T>(table: &ProcessTable, workload: Workload, fact: impl Fn(&Seen, Role, String) -> T) -> Observed<Listing<T>> {
-    let mut found: Vec<(Role, &Arc<Seen>)> = Vec::new();
+fn listing<T>(table: &ProcessTable, fact: impl Fn(&Seen, Role, String) -> T) -> Observed<Listing<T>> {
+    let is_component = |role: &Role| role.workload == Workload::Component;
     let of_node = table.processes.iter().filter(|seen| !of_workload(seen));
-    found.extend(of_node.filter_map(|seen| seen.role.filter(|role| role.workload == workload).map(|role| (role, seen))));
-    // The node's own comes first: whoever starts another kubelet in a pod does not take over its name.
+    let mut found: Vec<(Role, &Arc<Seen>)> = of_node.filter_map(|seen| seen.role.filter(is_component).map(|role| (role, seen))).collect();
     found.sort_by_key(|(_, seen)| (rank(seen), seen.fact.start_ticks, seen.fact.pid));
     let mut taken: Vec<String> = Vec::new();
     let mut items = Vec::new();
     for (role, seen) in found {
-        let subject = subject(role.name, seen, &taken);
+        let plain = role.name.to_owned();
+        let subject = if taken.contains(&plain) { other(role.name, &seen.instance, &taken) } else { plain };
         taken.push(subject.clone());
         items.push(fact(seen, role, subject));
     }
@@ -127,19 +216,4 @@ fn rank(seen: &Seen) -> u8 {
         (_, Some(true)) => 1,
         _ => 2,
     }
-}
-
-/// The component's name; with its unit, pod or number where that is taken.
-fn subject(name: &str, seen: &Seen, taken: &[String]) -> String {
-    let free = |candidate: &String| !taken.contains(candidate);
-    let plain = name.to_owned();
-    if free(&plain) {
-        return plain;
-    }
-    let named = if seen.fact.subject.starts_with("pod:") { seen.fact.subject.clone() } else { seen.unit.clone() };
-    let instance = format!("{name}:{named}");
-    if !named.is_empty() && free(&instance) {
-        return instance;
-    }
-    (2..=taken.len() + 2).map(|number| format!("{name}:{number}")).find(free).unwrap_or(plain)
 }

@@ -42,24 +42,45 @@ pub(super) fn read(host: &Host, table: &Result<Arc<ProcessTable>, Unavailable>, 
     };
     let at = now();
     let found = table.as_ref().map(|table| find(host, table, &sockets, owners));
-    let fact = |socket: &Socket| {
-        let address = socket.address.ip().to_canonical();
-        let owner = match (&found, &table) {
-            (Ok(found), _) => found.owner(socket.inode, at),
-            (Err(why), _) => Observed::Unavailable((*why).clone()),
-        };
-        Listener {
-            subject: format!("port:{}/{}", socket.protocol, socket.address.port()),
-            protocol: socket.protocol.to_owned(),
-            address: socket.address.ip().to_string(),
-            port: i64::from(socket.address.port()),
-            scope: scope(address),
-            owner,
-        }
+    let owner = |socket: &Socket| match &found {
+        Ok(found) => found.owner(socket.inode, at),
+        Err(why) => Observed::Unavailable((*why).clone()),
     };
-    let items = sockets.all.iter().map(fact).collect();
-    let skipped = sockets.unread.iter().map(|(path, error)| Skipped { what: (*path).to_owned(), reason: error.reason() }).collect();
-    Observed::known(Listing { items, skipped }, Source::new(SourceKind::Kernel, "/proc/net"), at)
+    let items = sockets.all.iter().map(|socket| fact(socket, owner(socket))).collect();
+    Observed::known(Listing { items, skipped: unread(&sockets) }, Source::new(SourceKind::Kernel, "/proc/net"), at)
+}
+
+/// The sockets that one process holds in the network namespace it is in, which is not the host's.
+pub(super) fn of_process(host: &Host, seen: &Seen) -> Observed<Listing<Listener>> {
+    let read = || {
+        let sockets = Sockets::seen_by(host, seen.fact.pid)?;
+        let wanted: BTreeSet<u64> = sockets.all.iter().map(|socket| socket.inode).collect();
+        let held: BTreeSet<u64> = descriptors(host, seen, &wanted)?.into_iter().map(|(inode, _)| inode).collect();
+        Ok::<_, ReadError>((sockets, held))
+    };
+    let at = now();
+    let (sockets, held) = match read() {
+        Ok(found) => found,
+        Err(error) => return error.observed(),
+    };
+    let own = sockets.all.iter().filter(|socket| held.contains(&socket.inode));
+    let items = own.map(|socket| fact(socket, Observed::known(owner(seen), Source::new(SourceKind::Process, "fd"), at))).collect();
+    Observed::known(Listing { items, skipped: unread(&sockets) }, Source::new(SourceKind::Kernel, "/proc/net of its own"), at)
+}
+
+fn fact(socket: &Socket, owner: Observed<Owner>) -> Listener {
+    Listener {
+        subject: format!("port:{}/{}", socket.protocol, socket.address.port()),
+        protocol: socket.protocol.to_owned(),
+        address: socket.address.ip().to_string(),
+        port: i64::from(socket.address.port()),
+        scope: scope(socket.address.ip().to_canonical()),
+        owner,
+    }
+}
+
+fn unread(sockets: &Sockets) -> Vec<Skipped> {
+    sockets.unread.iter().map(|(path, error)| Skipped { what: (*path).to_owned(), reason: error.reason() }).collect()
 }
 
 /// The processes behind sockets, and whether some could not be asked.

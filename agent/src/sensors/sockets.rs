@@ -30,13 +30,18 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Reads the four tables. A kernel without IPv6 has two of them.
     pub(super) fn read(host: &Host) -> Result<Self, ReadError> {
+        Self::seen_by(host, 1)
+    }
+
+    /// The same of the network namespace that process `pid` is in.
+    pub(super) fn seen_by(host: &Host, pid: i64) -> Result<Self, ReadError> {
         let mut found = Self::default();
-        for (path, protocol) in [("1/net/tcp", "tcp"), ("1/net/tcp6", "tcp"), ("1/net/udp", "udp"), ("1/net/udp6", "udp")] {
-            match table(host, path, protocol) {
+        for (name, protocol) in [("net/tcp", "tcp"), ("net/tcp6", "tcp"), ("net/udp", "udp"), ("net/udp6", "udp")] {
+            match table(host, &format!("{pid}/{name}"), protocol) {
                 Ok(sockets) => found.all.extend(sockets),
-                Err(error) if error.is_absent() && path.ends_with('6') => {}
-                Err(error) if path == "1/net/tcp" => return Err(error),
-                Err(error) => found.unread.push((path, error)),
+                Err(error) if error.is_absent() && name.ends_with('6') => {}
+                Err(error) if name == "net/tcp" => return Err(error),
+                Err(error) => found.unread.push((name, error)),
             }
         }
         found.inodes = found.all.iter().enumerate().map(|(index, socket)| (socket.inode, index)).collect();

@@ -112,8 +112,11 @@ pub(super) fn settings(component: &Component, at: i64) -> Settings {
         "etcd" => &ETCD,
         _ => return Settings::new(),
     };
-    if !component.inside.is_empty() {
-        let why = format!("{} builds its flags inside the process, where they cannot be read", component.inside);
+    if !component.inside.is_empty() || component.argv.is_empty() {
+        let why = match component.inside.as_str() {
+            "" => "its command line could not be read".to_owned(),
+            program => format!("{program} builds its flags inside the process, where they cannot be read"),
+        };
         let unknown = |spec: &Spec| (spec.name.to_owned(), unavailable(Reason::NotSupported, why.as_str()));
         let paths =
             (component.name == "kube-apiserver").then(|| ("anonymousPaths".to_owned(), unavailable(Reason::NotSupported, why.as_str())));

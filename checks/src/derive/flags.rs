@@ -25,6 +25,12 @@ impl Flags {
     /// start with arguments that are no flags, so in a running one it can only be the value.
     pub(super) fn parse(argv: &[String], shape: impl Fn(&str) -> Option<Shape>) -> Self {
         let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        Self::walk(argv, shape, |name, value| given.entry(name).or_default().push(value.to_owned()));
+        Self(given)
+    }
+
+    /// Hands every flag of `argv` to `each`, with its value, in the order given.
+    pub(super) fn walk<'a>(argv: &'a [String], shape: impl Fn(&str) -> Option<Shape>, mut each: impl FnMut(String, &'a str)) {
         let mut arguments = argv.iter().skip(1).map(String::as_str).peekable();
         while let Some(argument) = arguments.next() {
             if argument == "--" {
@@ -47,9 +53,8 @@ impl Flags {
                 Some(Shape::Value) => arguments.next(),
                 None => arguments.next_if(|next| !next.starts_with('-')),
             });
-            given.entry(name).or_default().push(value.unwrap_or_default().to_owned());
+            each(name, value.unwrap_or_default());
         }
-        Self(given)
     }
 
     /// Every value of `name` in the order given; empty when it was not.
@@ -61,6 +66,19 @@ impl Flags {
     pub(super) fn last(&self, name: &str) -> Option<&str> {
         self.all(name).last().map(String::as_str)
     }
+}
+
+/// The value of the flag `name` that counts in a component's command line, program name first: the last one given. For flags
+/// that take a value.
+pub fn last_flag<'a>(argv: &'a [String], name: &str) -> Option<&'a str> {
+    let mut last = None;
+    let shape = |flag: &str| if flag == name { Some(Shape::Value) } else { super::kubelet::shape(flag) };
+    Flags::walk(argv, shape, |flag, value| {
+        if flag == name {
+            last = Some(value);
+        }
+    });
+    last
 }
 
 #[cfg(test)]

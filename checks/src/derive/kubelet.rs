@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::defaults::{self, Release, Set};
 use super::fields;
-use super::flags::Flags;
+use super::flags::{Flags, Shape};
 use super::setting::{Layer, Spec, decided, layers, shape_in, unavailable};
 use super::values::{self, Kind, Member};
 use crate::facts::{Declared, Kubelet, Observed, Reason, Setting, Settings, Source, SourceKind, Unavailable};
@@ -20,12 +20,18 @@ const MERGES_EVICTION: &str = "1.33";
 
 /// Every effective setting of `kubelet`; `at` stands for what its command line or a default decides.
 pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
+    if kubelet.argv.is_empty() {
+        // Every process has at least a name there: it could not be read, and its documents say why.
+        let unread = || unavailable(Reason::NotSupported, "its command line could not be read");
+        let why = kubelet.documents.unavailable().map_or_else(unread, |why| Observed::Unavailable(why.clone()));
+        return SPECS.iter().map(|spec| (spec.name.to_owned(), why.clone())).collect();
+    }
     if !runs_as_kubelet(kubelet) {
         let why = format!("{} builds its kubelet's flags inside the process, where they cannot be read", kubelet.flavour);
         let unknown = |spec: &Spec| (spec.name.to_owned(), unavailable(Reason::NotSupported, why.as_str()));
         return SPECS.iter().map(unknown).collect();
     }
-    let flags = Flags::parse(&kubelet.argv, |name| shape_in(&SPECS, name));
+    let flags = Flags::parse(&kubelet.argv, shape);
     let named = |flag: &str| flags.last(flag).filter(|path| !path.is_empty());
     let (main, drop_ins) = (named("config"), named("config-dir").is_some());
     let layers = layers(&kubelet.documents, "KubeletConfiguration", main, drop_ins);
@@ -285,6 +291,11 @@ fn own_certificate(settings: &mut Settings) {
     for name in ["tlsCertFile", "tlsPrivateKeyFile"] {
         settings.remove(name);
     }
+}
+
+/// The shape of a kubelet's flag.
+pub(super) fn shape(name: &str) -> Option<Shape> {
+    shape_in(&SPECS, name)
 }
 
 /// Is the command line the kubelet's own, rather than that of a program with a kubelet inside.

@@ -16,7 +16,9 @@ mod setting;
 mod sockets;
 mod values;
 
-use crate::facts::{NodeFacts, Observed};
+pub use flags::last_flag;
+
+use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
@@ -25,13 +27,22 @@ pub fn derive(facts: &mut NodeFacts) {
     if let Observed::Known { value: kubelets, at, .. } = kubelets {
         for kubelet in &mut kubelets.items {
             kubelet.settings = kubelet::settings(kubelet, *at);
-            kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
+            // In a network namespace of its own the sensor read them there.
+            if kubelet.host_network.value() != Some(&false) || kubelet.listeners.value().is_none() {
+                kubelet.listeners = sockets::listeners_of(kubelet.pid, &kubelet.host_network, listeners);
+            }
             let asked = sockets::served_ports(&kubelet.settings, &["port", "readOnlyPort"]);
             let own = kubelet::ports(kubelet);
             let theirs = |port: i64| own.is_none_or(|own| own.contains(&port));
-            kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked, theirs);
-            let encrypted = sockets::served_ports(&kubelet.settings, &["port"]);
-            kubelet.handshakes = sockets::handshakes_of(&kubelet.listeners, handshakes, &encrypted, theirs);
+            if kubelet.host_network.value() == Some(&false) {
+                let why = "it has a network namespace of its own, where nothing can be asked";
+                kubelet.probes = Observed::unavailable_because(Reason::NotSupported, why);
+                kubelet.handshakes = Observed::unavailable_because(Reason::NotSupported, why);
+            } else {
+                kubelet.probes = sockets::probes_of(&kubelet.listeners, probes, &asked, theirs);
+                let encrypted = sockets::served_ports(&kubelet.settings, &["port"]);
+                kubelet.handshakes = sockets::handshakes_of(&kubelet.listeners, handshakes, &encrypted, theirs);
+            }
             kubelet.observed = behaviour::observed(kubelet);
             kubelet.reported = kubelet::reported(kubelet);
             kubelet.unknown_fields = fields::unknown(&kubelet.documents, &kubelet.version);

@@ -9,7 +9,8 @@ use super::{Executable, Handshake, Listener, Listing, Observed, Probe, Reason, S
 /// A kubelet process. Sensors fill everything up to `documents`; derivation the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kubelet {
-    /// `kubelet`, or `kubelet:<instance>` where several run on one host. Stable over restarts.
+    /// `kubelet` for the node's own: it shares the host's network and is no pod. `kubelet:<instance>` for any other on this host
+    /// (a node of kind is a container here, and a node elsewhere), named after its unit, pod or container. Stable over restarts.
     pub subject: String,
     /// Process id. For joining with listeners and processes only: never evidence, never inventory.
     pub pid: i64,
@@ -23,7 +24,8 @@ pub struct Kubelet {
     pub version: Observed<String>,
     /// The program file it runs.
     pub executable: Observed<Executable>,
-    /// The command line, secrets redacted.
+    /// The kubelet's command line, secrets redacted. Of one inside another program: its flags where that program takes them from
+    /// a file of flags (`kubelet` first), else the program's own. Empty where it could not be read: `documents` says why.
     pub argv: Vec<String>,
     /// Units and environment that name its flags: evidence of where a flag came from, never a setting.
     pub origins: Observed<Listing<FlagOrigin>>,
@@ -40,7 +42,7 @@ pub struct Kubelet {
     pub reported: Settings,
     /// Derived: fields of its documents that no kubelet of its version knows.
     pub unknown_fields: Observed<Listing<UnknownField>>,
-    /// Derived: sockets this process listens on.
+    /// Derived: sockets this process listens on. Read by the sensor where it has a network namespace of its own.
     pub listeners: Observed<Listing<Listener>>,
     /// Derived: probe answers from those sockets.
     pub probes: Observed<Listing<Probe>>,
@@ -128,6 +130,8 @@ pub enum FlagOriginKind {
     EnvironmentFile,
     /// A variable in the process's own environment.
     Environment,
+    /// A configuration file of the program that the kubelet is inside of, or a file of flags that its command line names.
+    File,
 }
 
 /// A configuration file as parsed, secrets redacted.

@@ -1,4 +1,5 @@
-//! The names of containers, from the annotations in their OCI bundles. Nothing else of a bundle is kept: it has environments.
+//! The names of containers: from the annotations in their OCI bundles, outside Kubernetes from what Docker and Podman write
+//! beside them. Nothing else of these files is kept: they have environments.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,25 @@ const CONTAINERD: [&str; 3] = [
 ];
 const CRIO: &str = "/run/containers/storage/overlay-containers";
 
+const DOCKER: &str = "/var/lib/docker/containers";
+const PODMAN: &str = "/var/lib/containers/storage/overlay-containers/containers.json";
+/// What people see of a container's id.
+const SHORT_ID: usize = 12;
+
+#[derive(Deserialize)]
+struct DockerContainer {
+    #[serde(rename = "Name", default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct PodmanContainer {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    names: Vec<String>,
+}
+
 #[derive(Deserialize)]
 struct Bundle {
     #[serde(default)]
@@ -23,6 +43,21 @@ struct Bundle {
 /// `<namespace>/<pod>/<container>` of a container; the pod's own sandbox is called `POD`.
 pub(super) fn name_of(host: &Host, container_id: &str) -> Option<String> {
     bundle_of(host, container_id).and_then(|bundle| name(&bundle.annotations))
+}
+
+/// What people call a container outside Kubernetes: its name, else the start of its id, which its own processes cannot choose.
+pub(super) fn called(host: &Host, id: &str) -> String {
+    let docker = || {
+        let file = host.root.read(&format!("{DOCKER}/{id}/config.v2.json")).ok()?;
+        let container: DockerContainer = serde_json::from_slice(&file).ok()?;
+        Some(container.name.trim_start_matches('/').to_owned())
+    };
+    let podman = || {
+        let all: Vec<PodmanContainer> = serde_json::from_slice(&host.root.read(PODMAN).ok()?).ok()?;
+        all.into_iter().find(|container| container.id == id)?.names.into_iter().next()
+    };
+    let name = docker().or_else(podman).filter(|name| !name.is_empty());
+    name.map_or_else(|| id.chars().take(SHORT_ID).collect(), |name| name.chars().take(128).collect())
 }
 
 fn bundle_of(host: &Host, id: &str) -> Option<Bundle> {

@@ -9,6 +9,7 @@ use crate::sensors::sockets::Sockets;
 #[derive(Debug, Clone)]
 pub(super) struct Namespaces {
     pub(super) net: Result<String, Unavailable>,
+    pub(super) mounts: Result<String, Unavailable>,
     pub(super) user: Option<String>,
     /// Of the host's user namespace, as the reader sees it.
     pub(super) uid_map: Option<String>,
@@ -29,9 +30,10 @@ impl Namespaces {
             Ok(own) => Ok(own),
             Err(error) => by_socket(host, pids).ok_or_else(|| Unavailable::new(error.reason(), format!("process 1: {error}"))),
         };
+        let mounts = link("ns/mnt").map_err(|error| Unavailable::new(error.reason(), format!("process 1: {error}")));
         let cgroup = host.proc.root().read_text("1/cgroup").unwrap_or_default();
         let cgroup_is_ours = cgroup.lines().any(|line| line.rsplit(':').next().is_some_and(|path| path.starts_with("/..")));
-        Self { net, user: link("ns/user").ok(), uid_map: host.proc.root().read_text("1/uid_map").ok(), cgroup_is_ours }
+        Self { net, mounts, user: link("ns/user").ok(), uid_map: host.proc.root().read_text("1/uid_map").ok(), cgroup_is_ours }
     }
 }
 

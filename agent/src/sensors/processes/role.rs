@@ -1,5 +1,7 @@
 //! Which Kubernetes component a process is, by its executable and arguments.
 
+use holdfast_checks::facts::Unavailable;
+
 use super::parse;
 use crate::host::ProcessDir;
 
@@ -27,8 +29,48 @@ const COMPONENTS: [&str; 5] = ["kube-proxy", "kube-apiserver", "kube-controller-
 
 /// The role of the process that `process` is now.
 pub(in crate::sensors) fn role_of(process: &ProcessDir) -> Option<Role> {
-    let argv = process.read("cmdline").map(|content| parse::arguments(&content)).unwrap_or_default();
-    role(process.link("exe").ok().as_deref(), &argv)
+    CommandLine::read(process, process.link("exe").ok().as_deref()).role
+}
+
+/// Enough of a command line to tell a component by its name.
+const START: u64 = 4096;
+/// The kernel allows a program 6 MiB of arguments at most; components have 10 KiB.
+const CAP: u64 = 8 * 1024 * 1024;
+
+/// What a process was started with, of components in full. Of others only the start is looked at: whoever starts many
+/// processes with a MiB of arguments each does not use up what the sensor may read.
+#[derive(Debug, Default)]
+pub(super) struct CommandLine {
+    pub(super) role: Option<Role>,
+    /// Empty for what is no component.
+    pub(super) argv: Vec<String>,
+    /// Why a component's `argv` is empty.
+    pub(super) unread: Option<Unavailable>,
+}
+
+impl CommandLine {
+    pub(super) fn read(process: &ProcessDir, exe: Option<&str>) -> Self {
+        let start = process.start_of("cmdline", START);
+        let first = start.as_deref().map(parse::arguments).unwrap_or_default();
+        let Some(by_name) = role(exe, &first) else { return Self::default() };
+        let whole = match start {
+            Ok(start) if u64::try_from(start.len()).is_ok_and(|length| length < START) => Ok(start),
+            Ok(_) => process.read_capped("cmdline", CAP),
+            Err(error) => Err(error),
+        };
+        match whole {
+            Ok(content) => {
+                let argv = parse::arguments(&content);
+                let role = role(exe, &argv);
+                Self { argv: if role.is_some() { argv } else { Vec::new() }, role, unread: None }
+            }
+            Err(error) => {
+                let why = error.unavailable();
+                let why = Unavailable::new(why.reason, format!("its command line: {}", why.detail));
+                Self { role: Some(by_name), argv: Vec::new(), unread: Some(why) }
+            }
+        }
+    }
 }
 
 /// The role of a process; `None` for everything that is no part of Kubernetes.
@@ -49,6 +91,7 @@ pub(super) fn role(exe: Option<&str>, argv: &[String]) -> Option<Role> {
     if is("kubelite") {
         return kubelet("kubelite");
     }
+    // RKE2's own process holds no kubelet: it starts one of its own.
     if (is("k3s") || is("k3s-server") || is("k3s-agent")) && (matches!(verb, "server" | "agent") || is("k3s-server") || is("k3s-agent")) {
         return kubelet("k3s");
     }

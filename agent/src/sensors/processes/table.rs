@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use holdfast_checks::facts::{Listing, Observed, Placement, Process, Reason, Skipped, Source, SourceKind, Unavailable};
 
 use super::namespaces::Namespaces;
-use super::role::{Role, role};
+use super::role::{CommandLine, Role};
 use super::{bundles, cgroup, parse};
 use crate::host::{Host, ProcessDir, ReadError};
 use crate::sensors::now;
+use crate::sensors::programs::Programs;
 
 /// A process may still change its name, its uid and its namespaces for this long after it was first seen.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -30,6 +31,13 @@ pub(in crate::sensors) struct Seen {
     pub(in crate::sensors) role: Option<Role>,
     /// Kept for Kubernetes components only: arguments are other people's secrets.
     pub(in crate::sensors) argv: Vec<String>,
+    /// Why a component's `argv` is empty.
+    pub(in crate::sensors) argv_unread: Option<Unavailable>,
+    /// Does it share the host's mounts.
+    pub(in crate::sensors) host_mounts: Observed<bool>,
+    /// What tells a component from others of its kind: unit, pod or container by name, never a number that changes. Empty for
+    /// others, and where nothing does.
+    pub(in crate::sensors) instance: String,
     /// systemd unit or pod uid; empty when neither.
     pub(in crate::sensors) unit: String,
     first: Instant,
@@ -42,6 +50,8 @@ pub(in crate::sensors) struct ProcessTable {
     pub(in crate::sensors) processes: Vec<Arc<Seen>>,
     pub(in crate::sensors) skipped: Vec<Skipped>,
     pub(in crate::sensors) at: i64,
+    /// What is known of the programs they run.
+    pub(in crate::sensors) programs: Arc<Programs>,
 }
 
 /// What earlier passes read, by pid.
@@ -49,6 +59,7 @@ pub(in crate::sensors) struct ProcessTable {
 pub(in crate::sensors) struct Cache {
     seen: HashMap<i64, Known>,
     namespaces: Option<Namespaces>,
+    programs: Arc<Programs>,
 }
 
 /// A process, and when it was last found to be still itself.
@@ -70,7 +81,7 @@ impl Cache {
     pub(in crate::sensors) fn pass(&mut self, host: &Host) -> Result<ProcessTable, ReadError> {
         let pids = host.proc.pids()?;
         let namespaces = self.namespaces.get_or_insert_with(|| Namespaces::of_host(host, &pids)).clone();
-        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now() };
+        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now(), programs: Arc::clone(&self.programs) };
         if host.live() && pids.first() != Some(&1) {
             // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
             table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
@@ -149,13 +160,16 @@ impl Seen {
             (Ok(own), Some(host), Some(map)) if own == host => Ok(Cow::Borrowed(map.as_str())),
             _ => process.read("uid_map").map(|map| Cow::Owned(String::from_utf8_lossy(&map).into_owned())),
         };
-        // A command line too long to read leaves the executable to tell what the process is.
-        let argv = process.read("cmdline").map(|content| parse::arguments(&content)).unwrap_or_default();
-        let role = role(exe.as_deref().ok(), &argv);
+        let CommandLine { role, argv, unread: argv_unread } = CommandLine::read(process, exe.as_deref().ok());
         let of_process = |place: &str| Source::new(SourceKind::Process, place);
         let unreadable = |error: &ReadError| Unavailable::new(error.reason(), format!("{}: {error}", stat.name));
         let host_network = match (process.link("ns/net"), &host_namespaces.net) {
             (Ok(own), Ok(host)) => Observed::known(own == *host, of_process("ns/net"), at),
+            (Err(error), _) => Observed::Unavailable(unreadable(&error)),
+            (Ok(_), Err(why)) => Observed::Unavailable(why.clone()),
+        };
+        let host_mounts = match (process.link("ns/mnt"), &host_namespaces.mounts) {
+            (Ok(own), Ok(host)) => Observed::known(own == *host, of_process("ns/mnt"), at),
             (Err(error), _) => Observed::Unavailable(unreadable(&error)),
             (Ok(_), Err(why)) => Observed::Unavailable(why.clone()),
         };
@@ -193,10 +207,26 @@ impl Seen {
             host_network,
             name: stat.name,
         };
+        let instance = if role.is_some() { instance(host, &fact, &cgroup.unit) } else { String::new() };
         let unit = if cgroup.pod_uid.is_empty() { cgroup.unit } else { cgroup.pod_uid };
-        let argv = if role.is_some() { argv } else { Vec::new() };
-        Ok(Self { fact, role, argv, unit, first, read: Instant::now() })
+        Ok(Self { fact, role, argv, argv_unread, host_mounts, instance, unit, first, read: Instant::now() })
     }
+}
+
+/// See [`Seen::instance`].
+fn instance(host: &Host, fact: &Process, unit: &str) -> String {
+    if fact.subject.starts_with("pod:") {
+        return fact.subject.clone();
+    }
+    if !fact.container_id.is_empty() {
+        return bundles::called(host, &fact.container_id);
+    }
+    if fact.placement == Placement::Machine {
+        // `/machine.slice/systemd-nspawn@name.service/payload/…`: the machine, not the unit inside it.
+        let parts = fact.cgroup.split('/').filter(|part| !part.is_empty());
+        return parts.filter(|part| part.strip_suffix(".slice").is_none()).take(1).collect();
+    }
+    unit.to_owned()
 }
 
 /// A name that outlives the process: see [`Process::subject`].

@@ -1,0 +1,155 @@
+//! The parts of an ELF file that tell a version. Must not know processes or facts but the reason why there is none.
+
+use std::io::Read;
+use std::ops::Range;
+
+use holdfast_checks::facts::{Reason, Unavailable};
+use object::elf::{FileHeader32, FileHeader64, PF_W, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::read::{ReadCache, ReadRef};
+use object::{Endianness, FileKind};
+
+use super::go;
+use crate::host::HostFile;
+
+/// The largest part that is read at once. The data of the largest Kubernetes programs is 2 MiB.
+const PART_CAP: u64 = 8 * 1024 * 1024;
+/// The longest name of a section that is looked at.
+const NAME_CAP: u64 = 64;
+/// Where a program without section headers would have its build information: at the start of its data.
+const START_OF_DATA: u64 = 64 * 1024;
+
+/// Why a program does not tell its version.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    /// It cannot be read as an ELF file.
+    #[error("it does not read as an ELF file: {0}")]
+    Elf(#[from] object::read::Error),
+    /// No Go program.
+    #[error("it is no Go program, or its build information was removed")]
+    NoGo,
+    /// It is one, and nothing in it names a Kubernetes version.
+    #[error("it carries no version that can be read without running it")]
+    NoVersion,
+    /// The sensor's time or bytes were used up.
+    #[error("not read within the sensor's deadline and byte budget")]
+    TimedOut,
+}
+
+impl Problem {
+    pub(super) fn unavailable(&self, path: &str) -> Unavailable {
+        let reason = match self {
+            Self::Elf(_) => Reason::Malformed,
+            Self::NoGo | Self::NoVersion => Reason::NotSupported,
+            Self::TimedOut => Reason::TimedOut,
+        };
+        Unavailable::new(reason, format!("{path}: {self}"))
+    }
+}
+
+/// A file as `object` reads it: each part capped.
+#[derive(Clone, Copy)]
+struct Parts<'a>(&'a ReadCache<HostFile>);
+
+impl<'a> ReadRef<'a> for Parts<'a> {
+    fn len(self) -> Result<u64, ()> {
+        self.0.len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if size > PART_CAP { Err(()) } else { self.0.read_bytes_at(offset, size) }
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        let end = range.end.min(range.start.saturating_add(NAME_CAP));
+        self.0.read_bytes_at_until(range.start..end, delimiter)
+    }
+}
+
+/// The version of the Kubernetes program in `file`.
+pub(super) fn version(mut file: HostFile) -> Result<String, Problem> {
+    let mut start = [0; 64];
+    let mut filled = 0;
+    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(Problem::TimedOut),
+            Err(_) => break,
+        }
+    }
+    let deadline = file.budget().clone();
+    let cache = ReadCache::new(file);
+    let parts = Parts(&cache);
+    let found = match FileKind::parse(start.get(..filled).unwrap_or_default())? {
+        FileKind::Elf64 => version_in::<FileHeader64<Endianness>>(parts),
+        FileKind::Elf32 => version_in::<FileHeader32<Endianness>>(parts),
+        _ => Err(Problem::NoGo),
+    };
+    // Whatever did not parse then, did so for want of time.
+    if found.is_err() && deadline.used_up() { Err(Problem::TimedOut) } else { found }
+}
+
+fn version_in<Elf: FileHeader<Endian = Endianness>>(parts: Parts<'_>) -> Result<String, Problem> {
+    let header = Elf::parse(parts)?;
+    let endian = header.endian()?;
+    let image = Image::<Elf> { parts, endian, segments: header.program_headers(endian, parts)? };
+    let sections = header.sections(endian, parts)?;
+    let section = |name: &[u8]| sections.section_by_name(endian, name).map(|(_, section)| section.data(endian, parts));
+    let written = match section(b".go.buildinfo") {
+        Some(data) => data?,
+        None => image.start_of_data().ok_or(Problem::NoGo)?,
+    };
+    let info = go::build_information(written, &image).ok_or(Problem::NoGo)?;
+    if let Some(version) = go::linked_version(&info) {
+        return Ok(version);
+    }
+    if let Some(data) = section(b".data").transpose()?
+        && let Some(version) = go::stamped_version(data, &image)
+    {
+        return Ok(version);
+    }
+    go::module_version(&info).ok_or(Problem::NoVersion)
+}
+
+/// A program as it is laid out in memory.
+struct Image<'a, Elf: FileHeader<Endian = Endianness>> {
+    parts: Parts<'a>,
+    endian: Endianness,
+    segments: &'a [Elf::ProgramHeader],
+}
+
+impl<'a, Elf: FileHeader<Endian = Endianness>> Image<'a, Elf> {
+    fn loaded(&self) -> impl Iterator<Item = &'a Elf::ProgramHeader> {
+        let endian = self.endian;
+        self.segments.iter().filter(move |segment| segment.p_type(endian) == PT_LOAD)
+    }
+
+    fn start_of_data(&self) -> Option<&'a [u8]> {
+        let data = self.loaded().find(|segment| segment.p_flags(self.endian).0 & PF_W.0 != 0)?;
+        let (offset, size) = data.file_range(self.endian);
+        self.parts.read_bytes_at(offset, size.min(START_OF_DATA)).ok()
+    }
+}
+
+impl<'a, Elf: FileHeader<Endian = Endianness>> go::Memory<'a> for Image<'a, Elf> {
+    fn bytes(&self, address: u64, size: u64) -> Option<&'a [u8]> {
+        let end = address.checked_add(size)?;
+        let segment = self.loaded().find(|segment| {
+            let start: u64 = segment.p_vaddr(self.endian).into();
+            let size: u64 = segment.p_filesz(self.endian).into();
+            start <= address && start.checked_add(size).is_some_and(|last| end <= last)
+        })?;
+        let start: u64 = segment.p_vaddr(self.endian).into();
+        let offset: u64 = segment.p_offset(self.endian).into();
+        self.parts.read_bytes_at(offset.checked_add(address.checked_sub(start)?)?, size).ok()
+    }
+
+    fn pointer_size(&self) -> usize {
+        if Elf::is_type_64_sized() { 8 } else { 4 }
+    }
+
+    fn big_endian(&self) -> bool {
+        self.endian == Endianness::Big
+    }
+}
