@@ -201,7 +201,8 @@ impl Told<'_> {
 
     /// Does the main file ask for the default thresholds beside its own, of a kubelet that knows how.
     fn adds_defaults(&self, main: &Layer<'_>) -> Result<bool, Unavailable> {
-        if main.main().and_then(|document| document.get("mergeDefaultEvictionSettings")) != Some(&Value::Bool(true)) {
+        let asks = main.main().and_then(|document| document.get("mergeDefaultEvictionSettings"));
+        if asks.and_then(|asks| values::from_document(Kind::Bool, asks).ok()) != Some(Value::Bool(true)) {
             return Ok(false);
         }
         let Some(release) = self.version.value().and_then(|version| Release::of(version)) else {

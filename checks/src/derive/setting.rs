@@ -164,6 +164,8 @@ impl Spec {
     /// What each of `layers` and then the flag say, weakest first. A value of the wrong type is shown as it is written.
     pub(super) fn declared(&self, layers: &[Layer<'_>], flags: &Flags) -> Vec<Declared> {
         let mut declared = Vec::new();
+        // Without a field of its own it is said by the command line alone.
+        let layers = if self.path.is_empty() { &[] } else { layers };
         for layer in layers.iter().filter(|layer| layer.source.kind != SourceKind::Default) {
             let Ok((ref document, _)) = layer.content else { continue };
             let value = match field(document, self.path) {
@@ -338,7 +340,11 @@ pub(super) fn layers<'a>(
             Observed::Unavailable(why) => Err(why.clone()),
             Observed::Known { value, at, .. } if is_kind(value, kind) => Ok((Cow::Borrowed(value), *at)),
             Observed::Known { .. } => {
-                let expected = if kind.is_empty() { "a mapping" } else { kind };
+                let expected = match kind {
+                    "" => "a mapping",
+                    KUBELET => "KubeletConfiguration of kubelet.config.k8s.io/v1beta1",
+                    kind => kind,
+                };
                 Err(Unavailable::new(Reason::Malformed, format!("{} is not {expected}", document.path)))
             }
         };
@@ -350,6 +356,10 @@ pub(super) fn layers<'a>(
     layers
 }
 
+/// The kind of the kubelet's documents. There has been one version of it.
+const KUBELET: &str = "KubeletConfiguration";
+
 fn is_kind(document: &Value, kind: &str) -> bool {
-    document.is_object() && (kind.is_empty() || document.get("kind").and_then(Value::as_str) == Some(kind))
+    let is = |name: &str, expected: &str| document.get(name).and_then(Value::as_str) == Some(expected);
+    document.is_object() && (kind.is_empty() || is("kind", kind)) && (kind != KUBELET || is("apiVersion", "kubelet.config.k8s.io/v1beta1"))
 }

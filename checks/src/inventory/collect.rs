@@ -1,16 +1,16 @@
 //! From facts to inventory entries, within the node's budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::document::{
     ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument, RootProcessDocument,
-    SettingDocument,
+    SaidDocument, SettingDocument,
 };
 use super::kinds;
 use crate::entries::{Body, Entry, Key};
-use crate::facts::{BindScope, Group, Kernel, Listener, Listing, NodeFacts, Observed, Placement, Process, Settings, Unavailable};
+use crate::facts::{BindScope, Group, Kernel, Listener, Listing, NodeFacts, Observed, Placement, Process, Setting, Settings, Unavailable};
 
 /// The most inventory of one node, in bytes of keys and documents.
 pub const MAX_NODE_BYTES: usize = 256 * 1024;
@@ -162,7 +162,7 @@ fn components(shelf: &mut Shelf, facts: &NodeFacts) {
             host_network: kubelet.host_network.value().copied(),
         };
         shelf.put(Group::Kubelets, kinds::COMPONENT, &kubelet.subject, &document);
-        settings(shelf, Group::Kubelets, &kubelet.subject, &kubelet.settings);
+        settings(shelf, Group::Kubelets, &kubelet.subject, &kubelet.settings, &kubelet.observed, &kubelet.reported);
     }
     for component in items(&facts.components) {
         let document = ComponentDocument {
@@ -172,33 +172,36 @@ fn components(shelf: &mut Shelf, facts: &NodeFacts) {
             host_network: component.host_network.value().copied(),
         };
         shelf.put(Group::Components, kinds::COMPONENT, &component.subject, &document);
-        settings(shelf, Group::Components, &component.subject, &component.settings);
+        settings(shelf, Group::Components, &component.subject, &component.settings, &Settings::new(), &Settings::new());
     }
 }
 
-fn settings(shelf: &mut Shelf, group: Group, subject: &str, settings: &Settings) {
-    for (name, setting) in settings {
-        let document = match setting {
-            Observed::Known { value, .. } => SettingDocument {
-                value: Some(value.value.clone()),
-                source: Some(value.source.to_string()),
-                unknown: None,
-                declared: Vec::new(),
-                observed: None,
-                unobserved: None,
-                reported: None,
-            },
-            Observed::Unavailable(why) => SettingDocument {
-                value: None,
-                source: None,
-                unknown: Some(said(why)),
-                declared: Vec::new(),
-                observed: None,
-                unobserved: None,
-                reported: None,
-            },
+fn settings(shelf: &mut Shelf, group: Group, subject: &str, effective: &Settings, observed: &Settings, reported: &Settings) {
+    let names: BTreeSet<&String> = effective.keys().chain(observed.keys()).chain(reported.keys()).collect();
+    for name in names {
+        let known = |settings: &Settings| match settings.get(name) {
+            Some(Observed::Known { value, .. }) => Some(value.clone()),
+            _ => None,
         };
-        shelf.put(group, kinds::SETTING, &format!("{subject}/{name}"), &document);
+        let unknown = |settings: &Settings| settings.get(name).and_then(Observed::unavailable).map(said);
+        let shown = |setting: Setting| SaidDocument { value: setting.value, source: setting.source.to_string() };
+        let decided = known(effective);
+        let declared = decided.iter().flat_map(|setting| &setting.declared);
+        let whole = SettingDocument {
+            value: decided.as_ref().map(|setting| setting.value.clone()),
+            source: decided.as_ref().map(|setting| setting.source.to_string()),
+            unknown: unknown(effective),
+            declared: declared.map(|said| SaidDocument { value: said.value.clone(), source: said.source.to_string() }).collect(),
+            observed: known(observed).map(shown),
+            unobserved: unknown(observed),
+            reported: known(reported).map(shown),
+        };
+        let entry = format!("{subject}/{name}");
+        if !shelf.try_put(kinds::SETTING, &entry, &whole) {
+            *shelf.left_out.entry((group, kinds::SETTING)).or_default() += 1;
+            let decisive = SettingDocument { declared: Vec::new(), reported: None, ..whole };
+            shelf.try_put(kinds::SETTING, &entry, &decisive);
+        }
     }
 }
 

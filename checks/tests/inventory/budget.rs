@@ -2,7 +2,7 @@
 
 use holdfast_checks::entries::{Body, Entry, MAX_INVENTORY_BYTES};
 use holdfast_checks::facts::*;
-use holdfast_checks::inventory::{GroupDocument, MAX_NODE_BYTES, entries};
+use holdfast_checks::inventory::{GroupDocument, MAX_NODE_BYTES, SettingDocument, entries};
 use proptest::prelude::*;
 
 use crate::fixture::{denied, facts, known, listener, owner, process};
@@ -52,6 +52,48 @@ fn a_kernel_with_hundreds_of_others_installed_still_says_which_one_runs() {
     let kernel = inventory.entries.iter().find(|entry| entry.key.as_str() == "kernel/self").expect("kept");
     assert!(json(kernel).contains("6.1.0-40-amd64") && !json(kernel).contains("installed"));
     assert_eq!(group(&inventory.entries, "kernel").left_out, Some(1));
+}
+
+/// Every component of a control-plane node beside a kubelet of which each setting is said in a file, in two drop-ins and by the
+/// kubelet itself, and most by a flag too: more than any node has.
+#[test]
+fn the_settings_of_a_whole_control_plane_node_fit() {
+    let content = |port: i64| {
+        let document: serde_json::Value = serde_json::from_str(include_str!("../data/configz/hardened/configz.json")).expect("JSON");
+        let mut document = document.as_object().cloned().expect("an object");
+        document.insert("readOnlyPort".into(), port.into());
+        serde_json::Value::Object(document)
+    };
+    let document = |path: &str, kind, port| ConfigDocument { path: path.into(), kind, content: known(content(port)) };
+    let mut facts = facts();
+    let kubelet = facts.kubelets.value_mut().and_then(|list| list.items.first_mut()).expect("one");
+    kubelet.documents = known(Listing::complete(vec![
+        document("/var/lib/kubelet/config.yaml", DocumentKind::Main, 0),
+        document("/etc/kubernetes/kubelet.conf.d/10-eviction-and-reservations.conf", DocumentKind::DropIn, 10255),
+        document("/etc/kubernetes/kubelet.conf.d/20-site.conf", DocumentKind::DropIn, 0),
+    ]));
+    kubelet.configz = known(content(0));
+    kubelet.argv.extend(["--config-dir=/etc/kubernetes/kubelet.conf.d".into(), "--feature-gates=A=true".into()]);
+    for flag in ["anonymous-auth=false", "tls-min-version=VersionTLS12", "max-pods=110", "eviction-hard=memory.available<5%"] {
+        kubelet.argv.push(format!("--{flag}"));
+    }
+    facts.components = known(Listing::complete(
+        ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "kube-proxy"]
+            .into_iter()
+            .map(|name| Component { argv: vec![name.into()], ..Component::unread(name, 5) })
+            .collect(),
+    ));
+    holdfast_checks::derive::derive(&mut facts);
+    let inventory = entries(&facts, 0);
+    let settings = || inventory.entries.iter().filter(|entry| entry.key.parts().0 == "setting");
+    let size: usize = settings().map(|entry| entry.key.as_str().len() + json(entry).len()).sum();
+    println!("{} settings take {size} bytes", settings().count());
+    assert_eq!(inventory.left_out.get("setting"), None, "{size} bytes");
+    assert!(settings().count() > 120);
+    let port = settings().find(|entry| entry.key.as_str() == "setting/kubelet/readOnlyPort").expect("there");
+    let port: SettingDocument = serde_json::from_str(json(port)).expect("its own format");
+    assert_eq!(port.declared.len(), 3);
+    assert!(port.reported.is_some() && (port.observed.is_some() || port.unobserved.is_some()));
 }
 
 proptest! {

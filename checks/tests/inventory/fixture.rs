@@ -54,8 +54,14 @@ fn setting(value: Value, kind: SourceKind, place: &str) -> Observed<Setting> {
 }
 
 fn settings() -> Settings {
+    let drop_in = "/etc/kubernetes/kubelet.conf.d/20-debug.conf";
+    let mut read_only_port = setting(json!(10255), SourceKind::DropIn, drop_in);
+    read_only_port.value_mut().expect("known").declared = vec![
+        Declared { value: json!(0), source: Source::new(SourceKind::File, "/var/lib/kubelet/config.yaml") },
+        Declared { value: json!(10255), source: Source::new(SourceKind::DropIn, drop_in) },
+    ];
     BTreeMap::from([
-        ("readOnlyPort".into(), setting(json!(10255), SourceKind::DropIn, "/etc/kubernetes/kubelet.conf.d/20-debug.conf")),
+        ("readOnlyPort".into(), read_only_port),
         ("anonymousAuth".into(), setting(json!(false), SourceKind::Default, "v1beta1")),
         ("tlsCipherSuites".into(), denied()),
     ])
@@ -99,6 +105,11 @@ pub(crate) fn facts() -> NodeFacts {
         argv: vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()],
         documents: denied(),
         settings: settings(),
+        observed: BTreeMap::from([
+            ("readOnlyPort".into(), setting(json!(10255), SourceKind::Socket, "tcp/::/10255")),
+            ("authorizationMode".into(), denied()),
+        ]),
+        reported: BTreeMap::from([("readOnlyPort".into(), setting(json!(0), SourceKind::Probe, "configz"))]),
         ..Kubelet::unread("kubelet", 812, "kubelet")
     }]);
     facts.components = list(vec![Component {

@@ -195,8 +195,13 @@ fn a_skipped_drop_in_may_stand_anywhere() {
 fn a_document_of_another_kind_is_malformed() {
     let mut wrong = main_file(json!({}));
     wrong.content = known(json!({"kind": "Pod"}));
-    assert_eq!(said(&kubelet(CONFIG, vec![wrong]), "readOnlyPort"), "malformed: /var/lib/kubelet/config.yaml is not KubeletConfiguration");
+    assert_eq!(said(&kubelet(CONFIG, vec![wrong]), "readOnlyPort"), WRONG_KIND);
+    let mut wrong = main_file(json!({}));
+    wrong.content = known(json!({"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1"}));
+    assert_eq!(said(&kubelet(CONFIG, vec![wrong]), "readOnlyPort"), WRONG_KIND);
 }
+
+const WRONG_KIND: &str = "malformed: /var/lib/kubelet/config.yaml is not KubeletConfiguration of kubelet.config.k8s.io/v1beta1";
 
 #[test]
 fn a_kubelet_inside_another_program_is_unknown() {
@@ -274,6 +279,7 @@ fn every_place_that_says_something_is_told_and_the_last_decided() {
     assert_eq!(places(&kubelet, "featureGates"), [&format!("{{\"A\":true}} {file}"), "{\"A\":false} flag --feature-gates"]);
     assert_eq!(places(&kubelet, "staticPodURLHeader"), ["true drop-in 20-b.conf"], "never the value");
     assert!(places(&kubelet, "anonymousAuth").is_empty(), "only a default holds");
+    assert_eq!(places(&kubelet, "config"), ["\"c\" flag --config"], "no document says anything of what has no field");
 }
 
 #[test]
