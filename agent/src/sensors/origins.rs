@@ -11,6 +11,8 @@ use holdfast_checks::derive::last_flag;
 use holdfast_checks::facts::{FlagOrigin, FlagOriginKind, Listing, Observed, Skipped, Source, SourceKind, Unavailable};
 use serde_json::Value;
 
+pub(super) use unit::DIRECTORIES as UNIT_DIRECTORIES;
+
 use super::processes::{Role, Seen};
 use super::{config, now, redact};
 use crate::host::{Host, ReadError, Root};
