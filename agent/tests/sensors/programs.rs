@@ -1,5 +1,7 @@
 //! Programs written byte by byte: what their files tell of a version, and what hostile ones do not.
 
+#![allow(clippy::as_conversions, clippy::cast_possible_truncation, reason = "lengths of a file written here")]
+
 use std::fs;
 use std::os::unix::fs::{FileExt, symlink};
 
