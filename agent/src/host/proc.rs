@@ -83,10 +83,10 @@ impl Proc {
             // A program runs from a regular file: opening it does nothing, whatever the file system says of it.
             let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
             let handle = openat(process.dir.handle(), "exe", flags, Mode::empty()).map_err(failed)?;
-            return HostFile::parts_of(handle, cap, self.root.budget()).map_err(failed);
+            return HostFile::of(handle, self.root.budget()).map(|file| file.limited(cap)).map_err(failed);
         }
         let path = process.link("exe")?;
-        self.root_of(process)?.open_file(path.trim_end_matches(" (deleted)"), cap)
+        Ok(self.root_of(process)?.open_file(path.trim_end_matches(" (deleted)"), u64::MAX)?.limited(cap))
     }
 }
 

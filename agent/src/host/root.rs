@@ -330,12 +330,17 @@ impl Root {
 }
 
 impl HostFile {
-    /// `handle`, of which at most `cap` bytes may be read, however long the file is. For files of which one needs a few parts.
-    pub(super) fn parts_of(handle: OwnedFd, cap: u64, budget: &Budget) -> Result<Self, Errno> {
+    /// `handle` as a file, if it is a regular one.
+    pub(super) fn of(handle: OwnedFd, budget: &Budget) -> Result<Self, Errno> {
         match not_a_file(&fstat(&handle)?) {
-            None => Ok(Self { file: handle.into(), left: cap, budget: budget.clone() }),
+            None => Ok(Self { file: handle.into(), left: u64::MAX, budget: budget.clone() }),
             Some(_) => Err(Errno::ENODEV),
         }
+    }
+
+    /// The same, of which at most `cap` bytes may be read, however long it is. For files of which one needs a few parts.
+    pub(super) fn limited(self, cap: u64) -> Self {
+        Self { left: cap, ..self }
     }
 
     /// What it is read within.

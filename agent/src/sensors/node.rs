@@ -3,6 +3,7 @@
 use holdfast_checks::facts::{Component, Kubelet, Listing, Node, Observed};
 
 use super::SensorOptions;
+use super::components::OWN;
 use super::config::flag;
 use crate::host::Host;
 
@@ -24,7 +25,7 @@ pub(super) fn unread(options: &SensorOptions, host: &Host) -> Node {
 
 /// The node, from its processes and the files by which distributions are told apart.
 pub(super) fn read(options: &SensorOptions, host: &Host, (kubelets, components): &Running) -> Node {
-    let kubelet = kubelets.value().and_then(|listing| listing.items.first());
+    let kubelet = kubelets.value().and_then(|listing| listing.items.iter().find(|kubelet| kubelet.subject == OWN));
     let mut node = unread(options, host);
     if node.name.is_empty() {
         let named = kubelet.and_then(|kubelet| flag(&kubelet.argv, "hostname-override"));

@@ -11,6 +11,8 @@ use holdfast_checks::derive::last_flag;
 use holdfast_checks::facts::{FlagOrigin, FlagOriginKind, Listing, Observed, Skipped, Source, SourceKind, Unavailable};
 use serde_json::Value;
 
+pub(super) use unit::DIRECTORIES as UNIT_DIRECTORIES;
+
 use super::processes::{Role, Seen};
 use super::{config, now, redact};
 use crate::host::{Host, ReadError, Root};
@@ -135,8 +137,8 @@ impl Origins {
         match root.list(&directory) {
             Ok(entries) => {
                 let names = entries.into_iter().map(|entry| entry.name);
-                let named = names.filter(|name| name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).is_some());
-                paths.extend(named.take(MAX_ORIGINS).map(|name| format!("{directory}/{name}")));
+                let documents = names.filter(|name| name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).is_some());
+                paths.extend(documents.take(MAX_ORIGINS).map(|name| format!("{directory}/{name}")));
             }
             Err(error) if error.is_absent() => {}
             Err(error) => self.listing.skipped.push(error.skipped(directory)),

@@ -127,5 +127,5 @@ fn executable(
 
 fn unread(error: &ReadError, path: &str) -> Unavailable {
     let why = error.unavailable();
-    Unavailable::new(why.reason, format!("{path}: {}", why.detail))
+    if why.detail.starts_with(path) { why } else { Unavailable::new(why.reason, format!("{path}: {}", why.detail)) }
 }

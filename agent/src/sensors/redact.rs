@@ -58,14 +58,25 @@ pub(super) fn document(value: Value) -> Value {
     }
 }
 
-/// `scheme://user:password@host` without user and password.
+/// `scheme://user:password@host` without user and password, wherever it stands: etcd's addresses are a list with commas.
 fn text(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => format!("{scheme}://{REDACTED}{}", rest.strip_prefix(user).unwrap_or_default()),
-        None => value.to_owned(),
+    let mut shown = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((scheme, tail)) = rest.split_once("://") {
+        let (until_slash, behind) = tail.split_at(tail.find('/').unwrap_or(tail.len()));
+        // `host,https:` before `//`: the scheme of the next one belongs to that. A comma may stand in a password too.
+        let next = behind.starts_with("//") && until_slash.ends_with(':');
+        let end = until_slash.rfind(',').filter(|_| next).unwrap_or(until_slash.len());
+        let (authority, _) = until_slash.split_at(end);
+        shown.extend([scheme, "://"]);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => shown.extend([REDACTED, "@", host]),
+            None => shown.push_str(authority),
+        }
+        rest = tail.split_at(end).1;
     }
+    shown.push_str(rest);
+    shown
 }
 
 #[cfg(test)]
@@ -82,7 +93,7 @@ mod tests {
             "--token-auth-file=/etc/t.csv",
             "--kubelet-arg=manifest-url-header=Authorization:Bearer z",
             "--datastore-endpoint=postgres://u:p@db/x",
-            "--etcd-servers=https://u:p@10.0.0.1:2379",
+            "--etcd-servers=https://u:p@10.0.0.1:2379,https://v:q@10.0.0.2:2379",
             "--bootstrap-kubeconfig=/etc/k",
             "--use-service-account-credentials=true",
         ];
@@ -95,11 +106,26 @@ mod tests {
             "--token-auth-file=/etc/t.csv",
             "--kubelet-arg=manifest-url-header=(redacted)",
             "--datastore-endpoint=(redacted)",
-            "--etcd-servers=https://(redacted)@10.0.0.1:2379",
+            "--etcd-servers=https://(redacted)@10.0.0.1:2379,https://(redacted)@10.0.0.2:2379",
             "--bootstrap-kubeconfig=/etc/k",
             "--use-service-account-credentials=true",
         ]
         "#);
+    }
+
+    #[test]
+    fn credentials_are_taken_out_of_every_address() {
+        for (given, expected) in [
+            ("https://u:p,w@h/x", "https://(redacted)@h/x"),
+            ("a=https://u:p@h1,http://h2,https://v:q@h3/y", "a=https://(redacted)@h1,http://h2,https://(redacted)@h3/y"),
+            ("https://h/path@with", "https://h/path@with"),
+            ("unix:///run/x.sock", "unix:///run/x.sock"),
+            ("no address", "no address"),
+        ] {
+            assert_eq!(text(given), expected);
+        }
+        // Does not recurse: arguments are as long as their writer likes.
+        assert!(text(&"a://,".repeat(500_000)).len() >= 2_500_000);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use holdfast_checks::facts::{Group, NodeFacts};
+use holdfast_checks::facts::{Group, Kubelet, NodeFacts};
 
 use super::config::absolute;
+use super::origins::UNIT_DIRECTORIES;
 use crate::host::Host;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
@@ -28,44 +29,111 @@ const USUAL: [(&str, &[Group]); 15] = [
     ("/etc/systemd/system/kubelet.service.d", &[Group::Files]),
 ];
 
-/// What decides `facts`, as paths of the host.
-pub(super) fn wanted(facts: &NodeFacts) -> BTreeMap<String, BTreeSet<Group>> {
-    let mut wanted: BTreeMap<String, BTreeSet<Group>> = BTreeMap::new();
-    let mut want = |directory: &str, groups: &[Group]| wanted.entry(directory.to_owned()).or_default().extend(groups);
+/// Files of variables that units of kubelets usually read.
+const ENVIRONMENT_FILES: [&str; 3] = ["/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"];
+
+/// A place to watch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The process below whose root the path is; `None`: the host's.
+    pid: Option<i64>,
+    path: String,
+}
+
+/// What is wanted, place by place.
+#[derive(Debug, Default)]
+pub(super) struct Wanted(BTreeMap<Place, BTreeSet<Group>>);
+
+impl Wanted {
+    fn want(&mut self, pid: Option<i64>, path: &str, groups: &[Group]) {
+        if path.starts_with('/') {
+            self.0.entry(Place { pid, path: path.to_owned() }).or_default().extend(groups);
+        }
+    }
+}
+
+/// What decides `facts`.
+pub(super) fn wanted(facts: &NodeFacts) -> Wanted {
+    let mut wanted = Wanted::default();
     for (directory, groups) in USUAL {
-        want(directory, groups);
+        wanted.want(None, directory, groups);
     }
     for file in facts.files.value().iter().flat_map(|listing| &listing.items) {
-        want(parent(&file.path), &[Group::Files]);
+        wanted.want(None, parent(&file.path), &[Group::Files]);
         if !file.target.is_empty() {
-            want(parent(&absolute(&file.target, parent(&file.path))), &[Group::Files]);
+            wanted.want(None, parent(&absolute(&file.target, parent(&file.path))), &[Group::Files]);
         }
-    }
-    let kubelets = facts.kubelets.value().into_iter().flat_map(|listing| &listing.items);
-    let documents = kubelets.filter_map(|kubelet| kubelet.documents.value());
-    for document in documents.flat_map(|listing| &listing.items) {
-        want(parent(&document.path), &[Group::Kubelets, Group::Files]);
     }
     for kubelet in facts.kubelets.value().iter().flat_map(|listing| &listing.items) {
-        if let Some(directory) = super::config::flag(&kubelet.argv, "config-dir").filter(|path| path.starts_with('/')) {
-            want(directory, &[Group::Kubelets, Group::Files]);
-        }
+        let processes = facts.processes.value().map(|listing| listing.items.as_slice()).unwrap_or_default();
+        let process = processes.iter().find(|process| process.pid == kubelet.pid);
+        let unit = process.and_then(|process| process.subject.strip_prefix("service:")?.split('/').next());
+        of_kubelet(kubelet, unit, &mut wanted);
     }
-    let components = facts.components.value().into_iter().flat_map(|listing| &listing.items);
-    let documents = components.filter_map(|component| component.documents.value());
-    for document in documents.flat_map(|listing| &listing.items) {
-        want(parent(&document.path), &[Group::Components, Group::Files]);
+    for component in facts.components.value().into_iter().flat_map(|listing| &listing.items) {
+        for document in component.documents.value().iter().flat_map(|listing| &listing.items) {
+            wanted.want(None, parent(&document.path), &[Group::Components, Group::Files]);
+        }
+        // By name: a directory of programs is no concern of ours.
+        if let Some(program) = component.executable.value() {
+            wanted.want(None, &program.path, &[Group::Components]);
+        }
     }
     wanted
 }
 
+fn of_kubelet(kubelet: &Kubelet, unit: Option<&str>, wanted: &mut Wanted) {
+    // One with mounts of its own has other files under the same paths.
+    let pid = (kubelet.host_mounts.value() == Some(&false)).then_some(kubelet.pid);
+    let of_documents = [Group::Kubelets, Group::Files];
+    for document in kubelet.documents.value().iter().flat_map(|listing| &listing.items) {
+        wanted.want(pid, parent(&document.path), &of_documents);
+    }
+    if let Some(directory) = super::config::flag(&kubelet.argv, "config-dir") {
+        wanted.want(pid, directory, &of_documents);
+    }
+    if let Some(program) = kubelet.executable.value() {
+        wanted.want(pid, &program.path, &[Group::Kubelets]);
+    }
+    for origin in kubelet.origins.value().iter().flat_map(|listing| &listing.items) {
+        // By name, as these lie among files of others.
+        wanted.want(pid, &origin.place, &[Group::Kubelets]);
+    }
+    // What names no flag today may tomorrow.
+    for unit in [Some("kubelet.service"), unit].into_iter().flatten().filter(|unit| unit.strip_suffix(".service").is_some()) {
+        for directory in UNIT_DIRECTORIES {
+            wanted.want(pid, &format!("{directory}/{unit}"), &[Group::Kubelets]);
+            wanted.want(pid, &format!("{directory}/{unit}.d"), &[Group::Kubelets]);
+        }
+    }
+    for path in ENVIRONMENT_FILES {
+        wanted.want(pid, path, &[Group::Kubelets]);
+    }
+    if matches!(kubelet.flavour.as_str(), "k3s" | "rke2") {
+        wanted.want(pid, &format!("/etc/rancher/{}", kubelet.flavour), &[Group::Kubelets]);
+        wanted.want(pid, &format!("/etc/rancher/{}/config.yaml.d", kubelet.flavour), &[Group::Kubelets]);
+    }
+    if let Some(path) = super::config::flag(&kubelet.argv, "kubelet-args-file") {
+        wanted.want(pid, path, &[Group::Kubelets]);
+    }
+}
+
 /// The same as paths of this file system: each as it is called, which may come and go, and as it is found, because a link of
 /// the host leads elsewhere seen from here. Looks at each.
-pub(super) fn outside(host: &Host, wanted: BTreeMap<String, BTreeSet<Group>>) -> Vec<(PathBuf, BTreeSet<Group>)> {
+pub(super) fn outside(host: &Host, wanted: Wanted) -> Vec<(PathBuf, BTreeSet<Group>)> {
     let mut paths = Vec::new();
-    for (directory, groups) in wanted {
-        let called = host.outside(&directory);
-        if let Some(found) = host.root.found_at(&directory).filter(|found| *found != called) {
+    for (Place { pid, path }, groups) in wanted.0 {
+        let called = match pid {
+            None => host.outside(&path),
+            Some(pid) => {
+                // Only from outside: what is in another's mounts has no name in ours.
+                if let Some(proc) = host.live().then(|| host.proc.root().found_at(".")).flatten() {
+                    paths.push((proc.join(format!("{pid}/root{path}")), groups));
+                }
+                continue;
+            }
+        };
+        if let Some(found) = host.root.found_at(&path).filter(|found| *found != called) {
             paths.push((found, groups.clone()));
         }
         paths.push((called, groups));

@@ -14,10 +14,10 @@ use rstest::rstest;
 use super::{complete, known, options, read};
 
 /// A tree with one kubelet whose `--config` is `/etc/config.yaml`.
-struct Tree(tempfile::TempDir);
+pub(super) struct Tree(tempfile::TempDir);
 
 impl Tree {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
         tree.write("host/etc/os-release", "ID=test\n");
         tree.write("host/holdfast-tree.json", r#"{"uname": {"release": "6.1.0"}}"#);
@@ -26,16 +26,16 @@ impl Tree {
         tree
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), content).unwrap();
     }
 
-    fn process(&self, pid: u32, name: impl AsRef<[u8]>, cmdline: &str) {
+    pub(super) fn process(&self, pid: u32, name: impl AsRef<[u8]>, cmdline: &str) {
         let name = name.as_ref();
         let directory = format!("proc/{pid}");
         let stat = [format!("{pid} (").as_bytes(), name, b") S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n"].concat();
@@ -50,7 +50,7 @@ impl Tree {
         self.write(&format!("{directory}/exe"), [b"/usr/bin/", name].concat());
     }
 
-    fn read(&self) -> NodeFacts {
+    pub(super) fn read(&self) -> NodeFacts {
         read(options(&self.path("host"), &self.path("proc")))
     }
 
@@ -62,7 +62,7 @@ impl Tree {
     }
 }
 
-fn fifo(path: &Path) {
+pub(super) fn fifo(path: &Path) {
     nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o644)).unwrap();
 }
 

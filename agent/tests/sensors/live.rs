@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_agent::sensors::Sensors;
-use holdfast_checks::facts::{BindScope, Group, Listener, NodeFacts};
+use holdfast_checks::facts::{BindScope, Group, Kubelet, Listener, NodeFacts, Observed, Reason};
 
 use super::{known, options, read};
 
@@ -157,4 +158,148 @@ fn a_running_kubelet_is_read_through_its_own_root() {
     let mut facts = facts;
     sensors.refresh(&mut facts, &BTreeSet::from([Group::Kubelets]));
     assert!(known(&facts.kubelets).items.iter().all(|kubelet| !kubelet.argv.contains(&flag)), "it ended");
+}
+
+/// A shell that is called kubelet and waits.
+fn stand_in(directory: &Path) -> String {
+    let program = directory.join("kubelet");
+    std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+    program.display().to_string()
+}
+
+fn kubelet(facts: &NodeFacts, pid: i64) -> Option<&Kubelet> {
+    known(&facts.kubelets).items.iter().find(|kubelet| kubelet.pid == pid)
+}
+
+/// In a process table of its own, whose first process this user may look at, as an agent may on a node.
+#[test]
+fn a_kubelet_in_namespaces_of_its_own_is_not_the_nodes_and_is_read_in_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("kubelet.yaml");
+    std::fs::write(&config, "kind: KubeletConfiguration\nreadOnlyPort: 10255\n").unwrap();
+    let program = stand_in(directory.path());
+    let flag = format!("--config={}", config.display());
+    let inside = format!("unshare --net --mount -- {program} -c 'sleep 300; :' {flag} & exec sleep 300");
+    let holder = start(Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", &inside]));
+    let pid = holder.0.id();
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < until, "it did not start");
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        // Where unshare is refused it ended, and there is nothing to tell apart.
+        let Ok(children) = children else { return };
+        if std::fs::read_to_string(format!("/proc/{pid}/comm")).is_err() || ended(pid) {
+            return;
+        }
+        let Some(first) = children.split_whitespace().next() else { continue };
+        let proc = format!("/proc/{first}/root/proc");
+        let Ok(mut sensors) = Sensors::open(options(Path::new("/"), Path::new(&proc))) else { continue };
+        let facts = sensors.read_all(&mut |_| {});
+        let found = facts.kubelets.value().and_then(|listing| listing.items.iter().find(|kubelet| kubelet.argv.contains(&flag)));
+        // For a moment the process is still `unshare` in part: in the namespaces it came from.
+        let Some(kubelet) = found.filter(|kubelet| kubelet.host_mounts.value() != Some(&true)) else { continue };
+        assert!(kubelet.subject.starts_with("kubelet:"), "{}", kubelet.subject);
+        assert_eq!((*known(&kubelet.host_network), *known(&kubelet.host_mounts)), (false, false));
+        assert_eq!(known(&known(&kubelet.documents).items[0].content)["readOnlyPort"], 10255);
+        assert!(known(&kubelet.listeners).items.is_empty(), "nothing listens there");
+        assert!(!known(&kubelet.executable).replaced);
+        let seen = format!("/{}/root{}", kubelet.pid, directory.path().display());
+        let watched = sensors.watched(&facts).unwrap();
+        assert!(watched.iter().any(|(path, _)| path.to_string_lossy().ends_with(&seen)), "{watched:?}");
+        return;
+    }
+}
+
+fn ended(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
+#[test]
+fn a_program_that_was_replaced_or_removed_while_it_runs_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("kubelet");
+    let install = |name: &str| {
+        let path = directory.path().join(name);
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        path
+    };
+    install("kubelet");
+    let child = start(Command::new(&program).arg("300"));
+    let mut sensors = Sensors::open(live()).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let mut replaced = || {
+        sensors.refresh(&mut facts, &BTreeSet::from([Group::Kubelets]));
+        let kubelet = kubelet(&facts, i64::from(child.0.id())).unwrap();
+        assert_eq!(kubelet.version.unavailable().unwrap().reason, Reason::NotSupported, "sleep is no Go program");
+        let executable = known(&kubelet.executable);
+        assert_eq!(Path::new(&executable.path), program);
+        executable.replaced
+    };
+    assert!(!replaced());
+    std::fs::rename(install("new"), &program).unwrap();
+    assert!(replaced());
+    std::fs::remove_file(&program).unwrap();
+    assert!(replaced());
+}
+
+#[test]
+fn a_configuration_that_never_holds_still_is_unknown_and_one_that_is_replaced_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("kubelet.yaml");
+    let whole = |size: usize| format!("kind: KubeletConfiguration\n{}end: true\n", "# padding\n".repeat(size));
+    std::fs::write(&config, whole(1)).unwrap();
+    let flag = format!("--config={}", config.display());
+    let child = start(Command::new(stand_in(directory.path())).args(["-c", "read line", &flag]).stdin(Stdio::piped()));
+    let mut sensors = Sensors::open(live()).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let mut content = || {
+        sensors.refresh(&mut facts, &BTreeSet::from([Group::Kubelets]));
+        known(&kubelet(&facts, i64::from(child.0.id())).unwrap().documents).items[0].content.clone()
+    };
+    assert_eq!(known(&content())["end"], true);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let next = directory.path().join("next");
+            for round in 0.. {
+                std::fs::write(&next, whole(round % 5_000)).unwrap();
+                std::fs::rename(&next, &config).unwrap();
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for _ in 0..50 {
+            match content() {
+                Observed::Known { value, .. } => assert_eq!(value["end"], true),
+                Observed::Unavailable(why) => assert_eq!(why.reason, Reason::Malformed, "{}", why.detail),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    stop.store(false, Ordering::Relaxed);
+    std::fs::write(&config, whole(50_000)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let file = std::fs::OpenOptions::new().write(true).open(&config).unwrap();
+            for round in 0u64.. {
+                std::os::unix::fs::FileExt::write_at(&file, b"#", 40 + round % 400_000 / 10 * 10).unwrap();
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let until = Instant::now() + Duration::from_secs(20);
+        let why = loop {
+            assert!(Instant::now() < until, "it was never seen to change");
+            if let Observed::Unavailable(why) = content() {
+                break why;
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(why.reason, Reason::Malformed);
+        assert!(why.detail.ends_with("kubelet.yaml: changed while it was read"), "{}", why.detail);
+    });
+    assert!(known(&content()).is_object(), "when it is left alone it is known again");
 }

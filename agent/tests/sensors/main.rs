@@ -9,7 +9,9 @@
 )]
 
 mod hostile;
+mod kubelets;
 mod live;
+mod programs;
 mod recorded;
 
 use std::path::{Path, PathBuf};
