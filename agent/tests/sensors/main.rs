@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+mod asked;
 mod hostile;
 mod live;
 mod recorded;
