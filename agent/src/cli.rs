@@ -10,6 +10,7 @@ use holdfast_checks::entries::Severity;
 use tracing_subscriber::EnvFilter;
 
 use crate::run::RunArgs;
+use crate::sensors::ConfigzOptions;
 use crate::{run, scan};
 
 /// Exit code: usage or configuration.
@@ -50,6 +51,12 @@ pub struct HostArgs {
     /// Send no request to this node's own Kubernetes ports.
     #[arg(long, env = "HOLDFAST_NO_PROBE", value_parser = FalseyValueParser::new())]
     pub no_probe: bool,
+    /// Ask the kubelet for its own account of its configuration, with the bearer token in this file.
+    #[arg(long, env = "HOLDFAST_CONFIGZ_TOKEN_FILE", value_name = "FILE", requires = "configz_ca")]
+    pub configz_token_file: Option<PathBuf>,
+    /// PEM file with the CA of the kubelet's serving certificate, without which it gets no token.
+    #[arg(long, env = "HOLDFAST_CONFIGZ_CA", value_name = "FILE", requires = "configz_token_file")]
+    pub configz_ca: Option<PathBuf>,
     /// A directory with further checks, in YAML.
     #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
     pub catalogue: Option<PathBuf>,
@@ -68,6 +75,7 @@ impl HostArgs {
             host_root: self.host_root.clone(),
             proc: self.proc.clone(),
             probe: !self.no_probe,
+            configz: self.configz_token_file.clone().zip(self.configz_ca.clone()).map(|(token_file, ca)| ConfigzOptions { token_file, ca }),
             node_name: self.node_name.clone().filter(|name| !name.is_empty()),
             cluster: self.cluster.clone(),
         }

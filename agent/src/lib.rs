@@ -16,3 +16,4 @@ pub mod sensors;
 pub mod session;
 pub mod spool;
 pub mod watch;
+pub mod x509;

@@ -23,6 +23,7 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use error::ConnectError;
+pub(crate) use tls::own_file;
 
 /// How long each of TCP, TLS and HTTP/2 may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -17,7 +17,7 @@ use super::ConnectError;
 const MAX_BYTES: u64 = 256 * 1024;
 
 pub(super) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError> {
-    let pem = read(ca).map_err(|source| ConnectError::CaFile { path: ca.to_owned(), source })?;
+    let pem = own_file(ca).map_err(|source| ConnectError::CaFile { path: ca.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok) {
         // A bundle may hold one that this build cannot use; the count decides.
@@ -37,7 +37,7 @@ pub(super) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError
 }
 
 pub(super) fn token(path: &Path) -> Result<AsciiMetadataValue, ConnectError> {
-    let bytes = read(path).map_err(|source| ConnectError::TokenFile { path: path.to_owned(), source })?;
+    let bytes = own_file(path).map_err(|source| ConnectError::TokenFile { path: path.to_owned(), source })?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     let unusable = || ConnectError::TokenUnusable { path: path.to_owned() };
     if text.trim().is_empty() {
@@ -49,7 +49,7 @@ pub(super) fn token(path: &Path) -> Result<AsciiMetadataValue, ConnectError> {
 }
 
 /// One of the agent's own files, capped. Never one of the host's.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn own_file(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }

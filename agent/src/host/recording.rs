@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_checks::facts::ProbeOutcome;
+use holdfast_checks::facts::{Handshake, ProbeOutcome};
 use serde::{Deserialize, Deserializer};
 
 use super::{HostError, RECORDING_FILE, ReadError, Root};
@@ -17,6 +17,8 @@ pub struct Recording {
     pub uname: Option<Uname>,
     /// What probing met; `None`: nobody probed.
     pub probes: Option<Vec<RecordedProbe>>,
+    /// What TLS handshakes showed, in the fact's own shape; `None`: nobody tried.
+    pub handshakes: Option<Vec<Handshake>>,
 }
 
 /// What `stat` said of one path.
@@ -65,6 +67,9 @@ pub struct RecordedProbe {
     /// What happened; absent: an answer with `status`.
     #[serde(default)]
     pub outcome: Option<ProbeOutcome>,
+    /// What the body was taken for, see [`holdfast_checks::facts::Probe::body`].
+    #[serde(default)]
+    pub body: String,
 }
 
 impl Recording {

@@ -88,6 +88,9 @@ impl Judging {
                         // Its role, its files and its ports are to be read too.
                         self.pending.add_all();
                     }
+                    if !self.sensors.due().is_empty() {
+                        self.pending.add(self.sensors.due());
+                    }
                 }
             }
         }
@@ -140,7 +143,7 @@ fn components(facts: &NodeFacts) -> Vec<(String, Vec<String>)> {
 /// sockets and answers, and effective settings come from files.
 fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
     let mut groups = read.clone();
-    if [Group::Listeners, Group::Probes, Group::Files, Group::Processes].iter().any(|group| read.contains(group)) {
+    if [Group::Listeners, Group::Probes, Group::Handshakes, Group::Files, Group::Processes].iter().any(|group| read.contains(group)) {
         groups.extend([Group::Kubelets, Group::Components]);
     }
     groups

@@ -27,6 +27,7 @@ use std::time::Duration;
 use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
 
 use crate::host::{Host, HostError};
+pub use probes::ConfigzOptions;
 use processes::{Cache, ProcessTable};
 use supervisor::{Allowance, Supervisor};
 
@@ -39,6 +40,8 @@ pub struct SensorOptions {
     pub proc: PathBuf,
     /// Send requests to this node's own Kubernetes ports.
     pub probe: bool,
+    /// Ask kubelets for their own account of their configuration; `None`: never.
+    pub configz: Option<ConfigzOptions>,
     /// The node's name; `None`: the host's name.
     pub node_name: Option<String>,
     /// The cluster's name; may be empty.
@@ -53,6 +56,8 @@ pub struct Sensors {
     supervisor: Supervisor,
     cache: Cache,
     owners: listeners::Owners,
+    asked: probes::Memory,
+    due: BTreeSet<Group>,
 }
 
 /// The order of a pass: what others build on comes first.
@@ -83,6 +88,7 @@ fn allowance(group: Group) -> Allowance {
         Group::Kernel => (5, 64),
         Group::Listeners => (5, 256),
         Group::Probes => (10, 1),
+        Group::Handshakes => (10, 32),
         _ => (5, 32),
     };
     Allowance { time: Duration::from_secs(seconds), bytes: mib * MIB }
@@ -100,7 +106,15 @@ impl Sensors {
     /// [`HostError`] when a directory cannot be opened or the kernel lacks `openat2`.
     pub fn open(options: SensorOptions) -> Result<Self, HostError> {
         let host = Host::open(&options.host_root, &options.proc)?;
-        Ok(Self { options, host, supervisor: Supervisor::default(), cache: Cache::default(), owners: listeners::Owners::default() })
+        Ok(Self {
+            options,
+            host,
+            supervisor: Supervisor::default(),
+            cache: Cache::default(),
+            owners: listeners::Owners::default(),
+            asked: probes::Memory::default(),
+            due: BTreeSet::new(),
+        })
     }
 
     /// Reads every group anew; `progress` hears of each sensor before it starts. Derives nothing. Blocks: for a thread of its own.
@@ -130,6 +144,11 @@ impl Sensors {
         self.supervisor.troubled().clone()
     }
 
+    /// Groups that what was read last has made outdated, and that take too long to be read before it is judged.
+    pub fn due(&self) -> &BTreeSet<Group> {
+        &self.due
+    }
+
     fn read(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>, progress: &mut dyn FnMut(Group)) -> BTreeSet<Group> {
         let mut groups = groups.clone();
         self.supervisor.forget(&groups);
@@ -149,6 +168,10 @@ impl Sensors {
             }
             self.read_group(group, facts, &table);
         }
+        self.due.clear();
+        if groups.contains(&Group::Probes) && !groups.contains(&Group::Handshakes) && self.handshakes_outdated(facts) {
+            self.due.insert(Group::Handshakes);
+        }
         groups
     }
 
@@ -157,7 +180,10 @@ impl Sensors {
             Group::Os => facts.os = self.observe(group, |host| os::read(&host)),
             Group::Kernel => facts.kernel = self.observe(group, |host| kernel::read(&host)),
             Group::Processes => facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone)),
-            Group::Kubelets => facts.kubelets = self.of_processes(group, table, components::kubelets),
+            Group::Kubelets => {
+                facts.kubelets = self.of_processes(group, table, components::kubelets);
+                self.asked.tell(facts, self.options.configz.is_some());
+            }
             Group::Components => facts.components = self.of_processes(group, table, components::components),
             Group::Listeners => facts.listeners = self.listeners(table),
             Group::Files => {
@@ -165,9 +191,10 @@ impl Sensors {
                 facts.files = self.observe(group, move |host| files::read(&host, named));
             }
             Group::Probes => {
-                let (probe, targets) = (self.options.probe, probes::targets(facts));
-                facts.probes = self.observe(group, move |host| probes::read(&host, probe, &targets));
+                facts.probes = self.ask(group, facts, probes::read);
+                self.asked.tell(facts, self.options.configz.is_some());
             }
+            Group::Handshakes => facts.handshakes = self.ask(group, facts, probes::handshakes),
             Group::Node => {
                 let options = self.options.clone();
                 let running = (facts.kubelets.clone(), facts.components.clone());
@@ -177,7 +204,6 @@ impl Sensors {
                 }
             }
             Group::Certificates => facts.certificates = no_sensor(),
-            Group::Handshakes => facts.handshakes = no_sensor(),
             Group::Runtime => facts.runtime = no_sensor(),
             Group::Containers => facts.containers = no_sensor(),
             Group::Network => facts.network = no_sensor(),
@@ -232,6 +258,35 @@ impl Sensors {
             }
             Err(why) => Observed::Unavailable(why),
         }
+    }
+}
+
+impl Sensors {
+    /// Asks this node's own sockets, with what is remembered of earlier answers. A sensor that hangs takes that with it.
+    fn ask<T: Send + 'static>(
+        &mut self,
+        group: Group,
+        facts: &NodeFacts,
+        ask: impl FnOnce(&Host, bool, &probes::Plan, &mut probes::Memory) -> Observed<T> + Send + 'static,
+    ) -> Observed<T> {
+        let mut memory = std::mem::take(&mut self.asked);
+        let (probe, plan) = (self.options.probe, probes::Plan::new(facts, self.options.configz.as_ref()));
+        let asked = self.supervisor.run(group, allowance(group), &self.host, move |host| {
+            let answers = ask(&host, probe, &plan, &mut memory);
+            (memory, answers)
+        });
+        match asked {
+            Ok((memory, answers)) => {
+                self.asked = memory;
+                answers
+            }
+            Err(why) => Observed::Unavailable(why),
+        }
+    }
+
+    fn handshakes_outdated(&self, facts: &NodeFacts) -> bool {
+        let asks = self.options.probe && self.host.live() && facts.probes.value().is_some();
+        asks && self.asked.outdated(&probes::Plan::new(facts, None))
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+mod asked;
 mod hostile;
 mod kubelets;
 mod live;
@@ -21,7 +22,14 @@ use holdfast_checks::facts::{Listing, NodeFacts, Observed};
 
 /// Options for a tree or host; nothing is asked of any port.
 fn options(host_root: &Path, proc: &Path) -> SensorOptions {
-    SensorOptions { host_root: host_root.to_owned(), proc: proc.to_owned(), probe: false, node_name: None, cluster: "test".to_owned() }
+    SensorOptions {
+        host_root: host_root.to_owned(),
+        proc: proc.to_owned(),
+        probe: false,
+        configz: None,
+        node_name: None,
+        cluster: "test".to_owned(),
+    }
 }
 
 /// Everything of a tree, and that no sensor had trouble.

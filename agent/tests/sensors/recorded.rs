@@ -141,8 +141,29 @@ fn probes_are_the_recorded_answers() {
     assert_eq!(answer(&misconfigured, 10250, "/pods", true), (ProbeOutcome::Answered, 200));
     assert_eq!(answer(&hardened, 10255, "/pods", false), (ProbeOutcome::Refused, 0));
     assert_eq!(answer(&misconfigured, 10255, "/pods", false), (ProbeOutcome::Answered, 200));
-    assert_eq!(answer(&hardened, 2379, "/version", true), (ProbeOutcome::TlsRefused, 0));
+    assert_eq!(answer(&hardened, 2379, "/version", true), (ProbeOutcome::CertificateRequired, 0), "the alert comes after the handshake");
+    assert_eq!(answer(&hardened, 10250, "/pods", false), (ProbeOutcome::NotHttp, 0), "TLS, asked in clear");
     assert_eq!(answer(&hardened, 2379, "/version", false), (ProbeOutcome::NotHttp, 0));
+}
+
+#[rstest]
+#[case("hardened")]
+#[case("misconfigured")]
+#[case("static-controlplane")]
+#[case("cgroupv2-systemd")]
+fn handshakes_are_the_recorded_ones(#[case] name: &str) {
+    let facts = node(name);
+    let handshakes = complete(&facts.handshakes);
+    assert_eq!(handshakes.iter().map(|handshake| handshake.port).collect::<Vec<_>>(), [2379, 6443, 10250, 10257, 10259]);
+    let kubelet = &handshakes[2];
+    let certificate = known(&kubelet.certificate);
+    assert!(certificate.common_name.starts_with("node1@") && certificate.issuer.starts_with("CN=node1-ca@"), "{certificate:?}");
+    assert_eq!((certificate.key.as_str(), certificate.key_bits, certificate.lifetime_days), ("rsa", 2048, 365));
+    assert!(*known(&kubelet.asks_certificate));
+    let versions = known(&kubelet.versions);
+    assert!(versions.items.iter().any(|version| version.name == "TLS 1.3" && version.accepted));
+    assert_eq!(versions.skipped.len(), 3, "the older ones were not tried");
+    assert_eq!(kubelet.suites.unavailable().unwrap().reason, Reason::NotSupported);
 }
 
 #[test]

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument, RootProcessDocument,
-    SaidDocument, SettingDocument,
+    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument,
+    RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
 use super::kinds;
 use crate::entries::{Body, Entry, Key};
-use crate::facts::{BindScope, Group, Kernel, Listener, Listing, NodeFacts, Observed, Placement, Process, Setting, Settings, Unavailable};
+use crate::facts::{
+    BindScope, Certificate, Group, Handshake, Kernel, Listener, Listing, NodeFacts, Observed, Placement, Process, Setting, Settings,
+    Unavailable,
+};
 
 /// The most inventory of one node, in bytes of keys and documents.
 pub const MAX_NODE_BYTES: usize = 256 * 1024;
@@ -58,6 +61,10 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
     for probe in items(&facts.probes) {
         let name = format!("{}/{}/{}{}", probe.vantage, probe.address, probe.port, probe.path);
         shelf.put(Group::Probes, kinds::PROBE, &name, probe);
+    }
+    for handshake in items(&facts.handshakes) {
+        let name = format!("{}/{}/{}", handshake.vantage, handshake.address, handshake.port);
+        shelf.put_shrinking(Group::Handshakes, kinds::HANDSHAKE, &name, handshake_variants(handshake));
     }
     root_processes(&mut shelf, &facts.processes);
     groups(&mut shelf, facts);
@@ -202,6 +209,33 @@ fn settings(shelf: &mut Shelf, group: Group, subject: &str, effective: &Settings
             let decisive = SettingDocument { declared: Vec::new(), reported: None, ..whole };
             shelf.try_put(kinds::SETTING, &entry, &decisive);
         }
+    }
+}
+
+/// The whole handshake, then without the suites, of which there can be dozens: which versions are taken is worth more.
+fn handshake_variants(handshake: &Handshake) -> [HandshakeDocument; 2] {
+    let versions = handshake.versions.value();
+    let whole = HandshakeDocument {
+        versions: versions.map(|versions| versions.items.iter().map(|version| (version.name.clone(), version.accepted)).collect()),
+        suites: handshake.suites.value().map(|suites| suites.items.clone()),
+        asks_certificate: handshake.asks_certificate.value().copied(),
+        certificate: handshake.certificate.value().map(shown_certificate),
+        issued_by: (!handshake.issued_by.is_empty()).then(|| handshake.issued_by.clone()),
+    };
+    let without_suites = HandshakeDocument { suites: None, ..whole.clone() };
+    [whole, without_suites]
+}
+
+fn shown_certificate(certificate: &Certificate) -> ShownCertificateDocument {
+    ShownCertificateDocument {
+        name: told(&certificate.name),
+        issuer: told(&certificate.issuer),
+        self_signed: certificate.self_signed,
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        key: certificate.key.clone(),
+        key_bits: certificate.key_bits,
+        fingerprint: certificate.fingerprint.clone(),
     }
 }
 

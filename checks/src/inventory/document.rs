@@ -3,6 +3,8 @@
 //! `None` is left out of the JSON: the fact was not known, and `group/<name>` says why. Readers ignore members they do not
 //! know, so that a newer agent can add some.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{BindScope, KernelPackage, Placement, Reason, RebootSentinel};
@@ -135,6 +137,47 @@ pub struct OwnerDocument {
     pub component: String,
     /// See [`crate::facts::Owner::unit`].
     pub unit: String,
+}
+
+/// `handshake/<vantage>/<address>/<port>`: TLS as one socket speaks it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandshakeDocument {
+    /// Every version that was offered alone, and whether it was taken. One that could not be tried is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<BTreeMap<String, bool>>,
+    /// The suites of TLS 1.2 and older that it takes; absent where they could not be listed to the end, or did not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suites: Option<Vec<String>>,
+    /// Asks its clients for a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_certificate: Option<bool>,
+    /// The certificate it showed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<ShownCertificateDocument>,
+    /// The file with the authority that signed it; absent where none was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_by: Option<String>,
+}
+
+/// The certificate of a [`HandshakeDocument`]; each member as in [`crate::facts::Certificate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCertificateDocument {
+    /// Whom it names.
+    pub name: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// Its own key signed it.
+    pub self_signed: bool,
+    /// Unix seconds.
+    pub not_before: i64,
+    /// Unix seconds.
+    pub not_after: i64,
+    /// The kind of key.
+    pub key: String,
+    /// Its size in bits.
+    pub key_bits: i64,
+    /// SHA-256 of the whole, hexadecimal.
+    pub fingerprint: String,
 }
 
 /// `root-process/<subject>`: the processes of one subject that run with host uid 0, and the least that confines any of them.

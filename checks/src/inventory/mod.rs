@@ -13,7 +13,7 @@
 //! | `listener` | `<protocol>/<address>/<port>` | `{protocol, address, port, scope, owner?{name, exe, component, unit}, owner_unknown?}` |
 //! | `probe` | `<vantage>/<address>/<port><path>` | [`crate::facts::Probe`] |
 //! | `certificate` | subject | [`crate::facts::CertificateFact`], flat: `{path, role, user?, name, organizations, issuer, issued_by?, authority, not_before, not_after, key, key_bits}` or `{path, unknown}` |
-//! | `handshake` | `<vantage>/<address>/<port>` | `{versions?, suites?, asks_certificate?, certificate?, issued_by?}` |
+//! | `handshake` | `<vantage>/<address>/<port>` | `{versions?{name: taken}, suites?, asks_certificate?, certificate?{name, issuer, self_signed, not_before, not_after, key, key_bits, fingerprint}, issued_by?}` |
 //! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
 //! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
 
@@ -23,8 +23,8 @@ mod restore;
 
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
-    ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument, RootProcessDocument,
-    SaidDocument, SettingDocument,
+    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument,
+    RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
 pub use restore::facts_for_collector;
 

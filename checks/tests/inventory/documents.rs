@@ -1,10 +1,10 @@
 //! The stored format of every kind.
 
 use holdfast_checks::entries::{Body, Entry, Kind};
-use holdfast_checks::facts::{BindScope, Listing, Placement};
+use holdfast_checks::facts::{BindScope, Certificate, Handshake, Listing, Placement, Reason, Skipped, TlsVersion};
 use holdfast_checks::inventory::{Inventory, entries};
 
-use crate::fixture::{facts, known, listener, owner, process};
+use crate::fixture::{denied, facts, known, listener, owner, process};
 
 fn json(entry: &Entry) -> &str {
     match &entry.body {
@@ -63,4 +63,66 @@ fn of_several_root_processes_the_least_confined_is_told() {
     let inventory = entries(&facts, 0);
     let entry = inventory.entries.iter().find(|entry| entry.key.as_str() == "root-process/pod:a/b/c").expect("there");
     insta::assert_snapshot!(json(entry), @r#"{"count":2,"exe":"/usr/bin/worker","no_new_privileges":true,"placement":"pod","seccomp":2,"user_namespace":false}"#);
+}
+
+fn handshake(port: i64, suites: usize) -> Handshake {
+    let text = str::to_owned;
+    let version = |name: &str, accepted| TlsVersion { name: text(name), accepted };
+    let versions = vec![version("TLS 1.0", false), version("TLS 1.2", true)];
+    let skipped = vec![Skipped { what: text("TLS 1.3"), reason: Reason::TimedOut }];
+    Handshake {
+        vantage: text("node"),
+        address: text("::1"),
+        port,
+        versions: known(Listing { items: versions, skipped }),
+        suites: known(Listing::complete((0..suites).map(|number| format!("TLS_ECDHE_RSA_WITH_NUMBER_{number}")).collect())),
+        certificate: known(Certificate {
+            name: text("O=system:nodes, CN=system:node:n1"),
+            common_name: text("system:node:n1"),
+            organizations: vec![text("system:nodes")],
+            issuer: text("CN=kubernetes"),
+            self_signed: false,
+            authority: false,
+            not_before: 1,
+            not_after: 2,
+            lifetime_days: 0,
+            key: text("ec"),
+            key_bits: 256,
+            signature: text("ecdsa-with-SHA256"),
+            names: vec![text("n1")],
+            fingerprint: text("ab"),
+            key_fingerprint: text("cd"),
+        }),
+        issued_by: text("/etc/kubernetes/pki/ca.crt"),
+        asks_certificate: known(true),
+    }
+}
+
+#[test]
+fn handshakes_are_told_by_socket_and_keep_their_versions_where_suites_do_not_fit() {
+    let mut facts = facts();
+    let silent = Handshake { versions: denied(), suites: denied(), certificate: denied(), issued_by: String::new(), ..handshake(2, 0) };
+    facts.handshakes =
+        known(Listing::complete(vec![handshake(1, 2), Handshake { asks_certificate: denied(), ..silent }, handshake(3, 400)]));
+    let inventory = entries(&facts, 1);
+    let told: Vec<&Entry> = inventory.entries.iter().filter(|entry| entry.key.as_str().starts_with("handshake/")).collect();
+    assert_eq!(
+        told.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(),
+        ["handshake/node/::1/1", "handshake/node/::1/2", "handshake/node/::1/3"]
+    );
+    let document = |entry: &Entry| serde_json::from_str::<serde_json::Value>(json(entry)).expect("JSON");
+    let certificate = serde_json::json!({
+        "name": "O=system:nodes, CN=system:node:n1", "issuer": "CN=kubernetes", "self_signed": false, "not_before": 1, "not_after": 2,
+        "key": "ec", "key_bits": 256, "fingerprint": "ab",
+    });
+    let whole = serde_json::json!({
+        "versions": {"TLS 1.0": false, "TLS 1.2": true},
+        "suites": ["TLS_ECDHE_RSA_WITH_NUMBER_0", "TLS_ECDHE_RSA_WITH_NUMBER_1"],
+        "asks_certificate": true, "certificate": certificate, "issued_by": "/etc/kubernetes/pki/ca.crt",
+    });
+    assert_eq!(document(told[0]), whole);
+    assert_eq!(document(told[1]), serde_json::json!({}));
+    let cut = document(told[2]);
+    assert!(cut.get("suites").is_none() && cut["certificate"] == certificate, "{cut}");
+    assert_eq!(inventory.left_out.get("handshake"), Some(&1));
 }

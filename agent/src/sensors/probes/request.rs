@@ -1,103 +1,104 @@
-//! One HTTP/1.1 GET, over TCP or TLS, without credentials and without trust.
+//! One HTTP/1.1 GET over TCP or TLS, without credentials and without trust, and what it meets.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use holdfast_checks::facts::ProbeOutcome;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use holdfast_checks::facts::{ProbeOutcome, Reason};
+use rustls::{AlertDescription, StreamOwned};
 
-/// A whole request, from connecting to the last byte read.
-const DEADLINE: Duration = Duration::from_secs(2);
+use super::body::{classify, status, wants_tls};
+use super::stranger::{Notes, Stranger};
+use super::wire::{NoWire, Visit, Wire, timed_out};
+
 /// Read of an answer, then dropped.
 const BODY_CAP: usize = 4096;
 
-/// Makes requests.
-pub(super) struct Client {
-    tls: Option<Arc<ClientConfig>>,
+/// What a request met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Met {
+    pub(super) outcome: ProbeOutcome,
+    /// 0 without an answer.
+    pub(super) status: u16,
+    pub(super) body: &'static str,
 }
 
-impl Client {
-    pub(super) fn new() -> Self {
-        let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Arc::new(Anyone(provider.signature_verification_algorithms));
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let tls = config.map(|config| config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
-        Self { tls: tls.ok().map(Arc::new) }
+impl From<ProbeOutcome> for Met {
+    fn from(outcome: ProbeOutcome) -> Self {
+        Self { outcome, status: 0, body: "" }
     }
+}
 
-    /// What a GET of `path` meets, and the HTTP status (0 without one).
-    pub(super) fn get(&self, address: SocketAddr, tls: bool, path: &str) -> (ProbeOutcome, u16) {
-        let until = Instant::now() + DEADLINE;
-        let stream = match TcpStream::connect_timeout(&address, DEADLINE) {
-            Ok(stream) => Timed { stream, until },
-            Err(error) if timed_out(&error) => return (ProbeOutcome::TimedOut, 0),
-            Err(_) => return (ProbeOutcome::Refused, 0),
-        };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: holdfast\r\nAccept: */*\r\nConnection: close\r\n\r\n");
-        let answer = if tls { self.over_tls(stream, address, &request) } else { exchange(stream, &request) };
-        match answer {
-            Ok(head) => match status(&head) {
-                Some(status) => (ProbeOutcome::Answered, status),
-                None => (ProbeOutcome::NotHttp, 0),
-            },
-            Err(error) if timed_out(&error) => (ProbeOutcome::TimedOut, 0),
-            // An alert may come after the handshake: with TLS 1.3 that is how a client certificate is demanded.
-            Err(_) if tls => (ProbeOutcome::TlsRefused, 0),
-            Err(_) => (ProbeOutcome::NotHttp, 0),
+/// What a GET of `path` meets; or why it was not made.
+pub(super) fn get(visit: &mut Visit, stranger: &Stranger, tls: bool, path: &str) -> Result<Met, Reason> {
+    let wire = match visit.connect() {
+        Ok(wire) => wire,
+        Err(NoWire::Refused) => return Ok(ProbeOutcome::Refused.into()),
+        Err(NoWire::Unreachable) => return Ok(ProbeOutcome::Unreachable.into()),
+        Err(NoWire::TimedOut) => return Ok(ProbeOutcome::TimedOut.into()),
+        Err(why) => return Err(why.reason()),
+    };
+    let address = visit.address;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: holdfast\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+    let answer = if tls { over_tls(wire, stranger, visit, &request)? } else { in_clear(wire, &request) };
+    Ok(match answer {
+        Err(outcome) => outcome.into(),
+        Ok(answer) if !tls && wants_tls(&answer) => ProbeOutcome::NotHttp.into(),
+        Ok(answer) => match status(&answer) {
+            Some(status) => Met { outcome: ProbeOutcome::Answered, status, body: classify(&answer) },
+            None => ProbeOutcome::NotHttp.into(),
+        },
+    })
+}
+
+fn in_clear(mut wire: Wire, request: &str) -> Result<Vec<u8>, ProbeOutcome> {
+    exchange(&mut wire, request).map_err(|error| if timed_out(&error) { ProbeOutcome::TimedOut } else { ProbeOutcome::NotHttp })
+}
+
+fn over_tls(mut wire: Wire, stranger: &Stranger, visit: &Visit, request: &str) -> Result<Result<Vec<u8>, ProbeOutcome>, Reason> {
+    let (mut connection, notes) = stranger.connection(visit.address.ip()).map_err(|_| Reason::NotSupported)?;
+    while connection.is_handshaking() {
+        if let Err(error) = connection.complete_io(&mut wire) {
+            return Ok(Err(refusal(&error, &notes, ProbeOutcome::TlsRefused)));
         }
     }
+    let mut stream = StreamOwned::new(connection, wire);
+    Ok(exchange(&mut stream, request).map_err(|error| refusal(&error, &notes, ProbeOutcome::NotHttp)))
+}
 
-    fn over_tls(&self, stream: Timed, address: SocketAddr, request: &str) -> std::io::Result<Vec<u8>> {
-        let config = self.tls.clone().ok_or(ErrorKind::Unsupported)?;
-        let connection = ClientConnection::new(config, ServerName::IpAddress(address.ip().into())).map_err(std::io::Error::other)?;
-        exchange(StreamOwned::new(connection, stream), request)
+/// What an error under TLS means. With TLS 1.3 the alert for want of a client certificate comes after the handshake, with older
+/// versions at its end, and then under less telling names.
+fn refusal(error: &std::io::Error, notes: &Notes, otherwise: ProbeOutcome) -> ProbeOutcome {
+    if timed_out(error) {
+        return ProbeOutcome::TimedOut;
+    }
+    match alert(error) {
+        Some(AlertDescription::CertificateRequired) => ProbeOutcome::CertificateRequired,
+        Some(
+            AlertDescription::BadCertificate
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied,
+        ) if notes.asked() => ProbeOutcome::CertificateRequired,
+        Some(_) => ProbeOutcome::TlsRefused,
+        None => otherwise,
     }
 }
 
-/// A connection on which nothing happens after a point in time, however slowly the other side drips.
-struct Timed {
-    stream: TcpStream,
-    until: Instant,
-}
-
-impl Timed {
-    fn left(&self) -> std::io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+/// The alert behind an error.
+pub(super) fn alert(error: &std::io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(description) => Some(*description),
+        _ => None,
     }
-}
-
-impl Read for Timed {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.left()?))?;
-        self.stream.read(buffer)
-    }
-}
-
-impl Write for Timed {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
-        self.stream.write(buffer)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-fn timed_out(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
 /// Sends the request, reads at most [`BODY_CAP`] bytes. An answer that breaks off counts as far as it came.
-fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<Vec<u8>> {
-    stream.write_all(request.as_bytes())?;
-    stream.flush()?;
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> std::io::Result<Vec<u8>> {
+    // Who hangs up on the request has often said why: that is read below.
+    if let Err(error) = stream.write_all(request.as_bytes()).and_then(|()| stream.flush())
+        && timed_out(&error)
+    {
+        return Err(error);
+    }
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
     while answer.len() < BODY_CAP {
@@ -105,63 +106,27 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<Vec
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(buffer.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if timed_out(&error) && unfinished(&answer) => return Err(error),
             Err(_) if !answer.is_empty() => break,
+            // Hung up without a word.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(error),
         }
     }
     Ok(answer)
 }
 
-/// The status of `HTTP/1.1 401 Unauthorized`.
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|byte| *byte == b'\n').next()?;
-    let line = std::str::from_utf8(line).ok()?;
-    line.strip_prefix("HTTP/")?.split(' ').nth(1)?.trim().parse().ok().filter(|status| (100..600).contains(status))
-}
-
-/// Takes any certificate: the question is what the port answers to a stranger, and nothing secret is sent.
-#[derive(Debug)]
-struct Anyone(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
+/// Could it still become HTTP: nothing else was said, and no status.
+fn unfinished(answer: &[u8]) -> bool {
+    status(answer).is_none() && answer.iter().zip(b"HTTP/").all(|(said, expected)| said == expected)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
 
+    use super::super::wire::{Bucket, DEADLINE};
     use super::*;
 
     /// A server for one connection; `serve` gets it after the first bytes of the request.
@@ -177,8 +142,10 @@ mod tests {
         address
     }
 
-    fn get(address: SocketAddr, tls: bool) -> (ProbeOutcome, u16) {
-        Client::new().get(address, tls, "/pods")
+    fn get(address: SocketAddr, tls: bool) -> Met {
+        let now = Instant::now();
+        let mut visit = Visit::new(address, Bucket::full(now), now + Duration::from_secs(10));
+        super::get(&mut visit, &Stranger::new(), tls, "/pods").unwrap()
     }
 
     #[test]
@@ -187,22 +154,25 @@ mod tests {
             // The reader stops at its cap: the rest may not be wanted any more.
             drop(stream.write_all(&[b"HTTP/1.1 403 Forbidden\r\n\r\n".as_slice(), &[b'x'; 10_000]].concat()));
         });
-        assert_eq!(get(forbidden, false), (ProbeOutcome::Answered, 403));
+        assert_eq!(get(forbidden, false), Met { outcome: ProbeOutcome::Answered, status: 403, body: "text" });
     }
 
     #[test]
     fn what_is_not_http_is_said_to_be_so() {
-        assert_eq!(get(server(|stream| stream.write_all(b"SSH-2.0-x\r\n").unwrap()), false), (ProbeOutcome::NotHttp, 0));
-        assert_eq!(get(server(|_| ()), false), (ProbeOutcome::NotHttp, 0));
-        assert_eq!(get(server(|stream| stream.write_all(b"HTTP/1.1 99999 x\r\n").unwrap()), false), (ProbeOutcome::NotHttp, 0));
+        let not_http = Met::from(ProbeOutcome::NotHttp);
+        assert_eq!(get(server(|stream| stream.write_all(b"SSH-2.0-x\r\n").unwrap()), false), not_http);
+        assert_eq!(get(server(|_| ()), false), not_http, "an empty reply");
+        assert_eq!(get(server(|stream| stream.write_all(b"HTTP/1.1 99999 x\r\n").unwrap()), false), not_http);
+        let alert = [21, 3, 1, 0, 2, 2, 10];
+        assert_eq!(get(server(move |stream| stream.write_all(&alert).unwrap()), false), not_http, "TLS, asked in clear");
+        let go = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+        assert_eq!(get(server(move |stream| stream.write_all(go).unwrap()), false), not_http, "TLS of Go, asked in clear");
     }
 
     #[test]
     fn tls_is_refused_by_who_does_not_speak_it() {
-        assert_eq!(
-            get(server(|stream| stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").unwrap()), true),
-            (ProbeOutcome::TlsRefused, 0)
-        );
+        let plain = server(|stream| stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").unwrap());
+        assert_eq!(get(plain, true), ProbeOutcome::TlsRefused.into());
     }
 
     #[test]
@@ -210,14 +180,37 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(get(address, false), (ProbeOutcome::Refused, 0));
+        assert_eq!(get(address, false), ProbeOutcome::Refused.into());
     }
 
     #[test]
     fn who_never_answers_is_left_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let started = Instant::now();
-        assert_eq!(get(listener.local_addr().unwrap(), true), (ProbeOutcome::TimedOut, 0));
+        assert_eq!(get(listener.local_addr().unwrap(), true), ProbeOutcome::TimedOut.into());
         assert!(started.elapsed() < DEADLINE * 3, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn who_answers_without_end_is_left_at_the_cap_and_who_drips_in_time() {
+        let endless = server(|stream| {
+            let more = [b'x'; 1000];
+            let mut all = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n# HELP x\n");
+            while all.is_ok() {
+                all = stream.write_all(&more);
+            }
+        });
+        assert_eq!(get(endless, false), Met { outcome: ProbeOutcome::Answered, status: 200, body: "metrics" });
+        let dripping = server(|stream| {
+            let pause = Duration::from_millis(100);
+            let mut all = stream.write_all(b"HTTP/1.1 ");
+            while all.is_ok() {
+                all = stream.write_all(b" ");
+                std::thread::park_timeout(pause);
+            }
+        });
+        let started = Instant::now();
+        assert_eq!(get(dripping, false), ProbeOutcome::TimedOut.into());
+        assert!(started.elapsed() < DEADLINE * 2, "{:?}", started.elapsed());
     }
 }
