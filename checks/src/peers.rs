@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::ProbeOutcome;
+use crate::facts::{Listing, NodeFacts, Observed, Probe, ProbeOutcome, Reason};
 
 /// The most targets an agent asks in a minute, whoever wants more.
 pub const MOST_PER_MINUTE: u32 = 10;
@@ -41,9 +41,48 @@ pub fn question(port: i64) -> Option<Question> {
     QUESTIONS.into_iter().find(|question| i64::from(question.port) == port)
 }
 
-/// The ports of etcd. Its members speak with each other, so only a node without a control plane is asked to try them.
-pub fn is_etcd(port: i64) -> bool {
-    matches!(port, 2379..=2381)
+/// Is a port tried from worker nodes only: members of etcd speak with each other, and API servers with every kubelet, so that a
+/// control-plane node that gets there says nothing.
+pub fn from_workers_only(port: i64) -> bool {
+    matches!(port, 2379..=2381 | 10250)
+}
+
+/// Gives each kubelet and component what peers met at its ports, in place of what the node itself met there.
+///
+/// For the collector, whose facts come from the inventory. `answers` become [`NodeFacts::probes`].
+pub fn lay_over(facts: &mut NodeFacts, answers: Observed<Listing<Probe>>) {
+    let own = |ports: &[i64], host_network: &Observed<bool>| {
+        if host_network.value() == Some(&false) {
+            return Observed::unavailable_because(
+                Reason::NotSupported,
+                "it has a network namespace of its own, which peers are not sent to",
+            );
+        }
+        answers.clone().map(|answers| Listing {
+            items: answers.items.into_iter().filter(|probe| ports.contains(&probe.port)).collect(),
+            skipped: answers.skipped,
+        })
+    };
+    for kubelet in facts.kubelets.value_mut().into_iter().flat_map(|listing| &mut listing.items) {
+        kubelet.probes = own(ports_of("kubelet"), &kubelet.host_network);
+    }
+    for component in facts.components.value_mut().into_iter().flat_map(|listing| &mut listing.items) {
+        component.probes = own(ports_of(&component.name), &component.host_network);
+    }
+    facts.probes = answers;
+}
+
+/// The ports of a component, of those that are asked.
+fn ports_of(component: &str) -> &'static [i64] {
+    match component {
+        "kubelet" => &[10248, 10250, 10255],
+        "kube-proxy" => &[10249, 10256],
+        "kube-apiserver" => &[6443],
+        "kube-controller-manager" => &[10257],
+        "kube-scheduler" => &[10259],
+        "etcd" => &[2379, 2380, 2381],
+        _ => &[],
+    }
 }
 
 /// Why an agent did not ask. Each agent decides that by itself, by its own configuration.

@@ -27,6 +27,7 @@ use std::time::Duration;
 use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
 
 use crate::host::{Host, HostError};
+pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
 use supervisor::{Allowance, Supervisor};
 

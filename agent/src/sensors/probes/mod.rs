@@ -80,6 +80,11 @@ pub(super) fn read(host: &Host, probe: bool, targets: &[Target]) -> Observed<Lis
     Observed::known(ask(targets), Source::new(SourceKind::Probe, "this node"), now())
 }
 
+/// One request beyond this node, as `peers` makes them: the same client, without credentials and without trust.
+pub(crate) fn ask_stranger(address: SocketAddr, tls: bool, path: &str) -> (ProbeOutcome, u16) {
+    request::Client::new().get(address, tls, path)
+}
+
 /// Asks all at once: one that never answers delays no other.
 fn ask(targets: &[Target]) -> Listing<Probe> {
     let client = request::Client::new();
