@@ -9,6 +9,7 @@ use holdfast_checks::peers::{Refusal, outcome_name, outcome_of};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
+use super::nodes::NodeState;
 use super::{Store, StoreError, changes};
 use crate::changes::{Change, ChangeKind};
 
@@ -65,6 +66,8 @@ pub struct PeerNode {
     pub cluster: String,
     /// Its name.
     pub name: String,
+    /// It has a session.
+    pub connected: bool,
     /// Ports that its own inventory says listen beyond loopback, TCP.
     pub listening: BTreeSet<i64>,
     /// Its own inventory says that it belongs to the control plane.
@@ -125,22 +128,23 @@ impl Store {
         Ok(ids.into_iter().collect())
     }
 
-    /// Nodes that are not gone, with what of their inventory decides whom to ask about what.
-    pub async fn peer_nodes(&self) -> Result<Vec<PeerNode>, StoreError> {
+    /// Nodes that are not gone, or the one asked for, with what of their inventory decides whom to ask about what.
+    pub async fn peer_nodes(&self, only: Option<i64>) -> Result<Vec<PeerNode>, StoreError> {
         let failed = StoreError::query("read nodes for peer probes");
-        // A node that was replaced has the name of the old one: the newest stands for it.
-        let select = "select n.node_id, n.cluster, n.name, coalesce((select json from inventory i where i.node_id = n.node_id \
+        let select = "select n.node_id, n.cluster, n.name, n.state, coalesce((select json from inventory i where i.node_id = n.node_id \
                       and i.kind = 'node' and i.name = 'self'), '{}') as self from nodes n \
-                      where n.state <> 'gone' and n.origin = 'agent' order by n.state = 'connected', n.node_id";
-        let rows = sqlx::query_as::<_, (i64, String, String, String)>(select).fetch_all(&self.reader).await.map_err(&failed)?;
+                      where n.state <> 'gone' and n.origin = 'agent' and ($1 is null or n.node_id = $1) order by n.node_id";
+        let rows =
+            sqlx::query_as::<_, (i64, String, String, String, String)>(select).bind(only).fetch_all(&self.reader).await.map_err(&failed)?;
         let mut nodes = Vec::with_capacity(rows.len());
-        for (node_id, cluster, name, json) in rows {
+        for (node_id, cluster, name, state, json) in rows {
             let says: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
             let control_plane = says.get("role").and_then(serde_json::Value::as_str) == Some("control-plane");
-            nodes.push(PeerNode { node_id, cluster, name, listening: BTreeSet::new(), control_plane });
+            let connected = state == NodeState::Connected.name();
+            nodes.push(PeerNode { node_id, cluster, name, connected, listening: BTreeSet::new(), control_plane });
         }
-        let select = "select node_id, json from inventory where kind = 'listener' and name like 'tcp/%'";
-        let rows = sqlx::query_as::<_, (i64, String)>(select).fetch_all(&self.reader).await.map_err(&failed)?;
+        let select = "select node_id, json from inventory where kind = 'listener' and name like 'tcp/%' and ($1 is null or node_id = $1)";
+        let rows = sqlx::query_as::<_, (i64, String)>(select).bind(only).fetch_all(&self.reader).await.map_err(&failed)?;
         let mut listening: std::collections::BTreeMap<i64, BTreeSet<i64>> = std::collections::BTreeMap::new();
         for (node_id, json) in rows {
             let Ok(says) = serde_json::from_str::<serde_json::Value>(&json) else { continue };
