@@ -36,7 +36,7 @@ pub enum Command {
     /// crashed.
     Scan(ScanArgs),
     /// Judge this node continuously and stream the findings to a collector.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
 }
 
 /// Where and how to read: common to all commands.
@@ -125,7 +125,7 @@ pub fn main() -> ExitCode {
         }
         Command::Run(args) => {
             log("info");
-            match run::start(args) {
+            match run::start(*args) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!("{error:#}");

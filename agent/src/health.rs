@@ -66,6 +66,10 @@ pub struct Gauges {
     pub sessions: AtomicU64,
     /// When something was last acknowledged: Unix milliseconds; 0 for never.
     pub acked_at_ms: AtomicI64,
+    /// Requests to other nodes' ports that the collector asked for and that were made.
+    pub peer_probes: AtomicU64,
+    /// Those that this agent's own limits forbade.
+    pub peer_probes_refused: AtomicU64,
 }
 
 /// The agent's own cost, now.
@@ -172,6 +176,18 @@ pub fn metrics(gauges: &Gauges, vitals: &Vitals, now_ms: i64) -> String {
         ("holdfast_agent_refused_entries", "gauge", "Entries the collector refused.", read(&gauges.refused).to_string()),
         ("holdfast_agent_unsent", "gauge", "Entries and transitions not sent yet.", read(&gauges.unsent).to_string()),
         ("holdfast_agent_dropped_transitions_total", "counter", "Transitions that fell off the ring.", read(&gauges.dropped).to_string()),
+        (
+            "holdfast_agent_peer_probes_total",
+            "counter",
+            "Requests made to other nodes for the collector.",
+            read(&gauges.peer_probes).to_string(),
+        ),
+        (
+            "holdfast_agent_peer_probes_refused_total",
+            "counter",
+            "Requests to other nodes that the agent's own limits forbade.",
+            read(&gauges.peer_probes_refused).to_string(),
+        ),
         ("holdfast_agent_last_ack_age_seconds", "gauge", "Time since the last acknowledgement.", ack_age),
     ];
     let row =

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod connect;
 pub mod health;
 pub mod host;
+pub mod peers;
 pub mod privileges;
 pub mod run;
 pub mod scan;

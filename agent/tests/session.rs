@@ -21,7 +21,13 @@ use proptest::prelude::*;
 use prost::Message;
 
 fn introduction() -> Introduction {
-    Introduction { agent_version: "0.0.0".to_owned(), catalogue_hash: Hash::default(), boot_id: "b".to_owned(), node_name: "n".to_owned() }
+    Introduction {
+        agent_version: "0.0.0".to_owned(),
+        catalogue_hash: Hash::default(),
+        boot_id: "b".to_owned(),
+        node_name: "n".to_owned(),
+        capabilities: 1,
+    }
 }
 
 fn moment(now_ms: u64) -> Moment {
@@ -210,19 +216,40 @@ fn silence_is_timed_and_a_drain_ends_with_the_last_acknowledgement() {
 }
 
 #[test]
-fn policy_and_probe_requests_are_refused_with_a_reason_and_stop_says_bye() {
+fn a_policy_is_refused_with_a_reason_and_stop_says_bye() {
     let mut spool = Spool::in_memory(1);
     let (mut session, _) = open(&mut spool, v1::welcome::Resume::InSync);
     let said = sent(session.step(hear(Hear::Policy(v1::Policy { hash: vec![1], ..v1::Policy::default() })), &mut spool, &moment(2)));
     assert!(matches!(said.as_slice(), [Say::PolicyStatus(status)] if !status.applied && status.hash == [1] && !status.reason.is_empty()));
-    let request = v1::ProbeRequest { request: 3, ..v1::ProbeRequest::default() };
-    let said = sent(session.step(hear(Hear::ProbeRequest(request)), &mut spool, &moment(2)));
-    assert!(
-        matches!(said.as_slice(), [Say::ProbeResult(result)] if result.refused_by_agent && result.reason == "peer probes are not enabled")
-    );
     let outputs = session.step(Input::Stop("SIGTERM".to_owned()), &mut spool, &moment(3));
     assert_eq!(outputs.last(), Some(&Output::Close(Closed::Stopping)));
     assert!(matches!(sent(outputs).as_slice(), [Say::Bye(bye)] if bye.reason == "SIGTERM"));
+}
+
+#[test]
+fn a_probe_request_is_handed_out_and_its_result_sent_while_the_session_lasts() {
+    let mut spool = Spool::in_memory(1);
+    let request = || v1::ProbeRequest { request: 3, address: "10.0.0.1".to_owned(), port: 10250, path: "/pods".to_owned() };
+    let result = || v1::ProbeResult { request: 3, outcome: "answered".to_owned(), status: 401, ..v1::ProbeResult::default() };
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::InSync);
+    let asked = session.step(hear(Hear::ProbeRequest(request())), &mut spool, &moment(2));
+    assert!(asked.contains(&Output::Probe(request())), "{asked:?}");
+    assert_eq!(sent(session.step(Input::Probed(result()), &mut spool, &moment(3))), [Say::ProbeResult(result())]);
+    // One that comes when the collector is leaving, or the stream is gone, goes nowhere.
+    session.step(hear(Hear::ProbeRequest(request())), &mut spool, &moment(4));
+    session.step(Input::Disconnected, &mut spool, &moment(5));
+    assert!(sent(session.step(Input::Probed(result()), &mut spool, &moment(6))).is_empty());
+    // Before Welcome nobody may ask.
+    session.step(Input::Connected, &mut spool, &moment(7));
+    let early = session.step(hear(Hear::ProbeRequest(request())), &mut spool, &moment(8));
+    assert!(matches!(early.as_slice(), [Output::Close(Closed::Protocol(_))]), "{early:?}");
+}
+
+#[test]
+fn what_the_agent_can_do_is_said_in_hello() {
+    let mut spool = Spool::in_memory(1);
+    let said = sent(Session::new(introduction()).step(Input::Connected, &mut spool, &moment(0)));
+    assert!(matches!(said.as_slice(), [Say::Hello(hello)] if hello.capabilities == 1), "{said:?}");
 }
 
 /// What a collector is, at its simplest.
@@ -399,7 +426,7 @@ impl World {
                 }
                 Output::Close(Closed::Silent(_)) => self.cut(),
                 Output::Close(why) => panic!("{why}"),
-                Output::WakeAt(_) => {}
+                Output::WakeAt(_) | Output::Probe(_) => {}
             }
         }
     }

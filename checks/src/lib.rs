@@ -10,4 +10,5 @@ pub mod evaluator;
 pub mod facts;
 pub mod frameworks;
 pub mod inventory;
+pub mod peers;
 pub mod versions;

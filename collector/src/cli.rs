@@ -62,6 +62,13 @@ struct Serve {
     /// What to call that cluster.
     #[arg(long, env = "HOLDFAST_CLUSTER", value_name = "NAME", default_value = "default")]
     cluster: String,
+    /// List of nodes whose Kubernetes ports agents of other nodes are asked to try [default: none, and nothing is tried]. Agents
+    /// do so only within their own --peer-probes-cidrs.
+    #[arg(long, env = "HOLDFAST_PEER_PROBES", value_name = "FILE")]
+    peer_probes: Option<PathBuf>,
+    /// The same for every node that the API server of the cluster this runs in lists.
+    #[arg(long, env = "HOLDFAST_PEER_PROBES_FROM_API")]
+    peer_probes_from_api: bool,
     /// Directory of additional checks.
     #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
     catalogue: Option<PathBuf>,
@@ -166,6 +173,8 @@ fn options(serve: Serve) -> ServeOptions {
         tls_key: serve.tls_key,
         tokens: serve.tokens,
         token_review: serve.token_review,
+        peer_probes: serve.peer_probes,
+        peer_probes_from_api: serve.peer_probes_from_api,
         cluster: serve.cluster,
         catalogue: serve.catalogue,
         alertmanager: serve.alertmanager,

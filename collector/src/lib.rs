@@ -19,5 +19,6 @@ pub mod ingest;
 pub mod logs;
 pub mod metrics;
 pub mod nodes;
+pub mod peers;
 pub mod serve;
 pub mod store;

@@ -34,6 +34,11 @@ struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -69,6 +74,10 @@ struct Inner {
     rejections: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
     certificate_failures: Counter,
+    peer_requests: Counter,
+    peer_answers: Family<Outcome, Counter>,
+    peer_refusals: Family<Reason, Counter>,
+    peer_results_refused: Family<Reason, Counter>,
     agents_rss: Gauge,
     agents_rss_max: Gauge,
     agents_cpu: Gauge<f64, AtomicU64>,
@@ -96,6 +105,18 @@ impl Default for Metrics {
                 &mut registry,
                 "certificate_reload_failures",
                 "Times the certificate files could not be read again",
+            ),
+            peer_requests: registered(&mut registry, "peer_probe_requests", "Requests to agents to try another node's port"),
+            peer_answers: registered(&mut registry, "peer_probe_answers", "What agents met at other nodes' ports, by outcome"),
+            peer_refusals: registered(
+                &mut registry,
+                "peer_probe_refusals",
+                "Requests that an agent's own limits did not allow, by the agent's reason",
+            ),
+            peer_results_refused: registered(
+                &mut registry,
+                "peer_probe_results_refused",
+                "Results of agents that were not taken, by reason: unsolicited, late, duplicate, malformed, overflow",
             ),
             agents_rss: registered(&mut registry, "agents_resident_memory_bytes", "Resident memory of all agents"),
             agents_rss_max: registered(&mut registry, "agents_resident_memory_max_bytes", "Resident memory of the largest agent"),
@@ -171,6 +192,26 @@ impl Metrics {
         self.0.certificate_failures.inc();
     }
 
+    /// An agent was asked to try another node's port.
+    pub fn peer_asked(&self) {
+        self.0.peer_requests.inc();
+    }
+
+    /// An agent tried.
+    pub fn peer_answered(&self, outcome: &'static str) {
+        self.0.peer_answers.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// An agent's own limits did not allow it.
+    pub fn peer_refused(&self, reason: &'static str) {
+        self.0.peer_refusals.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A result was not taken.
+    pub fn peer_result_refused(&self, reason: &'static str) {
+        self.0.peer_results_refused.get_or_create(&Reason { reason }).inc();
+    }
+
     /// What agents say of themselves.
     pub fn agents(&self, totals: AgentTotals) {
         self.0.agents_rss.set(totals.rss_bytes);
@@ -195,6 +236,10 @@ mod tests {
         metrics.resumed("in_sync");
         metrics.nodes("connected", 2);
         metrics.rejected("bad_token");
+        metrics.peer_asked();
+        metrics.peer_answered("timed_out");
+        metrics.peer_refused("outside_networks");
+        metrics.peer_result_refused("unsolicited");
         metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
         insta::assert_snapshot!(metrics.encode());
     }

@@ -24,6 +24,7 @@ use crate::ingest::{Ingest, Service, Settings};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
+use crate::peers::{self, ApiNodes, Plan, Roster, Shared, Sources};
 use crate::store::Store;
 use crate::store::retention::Retention;
 
@@ -59,6 +60,10 @@ pub struct ServeOptions {
     pub tokens: Option<PathBuf>,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
+    /// The administrator's list of nodes that peers are to try.
+    pub peer_probes: Option<PathBuf>,
+    /// Have peers try the nodes that the cluster's API server lists.
+    pub peer_probes_from_api: bool,
     /// What to call the cluster whose API server is asked.
     pub cluster: String,
     /// More checks.
@@ -100,6 +105,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
             .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
     );
     let identities = identities(&options)?;
+    let sources = peer_sources(&options)?;
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
     let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
@@ -116,7 +122,9 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         wall_ms: jiff::Timestamp::now().as_millisecond(),
     };
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
-    let ingest = Arc::new(Ingest::new(writer.clone(), identities, Arc::clone(&registry), metrics.clone(), settings, started));
+    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
+    let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
+    let ingest = Arc::new(Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -136,22 +144,19 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
 
     let mut tasks = JoinSet::new();
     let mut writing = tokio::spawn(writing);
-    tasks.spawn(named("accept loop", async move {
-        accepting.await;
-        Ok(())
-    }));
+    tasks.spawn(named("accept loop", told(accepting)));
     tasks.spawn(named("gRPC server", async move { Ok(rpc.await?) }));
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
     tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
     let clock: Clock = Arc::new(wall);
-    let (judging, told) = (fleet::run(evaluator, store.clone(), changes.clone(), Arc::clone(&clock), stop.clone()), stop.clone());
-    tasks.spawn(named("fleet rules", async move {
-        judging.await;
-        Ok(())
-    }));
-    tasks.spawn(named("alerts", run_alerts(alerting, store.clone(), changes.clone(), Arc::clone(&clock), told)));
+    let judging = fleet::run(evaluator, store.clone(), changes.clone(), Arc::clone(&askers), Arc::clone(&clock), stop.clone());
+    tasks.spawn(named("fleet rules", told(judging)));
+    let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
+    let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
+    tasks.spawn(named("peer probes", told(ask_peers(sources, shared, stop.clone()))));
+    tasks.spawn(named("alerts", run_alerts(alerting, store.clone(), changes.clone(), Arc::clone(&clock), stop.clone())));
     let router = http::router(App {
         store: store.clone(),
         catalogue,
@@ -223,6 +228,27 @@ fn identities(options: &ServeOptions) -> Result<Identities> {
     Ok(Identities { tokens, review })
 }
 
+/// Where the nodes come from that peers are to try; `None`: nobody tries anything.
+fn peer_sources(options: &ServeOptions) -> Result<Option<Sources>> {
+    if options.peer_probes.is_none() && !options.peer_probes_from_api {
+        return Ok(None);
+    }
+    let list = match &options.peer_probes {
+        Some(path) => Some((path.clone(), Plan::load(path).context("--peer-probes")?)),
+        None => None,
+    };
+    let api = if options.peer_probes_from_api {
+        let variable = |name| std::env::var(name).ok();
+        let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
+        let server = ApiServer::in_cluster(&options.cluster, host.as_deref(), port.as_deref()).context("--peer-probes-from-api")?;
+        Some(ApiNodes::new(server).context("--peer-probes-from-api")?)
+    } else {
+        None
+    };
+    tracing::info!("agents that allow it are asked to try the Kubernetes ports of other nodes");
+    Ok(Some(Sources { list, api }))
+}
+
 /// Alerts, judged and sent until `cancel`; started anew when a sender dies.
 fn alerting(options: &ServeOptions) -> Result<AlertOptions> {
     let rules = Rules::built_in().context("alert rules")?;
@@ -239,6 +265,20 @@ async fn run_alerts(options: AlertOptions, store: Store, changes: ChangeFeed, cl
         tracing::error!(error = cause(&error), "alerts stopped: starting them anew in a second");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Has agents try each other's nodes until `stop`, if that is switched on.
+async fn ask_peers(sources: Option<Sources>, shared: Shared, stop: CancellationToken) {
+    match sources {
+        Some(sources) => peers::run(sources, shared, stop).await,
+        None => stop.cancelled().await,
+    }
+}
+
+/// A task that ends when it is told to.
+async fn told(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    Ok(())
 }
 
 /// A task that never ends by itself.

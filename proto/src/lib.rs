@@ -11,6 +11,9 @@ pub const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// The protocol versions this build speaks.
 pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
 
+/// Capability bit of an agent that answers `ProbeRequest` by trying another node's ports.
+pub const PROBES_PEERS: u64 = 1;
+
 /// Package `holdfast.v1`.
 #[allow(
     missing_docs,

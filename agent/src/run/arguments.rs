@@ -8,6 +8,7 @@ use tonic::transport::Uri;
 
 use crate::cli::HostArgs;
 use crate::connect::Target;
+use crate::peers::Network;
 
 /// `run`.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +37,10 @@ pub struct RunArgs {
     /// Seconds between full passes, ± 10 %.
     #[arg(long, env = "HOLDFAST_FULL_PASS", value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub full_pass: u64,
+    /// Networks of the cluster's nodes, such as 10.0.0.0/16: when the collector asks, try Kubernetes ports of nodes in them, a GET
+    /// without credentials, ten a minute at most [default: none, and nothing is tried].
+    #[arg(long, env = "HOLDFAST_PEER_PROBES_CIDRS", value_name = "CIDR", value_delimiter = ',')]
+    pub peer_probes_cidrs: Vec<Network>,
     /// Where and how to read.
     #[command(flatten)]
     pub host: HostArgs,

@@ -16,6 +16,7 @@ use crate::causes::causes;
 use crate::connect::backoff::{Backoff, Ended};
 use crate::connect::{ConnectError, Connection, Stream, Target};
 use crate::health::{Gauges, vitals};
+use crate::peers::Peers;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
 
@@ -35,6 +36,7 @@ pub(super) struct Line {
     target: Target,
     session: Session,
     spool: Spool,
+    peers: Peers,
     gauges: Arc<Gauges>,
     backoff: Backoff,
     link: Link,
@@ -51,14 +53,15 @@ enum Event {
     Dial,
     Dialled(Result<Connection, ConnectError>),
     Heard(Option<Result<v1::CollectorMessage, ConnectError>>),
+    Probed(v1::ProbeResult),
     Wake,
 }
 
 impl Line {
-    pub(super) fn new(target: Target, session: Session, spool: Spool, gauges: Arc<Gauges>) -> Self {
+    pub(super) fn new(target: Target, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
         let start = Instant::now();
         let link = Link::Down { until: start };
-        Self { target, session, spool, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
+        Self { target, session, spool, peers, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
     }
 
     /// Runs until cancelled.
@@ -96,6 +99,7 @@ impl Line {
                 }
                 Event::Heard(Some(Err(error))) => self.lost(Some(&error)),
                 Event::Heard(None) => self.lost(None),
+                Event::Probed(result) => self.step(Input::Probed(result)),
                 Event::Wake => self.step(Input::Tick),
             }
             if self.closed.is_some() {
@@ -133,6 +137,7 @@ impl Line {
             () = cancel.cancelled() => Event::Stop,
             judged = judgements.recv() => Event::Judged(judged),
             event = link => event,
+            result = self.peers.next() => Event::Probed(result),
             () = awake => Event::Wake,
         }
     }
@@ -163,15 +168,22 @@ impl Line {
             match output {
                 Output::WakeAt(at_ms) => self.wake = Some(self.start + Duration::from_millis(at_ms)),
                 Output::Close(why) => self.closed = Some(why),
-                Output::Send(message) => {
-                    log_sent(&message);
-                    if let Link::Up { stream, .. } = &self.link
-                        && stream.outgoing.try_send(message).is_err()
-                    {
-                        self.closed.get_or_insert(Closed::Silent("did not take messages"));
+                Output::Send(message) => self.send(message),
+                Output::Probe(request) => {
+                    if let Some(refused) = self.peers.ask(&request) {
+                        self.send(v1::AgentMessage { message: Some(Say::ProbeResult(refused)) });
                     }
                 }
             }
+        }
+    }
+
+    fn send(&mut self, message: v1::AgentMessage) {
+        log_sent(&message);
+        if let Link::Up { stream, .. } = &self.link
+            && stream.outgoing.try_send(message).is_err()
+        {
+            self.closed.get_or_insert(Closed::Silent("did not take messages"));
         }
     }
 
@@ -200,6 +212,7 @@ impl Line {
             _ => Ended::Failed,
         };
         self.step(Input::Disconnected);
+        self.peers.forget();
         self.closed = None;
         self.wait(ended, error, closed.as_ref());
     }

@@ -25,6 +25,7 @@ use line::Line;
 use crate::causes::causes;
 use crate::connect::Target;
 use crate::health::{self, Gauges};
+use crate::peers::Peers;
 use crate::privileges::{self, SelfTest};
 use crate::sensors::Sensors;
 use crate::session::{Introduction, Session};
@@ -74,11 +75,18 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     report(&privileges::self_test(Path::new("/proc")));
     let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?);
     let sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
+    let (gauges, pending) = (Arc::new(Gauges::default()), Arc::new(Pending::default()));
+    let networks: Vec<String> = args.peer_probes_cidrs.iter().map(ToString::to_string).collect();
+    if !networks.is_empty() {
+        tracing::info!(networks = networks.join(" "), "the collector may ask this agent to try Kubernetes ports of other nodes");
+    }
+    let peers = Peers::new(args.peer_probes_cidrs.clone(), Arc::clone(&gauges));
     let introduction = Introduction {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         catalogue_hash: evaluator.catalogue_hash(),
         boot_id: own(&args.host.proc, "random/boot_id"),
         node_name: args.host.node_name.clone().unwrap_or_else(|| own(&args.host.proc, "hostname")),
+        capabilities: peers.capabilities(),
     };
     tracing::info!(
         version = introduction.agent_version,
@@ -86,7 +94,6 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         catalogue = %introduction.catalogue_hash,
         "holdfast-agent starts"
     );
-    let (gauges, pending) = (Arc::new(Gauges::default()), Arc::new(Pending::default()));
     // Whichever part ends first ends the others: by cancellation when asked to, else with an error.
     let _ends_threads = EndsThreads(Arc::clone(&pending));
 
@@ -109,7 +116,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         tracing::info!(spool = %spool.display(), "this version keeps its state in memory: after a restart the collector gets it anew");
     }
     let spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
-    let line = Line::new(target, Session::new(introduction), spool, gauges);
+    let line = Line::new(target, Session::new(introduction), spool, peers, gauges);
     let line_cancel = cancel.clone();
     parts.spawn(async move {
         line.run(judgements, line_cancel).await;

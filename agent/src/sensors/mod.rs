@@ -28,6 +28,7 @@ use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reas
 
 use crate::host::{Host, HostError};
 pub use probes::ConfigzOptions;
+pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
 use supervisor::{Allowance, Supervisor};
 

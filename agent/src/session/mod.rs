@@ -35,6 +35,8 @@ pub struct Introduction {
     pub boot_id: String,
     /// For people to read; identity comes from the credentials.
     pub node_name: String,
+    /// What this agent does beyond the first version: bits of `holdfast_proto`.
+    pub capabilities: u64,
 }
 
 /// The agent's own cost, for heartbeats.
@@ -70,6 +72,8 @@ pub enum Input {
     Received(v1::CollectorMessage),
     /// The spool has changed.
     Changed,
+    /// What came of an [`Output::Probe`] of this stream.
+    Probed(v1::ProbeResult),
     /// A time asked for by [`Output::WakeAt`] has come.
     Tick,
     /// The agent is about to stop, for this reason.
@@ -83,6 +87,8 @@ pub enum Input {
 pub enum Output {
     /// Send this.
     Send(v1::AgentMessage),
+    /// Try another node's port, if that is allowed; answer with [`Input::Probed`], unless the stream ends before.
+    Probe(v1::ProbeRequest),
     /// Close the stream.
     Close(Closed),
     /// Step again with [`Input::Tick`] at this monotonic millisecond, unless an earlier step moves it.
@@ -184,6 +190,11 @@ impl Session {
             Input::Connected => self.greet(spool, moment, &mut out),
             Input::Received(message) => self.hear(message, spool, moment, &mut out),
             Input::Changed => {}
+            Input::Probed(result) => {
+                if matches!(self.phase, Phase::Open | Phase::Waiting) {
+                    say(&mut out, Say::ProbeResult(result));
+                }
+            }
             Input::Tick => self.tick(spool, moment, &mut out),
             Input::Stop(reason) => {
                 if self.phase != Phase::Off {
@@ -213,7 +224,7 @@ impl Session {
             entries: count(spool.entries()),
             catalogue_hash: self.introduction.catalogue_hash.0.to_vec(),
             boot_id: self.introduction.boot_id.clone(),
-            capabilities: 0,
+            capabilities: self.introduction.capabilities,
             node_name: self.introduction.node_name.clone(),
         };
         say(out, Say::Hello(hello));
@@ -236,11 +247,7 @@ impl Session {
                 let reason = "this version takes its intervals and checks from its own configuration only".to_owned();
                 say(out, Say::PolicyStatus(v1::PolicyStatus { hash: policy.hash, applied: false, reason }));
             }
-            (_, Hear::ProbeRequest(request)) => {
-                let reason = "peer probes are not enabled".to_owned();
-                let result = v1::ProbeResult { request: request.request, refused_by_agent: true, reason, ..v1::ProbeResult::default() };
-                say(out, Say::ProbeResult(result));
-            }
+            (_, Hear::ProbeRequest(request)) => out.push(Output::Probe(request)),
             (_, Hear::Drain(drain)) => {
                 let (min_ms, max_ms) = (drain.reconnect_min_ms, drain.reconnect_max_ms.max(drain.reconnect_min_ms));
                 self.parts.clear();

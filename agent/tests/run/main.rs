@@ -96,7 +96,7 @@ fn arguments(peer: &Peer, directory: &Path) -> RunArgs {
     let url = ["--collector".to_owned(), peer.url()];
     let cli = Cli::try_parse_from(arguments.into_iter().chain(files.into_iter().flatten()).chain(url)).expect("a command line");
     let Command::Run(args) = cli.command else { panic!("run was parsed as something else") };
-    args
+    *args
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,8 +3,9 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 6] = [
+const DOCUMENTS: [(&str, &str); 7] = [
     ("control-plane.yaml", include_str!("../../catalogue/control-plane.yaml")),
+    ("exposure.yaml", include_str!("../../catalogue/exposure.yaml")),
     ("files.yaml", include_str!("../../catalogue/files.yaml")),
     ("kernel.yaml", include_str!("../../catalogue/kernel.yaml")),
     ("kubelet.yaml", include_str!("../../catalogue/kubelet.yaml")),

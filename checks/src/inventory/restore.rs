@@ -1,13 +1,17 @@
-//! From stored inventory back to the facts that the collector judges: who the node is, its system and its kernel.
+//! From stored inventory back to the facts that the collector judges: who the node is, its system, its kernel, what of Kubernetes
+//! runs there and what listens.
 //!
 //! The documents come from a node and are hostile: one that does not parse makes its group unavailable, nothing more.
 
 use serde::de::DeserializeOwned;
 
-use super::document::{GroupDocument, GroupState, KernelDocument, NodeDocument};
+use super::document::{ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument};
 use super::kinds;
 use crate::entries::MAX_INVENTORY_BYTES;
-use crate::facts::{Kernel, Node, NodeFacts, Observed, Os, Reason, Source, SourceKind, Sysctls, Unavailable};
+use crate::facts::{
+    Component, Kernel, Kubelet, Listener, Listing, Node, NodeFacts, Observed, Os, Owner, Reason, Skipped, Source, SourceKind, Sysctls,
+    Unavailable,
+};
 
 /// Rebuilds what [`crate::versions`] and checks `judged_by: collector` read. Documents of other kinds are skipped.
 ///
@@ -20,6 +24,11 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
             (kinds::NODE, "self") => found.node = read::<NodeDocument>("node/self", json).ok(),
             (kinds::OS, "self") => found.os = Some(read("os/self", json)),
             (kinds::KERNEL, "self") => found.kernel = Some(read("kernel/self", json)),
+            (kinds::COMPONENT, subject) => found.component(subject, read("component", json)),
+            (kinds::LISTENER, _) => found.listeners.push(read("listener", json)),
+            (kinds::GROUP, "kubelets") => found.kubelets_group = read("group/kubelets", json).ok(),
+            (kinds::GROUP, "components") => found.components_group = read("group/components", json).ok(),
+            (kinds::GROUP, "listeners") => found.listeners_group = read("group/listeners", json).ok(),
             (kinds::GROUP, "os") => found.os_group = read("group/os", json).ok(),
             (kinds::GROUP, "kernel") => found.kernel_group = read("group/kernel", json).ok(),
             _ => {}
@@ -38,6 +47,10 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
     let mut facts = NodeFacts::unread(node, &not_part());
     facts.os = observed(found.os, found.os_group, "os");
     facts.kernel = observed(found.kernel.map(|read| read.map(kernel)), found.kernel_group, "kernel");
+    facts.kubelets = listing(found.kubelets, found.kubelets_group, "kubelets");
+    facts.components = listing(found.components, found.components_group, "components");
+    facts.listeners = listing(found.listeners, found.listeners_group, "listeners")
+        .map(|listeners| Listing { items: listeners.items.into_iter().map(listener).collect(), skipped: listeners.skipped });
     facts
 }
 
@@ -49,6 +62,36 @@ struct Found {
     kernel: Option<Result<KernelDocument, Unavailable>>,
     os_group: Option<GroupDocument>,
     kernel_group: Option<GroupDocument>,
+    kubelets: Vec<Result<Kubelet, Unavailable>>,
+    kubelets_group: Option<GroupDocument>,
+    components: Vec<Result<Component, Unavailable>>,
+    components_group: Option<GroupDocument>,
+    listeners: Vec<Result<ListenerDocument, Unavailable>>,
+    listeners_group: Option<GroupDocument>,
+}
+
+impl Found {
+    /// A process of Kubernetes: what the inventory has of it, and nothing else.
+    fn component(&mut self, subject: &str, read: Result<ComponentDocument, Unavailable>) {
+        match read {
+            Ok(document) if document.name == "kubelet" => {
+                let mut kubelet = Kubelet::unread(subject, 0, document.flavour);
+                (kubelet.version, kubelet.host_network) = (reported(document.version), reported(document.host_network));
+                self.kubelets.push(Ok(kubelet));
+            }
+            Ok(document) => {
+                let mut component = Component::unread(document.name, 0);
+                subject.clone_into(&mut component.subject);
+                (component.version, component.host_network) = (reported(document.version), reported(document.host_network));
+                self.components.push(Ok(component));
+            }
+            // Which of the two it was is not known: it may be missing from either.
+            Err(why) => {
+                self.kubelets.push(Err(why.clone()));
+                self.components.push(Err(why));
+            }
+        }
+    }
 }
 
 fn read<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, Unavailable> {
@@ -66,6 +109,43 @@ fn observed<T>(document: Option<Result<T, Unavailable>>, group: Option<GroupDocu
             Observed::unavailable_because(reason, detail.unwrap_or_default())
         }
         (None, _) => Observed::unavailable_because(Reason::NotPresent, format!("the node has not reported {name}")),
+    }
+}
+
+/// The documents of a group that is a list. Those that do not parse, and those the node could not send, are skipped.
+fn listing<T>(documents: Vec<Result<T, Unavailable>>, group: Option<GroupDocument>, name: &str) -> Observed<Listing<T>> {
+    let Some(group) = group else {
+        return Observed::unavailable_because(Reason::NotPresent, format!("the node has not reported {name}"));
+    };
+    if let GroupDocument { state: GroupState::Unavailable, reason, detail, .. } = group {
+        return Observed::unavailable_because(reason.unwrap_or(Reason::NotSupported), detail.unwrap_or_default());
+    }
+    let mut listing = Listing::complete(Vec::new());
+    for document in documents {
+        match document {
+            Ok(item) => listing.items.push(item),
+            Err(why) => listing.skipped.push(Skipped { what: why.detail, reason: why.reason }),
+        }
+    }
+    let lost = |count: Option<usize>, what: &str, reason| {
+        count.filter(|count| *count > 0).map(|count| Skipped { what: format!("{count} of {name} that {what}"), reason })
+    };
+    listing.skipped.extend(lost(group.skipped, "the node could not read", Reason::NotSupported));
+    listing.skipped.extend(lost(group.left_out, "did not fit into the inventory", Reason::TooLarge));
+    known(listing)
+}
+
+fn listener(document: ListenerDocument) -> Listener {
+    let unknown = document.owner_unknown.unwrap_or_else(|| "the node has not reported it".to_owned());
+    let owner =
+        document.owner.map(|owner| Owner { pid: 0, name: owner.name, exe: owner.exe, component: owner.component, unit: owner.unit });
+    Listener {
+        subject: format!("port:{}/{}", document.protocol, document.port),
+        protocol: document.protocol,
+        address: document.address,
+        port: document.port,
+        scope: document.scope,
+        owner: owner.map_or_else(|| Observed::unavailable_because(Reason::NotSupported, unknown), known),
     }
 }
 

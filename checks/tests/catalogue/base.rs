@@ -67,6 +67,10 @@ pub(crate) fn node() -> NodeFacts {
         listener(10259, BindScope::Loopback, 203, "kube-scheduler", "kube-scheduler"),
     ]);
     facts.probes = complete(vec![probe(10250, true, ProbeOutcome::Answered, 401), probe(10255, false, ProbeOutcome::Refused, 0)]);
+    for port in [2379, 10250, 10255, 10257, 10259] {
+        let asked = Probe { vantage: "n2".into(), ..probe(port, port != 10255, ProbeOutcome::Refused, 0) };
+        items(&mut facts.probes).push(asked);
+    }
     facts.files = complete(FILES.iter().map(|(role, path, mode)| file(role, path, *mode)).collect());
     for file in items(&mut facts.files).iter_mut().filter(|file| file.role == "etcd_data") {
         (file.uid, file.gid) = (998, 998);

@@ -11,6 +11,7 @@
 mod base;
 mod case;
 mod control_plane;
+mod exposure;
 mod files;
 mod kernel;
 mod kubelet;
@@ -26,7 +27,7 @@ use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::{NodeFacts, Reason, Unavailable};
 
 fn cases() -> Vec<Case> {
-    [control_plane::cases(), files::cases(), kernel::cases(), kubelet::cases(), network::cases(), processes::cases()]
+    [control_plane::cases(), exposure::cases(), files::cases(), kernel::cases(), kubelet::cases(), network::cases(), processes::cases()]
         .into_iter()
         .flatten()
         .collect()
@@ -35,6 +36,11 @@ fn cases() -> Vec<Case> {
 #[test]
 fn control_plane() {
     control_plane::cases().iter().for_each(verify);
+}
+
+#[test]
+fn exposure() {
+    exposure::cases().iter().for_each(verify);
 }
 
 #[test]

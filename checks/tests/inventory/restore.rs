@@ -31,7 +31,18 @@ fn what_the_collector_judges_is_what_the_node_would_have_judged() {
     let verdict = |facts: &NodeFacts| judge_kernel(&facts.kernel, &facts.os, today).value().cloned().expect("known");
     assert_eq!(verdict(&restored).judged_by, "debian 12");
     assert_eq!(verdict(&restored).lifecycle.value(), verdict(&facts).lifecycle.value());
-    assert_eq!(restored.unavailable(Group::Listeners).map(|why| why.detail.as_str()), Some("not part of the inventory"));
+    assert_eq!(restored.unavailable(Group::Files).map(|why| why.detail.as_str()), Some("not part of the inventory"));
+    let names = |facts: &NodeFacts| -> Vec<String> {
+        let kubelets = facts.kubelets.value().into_iter().flat_map(|listing| &listing.items).map(|kubelet| kubelet.subject.clone());
+        let others = facts.components.value().into_iter().flat_map(|listing| &listing.items).map(|component| component.subject.clone());
+        let ports = facts.listeners.value().into_iter().flat_map(|listing| &listing.items).map(|l| format!("{} {}", l.subject, l.address));
+        let mut names: Vec<String> = kubelets.chain(others).chain(ports).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    assert_eq!(names(&restored), names(&facts));
+    assert!(!names(&facts).is_empty());
     judge(&mut restored, today);
     assert!(restored.versions.value().is_some());
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::entries::{Entry, Hash};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
+use holdfast_checks::facts::{Listing, Observed, Probe, Reason, Source, SourceKind};
 use holdfast_checks::inventory::facts_for_collector;
 use holdfast_checks::versions;
 use jiff::civil::Date;
 
 use crate::store::JudgedNode;
+use crate::store::peers::{Met, StoredAnswer};
 
 /// The checks that the collector decides, compiled, and their ids.
 #[derive(Debug)]
@@ -33,22 +35,97 @@ impl FleetJudge {
     }
 }
 
-/// What the collector says of `node` on `today`. `at` (Unix milliseconds) dates the findings.
+/// What is known of a node's ports from other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peers {
+    /// Nobody is asked.
+    SwitchedOff,
+    /// Nobody is asked about this node.
+    NotListed,
+    /// Answers, those that are too old left out.
+    Asked(Vec<StoredAnswer>),
+}
+
+impl Peers {
+    /// As facts. What an agent refused to ask is no answer; nor is silence.
+    fn facts(&self) -> Observed<Listing<Probe>> {
+        let answers = match self {
+            Self::SwitchedOff => return Observed::unavailable_because(Reason::NotSupported, "peer probes are switched off"),
+            Self::NotListed => {
+                return Observed::unavailable_because(Reason::NotSupported, "this node is not among those that peers are asked about");
+            }
+            Self::Asked(answers) => answers,
+        };
+        let items: Vec<Probe> = answers.iter().filter_map(probe).collect();
+        let newest = answers.iter().map(|answer| answer.answer.at).max();
+        match newest.filter(|_| !items.is_empty()) {
+            Some(at) => Observed::known(Listing::complete(items), Source::new(SourceKind::Probe, "other nodes"), at),
+            None => Observed::unavailable_because(Reason::NotPresent, self.nobody()),
+        }
+    }
+
+    /// Why nobody's answer is there.
+    fn nobody(&self) -> String {
+        let Self::Asked(answers) = self else { return String::new() };
+        let refusal = |answer: &StoredAnswer| match answer.answer.met {
+            Met::Refused(refusal) => Some(refusal.name()),
+            Met::Asked(..) => None,
+        };
+        let reasons: BTreeSet<&str> = answers.iter().filter_map(refusal).collect();
+        if reasons.is_empty() {
+            return "no other node's agent has been able to ask yet, or not recently".to_owned();
+        }
+        format!("the agents of other nodes refuse to ask: {}", reasons.into_iter().collect::<Vec<_>>().join(", "))
+    }
+
+    /// What the verdict depends on.
+    fn basis(&self) -> String {
+        match self {
+            Self::SwitchedOff => "off".to_owned(),
+            Self::NotListed => "not listed".to_owned(),
+            Self::Asked(answers) => {
+                let said = |StoredAnswer { answer, vantage }: &StoredAnswer| {
+                    format!("{vantage}\0{}\0{}\0{}\0{:?}\0", answer.address, answer.port, answer.path, answer.met)
+                };
+                answers.iter().map(said).collect()
+            }
+        }
+    }
+}
+
+fn probe(StoredAnswer { answer, vantage }: &StoredAnswer) -> Option<Probe> {
+    let Met::Asked(outcome, status) = answer.met else { return None };
+    Some(Probe {
+        // The name of the node itself stands for its own answers: a node that is called so must not pass for them.
+        vantage: if vantage == "node" { "node/node".to_owned() } else { vantage.clone() },
+        address: answer.address.clone(),
+        port: answer.port,
+        path: answer.path.clone(),
+        tls: answer.tls,
+        outcome,
+        status,
+        body: String::new(),
+    })
+}
+
+/// What the collector says of `node`, which peers met so, on `today`. `at` (Unix milliseconds) dates the findings.
 ///
 /// # Errors
 /// [`TreeError`] when the facts cannot be represented: a bug, never an input.
-pub fn judge(judge: &FleetJudge, node: &JudgedNode, today: Date, at: i64) -> Result<Vec<Entry>, TreeError> {
+pub fn judge(judge: &FleetJudge, node: &JudgedNode, peers: &Peers, today: Date, at: i64) -> Result<Vec<Entry>, TreeError> {
     let documents = node.documents.iter().map(|(kind, name, json)| (kind.as_str(), name.as_str(), json.as_str()));
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
     versions::judge(&mut facts, today);
+    holdfast_checks::peers::lay_over(&mut facts, peers.facts());
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
     Ok(findings.into_iter().map(|finding| Entry::finding(finding, at)).collect())
 }
 
 /// Stands for everything the verdict depends on besides the catalogue: the same again gives the same findings.
-pub(super) fn basis(node: &JudgedNode, today: Date) -> Hash {
+pub(super) fn basis(node: &JudgedNode, peers: &Peers, today: Date) -> Hash {
     let day = today.to_string();
-    let identity = [day.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes()];
+    let met = peers.basis();
+    let identity = [day.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), met.as_bytes()];
     let documents = node.documents.iter().flat_map(|(kind, name, json)| [kind.as_bytes(), name.as_bytes(), json.as_bytes()]);
     Hash::of_fields(identity.into_iter().chain(documents))
 }

@@ -11,9 +11,10 @@ use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::judge::{FleetJudge, basis, judge};
+use super::judge::{FleetJudge, Peers, basis, judge};
 use crate::alerts::{Clock, chain};
 use crate::changes::{Change, ChangeFeed, ChangeKind};
+use crate::peers::Roster;
 use crate::store::{Store, StoreError};
 
 /// A burst of changes is judged once, this long after its first.
@@ -28,7 +29,14 @@ enum Wanted {
 }
 
 /// Judges nodes until `cancel`. A store that fails is tried again every minute.
-pub async fn run(evaluator: Arc<Evaluator>, store: Store, changes: ChangeFeed, clock: Clock, cancel: CancellationToken) {
+pub async fn run(
+    evaluator: Arc<Evaluator>,
+    store: Store,
+    changes: ChangeFeed,
+    roster: Arc<Roster>,
+    clock: Clock,
+    cancel: CancellationToken,
+) {
     let fleet = FleetJudge::new(evaluator);
     let mut feed = changes.follow();
     let mut judged: BTreeMap<i64, Hash> = BTreeMap::new();
@@ -41,7 +49,7 @@ pub async fn run(evaluator: Arc<Evaluator>, store: Store, changes: ChangeFeed, c
         if day != Some(today) {
             wanted = Wanted::Everything;
         }
-        let pass = Pass { fleet: &fleet, store: &store, changes: &changes, today, now };
+        let pass = Pass { fleet: &fleet, store: &store, changes: &changes, roster: &roster, today, now };
         let outcome = tokio::select! { () = cancel.cancelled() => return, outcome = pass.judge_all(&wanted, &mut judged) => outcome };
         match &outcome {
             Err(error) if !failing => tracing::error!(error = chain(error), "nodes cannot be judged by the collector; it is tried again"),
@@ -53,7 +61,8 @@ pub async fn run(evaluator: Arc<Evaluator>, store: Store, changes: ChangeFeed, c
         day = (!failing).then_some(today);
         let woken = tokio::select! {
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(TICK) => Wanted::Nodes(BTreeSet::new()),
+            // Answers of peers grow old by themselves.
+            () = tokio::time::sleep(TICK) => Wanted::Nodes(roster.targets()),
             first = next(&mut feed) => first,
         };
         if matches!(&woken, Wanted::Nodes(nodes) if nodes.is_empty()) {
@@ -104,6 +113,7 @@ struct Pass<'a> {
     fleet: &'a FleetJudge,
     store: &'a Store,
     changes: &'a ChangeFeed,
+    roster: &'a Roster,
     today: Date,
     now: i64,
 }
@@ -129,12 +139,13 @@ impl Pass<'_> {
             judged.remove(&node_id);
             return Ok(());
         };
-        let basis = basis(&node, self.today);
+        let peers = self.peers(node_id).await?;
+        let basis = basis(&node, &peers, self.today);
         // Before its first inventory a node has nothing to judge: `unknown` would be noise for a second.
         if node.documents.is_empty() || judged.get(&node_id) == Some(&basis) {
             return Ok(());
         }
-        match judge(self.fleet, &node, self.today, self.now) {
+        match judge(self.fleet, &node, &peers, self.today, self.now) {
             Ok(entries) => {
                 let change = self.store.replace_judged(node_id, self.fleet.checks(), &entries, self.now).await?;
                 if let Some(change) = change {
@@ -147,5 +158,17 @@ impl Pass<'_> {
         }
         judged.insert(node_id, basis);
         Ok(())
+    }
+
+    async fn peers(&self, node_id: i64) -> Result<Peers, StoreError> {
+        if !self.roster.is_on() {
+            return Ok(Peers::SwitchedOff);
+        }
+        if !self.roster.is_target(node_id) {
+            return Ok(Peers::NotListed);
+        }
+        let mut answers = self.store.peer_answers(node_id).await?;
+        answers.retain(|answer| answer.answer.stale_at > self.now);
+        Ok(Peers::Asked(answers))
     }
 }

@@ -53,7 +53,9 @@ pub struct ApiServer {
 #[derive(Debug, thiserror::Error)]
 pub enum ReviewError {
     /// Not in a cluster.
-    #[error("--token-review needs the API server of a cluster: KUBERNETES_SERVICE_HOST is not set; use --tokens outside a cluster")]
+    #[error(
+        "--token-review and --peer-probes-from-api need the API server of a cluster: KUBERNETES_SERVICE_HOST is not set; use --tokens and --peer-probes outside a cluster"
+    )]
     NoCluster,
     /// A file of the service account cannot be read.
     #[error("service account")]
@@ -82,6 +84,17 @@ impl ApiServer {
             namespace: files::read_text(&mount.join("namespace"))?.trim().to_owned(),
             cluster: cluster.to_owned(),
         })
+    }
+
+    /// A client that trusts this server's CA and nothing else, and follows no redirect.
+    ///
+    /// # Errors
+    /// [`ReviewError`] when the CA cannot be read or used.
+    pub fn client(&self, timeout: Duration) -> Result<reqwest::Client, ReviewError> {
+        let failed = |source| ReviewError::Client { url: self.url.clone(), source };
+        let ca = reqwest::Certificate::from_pem_bundle(&files::read(&self.ca)?).map_err(failed)?;
+        let builder = reqwest::Client::builder().tls_certs_only(ca).no_proxy().timeout(timeout);
+        builder.redirect(reqwest::redirect::Policy::none()).build().map_err(failed)
     }
 }
 
@@ -137,10 +150,7 @@ struct User {
 impl TokenReview {
     /// A client of that server, trusting its CA and nothing else.
     pub fn new(server: ApiServer) -> Result<Self, ReviewError> {
-        let failed = |source| ReviewError::Client { url: server.url.clone(), source };
-        let ca = reqwest::Certificate::from_pem_bundle(&files::read(&server.ca)?).map_err(failed)?;
-        let builder = reqwest::Client::builder().tls_certs_only(ca).no_proxy().timeout(TIMEOUT);
-        let client = builder.redirect(reqwest::redirect::Policy::none()).build().map_err(failed)?;
+        let client = server.client(TIMEOUT)?;
         Ok(Self { server, client, turns: Semaphore::new(CONCURRENT), remembered: Mutex::default() })
     }
 

@@ -23,6 +23,7 @@ use crate::identity::{Identities, bearer};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Heartbeat, Registry};
+use crate::peers::Roster;
 use crate::store::StoreError;
 use crate::store::ingest::{NodeWrite, Writer, Written};
 use crate::store::nodes::NodeIdentity;
@@ -44,6 +45,7 @@ pub struct Ingest {
     writer: Writer,
     identities: Identities,
     registry: Arc<Registry>,
+    roster: Arc<Roster>,
     metrics: Metrics,
     settings: Settings,
     grants: Arc<Semaphore>,
@@ -63,6 +65,7 @@ impl Ingest {
         writer: Writer,
         identities: Identities,
         registry: Arc<Registry>,
+        roster: Arc<Roster>,
         metrics: Metrics,
         settings: Settings,
         started: Instant,
@@ -71,6 +74,7 @@ impl Ingest {
             writer,
             identities,
             registry,
+            roster,
             metrics,
             grants: Arc::new(Semaphore::new(settings.grants)),
             settings,
@@ -163,6 +167,8 @@ struct Connection {
     commits: FuturesOrdered<Commit>,
     grant: Option<OwnedSemaphorePermit>,
     wanted: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
+    /// What the agent is to ask other nodes, once it said that it does.
+    questions: Option<mpsc::Receiver<v1::ProbeRequest>>,
     stopped: bool,
 }
 
@@ -174,7 +180,18 @@ impl Connection {
         outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
     ) -> Self {
         let session = Session::new(identity.clone(), ingest.settings.clone(), ingest.now());
-        Self { ingest, identity, listed, session, outbox, commits: FuturesOrdered::new(), grant: None, wanted: None, stopped: false }
+        Self {
+            ingest,
+            identity,
+            listed,
+            session,
+            outbox,
+            commits: FuturesOrdered::new(),
+            grant: None,
+            wanted: None,
+            questions: None,
+            stopped: false,
+        }
     }
 
     async fn run(mut self, stream: Streaming<v1::AgentMessage>) {
@@ -211,6 +228,7 @@ impl Connection {
                     self.grant = permit;
                     Input::Granted
                 }
+                Some(request) = question(&mut self.questions), if self.session.may_be_asked() => Input::Probe(request),
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     if ticks.is_multiple_of(LOOK_UP_EVERY) && self.revoked() {
@@ -242,8 +260,13 @@ impl Connection {
     /// Feeds an input and carries out what follows from it.
     async fn step(&mut self, input: Input) -> Result<(), End> {
         let mut inputs = std::collections::VecDeque::from([input]);
+        let mut joining = None;
         while let Some(input) = inputs.pop_front() {
-            for output in self.session.handle(input, self.ingest.now()) {
+            let outputs = self.session.handle(input, self.ingest.now());
+            if let Some((node_id, session)) = joining.take_if(|_| self.session.probes_peers()) {
+                self.questions = self.ingest.roster.join(node_id, session);
+            }
+            for output in outputs {
                 match output {
                     Output::Send(message) => self.send(message).await?,
                     Output::Open(start) => {
@@ -257,13 +280,16 @@ impl Connection {
                             resume = opened.resume.name(),
                             "session opened"
                         );
+                        let (node_id, session) = (opened.node_id, opened.session);
                         inputs.push_back(Input::Opened(opened, self.ingest.registry.connected_nodes()));
+                        joining = Some((node_id, session));
                     }
                     Output::Write(write) => self.write(*write).await?,
                     Output::AskGrant => inputs.push_back(self.ask_grant()),
                     Output::ReleaseGrant => self.grant = None,
                     Output::Heard { vitals, confirmed } => self.heard(vitals, confirmed)?,
                     Output::Stopped(reason) => self.stopped(reason).await?,
+                    Output::Probed(result) => self.probed(result),
                     Output::Reauth(token) => self.reauthenticate(&token).await?,
                     Output::Dropped(reason, n) => {
                         tracing::debug!(node = self.identity.name, reason, n, "dropped");
@@ -337,6 +363,12 @@ impl Connection {
         }
     }
 
+    fn probed(&self, result: v1::ProbeResult) {
+        if let Some(opened) = self.session.opened() {
+            self.ingest.roster.heard(opened.node_id, opened.session, result);
+        }
+    }
+
     async fn reauthenticate(&mut self, token: &str) -> Result<(), End> {
         match self.ingest.identities.identify(token).await {
             Ok(identity) if (&identity.cluster, &identity.uid) == (&self.identity.cluster, &self.identity.uid) => {
@@ -356,6 +388,9 @@ impl Connection {
 
     /// Notes the end and tells the agent why, if it still listens.
     async fn finish(self, end: End) {
+        if let Some(opened) = self.session.opened() {
+            self.ingest.roster.leave(opened.node_id, opened.session);
+        }
         let node = self.identity.name.as_str();
         let (status, patient) = match &end {
             End::Closed(Close::Bye) => (None, true),
@@ -394,6 +429,14 @@ impl Connection {
 async fn granted(wanted: &mut Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>) -> Option<OwnedSemaphorePermit> {
     match wanted {
         Some(wanted) => wanted.await,
+        None => pending().await,
+    }
+}
+
+/// The next thing to ask the agent.
+async fn question(questions: &mut Option<mpsc::Receiver<v1::ProbeRequest>>) -> Option<v1::ProbeRequest> {
+    match questions {
+        Some(questions) => questions.recv().await,
         None => pending().await,
     }
 }

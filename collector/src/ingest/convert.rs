@@ -136,6 +136,8 @@ pub struct Greeting {
     pub catalogue_hash: String,
     /// Its boot.
     pub boot_id: String,
+    /// It tries other nodes' ports when asked.
+    pub probes_peers: bool,
 }
 
 /// Why a Hello was not accepted. Told to the agent.
@@ -179,6 +181,7 @@ pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
         digest: Digest::from_slice(&wire.state_digest).ok_or(GreetingError::Malformed("state_digest is not 16 bytes"))?,
         catalogue_hash: hash.to_string(),
         boot_id: word(wire.boot_id, "boot_id is longer than 128 bytes")?,
+        probes_peers: wire.capabilities & holdfast_proto::PROBES_PEERS != 0,
     })
 }
 

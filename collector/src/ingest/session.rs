@@ -41,6 +41,8 @@ pub enum Input {
     Opened(Opened, usize),
     /// The store has answered the write of this sequence number.
     Written(u64, Written),
+    /// The agent is to try another node's port.
+    Probe(v1::ProbeRequest),
     /// The grant asked for is there.
     Granted,
     /// The grant asked for will come later.
@@ -75,6 +77,8 @@ pub enum Output {
     Stopped(String),
     /// The agent's token was rotated: it must name the same node.
     Reauth(String),
+    /// What the agent says came of a request; it may never have been asked.
+    Probed(v1::ProbeResult),
     /// Something was dropped or refused before the store: a name for metrics, and how often.
     Dropped(&'static str, usize),
     /// End the stream.
@@ -172,12 +176,27 @@ impl Session {
         self.opened.as_ref()
     }
 
+    /// Has the agent said that it tries other nodes' ports when asked.
+    pub fn probes_peers(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.greeting.probes_peers)
+    }
+
+    /// Is now a time to send it requests.
+    pub fn may_be_asked(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.welcomed && !live.leaving)
+    }
+
     /// Takes an input; what to do about it, in order.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
         match input {
             Input::Message(message) => self.message(*message, now),
             Input::Opened(opened, connected) => self.opened_as(opened, connected, now),
             Input::Written(seq, written) => self.written(seq, written, now),
+            Input::Probe(request) => {
+                if self.may_be_asked() {
+                    self.say(Say::ProbeRequest(request));
+                }
+            }
             Input::Granted => self.granted(true, now),
             Input::Queued => self.granted(false, now),
             Input::Tick => self.tick(now),
@@ -229,7 +248,11 @@ impl Session {
                 self.out.push(Output::Reauth(reauth.token));
                 self.heard(None, now);
             }
-            (Phase::Live(_), Said::PolicyStatus(_) | Said::ProbeResult(_)) => self.heard(None, now),
+            (Phase::Live(_), Said::ProbeResult(result)) => {
+                self.out.push(Output::Probed(result));
+                self.heard(None, now);
+            }
+            (Phase::Live(_), Said::PolicyStatus(_)) => self.heard(None, now),
         }
     }
 

@@ -9,6 +9,7 @@ mod codes;
 mod fleet;
 pub mod ingest;
 pub mod nodes;
+pub mod peers;
 pub mod retention;
 pub mod views;
 
@@ -125,5 +126,9 @@ impl Store {
 /// The schema's history. A migration that has landed is never edited.
 fn migrator() -> Migrator {
     let initial: SqlStr = include_str!("../../migrations/sqlite/0001_initial.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)])
+    let peer_probes: SqlStr = include_str!("../../migrations/sqlite/0002_peer_probes.sql").into_sql_str();
+    Migrator::with_migrations(vec![
+        Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
+        Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
+    ])
 }

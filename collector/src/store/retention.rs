@@ -55,6 +55,8 @@ impl Store {
         let changes = self.delete_chunks(log, newest.saturating_sub(CHANGE_LOG)).await?;
         let hours = "delete from rollups where rowid in (select rowid from rollups where hour < $1 limit $2)";
         let rollups = self.delete_chunks(hours, now.saturating_sub(retention.rollups)).await?;
+        let answers = "delete from peer_probes where rowid in (select rowid from peer_probes where stale_at < $1 limit $2)";
+        self.delete_chunks(answers, now.saturating_sub(DAY)).await?;
         let nodes = self.delete_nodes(now.saturating_sub(retention.gone_nodes)).await?;
         Ok(Swept { transitions, nodes, changes, rollups })
     }
@@ -90,6 +92,8 @@ impl Store {
             "delete from inventory where node_id = $1",
             "delete from counts where node_id = $1",
             "delete from refused where node_id = $1",
+            "delete from peer_probes where node_id = $1",
+            "delete from peer_probes where vantage_id = $1",
         ] {
             sqlx::query(sql).bind(node_id).execute(&mut *transaction).await.map_err(failed())?;
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use holdfast_checks::catalogue::{JudgedBy, built_in};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_collector::alerts::AlertState;
+use holdfast_collector::metrics::Metrics;
+use holdfast_collector::peers::Roster;
 use holdfast_collector::{alerts, fleet};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +29,8 @@ fn noon(date: &str) -> i64 {
 fn start(database: &Database, hand: &Hand) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(built_in().unwrap()));
     let cancel = CancellationToken::new();
-    tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone()));
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), nobody, hand.clock(), cancel.clone()));
     cancel
 }
 

@@ -160,6 +160,14 @@ pub(super) fn read(host: &Host, probe: bool, plan: &Plan, memory: &mut Memory) -
     Observed::known(listing, Source::new(SourceKind::Probe, "this node"), at)
 }
 
+/// One request beyond this node, as `peers` makes them: without credentials and without trust. With the HTTP status, 0 without an
+/// answer. `None`: the kernel would not even try.
+pub(crate) fn ask_stranger(address: SocketAddr, tls: bool, path: &str) -> Option<(ProbeOutcome, u16)> {
+    let now = Instant::now();
+    let mut visit = Visit::new(address, Bucket::full(now), now + PASS);
+    request::get(&mut visit, &Stranger::new(), tls, path).ok().map(|met| (met.outcome, met.status))
+}
+
 /// TLS as the listeners speak it: a recording's, or that of this node now.
 pub(super) fn handshakes(host: &Host, probe: bool, plan: &Plan, memory: &mut Memory) -> Observed<Listing<Handshake>> {
     if let Some(instead) = instead(host, probe, "TLS handshakes", |recording| recording.handshakes.clone()) {

@@ -268,3 +268,34 @@ proptest::proptest! {
         proptest::prop_assert!(ends <= 1);
     }
 }
+
+#[test]
+fn probe_requests_wait_for_welcome_and_results_are_handed_on_as_they_are() {
+    let request = || v1::ProbeRequest { request: 9, address: "10.0.0.1".into(), port: 10250, path: "/pods".into() };
+    let (mut rig, _) = Rig::open(Resume::Full);
+    assert!(!rig.session.may_be_asked(), "not welcomed yet");
+    assert!(said(&rig.input(Input::Probe(request()))).is_empty());
+    let (mut rig, _) = Rig::open(Resume::InSync);
+    assert!(rig.session.may_be_asked() && !rig.session.probes_peers(), "this Hello did not say that it does");
+    assert!(matches!(said(&rig.input(Input::Probe(request())))[..], [Say::ProbeRequest(sent)] if *sent == request()));
+    let result = v1::ProbeResult { request: 77, outcome: "<script>".into(), ..v1::ProbeResult::default() };
+    let out = rig.say(Said::ProbeResult(result.clone()));
+    assert!(matches!(&out[..], [Output::Probed(heard), Output::Heard { .. }] if *heard == result), "{out:?}");
+}
+
+#[test]
+fn an_agent_that_probes_peers_says_so_in_hello() {
+    let mut rig = Rig::new();
+    let digest = Digest::EMPTY.to_bytes().to_vec();
+    let hello = v1::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        state_digest: digest,
+        catalogue_hash: vec![0; 16],
+        capabilities: holdfast_proto::PROBES_PEERS | 1 << 40,
+        ..v1::Hello::default()
+    };
+    rig.say(Said::Hello(hello));
+    rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::InSync, digest: Digest::EMPTY }, 1));
+    assert!(rig.session.probes_peers());
+}

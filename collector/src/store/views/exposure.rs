@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_checks::facts::ProbeOutcome;
 use holdfast_checks::inventory::kinds;
+use holdfast_checks::peers::{Refusal, outcome_of, reached};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{QueryBuilder, Row, Sqlite};
@@ -35,6 +37,84 @@ pub enum Reach {
     Declared,
 }
 
+/// What came of a peer's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerOutcome {
+    /// An HTTP answer with a status.
+    Answered,
+    /// A program is there; it wants a client certificate.
+    CertificateRequired,
+    /// A program is there; it does not speak TLS with strangers, or not at all.
+    TlsRefused,
+    /// A program is there that does not speak HTTP.
+    NotHttp,
+    /// Nothing came back within the deadline: filtered, or the node is down.
+    TimedOut,
+    /// The network says that there is no way.
+    Unreachable,
+    /// The port is closed.
+    Refused,
+    /// The peer's agent did not ask.
+    RefusedByAgent,
+}
+
+/// What one other node's agent met at a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct PeerAnswer {
+    /// The name of the node whose agent asked.
+    pub vantage: String,
+    /// The address asked.
+    pub address: String,
+    /// The path asked.
+    pub path: String,
+    /// Was it asked over TLS.
+    pub tls: bool,
+    /// What came of it.
+    pub outcome: PeerOutcome,
+    /// The HTTP status; 0 unless `outcome` is `answered`.
+    pub status: i64,
+    /// Why the agent did not ask; empty when it did.
+    pub refusal: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: At,
+    /// It is too old to tell anything about now.
+    pub stale: bool,
+}
+
+impl PeerAnswer {
+    /// Was the port reached from there: `None` when nobody asked, or not recently.
+    pub fn reached(&self) -> Option<bool> {
+        let fact = match self.outcome {
+            PeerOutcome::Answered => ProbeOutcome::Answered,
+            PeerOutcome::CertificateRequired => ProbeOutcome::CertificateRequired,
+            PeerOutcome::TlsRefused => ProbeOutcome::TlsRefused,
+            PeerOutcome::NotHttp => ProbeOutcome::NotHttp,
+            PeerOutcome::TimedOut => ProbeOutcome::TimedOut,
+            PeerOutcome::Unreachable => ProbeOutcome::Unreachable,
+            PeerOutcome::Refused => ProbeOutcome::Refused,
+            PeerOutcome::RefusedByAgent => return None,
+        };
+        (!self.stale).then(|| reached(fact))
+    }
+
+    /// What was met, in words: `401 on /pods`, `filtered: no answer`, `not asked: outside its networks`.
+    pub fn words(&self) -> String {
+        let path = &self.path;
+        match self.outcome {
+            PeerOutcome::Answered => format!("{} on {path}", self.status),
+            PeerOutcome::CertificateRequired => "wants a client certificate".to_owned(),
+            PeerOutcome::TlsRefused => "open, refuses TLS".to_owned(),
+            PeerOutcome::NotHttp => "open, not HTTP".to_owned(),
+            PeerOutcome::TimedOut => "filtered: no answer".to_owned(),
+            PeerOutcome::Unreachable => "no way there".to_owned(),
+            PeerOutcome::Refused => "closed".to_owned(),
+            PeerOutcome::RefusedByAgent => format!("not asked: {}", self.refusal.replace('_', " ")),
+        }
+    }
+}
+
 /// One port on one node.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ExposedOn {
@@ -50,6 +130,8 @@ pub struct ExposedOn {
     pub declared: Vec<String>,
     /// Answers without credentials. Empty: not probed, so unknown.
     pub answers: Vec<String>,
+    /// What other nodes' agents met, what was reached first. Empty: no peer was asked, so unknown.
+    pub peers: Vec<PeerAnswer>,
     /// Since when it is in the inventory as it is.
     #[schema(value_type = String, format = DateTime)]
     pub changed_at: At,
@@ -139,13 +221,71 @@ impl Views {
             })
         };
         let documents: Vec<Document> = rows.iter().filter_map(read).collect();
-        let mut groups = group(&documents);
+        let peers = self.peers(selection).await?;
+        let mut groups = group(&documents, &peers);
         if let Some(q) = &selection.filter.q {
             let q = q.to_lowercase();
             groups.retain(|group| group.label().to_lowercase().contains(&q));
         }
         Ok(Exposure { groups, truncated })
     }
+
+    /// What peers met at the ports of the nodes in `selection`.
+    async fn peers(&self, selection: &Selection) -> Result<Vec<Met>, ViewError> {
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "select n.cluster, n.name as node, {NODE_STATE} as class, p.port, p.address, p.path, p.tls, p.outcome, p.refusal, p.status, \
+             p.at, p.stale_at, v.name as vantage from peer_probes p join nodes n on n.node_id = p.node_id \
+             join nodes v on v.node_id = p.vantage_id where 1 = 1"
+        ));
+        selection.nodes(&mut query);
+        query.push(" order by n.node_id, p.port, v.name, p.address limit ").push_bind(MOST);
+        let rows = query.build().fetch_all(&self.reader).await.map_err(failed("read peers' answers"))?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            let at: i64 = row.get("at");
+            Some(Met {
+                node: (row.get("cluster"), row.get("node")),
+                state: NodeState::of(&row.get::<String, _>("class"))?,
+                port: row.get("port"),
+                answer: PeerAnswer {
+                    vantage: row.get("vantage"),
+                    address: row.get("address"),
+                    path: row.get("path"),
+                    tls: row.get::<i64, _>("tls") != 0,
+                    outcome: peer_outcome(&row.get::<String, _>("outcome")),
+                    status: row.get("status"),
+                    refusal: refusal(row.get("refusal")),
+                    at: At(at),
+                    stale: row.get::<i64, _>("stale_at") <= selection.now,
+                },
+            })
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+}
+
+/// What a peer met, and where.
+struct Met {
+    node: NodeName,
+    state: NodeState,
+    port: i64,
+    answer: PeerAnswer,
+}
+
+fn peer_outcome(stored: &str) -> PeerOutcome {
+    match outcome_of(stored) {
+        Some(ProbeOutcome::Answered) => PeerOutcome::Answered,
+        Some(ProbeOutcome::Refused) => PeerOutcome::Refused,
+        Some(ProbeOutcome::Unreachable) => PeerOutcome::Unreachable,
+        Some(ProbeOutcome::TlsRefused) => PeerOutcome::TlsRefused,
+        Some(ProbeOutcome::CertificateRequired) => PeerOutcome::CertificateRequired,
+        Some(ProbeOutcome::TimedOut) => PeerOutcome::TimedOut,
+        Some(ProbeOutcome::NotHttp) => PeerOutcome::NotHttp,
+        None => PeerOutcome::RefusedByAgent,
+    }
+}
+
+fn refusal(stored: String) -> String {
+    if stored.is_empty() { stored } else { Refusal::of(&stored).name().to_owned() }
 }
 
 /// Reach, port, protocol, owner: what a group has in common.
@@ -153,8 +293,15 @@ type Key = (Reach, i64, String, String);
 /// A port of a node.
 type PortOf = (NodeName, i64);
 
-/// Pure: documents of many nodes to groups.
-fn group(documents: &[Document]) -> Vec<Exposed> {
+/// Pure: documents of many nodes, and what peers met there, to groups.
+fn group(documents: &[Document], peers: &[Met]) -> Vec<Exposed> {
+    let mut met: BTreeMap<PortOf, Vec<PeerAnswer>> = BTreeMap::new();
+    for peer in peers {
+        met.entry((peer.node.clone(), peer.port)).or_default().push(peer.answer.clone());
+    }
+    for answers in met.values_mut() {
+        answers.sort_by_key(|answer| (answer.stale, answer.outcome));
+    }
     let mut groups: BTreeMap<Key, BTreeMap<NodeName, ExposedOn>> = BTreeMap::new();
     let mut declared: BTreeMap<PortOf, Vec<(String, String)>> = BTreeMap::new();
     let mut answers: BTreeMap<PortOf, Vec<String>> = BTreeMap::new();
@@ -180,6 +327,7 @@ fn group(documents: &[Document]) -> Vec<Exposed> {
         addresses: Vec::new(),
         declared: declared.get(&(document.node.clone(), port)).into_iter().flatten().map(|(_, text)| text.clone()).collect(),
         answers: answers.get(&(document.node.clone(), port)).cloned().unwrap_or_default(),
+        peers: met.get(&(document.node.clone(), port)).cloned().unwrap_or_default(),
         changed_at: At(document.changed_at),
     };
     let mut listening: BTreeSet<PortOf> = BTreeSet::new();
@@ -196,6 +344,23 @@ fn group(documents: &[Document]) -> Vec<Exposed> {
         if !listening.contains(&(document.node.clone(), port)) {
             let key = (Reach::Declared, port, "tcp".to_owned(), owner);
             groups.entry(key).or_default().entry(document.node.clone()).or_insert_with(|| on(document, port));
+        }
+    }
+    // A port that peers reach and that the node does not list: whoever hides it there does not hide it from them.
+    for peer in peers.iter().filter(|peer| peer.answer.reached() == Some(true)) {
+        let port = (peer.node.clone(), peer.port);
+        if !listening.contains(&port) {
+            let key = (Reach::Unknown, peer.port, "tcp".to_owned(), "not in the node's inventory".to_owned());
+            groups.entry(key).or_default().entry(peer.node.clone()).or_insert_with(|| ExposedOn {
+                cluster: peer.node.0.clone(),
+                node: peer.node.1.clone(),
+                node_state: peer.state,
+                addresses: Vec::new(),
+                declared: Vec::new(),
+                answers: answers.get(&port).cloned().unwrap_or_default(),
+                peers: met.get(&port).cloned().unwrap_or_default(),
+                changed_at: peer.answer.at,
+            });
         }
     }
     let exposed = |((reach, port, protocol, owner), on): (Key, BTreeMap<NodeName, ExposedOn>)| Exposed {

@@ -26,7 +26,7 @@ pub use checks::{DecidingRow, ReasonRow};
 pub use codes::{At, NodeState};
 pub use cursor::{BadCursor, Cursor, CursorKey};
 pub(crate) use exposure::telling;
-pub use exposure::{Exposed, ExposedOn, Exposure, Reach};
+pub use exposure::{Exposed, ExposedOn, Exposure, PeerAnswer, PeerOutcome, Reach};
 pub use filter::{DEFAULT_LIMIT, Filter, Group, MAX_LIMIT, Problem, Since, Sort, encode};
 pub use findings::{EvidenceRow, FindingDetail, FindingRow};
 pub use groups::GroupRow;
