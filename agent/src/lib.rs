@@ -10,6 +10,7 @@ pub mod connect;
 pub mod health;
 pub mod host;
 pub mod privileges;
+pub mod profiles;
 pub mod run;
 pub mod scan;
 pub mod sensors;

@@ -7,16 +7,20 @@ use holdfast_checks::facts::{Group, NodeFacts};
 
 use super::config::absolute;
 use crate::host::Host;
+use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 15] = [
+const USUAL: [(&str, &[Group]); 18] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
     ("/etc/kubernetes/manifests", &[Group::Files]),
     ("/etc/kubernetes/pki", &[Group::Files]),
     ("/etc/kubernetes/pki/etcd", &[Group::Files]),
-    ("/etc/cni/net.d", &[Group::Files]),
+    ("/etc/cni/net.d", &[Group::Files, Group::Network]),
+    ("/etc/ssh", &[Group::Network]),
+    ("/etc/ssh/sshd_config.d", &[Group::Network]),
+    ("/etc/ufw", &[Group::Network]),
     ("/var/lib/kubelet", &[Group::Files, Group::Kubelets]),
     ("/var/lib/kubelet/pki", &[Group::Files]),
     // By name: files that concern nobody come and go in /run every second, such as the lock of iptables.
@@ -29,11 +33,15 @@ const USUAL: [(&str, &[Group]); 15] = [
 ];
 
 /// What decides `facts`, as paths of the host.
-pub(super) fn wanted(facts: &NodeFacts) -> BTreeMap<String, BTreeSet<Group>> {
+pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> BTreeMap<String, BTreeSet<Group>> {
     let mut wanted: BTreeMap<String, BTreeSet<Group>> = BTreeMap::new();
     let mut want = |directory: &str, groups: &[Group]| wanted.entry(directory.to_owned()).or_default().extend(groups);
     for (directory, groups) in USUAL {
         want(directory, groups);
+    }
+    // Directories of the node's profile, in which files may appear. Those of single files are watched once the file is there.
+    for location in locations.iter().filter(|location| location.ending.is_some()) {
+        want(&location.path, if location.role == "cni_config" { &[Group::Files, Group::Network] } else { &[Group::Files] });
     }
     for file in facts.files.value().iter().flat_map(|listing| &listing.items) {
         want(parent(&file.path), &[Group::Files]);
