@@ -44,38 +44,38 @@ impl Profiles {
         let Some((profile, provider, evidence)) = matching.next() else {
             return self.otherwise(clues);
         };
-        let mut because = evidence.join(" and ");
+        let mut because = vec![evidence.join(" and ")];
         let others: Vec<&str> = matching.map(|(profile, _, _)| profile.name.as_str()).collect();
         if !others.is_empty() {
-            because.push_str(&format!("; {} would fit too, and {} is more specific", others.join(", "), profile.name));
+            because.push(format!("{} would fit too, and {} is more specific", others.join(", "), profile.name));
         }
         chosen(profile, provider, because, clues)
     }
 
     fn otherwise(&self, clues: &Clues<'_>) -> Chosen {
-        let mut because = "a kubelet runs here, and no file of a known distribution was found".to_owned();
+        let mut because = vec!["a kubelet runs here, and no file of a known distribution was found".to_owned()];
         if clues.os.is_none() {
-            because.push_str("; os-release could not be read");
+            because.push("os-release could not be read".to_owned());
         }
         match self.all().iter().find(|profile| profile.detect.is_empty()) {
             Some(profile) => chosen(profile, profile.provider, because, clues),
-            None => Chosen { name: "none".to_owned(), provider: clues.machine.provider(), because },
+            None => Chosen { name: "none".to_owned(), provider: clues.machine.provider(), because: because.join("; ") },
         }
     }
 }
 
-fn chosen(profile: &Profile, provider: Provider, mut because: String, clues: &Clues<'_>) -> Chosen {
+fn chosen(profile: &Profile, provider: Provider, mut because: Vec<String>, clues: &Clues<'_>) -> Chosen {
     if let Some(version) = clues.version.and_then(minor) {
         let (from, to) = (profile.versions.from, profile.versions.to);
         let runs = format!("this node runs {}.{}", version.0, version.1);
         if version > to {
-            because.push_str(&format!("; written for up to {}.{}; {runs}", to.0, to.1));
+            because.push(format!("written for up to {}.{}; {runs}", to.0, to.1));
         } else if version < from {
-            because.push_str(&format!("; written for {}.{} and later; {runs}", from.0, from.1));
+            because.push(format!("written for {}.{} and later; {runs}", from.0, from.1));
         }
     }
     let provider = if provider == Provider::None { clues.machine.provider() } else { provider };
-    Chosen { name: profile.name.clone(), provider, because }
+    Chosen { name: profile.name.clone(), provider, because: because.join("; ") }
 }
 
 impl Rule {

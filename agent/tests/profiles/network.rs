@@ -1,8 +1,10 @@
 //! The network group through the sensors: what a node's files say, and what bad ones leave unknown.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use holdfast_agent::sensors::{SensorOptions, Sensors};
 use holdfast_checks::facts::{BindScope, Network, Reason};
 use holdfast_checks::inventory::{NetworkDocument, entries};
 use rstest::rstest;
@@ -24,6 +26,8 @@ const TRIE: &str = "Main:
 const SIX: &str = "00000000000000000000000000000001 01 80 10 80       lo
 fe80000000000000a00000fffe000001 02 40 20 80     eth0
 ";
+static DEEP: [u8; 100_000] = [b'['; 100_000];
+static HUGE: [u8; 2_000_000] = [b' '; 2_000_000];
 const CALICO: &str = r#"{"name": "k8s-pod-network", "plugins": [{"type": "calico"}, {"type": "portmap"}]}"#;
 
 /// A kubeadm node with Calico, ufw that is switched on, firewalld that runs, and an SSH server.
@@ -115,8 +119,8 @@ fn the_pod_network_is_looked_for_where_the_profile_says() {
 #[case::truncated(b"{\"plugins\": [".as_slice(), Reason::Malformed, "not JSON")]
 #[case::no_plugin(b"{}".as_slice(), Reason::Malformed, "names no plug-in")]
 #[case::bytes(b"\xff\xfe\x00".as_slice(), Reason::Malformed, "not JSON")]
-#[case::deep(&[b'['; 100_000], Reason::Malformed, "not JSON")]
-#[case::huge(&[b' '; 2_000_000], Reason::TooLarge, "larger than")]
+#[case::deep(&DEEP, Reason::Malformed, "not JSON")]
+#[case::huge(&HUGE, Reason::TooLarge, "larger than")]
 fn a_bad_pod_network_configuration_is_unknown_with_the_reason(#[case] content: &[u8], #[case] reason: Reason, #[case] words: &str) {
     let tree = node();
     tree.plain("host/etc/cni/net.d/05-first.conflist", content);
@@ -140,4 +144,21 @@ fn links_that_lead_nowhere_and_directories_in_the_place_of_files_are_survived() 
     assert_eq!(network.cni.unavailable().unwrap().reason, Reason::Malformed);
     assert_eq!(network.firewall.unavailable().unwrap().reason, Reason::Malformed);
     assert_eq!(network.addresses.value().unwrap().items.len(), 2, "those of the other table");
+}
+
+#[test]
+fn this_hosts_own_addresses_are_found() {
+    let host = Path::new("/");
+    let options =
+        SensorOptions { host_root: host.to_owned(), proc: host.join("proc"), probe: false, node_name: None, cluster: String::new() };
+    let facts = Sensors::open(options).unwrap().read_all(&mut |_| {});
+    let network = facts.network.value().unwrap();
+    match network.addresses.value() {
+        Some(addresses) => {
+            let loopback = addresses.items.iter().find(|address| address.address == "127.0.0.1").unwrap();
+            assert_eq!((loopback.interface.as_str(), loopback.scope), ("lo", BindScope::Loopback));
+        }
+        // Process 1 of somebody else's.
+        None => assert_eq!(network.addresses.unavailable().unwrap().reason, Reason::PermissionDenied),
+    }
 }

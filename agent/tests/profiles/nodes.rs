@@ -175,7 +175,7 @@ const AKS_FILES: [&str; 5] = [
     "/etc/systemd/system/kubelet.service",
 ];
 
-/// AgentBaker's `kubelet.service` without a configuration file: everything stands in `/etc/default/kubelet`.
+/// `AgentBaker`'s `kubelet.service` without a configuration file: everything stands in `/etc/default/kubelet`.
 pub(crate) fn aks_with_flags() -> (Tree, Expected) {
     let tree = Tree::new("ID=ubuntu\nVERSION_ID=\"24.04\"\n");
     tree.service(
@@ -187,7 +187,9 @@ pub(crate) fn aks_with_flags() -> (Tree, Expected) {
          --read-only-port=0 --rotate-certificates=true --streaming-connection-idle-timeout=4h --protect-kernel-defaults=true \
          --tls-cert-file=/etc/kubernetes/certs/kubeletserver.crt --tls-private-key-file=/etc/kubernetes/certs/kubeletserver.key",
     );
-    AKS_FILES.iter().for_each(|path| tree.file(path, ""));
+    for path in AKS_FILES {
+        tree.file(path, "");
+    }
     tree.file("/etc/default/kubelet", "KUBELET_FLAGS=--anonymous-auth=false\n");
     tree.describe();
     let mut settings = closed("/etc/kubernetes/certs/ca.crt");
@@ -219,7 +221,9 @@ pub(crate) fn aks_with_a_file() -> (Tree, Expected) {
         "/usr/local/bin/kubelet --enable-server --config /etc/default/kubeletconfig.json --kubeconfig /var/lib/kubelet/kubeconfig \
          --bootstrap-kubeconfig /var/lib/kubelet/bootstrap-kubeconfig --node-labels=agentpool=a",
     );
-    AKS_FILES.iter().for_each(|path| tree.file(path, ""));
+    for path in AKS_FILES {
+        tree.file(path, "");
+    }
     let config = json!({
         "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "authentication": {

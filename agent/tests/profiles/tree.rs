@@ -63,7 +63,7 @@ impl Tree {
         let write = |file: &str, content: &str| self.plain(&format!("proc/{pid}/{file}"), content);
         write("stat", &format!("{pid} ({name}) S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n"));
         write("status", "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n");
-        let command: String = command.split_ascii_whitespace().map(|argument| format!("{argument}\0")).collect();
+        let command = command.split_ascii_whitespace().collect::<Vec<_>>().join("\0") + "\0";
         write("cmdline", &command);
         write("cgroup", cgroup);
         write("uid_map", "0 0 4294967295\n");

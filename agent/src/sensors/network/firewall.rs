@@ -9,8 +9,9 @@ use crate::host::{Host, ReadError};
 
 /// Services that filter, as their units are called.
 const SERVICES: [&str; 3] = ["firewalld", "nftables", "ufw"];
-/// Where enabling a unit leaves a link.
+/// Where enabling a unit leaves a link, in directories whose names end so.
 const UNITS: &str = "/etc/systemd/system";
+const WANTED_BY: [&str; 2] = [".wants", ".requires"];
 
 /// The old tables and the services.
 pub(super) fn read(host: &Host, running: &Result<Vec<String>, Unavailable>) -> Observed<Firewall> {
@@ -63,7 +64,7 @@ fn enabled(host: &Host) -> Result<Vec<String>, ReadError> {
     };
     let mut units = Vec::new();
     for entry in list(UNITS)? {
-        if entry.name.ends_with(".wants") || entry.name.ends_with(".requires") {
+        if WANTED_BY.iter().any(|ending| entry.name.ends_with(ending)) {
             units.extend(list(&format!("{UNITS}/{}", entry.name))?.into_iter().map(|entry| entry.name));
         }
     }

@@ -160,28 +160,32 @@ impl Reader<'_> {
         let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("{HERE}/{pattern}") };
         if depth == MAX_DEPTH {
             let detail = format!("{pattern}: included {MAX_DEPTH} times deep, which OpenSSH refuses");
-            return self.not_read(Unavailable::new(Reason::Malformed, detail));
+            return self.not_read(block, Unavailable::new(Reason::Malformed, detail));
         }
         let paths = match glob::expand(&self.host.root, &pattern) {
             Ok(paths) => paths,
-            Err(why) => return self.not_read(why),
+            Err(why) => return self.not_read(block, why),
         };
         for path in paths {
             if self.files == MAX_FILES {
-                return self.not_read(Unavailable::new(Reason::TooLarge, format!("{path}: more than {MAX_FILES} files are included")));
+                let detail = format!("{path}: more than {MAX_FILES} files are included");
+                return self.not_read(block, Unavailable::new(Reason::TooLarge, detail));
             }
             self.files += 1;
             match self.host.root.read_text(&path) {
                 // A block opened in there ends with the file.
                 Ok(text) => self.text(&text, &Source::new(SourceKind::DropIn, path), depth + 1, &mut block.clone()),
                 Err(error) if error.is_absent() => {}
-                Err(error) => self.not_read(error.unavailable()),
+                Err(error) => self.not_read(block, error.unavailable()),
             }
         }
     }
 
-    fn not_read(&mut self, why: Unavailable) {
-        self.unread.get_or_insert(why);
+    /// What follows may be decided already; not so by a file for some connections alone.
+    fn not_read(&mut self, block: &Block, why: Unavailable) {
+        if matches!(block, Block::Everyone) {
+            self.unread.get_or_insert(why);
+        }
     }
 
     fn settings(self) -> Settings {
@@ -191,8 +195,8 @@ impl Reader<'_> {
         let mut said = self.said;
         for (name, adds_up) in names {
             let setting = match said.remove(name) {
-                Some(said) if adds_up => added_up(said, self.unread.as_ref()),
-                Some(said) => first(said),
+                Some(said) if adds_up => added_up(&said, self.unread.as_ref()),
+                Some(said) => first(&said),
                 None => match &self.unread {
                     Some(why) => Observed::Unavailable(why.clone()),
                     None => continue,
@@ -214,7 +218,7 @@ fn known(value: Value, source: Source, declared: Vec<Declared>) -> Observed<Sett
 }
 
 /// The first line decides; those after it are told as the weaker ones they are.
-fn first(said: Vec<Said>) -> Observed<Setting> {
+fn first(said: &[Said]) -> Observed<Setting> {
     let Some(Said { source, value }) = said.first() else {
         return Observed::unavailable_because(Reason::NotPresent, "no line");
     };
@@ -225,9 +229,9 @@ fn first(said: Vec<Said>) -> Observed<Setting> {
 }
 
 /// Every line counts.
-fn added_up(said: Vec<Said>, unread: Option<&Unavailable>) -> Observed<Setting> {
+fn added_up(said: &[Said], unread: Option<&Unavailable>) -> Observed<Setting> {
     let mut all = Vec::new();
-    for Said { value, .. } in &said {
+    for Said { value, .. } in said {
         match (value, unread) {
             (Err(why), _) | (_, Some(why)) => return Observed::Unavailable(why.clone()),
             (Ok(value), None) => all.extend(value.as_array().cloned().unwrap_or_default()),

@@ -40,6 +40,14 @@ fn unknown(settings: &Settings, name: &str) -> (Reason, String) {
     (why.reason, why.detail.clone())
 }
 
+/// The same host with another main file.
+fn settings_of(tree: &tempfile::TempDir, main: &str) -> Settings {
+    fs::write(tree.path().join("etc/ssh/sshd_config"), main).unwrap();
+    let host = Host::open(tree.path(), &tree.path().join("proc")).unwrap();
+    read(&host).value().unwrap().clone()
+}
+
+static HUGE: [u8; 2_000_000] = [b'#'; 2_000_000];
 const MAIN: &str = "/etc/ssh/sshd_config";
 
 #[test]
@@ -84,6 +92,8 @@ fn what_a_file_that_cannot_be_read_may_decide_is_unknown_and_what_stood_before_i
     nix::unistd::mkfifo(&tree.path().join("etc/ssh/d/pipe"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     let settings = read(&host).value().unwrap().clone();
     assert_eq!(value(&settings, "PermitRootLogin"), "no");
+    let conditional = settings_of(&tree, "Match User x\nInclude /etc/ssh/d/*\nMatch all\nPasswordAuthentication no\n");
+    assert_eq!(value(&conditional, "PasswordAuthentication"), false, "what is for some connections decides nothing for all");
     for name in ["PasswordAuthentication", "X11Forwarding", "AllowUsers", "Port"] {
         let (reason, detail) = unknown(&settings, name);
         assert_eq!(reason, Reason::Malformed);
@@ -96,7 +106,7 @@ fn what_a_file_that_cannot_be_read_may_decide_is_unknown_and_what_stood_before_i
 #[case::itself_twice(&[(MAIN, b"Include sshd_config sshd_config\n".as_slice())], Reason::Malformed, "deep")]
 #[case::each_other(&[(MAIN, b"Include a*\n".as_slice()), ("/etc/ssh/a1", b"Include a*\n"), ("/etc/ssh/a2", b"Include a*\n")], Reason::Malformed, "deep")]
 #[case::brackets(&[(MAIN, b"Include [ab].conf\n".as_slice())], Reason::NotSupported, "[ab]")]
-#[case::huge(&[(MAIN, b"Include big\n".as_slice()), ("/etc/ssh/big", &[b'#'; 2_000_000])], Reason::TooLarge, "big")]
+#[case::huge(&[(MAIN, b"Include big\n".as_slice()), ("/etc/ssh/big", &HUGE)], Reason::TooLarge, "big")]
 #[case::bad_value(&[(MAIN, b"PermitRootLogin \xff\xfe\n".as_slice())], Reason::Malformed, "PermitRootLogin")]
 #[case::no_value(&[(MAIN, b"PermitRootLogin\n".as_slice())], Reason::Malformed, "no value")]
 fn bad_input_leaves_it_unknown_with_the_reason(#[case] files: &[(&str, &[u8])], #[case] reason: Reason, #[case] words: &str) {
