@@ -3,6 +3,7 @@
 use holdfast_checks::facts::{Component, Kubelet, Listing, Node, NodeFacts, Observed, Os, Process};
 
 use super::SensorOptions;
+use super::components::OWN;
 use super::config::flag;
 use crate::host::Host;
 use crate::profiles::{Clues, Machine, Profiles};
@@ -12,17 +13,22 @@ pub(super) struct Running {
     kubelets: Observed<Listing<Kubelet>>,
     components: Observed<Listing<Component>>,
     os: Observed<Os>,
-    /// The program of the first kubelet; empty where it is not readable.
+    /// The program of the node's own kubelet; empty where it is not readable.
     exe: String,
 }
 
 impl Running {
     pub(super) fn of(facts: &NodeFacts) -> Self {
-        let first = facts.kubelets.value().and_then(|listing| listing.items.first());
+        let own = own(&facts.kubelets);
         let process = |pid| facts.processes.value()?.items.iter().find(|process: &&Process| process.pid == pid);
-        let exe = first.and_then(|kubelet| process(kubelet.pid)?.exe.value().cloned()).unwrap_or_default();
+        let exe = own.and_then(|kubelet| process(kubelet.pid)?.exe.value().cloned()).unwrap_or_default();
         Self { kubelets: facts.kubelets.clone(), components: facts.components.clone(), os: facts.os.clone(), exe }
     }
+}
+
+/// The node's own kubelet. Those of containers say nothing about this node.
+fn own(kubelets: &Observed<Listing<Kubelet>>) -> Option<&Kubelet> {
+    kubelets.value()?.items.iter().find(|kubelet| kubelet.subject == OWN)
 }
 
 /// The node before anything was read.
@@ -41,7 +47,7 @@ pub(super) fn unread(options: &SensorOptions, host: &Host) -> Node {
 /// The node, from its processes and the files by which distributions are told apart.
 pub(super) fn read(options: &SensorOptions, host: &Host, running: &Running, profiles: &Profiles) -> Node {
     let Running { kubelets, components, .. } = running;
-    let kubelet = kubelets.value().and_then(|listing| listing.items.first());
+    let kubelet = own(kubelets);
     let mut node = unread(options, host);
     if node.name.is_empty() {
         let named = kubelet.and_then(|kubelet| flag(&kubelet.argv, "hostname-override"));
@@ -65,6 +71,9 @@ pub(super) fn read(options: &SensorOptions, host: &Host, running: &Running, prof
     let (profile, because) = match (kubelets.unavailable(), kubelet) {
         (Some(why), _) => ("none", format!("the kubelet could not be looked for: {}", why.detail)),
         (None, None) if control_plane => ("plain", "a kube-apiserver runs here, no kubelet does".to_owned()),
+        (None, None) if kubelets.value().is_some_and(|listing| !listing.items.is_empty()) => {
+            ("none", "the kubelets that run here are those of containers, none is this node's own".to_owned())
+        }
         (None, None) => ("none", "no kubelet runs here".to_owned()),
         (None, Some(kubelet)) => {
             let chosen = profiles.choose(&Clues {

@@ -123,3 +123,13 @@ fn what_another_distribution_left_behind_is_no_configuration_here() {
     let port = facts.kubelets.value().unwrap().items[0].settings["readOnlyPort"].value().unwrap().value.clone();
     assert_eq!(port, Value::from(0), "the process's own flags say which file counts");
 }
+
+#[test]
+fn the_kubelet_of_a_container_gives_the_host_no_profile() {
+    let tree = Tree::new("ID=debian\n");
+    tree.container(10, "/usr/bin/kubelet", "/usr/bin/kubelet --config=/var/lib/kubelet/config.yaml");
+    tree.plain("proc/1/exe", "/sbin/init");
+    let node = facts(&tree).node;
+    assert_eq!((node.role.as_str(), node.profile.as_str()), ("none", "none"));
+    assert!(node.profile_because.contains("those of containers"), "{}", node.profile_because);
+}

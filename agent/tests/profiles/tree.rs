@@ -58,6 +58,12 @@ impl Tree {
         self.process(pid, exe, exe, &format!("0::/kubepods.slice/kubepods-pod{pod}.slice/cri-containerd-{}.scope\n", "a".repeat(64)));
     }
 
+    /// A process of a container that has a network of its own.
+    pub(crate) fn container(&self, pid: u32, exe: &str, command: &str) {
+        self.process(pid, exe, command, &format!("0::/docker/{}\n", "b".repeat(64)));
+        self.plain(&format!("proc/{pid}/ns/net"), "net:[4026539999]");
+    }
+
     fn process(&self, pid: u32, exe: &str, command: &str, cgroup: &str) {
         let name: String = exe.rsplit('/').next().unwrap().chars().take(15).collect();
         let write = |file: &str, content: &str| self.plain(&format!("proc/{pid}/{file}"), content);

@@ -170,4 +170,15 @@ short 00
         assert_eq!(six("fe80"), None);
         assert_eq!(six("zz80000000000000a00000fffe000001 02 40 20 80 eth0"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_table_makes_it_panic(table in "([|+ -]{0,4}[0-9a-fx./]{0,34}[ \t\n]){0,40}") {
+            let routes = routes(&table);
+            for address in local(&table) {
+                interface(&routes, address);
+            }
+            proptest::prop_assert!(table.lines().filter_map(six).count() <= table.lines().count());
+        }
+    }
 }

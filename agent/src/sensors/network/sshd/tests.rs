@@ -135,3 +135,17 @@ fn no_configuration_is_not_present_and_the_vendors_own_is_read() {
     assert_eq!(read(&host).unavailable().unwrap().reason, Reason::Malformed);
     assert!(Path::new(tree.path()).exists());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 48, ..Default::default() })]
+
+    #[test]
+    fn no_bytes_make_it_panic_or_hang(
+        lines in proptest::collection::vec("(Include|Match|Port|PermitRootLogin|AllowUsers|x)[ =]{0,2}[\\x00-\\x7f\u{fffd}\"\\\\*?/.a-z]{0,12}", 0..12),
+        tail in proptest::collection::vec(proptest::num::u8::ANY, 0..64),
+    ) {
+        let main = [lines.join("\n").into_bytes(), tail].concat();
+        let settings = settings(&[(MAIN, &main), ("/etc/ssh/a", &main)]);
+        proptest::prop_assert!(settings.len() <= 12);
+    }
+}
