@@ -11,6 +11,7 @@ pub mod health;
 pub mod host;
 pub mod peers;
 pub mod privileges;
+pub mod profiles;
 pub mod run;
 pub mod scan;
 pub mod sensors;

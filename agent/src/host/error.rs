@@ -27,6 +27,13 @@ pub enum HostError {
         #[source]
         source: ReadError,
     },
+    /// A profile that this build ships is bad.
+    #[error("a built-in profile is bad: this build is broken, use another one")]
+    Profiles {
+        /// Which one, and where.
+        #[source]
+        source: crate::profiles::ProfileError,
+    },
     /// `holdfast-tree.json` is not what it should be.
     #[error("{path} at the top of the host root is not a tree's description: correct or remove it")]
     Malformed {

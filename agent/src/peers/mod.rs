@@ -5,12 +5,10 @@
 
 mod limits;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use holdfast_checks::facts::ProbeOutcome;
 use holdfast_checks::peers::{Refusal, outcome_name};
 use holdfast_proto::v1;
 use tokio::sync::Semaphore;

@@ -146,6 +146,10 @@ fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
     if [Group::Listeners, Group::Probes, Group::Handshakes, Group::Files, Group::Processes].iter().any(|group| read.contains(group)) {
         groups.extend([Group::Kubelets, Group::Components]);
     }
+    if read.contains(&Group::Processes) {
+        // Whether network policies are enforced shows in what runs.
+        groups.insert(Group::Network);
+    }
     groups
 }
 

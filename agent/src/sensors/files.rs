@@ -8,6 +8,7 @@ use super::config::flag;
 use super::now;
 use super::processes::role_of;
 use crate::host::{Host, NodeKind, ReadError, RecordedFile, Root};
+use crate::profiles::Location;
 
 /// More than any node has; a directory with more is reported as incomplete.
 const MAX_FILES: usize = 2000;
@@ -24,49 +25,6 @@ pub(super) struct Named {
     path: String,
     role: &'static str,
 }
-
-/// Single files at their usual places.
-const USUAL: [(&str, &str); 21] = [
-    ("/etc/kubernetes/kubelet.conf", "kubelet_kubeconfig"),
-    ("/etc/kubernetes/bootstrap-kubelet.conf", "kubelet_kubeconfig"),
-    ("/var/lib/kubelet/config.yaml", "kubelet_config"),
-    ("/etc/systemd/system/kubelet.service", "kubelet_unit"),
-    ("/usr/lib/systemd/system/kubelet.service", "kubelet_unit"),
-    ("/etc/systemd/system/kubelet.service.d/10-kubeadm.conf", "kubelet_unit"),
-    ("/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf", "kubelet_unit"),
-    ("/etc/kubernetes/admin.conf", "kubeconfig"),
-    ("/etc/kubernetes/super-admin.conf", "kubeconfig"),
-    ("/etc/kubernetes/scheduler.conf", "kubeconfig"),
-    ("/etc/kubernetes/controller-manager.conf", "kubeconfig"),
-    ("/etc/kubernetes/kube-proxy.conf", "kube_proxy_kubeconfig"),
-    ("/etc/kubernetes/pki", "pki_directory"),
-    ("/etc/kubernetes/pki/etcd", "pki_directory"),
-    ("/var/lib/kubelet/pki", "pki_directory"),
-    ("/etc/rancher/k3s/k3s.yaml", "kubeconfig"),
-    ("/etc/rancher/rke2/rke2.yaml", "kubeconfig"),
-    ("/var/lib/rancher/k3s/server/db/etcd", "etcd_data"),
-    ("/var/lib/rancher/rke2/server/db/etcd", "etcd_data"),
-    ("/etc/containerd/config.toml", "container_runtime_config"),
-    ("/etc/crio/crio.conf", "container_runtime_config"),
-];
-
-/// Directories of which every file of a kind counts: directory, ending, role.
-const DIRECTORIES: [(&str, &str, &str); 13] = [
-    ("/etc/kubernetes/pki", ".crt", "pki_certificate"),
-    ("/etc/kubernetes/pki", ".key", "pki_key"),
-    ("/etc/kubernetes/pki/etcd", ".crt", "pki_certificate"),
-    ("/etc/kubernetes/pki/etcd", ".key", "pki_key"),
-    ("/var/lib/kubelet/pki", ".crt", "pki_certificate"),
-    ("/var/lib/kubelet/pki", ".key", "pki_key"),
-    // Rotated certificates lie beside it under names with a date: the link leads to the one in use.
-    ("/var/lib/kubelet/pki", "-current.pem", "pki_key"),
-    ("/var/lib/rancher/k3s/server/tls", ".crt", "pki_certificate"),
-    ("/var/lib/rancher/k3s/server/tls", ".key", "pki_key"),
-    ("/var/lib/rancher/rke2/server/tls", ".crt", "pki_certificate"),
-    ("/var/lib/rancher/rke2/server/tls", ".key", "pki_key"),
-    ("/etc/cni/net.d", ".conf", "cni_config"),
-    ("/etc/cni/net.d", ".conflist", "cni_config"),
-];
 
 /// In the role's place: a directory (or a file) of manifests.
 const MANIFESTS: &str = "manifests";
@@ -144,7 +102,7 @@ fn of_flags(component: &str, argv: &[String], add: &mut impl FnMut(&str, &'stati
 }
 
 /// The metadata of every path that is there. What is not there is not listed; what cannot be looked at is skipped.
-pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>> {
+pub(super) fn read(host: &Host, named: Vec<Named>, locations: &[Location]) -> Observed<Listing<FileFact>> {
     let mut reader = Reader { host, items: BTreeMap::new(), skipped: Vec::new() };
     for Named { pid, component, path, role } in named {
         match root_of(host, pid, &component) {
@@ -157,17 +115,7 @@ pub(super) fn read(host: &Host, named: Vec<Named>) -> Observed<Listing<FileFact>
             Err(error) => reader.skip(&path, error.reason()),
         }
     }
-    for (path, role) in USUAL {
-        reader.add(&host.root, path, role);
-    }
-    reader.add_manifests(&host.root, "/etc/kubernetes/manifests");
-    for (directory, ending, role) in DIRECTORIES {
-        for name in reader.names(&host.root, directory) {
-            if name.ends_with(ending) {
-                reader.add(&host.root, &format!("{directory}/{name}"), role);
-            }
-        }
-    }
+    reader.add_located(locations);
     let place = if host.recording.is_some() { SourceKind::Recorded } else { SourceKind::Kernel };
     let listing = Listing { items: reader.items.into_values().collect(), skipped: reader.skipped };
     Observed::known(listing, Source::new(place, "stat"), now())
@@ -193,6 +141,21 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What lies where the node's profile says.
+    fn add_located(&mut self, locations: &[Location]) {
+        for Location { role, path, ending } in locations {
+            let Some(ending) = ending else {
+                self.add(&self.host.root, path, role);
+                continue;
+            };
+            for name in self.names(&self.host.root, path) {
+                if name.ends_with(ending.as_str()) {
+                    self.add(&self.host.root, &format!("{path}/{name}"), role);
+                }
+            }
+        }
+    }
+
     /// The manifests of a directory that a kubelet names.
     fn add_manifests(&mut self, root: &Root, path: &str) {
         let directory = path.trim_end_matches('/');

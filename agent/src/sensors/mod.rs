@@ -8,6 +8,7 @@ mod config;
 mod files;
 mod kernel;
 mod listeners;
+mod network;
 mod node;
 mod origins;
 mod os;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
 
 use crate::host::{Host, HostError};
+use crate::profiles::Profiles;
 pub use probes::ConfigzOptions;
 pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
@@ -59,6 +61,7 @@ pub struct Sensors {
     owners: listeners::Owners,
     asked: probes::Memory,
     due: BTreeSet<Group>,
+    profiles: Arc<Profiles>,
 }
 
 /// The order of a pass: what others build on comes first.
@@ -69,11 +72,11 @@ const ORDER: [Group; 15] = [
     Group::Kubelets,
     Group::Components,
     Group::Listeners,
+    Group::Node,
     Group::Files,
     Group::Certificates,
     Group::Probes,
     Group::Handshakes,
-    Group::Node,
     Group::Runtime,
     Group::Containers,
     Group::Network,
@@ -107,6 +110,7 @@ impl Sensors {
     /// [`HostError`] when a directory cannot be opened or the kernel lacks `openat2`.
     pub fn open(options: SensorOptions) -> Result<Self, HostError> {
         let host = Host::open(&options.host_root, &options.proc)?;
+        let profiles = Arc::new(Profiles::built_in().map_err(|source| HostError::Profiles { source })?);
         Ok(Self {
             options,
             host,
@@ -115,6 +119,7 @@ impl Sensors {
             owners: listeners::Owners::default(),
             asked: probes::Memory::default(),
             due: BTreeSet::new(),
+            profiles,
         })
     }
 
@@ -136,7 +141,7 @@ impl Sensors {
     /// Directories of this file system whose change touches groups, for inotify, whether they are there or not. `None` when
     /// looking at them hangs, as it may on a network file system: then what was watched before is still right.
     pub fn watched(&mut self, facts: &NodeFacts) -> Option<Vec<(PathBuf, BTreeSet<Group>)>> {
-        let wanted = watched::wanted(facts);
+        let wanted = watched::wanted(facts, self.profiles.locations(&facts.node.profile));
         self.supervisor.run(Group::Files, allowance(Group::Files), &self.host, move |host| watched::outside(&host, wanted)).ok()
     }
 
@@ -162,12 +167,20 @@ impl Sensors {
                 groups.insert(Group::Listeners);
             }
         }
-        for group in ORDER.into_iter().filter(|group| groups.contains(group)) {
-            // Processes were announced above; the last four have no sensor to wait for.
-            if !matches!(group, Group::Processes | Group::Runtime | Group::Containers | Group::Network | Group::Versions) {
+        for group in ORDER {
+            if !groups.contains(&group) {
+                continue;
+            }
+            // Processes were announced above; the last three have no sensor to wait for.
+            if !matches!(group, Group::Processes | Group::Runtime | Group::Containers | Group::Versions) {
                 progress(group);
             }
+            let profile = facts.node.profile.clone();
             self.read_group(group, facts, &table);
+            if facts.node.profile != profile {
+                // Its files lie elsewhere.
+                groups.extend([Group::Files, Group::Network]);
+            }
         }
         self.due.clear();
         if groups.contains(&Group::Probes) && !groups.contains(&Group::Handshakes) && self.handshakes_outdated(facts) {
@@ -188,8 +201,9 @@ impl Sensors {
             Group::Components => facts.components = self.of_processes(group, table, components::components),
             Group::Listeners => facts.listeners = self.listeners(table),
             Group::Files => {
-                let named = files::named(facts);
-                facts.files = self.observe(group, move |host| files::read(&host, named));
+                let (named, profile) = (files::named(facts), facts.node.profile.clone());
+                let profiles = Arc::clone(&self.profiles);
+                facts.files = self.observe(group, move |host| files::read(&host, named, profiles.locations(&profile)));
             }
             Group::Probes => {
                 facts.probes = self.ask(group, facts, probes::read);
@@ -198,8 +212,9 @@ impl Sensors {
             Group::Handshakes => facts.handshakes = self.ask(group, facts, probes::handshakes),
             Group::Node => {
                 let options = self.options.clone();
-                let running = (facts.kubelets.clone(), facts.components.clone());
-                let read = self.supervisor.run(group, allowance(group), &self.host, move |host| node::read(&options, &host, &running));
+                let (running, profiles) = (node::Running::of(facts), Arc::clone(&self.profiles));
+                let read = move |host: Host| node::read(&options, &host, &running, &profiles);
+                let read = self.supervisor.run(group, allowance(group), &self.host, read);
                 if let Ok(node) = read {
                     facts.node = node;
                 }
@@ -207,7 +222,11 @@ impl Sensors {
             Group::Certificates => facts.certificates = no_sensor(),
             Group::Runtime => facts.runtime = no_sensor(),
             Group::Containers => facts.containers = no_sensor(),
-            Group::Network => facts.network = no_sensor(),
+            Group::Network => {
+                let (running, profile) = (network::Running::of(facts), facts.node.profile.clone());
+                let profiles = Arc::clone(&self.profiles);
+                facts.network = self.observe(group, move |host| network::read(&host, &running, profiles.locations(&profile)));
+            }
             Group::Versions => facts.versions = no_sensor(),
         }
     }

@@ -1,14 +1,35 @@
 //! Who the node is, and which distribution of Kubernetes it runs.
 
-use holdfast_checks::facts::{Component, Kubelet, Listing, Node, Observed};
+use holdfast_checks::facts::{Component, Kubelet, Listing, Node, NodeFacts, Observed, Os, Process};
 
 use super::SensorOptions;
 use super::components::OWN;
 use super::config::flag;
 use crate::host::Host;
+use crate::profiles::{Clues, Machine, Profiles};
 
 /// What the node group builds on.
-type Running = (Observed<Listing<Kubelet>>, Observed<Listing<Component>>);
+pub(super) struct Running {
+    kubelets: Observed<Listing<Kubelet>>,
+    components: Observed<Listing<Component>>,
+    os: Observed<Os>,
+    /// The program of the node's own kubelet; empty where it is not readable.
+    exe: String,
+}
+
+impl Running {
+    pub(super) fn of(facts: &NodeFacts) -> Self {
+        let own = own(&facts.kubelets);
+        let process = |pid| facts.processes.value()?.items.iter().find(|process: &&Process| process.pid == pid);
+        let exe = own.and_then(|kubelet| process(kubelet.pid)?.exe.value().cloned()).unwrap_or_default();
+        Self { kubelets: facts.kubelets.clone(), components: facts.components.clone(), os: facts.os.clone(), exe }
+    }
+}
+
+/// The node's own kubelet. Those of containers say nothing about this node.
+fn own(kubelets: &Observed<Listing<Kubelet>>) -> Option<&Kubelet> {
+    kubelets.value()?.items.iter().find(|kubelet| kubelet.subject == OWN)
+}
 
 /// The node before anything was read.
 pub(super) fn unread(options: &SensorOptions, host: &Host) -> Node {
@@ -24,8 +45,9 @@ pub(super) fn unread(options: &SensorOptions, host: &Host) -> Node {
 }
 
 /// The node, from its processes and the files by which distributions are told apart.
-pub(super) fn read(options: &SensorOptions, host: &Host, (kubelets, components): &Running) -> Node {
-    let kubelet = kubelets.value().and_then(|listing| listing.items.iter().find(|kubelet| kubelet.subject == OWN));
+pub(super) fn read(options: &SensorOptions, host: &Host, running: &Running, profiles: &Profiles) -> Node {
+    let Running { kubelets, components, .. } = running;
+    let kubelet = own(kubelets);
     let mut node = unread(options, host);
     if node.name.is_empty() {
         let named = kubelet.and_then(|kubelet| flag(&kubelet.argv, "hostname-override"));
@@ -44,35 +66,45 @@ pub(super) fn read(options: &SensorOptions, host: &Host, (kubelets, components):
         "none"
     };
     role.clone_into(&mut node.role);
-    let (profile, because) = profile(host, kubelets, kubelet, control_plane);
+    let machine = machine(host);
+    machine.provider().name().clone_into(&mut node.provider);
+    let (profile, because) = match (kubelets.unavailable(), kubelet) {
+        (Some(why), _) => ("none", format!("the kubelet could not be looked for: {}", why.detail)),
+        (None, None) if control_plane => ("plain", "a kube-apiserver runs here, no kubelet does".to_owned()),
+        (None, None) if kubelets.value().is_some_and(|listing| !listing.items.is_empty()) => {
+            ("none", "the kubelets that run here are those of containers, none is this node's own".to_owned())
+        }
+        (None, None) => ("none", "no kubelet runs here".to_owned()),
+        (None, Some(kubelet)) => {
+            let chosen = profiles.choose(&Clues {
+                flavour: &kubelet.flavour,
+                exe: &running.exe,
+                flag: &|name| flag(&kubelet.argv, name).map(str::to_owned),
+                os: running.os.value(),
+                machine: &machine,
+                present: &|path| present(host, path),
+                version: kubelet.version.value().map(String::as_str),
+            });
+            chosen.provider.name().clone_into(&mut node.provider);
+            node.profile = chosen.name;
+            node.profile_because = chosen.because;
+            return node;
+        }
+    };
     profile.clone_into(&mut node.profile);
     node.profile_because = because;
     node
 }
 
-fn profile(host: &Host, kubelets: &Observed<Listing<Kubelet>>, kubelet: Option<&Kubelet>, control_plane: bool) -> (&'static str, String) {
-    if let Some(why) = kubelets.unavailable() {
-        return ("none", format!("the kubelet could not be looked for: {}", why.detail));
-    }
-    let Some(kubelet) = kubelet else {
-        if control_plane {
-            return ("plain", "a kube-apiserver runs here, no kubelet does".to_owned());
-        }
-        return ("none", "no kubelet runs here".to_owned());
-    };
-    let flavour = |profile| (profile, format!("the kubelet runs as {}", kubelet.flavour));
-    match kubelet.flavour.as_str() {
-        "k3s" => return flavour("k3s"),
-        "rke2" => return flavour("rke2"),
-        "kubelite" => return flavour("microk8s"),
-        _ => {}
-    }
-    for path in ["/var/lib/kubelet/kubeadm-flags.env", "/etc/kubernetes/kubelet.conf"] {
-        if host.root.metadata(path).is_ok() {
-            return ("kubeadm", format!("{path} is there"));
-        }
-    }
-    ("plain", "a kubelet runs here, and no file of a known distribution was found".to_owned())
+/// Is it there: on the host, or in what a recording lists.
+fn present(host: &Host, path: &str) -> bool {
+    let listed = host.recording.as_ref().is_some_and(|recording| recording.files.contains_key(path));
+    listed || host.root.metadata(path).is_ok()
+}
+
+fn machine(host: &Host) -> Machine {
+    let said = |name: &str| host.root.read_text(&format!("/sys/class/dmi/id/{name}")).unwrap_or_default();
+    Machine { vendor: said("sys_vendor"), product: said("product_name"), chassis: said("chassis_asset_tag") }
 }
 
 fn host_name(host: &Host) -> Option<String> {

@@ -8,16 +8,20 @@ use holdfast_checks::facts::{Group, Kubelet, NodeFacts};
 use super::config::absolute;
 use super::origins::UNIT_DIRECTORIES;
 use crate::host::Host;
+use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 15] = [
+const USUAL: [(&str, &[Group]); 18] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
     ("/etc/kubernetes/manifests", &[Group::Files]),
     ("/etc/kubernetes/pki", &[Group::Files]),
     ("/etc/kubernetes/pki/etcd", &[Group::Files]),
-    ("/etc/cni/net.d", &[Group::Files]),
+    ("/etc/cni/net.d", &[Group::Files, Group::Network]),
+    ("/etc/ssh", &[Group::Network]),
+    ("/etc/ssh/sshd_config.d", &[Group::Network]),
+    ("/etc/ufw", &[Group::Network]),
     ("/var/lib/kubelet", &[Group::Files, Group::Kubelets]),
     ("/var/lib/kubelet/pki", &[Group::Files]),
     // By name: files that concern nobody come and go in /run every second, such as the lock of iptables.
@@ -53,10 +57,14 @@ impl Wanted {
 }
 
 /// What decides `facts`.
-pub(super) fn wanted(facts: &NodeFacts) -> Wanted {
+pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
     let mut wanted = Wanted::default();
     for (directory, groups) in USUAL {
         wanted.want(None, directory, groups);
+    }
+    // Directories of the node's profile, in which files may appear. Those of single files are watched once the file is there.
+    for location in locations.iter().filter(|location| location.ending.is_some()) {
+        wanted.want(None, &location.path, if location.role == "cni_config" { &[Group::Files, Group::Network] } else { &[Group::Files] });
     }
     for file in facts.files.value().iter().flat_map(|listing| &listing.items) {
         wanted.want(None, parent(&file.path), &[Group::Files]);

@@ -10,10 +10,12 @@ mod defaults;
 mod fields;
 mod flags;
 mod kubelet;
+mod pod_network;
 mod processes;
 mod quantity;
 mod setting;
 mod sockets;
+mod sshd;
 mod values;
 
 pub use flags::last_flag;
@@ -22,8 +24,12 @@ use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, listeners, probes, handshakes, processes, .. } = facts;
+    let NodeFacts { kernel, kubelets, components, listeners, probes, handshakes, processes, network, .. } = facts;
     processes::leave_out_young(processes, kernel);
+    if let Some(network) = network.value_mut() {
+        pod_network::judge(&mut network.cni, processes, kubelets);
+        sshd::add_defaults(&mut network.sshd);
+    }
     if let Observed::Known { value: kubelets, at, .. } = kubelets {
         for kubelet in &mut kubelets.items {
             kubelet.settings = kubelet::settings(kubelet, *at);

@@ -11,7 +11,8 @@ pub struct FileFact {
     pub subject: String,
     /// The path as configured.
     pub path: String,
-    /// What the file is to Kubernetes: `kubelet_config`, `kubelet_kubeconfig`, `kubelet_unit`, `kubelet_ca`,
+    /// What the file is to Kubernetes: `kubelet_config`, `kubelet_kubeconfig`, `kubelet_unit`, `kubelet_environment` (flags
+    /// that a unit reads), `kubelet_ca`,
     /// `kube_proxy_kubeconfig`, `kube_proxy_config`, `kubeconfig`, `manifest`, `pki_certificate`, `pki_key`, `pki_directory`, `etcd_data`,
     /// `cni_config`, `container_runtime_config`; `directory` for one above such a file that only root can enter.
     pub role: String,

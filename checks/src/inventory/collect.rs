@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument,
-    RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument,
+    OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
 use super::kinds;
 use crate::entries::{Body, Entry, Key};
 use crate::facts::{
-    BindScope, Certificate, Group, Handshake, Kernel, Listener, Listing, NodeFacts, Observed, Placement, Process, Setting, Settings,
-    Unavailable,
+    Address, BindScope, Certificate, Group, Handshake, Kernel, Listener, Listing, Network, NodeFacts, Observed, Placement, Process,
+    Setting, Settings, Unavailable,
 };
 
 /// The most inventory of one node, in bytes of keys and documents.
@@ -20,16 +20,17 @@ pub const MAX_NODE_BYTES: usize = 256 * 1024;
 
 /// What each kind may take of it, in bytes. Shares, so that no kind can crowd out another: whoever opens a thousand ports
 /// does not make the root processes disappear.
-const SHARES: [(&str, usize); 11] = [
+const SHARES: [(&str, usize); 12] = [
     (kinds::NODE, 5 * 1024),
     (kinds::OS, 5 * 1024),
     (kinds::KERNEL, 6 * 1024),
     (kinds::COMPONENT, 16 * 1024),
     (kinds::SETTING, 72 * 1024),
-    (kinds::LISTENER, 48 * 1024),
+    (kinds::LISTENER, 44 * 1024),
     (kinds::PROBE, 12 * 1024),
     (kinds::CERTIFICATE, 20 * 1024),
     (kinds::HANDSHAKE, 8 * 1024),
+    (kinds::NETWORK, 4 * 1024),
     (kinds::ROOT_PROCESS, 40 * 1024),
     (kinds::GROUP, 24 * 1024),
 ];
@@ -65,6 +66,9 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
     for handshake in items(&facts.handshakes) {
         let name = format!("{}/{}/{}", handshake.vantage, handshake.address, handshake.port);
         shelf.put_shrinking(Group::Handshakes, kinds::HANDSHAKE, &name, handshake_variants(handshake));
+    }
+    if let Some(network) = facts.network.value() {
+        shelf.put_shrinking(Group::Network, kinds::NETWORK, "self", network_variants(network));
     }
     root_processes(&mut shelf, &facts.processes);
     groups(&mut shelf, facts);
@@ -273,6 +277,25 @@ fn listener(listener: &Listener) -> ListenerDocument {
         owner,
         owner_unknown: listener.owner.unavailable().map(said),
     }
+}
+
+/// The network with all its addresses, with the public ones only, and without any: the first that fits is kept.
+fn network_variants(network: &Network) -> Vec<NetworkDocument> {
+    let link_local = |address: &Address| address.address.starts_with("169.254.") || address.address.starts_with("fe80:");
+    let reaching = |address: &&Address| address.scope != BindScope::Loopback && !link_local(address);
+    let mut addresses = network.addresses.value().map(|listing| listing.items.iter().filter(reaching).cloned().collect::<Vec<_>>());
+    if let Some(addresses) = &mut addresses {
+        addresses.sort_by_cached_key(|address| (address.scope != BindScope::Public, address.address.clone(), address.interface.clone()));
+    }
+    let public = addresses.as_ref().map(|all| all.iter().filter(|address| address.scope == BindScope::Public).cloned().collect());
+    let cni = network.cni.value().map(|cni| PodNetworkDocument {
+        name: cni.name.clone(),
+        plugins: cni.plugins.clone(),
+        enforces_policies: cni.enforces_policies.clone(),
+        because: crate::entries::cut(&cni.because, MAX_DETAIL_BYTES).to_owned(),
+    });
+    let firewall = network.firewall.value().cloned();
+    [addresses, public, None].map(|addresses| NetworkDocument { addresses, firewall: firewall.clone(), cni: cni.clone() }).into()
 }
 
 fn root_processes(shelf: &mut Shelf, processes: &Observed<Listing<Process>>) {

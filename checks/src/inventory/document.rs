@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{BindScope, KernelPackage, Placement, Reason, RebootSentinel};
+use crate::facts::{Address, BindScope, Firewall, KernelPackage, Placement, Reason, RebootSentinel};
 
 /// `node/self`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +178,34 @@ pub struct ShownCertificateDocument {
     pub key_bits: i64,
     /// SHA-256 of the whole, hexadecimal.
     pub fingerprint: String,
+}
+
+/// `network/self`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkDocument {
+    /// Addresses by which others reach the node, those the whole world routes first. Without loopback and link-local ones: each pod's
+    /// interface brings one of the latter. Absent when not known or too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<Address>>,
+    /// What filters packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<Firewall>,
+    /// The pod network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cni: Option<PodNetworkDocument>,
+}
+
+/// The pod network in a [`NetworkDocument`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodNetworkDocument {
+    /// See [`crate::facts::Cni::name`].
+    pub name: String,
+    /// See [`crate::facts::Cni::plugins`].
+    pub plugins: Vec<String>,
+    /// See [`crate::facts::Cni::enforces_policies`].
+    pub enforces_policies: String,
+    /// See [`crate::facts::Cni::because`].
+    pub because: String,
 }
 
 /// `root-process/<subject>`: the processes of one subject that run with host uid 0, and the least that confines any of them.

@@ -14,6 +14,7 @@
 //! | `probe` | `<vantage>/<address>/<port><path>` | [`crate::facts::Probe`] |
 //! | `certificate` | subject | [`crate::facts::CertificateFact`], flat: `{path, role, user?, name, organizations, issuer, issued_by?, authority, not_before, not_after, key, key_bits}` or `{path, unknown}` |
 //! | `handshake` | `<vantage>/<address>/<port>` | `{versions?{name: taken}, suites?, asks_certificate?, certificate?{name, issuer, self_signed, not_before, not_after, key, key_bits, fingerprint}, issued_by?}` |
+//! | `network` | `self` | `{addresses?[{interface, address, scope}], firewall?{legacy_tables, services}, cni?{name, plugins, enforces_policies, because}}`: `addresses` without loopback and link-local ones, public ones first |
 //! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
 //! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
 
@@ -23,8 +24,8 @@ mod restore;
 
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
-    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NodeDocument, OwnerDocument,
-    RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument,
+    OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
 pub use restore::facts_for_collector;
 
@@ -49,6 +50,8 @@ pub mod kinds {
     pub const CERTIFICATE: &str = "certificate";
     /// TLS as one socket speaks it.
     pub const HANDSHAKE: &str = "handshake";
+    /// Addresses, firewall, pod network.
+    pub const NETWORK: &str = "network";
     /// Processes with host uid 0, by subject.
     pub const ROOT_PROCESS: &str = "root-process";
     /// State of one fact group.

@@ -96,6 +96,19 @@ fn the_settings_of_a_whole_control_plane_node_fit() {
     assert!(port.reported.is_some() && (port.observed.is_some() || port.unobserved.is_some()));
 }
 
+#[test]
+fn a_node_with_thousands_of_addresses_still_tells_the_public_ones_and_its_pod_network() {
+    let mut facts = facts();
+    let network = facts.network.value_mut().expect("known");
+    let addresses = &mut network.addresses.value_mut().expect("known").items;
+    let service = |n: i32| Address { interface: String::new(), address: format!("10.96.{}.{}", n / 256, n % 256), scope: BindScope::Node };
+    addresses.extend((0..4000).map(service));
+    let inventory = entries(&facts, 0);
+    let entry = inventory.entries.iter().find(|entry| entry.key.as_str() == "network/self").expect("kept");
+    assert!(json(entry).contains("203.0.114.9") && !json(entry).contains("10.96.") && json(entry).contains("calico-node"));
+    assert_eq!(group(&inventory.entries, "network").left_out, Some(1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
 

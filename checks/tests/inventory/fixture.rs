@@ -146,5 +146,23 @@ pub(crate) fn facts() -> NodeFacts {
         process(40, "pod:default/web/sidecar", 1000, Placement::Pod),
     ]);
     facts.files = denied();
+    let address = |interface: &str, address: &str, scope| Address { interface: interface.into(), address: address.into(), scope };
+    facts.network = known(Network {
+        addresses: list(vec![
+            address("eth0", "10.0.0.7", BindScope::Node),
+            address("", "203.0.114.9", BindScope::Public),
+            address("lo", "127.0.0.1", BindScope::Loopback),
+            address("cali1", "fe80::1", BindScope::Node),
+        ]),
+        firewall: known(Firewall { legacy_tables: vec!["filter".into()], services: vec!["ufw".into()] }),
+        cni: known(Cni {
+            path: "/etc/cni/net.d/10-calico.conflist".into(),
+            name: "k8s-pod-network".into(),
+            plugins: vec!["calico".into(), "portmap".into()],
+            enforces_policies: "yes".into(),
+            because: "calico-node runs on this node".into(),
+        }),
+        sshd: denied(),
+    });
     facts
 }
