@@ -59,6 +59,7 @@ fn read(name: &str) -> NodeFacts {
         probe: true,
         node_name: Some(name.to_owned()),
         cluster: String::new(),
+        configz: None,
     };
     Sensors::open(options).expect("the recording opens").read_all(&mut |_| {})
 }

@@ -135,6 +135,8 @@ impl Peers {
 mod tests {
     use std::net::TcpListener;
 
+    use holdfast_checks::facts::ProbeOutcome;
+
     use super::*;
 
     fn request(number: u64, address: &str, port: u32, path: &str) -> v1::ProbeRequest {
@@ -194,6 +196,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(get(address, false, "/pods"), (ProbeOutcome::Refused, 0));
+        assert_eq!(ask_stranger(address, false, "/pods"), Some((ProbeOutcome::Refused, 0)));
     }
 }

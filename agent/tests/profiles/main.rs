@@ -37,6 +37,7 @@ fn facts(tree: &Tree) -> NodeFacts {
         probe: false,
         node_name: Some("n1".to_owned()),
         cluster: String::new(),
+        configz: None,
     };
     let mut sensors = Sensors::open(options).unwrap();
     let mut facts = sensors.read_all(&mut |_| {});

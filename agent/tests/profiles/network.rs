@@ -149,8 +149,14 @@ fn links_that_lead_nowhere_and_directories_in_the_place_of_files_are_survived() 
 #[test]
 fn this_hosts_own_addresses_are_found() {
     let host = Path::new("/");
-    let options =
-        SensorOptions { host_root: host.to_owned(), proc: host.join("proc"), probe: false, node_name: None, cluster: String::new() };
+    let options = SensorOptions {
+        host_root: host.to_owned(),
+        proc: host.join("proc"),
+        probe: false,
+        node_name: None,
+        cluster: String::new(),
+        configz: None,
+    };
     let facts = Sensors::open(options).unwrap().read_all(&mut |_| {});
     let network = facts.network.value().unwrap();
     match network.addresses.value() {
