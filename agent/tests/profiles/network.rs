@@ -149,8 +149,14 @@ fn links_that_lead_nowhere_and_directories_in_the_place_of_files_are_survived() 
 #[test]
 fn this_hosts_own_addresses_are_found() {
     let host = Path::new("/");
-    let options =
-        SensorOptions { host_root: host.to_owned(), proc: host.join("proc"), probe: false, node_name: None, cluster: String::new() };
+    let options = SensorOptions {
+        host_root: host.to_owned(),
+        proc: host.join("proc"),
+        probe: false,
+        configz: None,
+        node_name: None,
+        cluster: String::new(),
+    };
     let facts = Sensors::open(options).unwrap().read_all(&mut |_| {});
     let network = facts.network.value().unwrap();
     match network.addresses.value() {
@@ -166,8 +172,14 @@ fn this_hosts_own_addresses_are_found() {
 #[test]
 fn the_directories_that_decide_the_network_and_the_profiles_are_watched() {
     let (tree, _) = crate::nodes::k3s();
-    let options =
-        SensorOptions { host_root: tree.path("host"), proc: tree.path("proc"), probe: false, node_name: None, cluster: String::new() };
+    let options = SensorOptions {
+        host_root: tree.path("host"),
+        proc: tree.path("proc"),
+        probe: false,
+        configz: None,
+        node_name: None,
+        cluster: String::new(),
+    };
     let mut sensors = Sensors::open(options).unwrap();
     let facts = sensors.read_all(&mut |_| {});
     let watched = sensors.watched(&facts).unwrap();
