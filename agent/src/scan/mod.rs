@@ -57,7 +57,7 @@ pub enum ScanError {
 impl ScanError {
     fn code(&self) -> u8 {
         match self {
-            Self::Host(HostError::NoOpenat2) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
+            Self::Host(HostError::NoOpenat2 | HostError::Profiles { .. }) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
             Self::Catalogue(_) | Self::Framework { .. } | Self::Host(_) => USAGE,
         }
     }

@@ -35,6 +35,7 @@ fn facts(tree: &Tree) -> NodeFacts {
         host_root: tree.path("host"),
         proc: tree.path("proc"),
         probe: false,
+        configz: None,
         node_name: Some("n1".to_owned()),
         cluster: String::new(),
         configz: None,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use holdfast_agent::sensors::{SensorOptions, Sensors};
-use holdfast_checks::facts::{BindScope, Network, Reason};
+use holdfast_checks::facts::{BindScope, Group, Network, Reason};
 use holdfast_checks::inventory::{NetworkDocument, entries};
 use rstest::rstest;
 
@@ -167,4 +167,28 @@ fn this_hosts_own_addresses_are_found() {
         // Process 1 of somebody else's.
         None => assert_eq!(network.addresses.unavailable().unwrap().reason, Reason::PermissionDenied),
     }
+}
+
+#[test]
+fn the_directories_that_decide_the_network_and_the_profiles_are_watched() {
+    let (tree, _) = crate::nodes::k3s();
+    let options = SensorOptions {
+        host_root: tree.path("host"),
+        proc: tree.path("proc"),
+        probe: false,
+        configz: None,
+        node_name: None,
+        cluster: String::new(),
+    };
+    let mut sensors = Sensors::open(options).unwrap();
+    let facts = sensors.read_all(&mut |_| {});
+    let watched = sensors.watched(&facts).unwrap();
+    let groups = |path: &str| {
+        let path = tree.path("host").join(path);
+        watched.iter().find(|(watched, _)| *watched == path).map(|(_, groups)| groups.clone()).unwrap_or_default()
+    };
+    for path in ["etc/ssh", "etc/ssh/sshd_config.d", "etc/cni/net.d", "var/lib/rancher/k3s/agent/etc/cni/net.d"] {
+        assert!(groups(path).contains(&Group::Network), "{path}");
+    }
+    assert!(groups("var/lib/rancher/k3s/server/tls").contains(&Group::Files));
 }

@@ -13,8 +13,9 @@ pub struct Network {
     pub firewall: Observed<Firewall>,
     /// The pod network as its configuration files name it.
     pub cni: Observed<Cni>,
-    /// The SSH server's effective settings under `sshd_config`'s names (`PermitRootLogin`), each with its source. Unavailable
-    /// (`not_present`) where no `sshd_config` is.
+    /// The SSH server's effective settings under `sshd_config`'s names (`PermitRootLogin`), each with its source; the defaults are
+    /// derived. `Match` has the blocks that are noted and not applied: a list of `{criteria, settings}`. Unavailable (`not_present`)
+    /// where no `sshd_config` is.
     pub sshd: Observed<Settings>,
 }
 
@@ -47,8 +48,8 @@ pub struct Cni {
     pub name: String,
     /// The plug-ins' types in order: `calico`, `portmap`.
     pub plugins: Vec<String>,
-    /// Whether network policies are enforced: `yes`, `no`, `unknown`.
+    /// Derived: whether network policies are enforced: `yes`, `no`, `unknown`.
     pub enforces_policies: String,
-    /// What that rests on.
+    /// Derived: what that rests on.
     pub because: String,
 }

@@ -15,7 +15,7 @@ pub struct Node {
     pub cluster: String,
     /// `control-plane`, `worker` or `none` (no kubelet runs here).
     pub role: String,
-    /// Provider: `none` unless recognised.
+    /// Whose machine it is, by the profile, else by the firmware: `aws`, `azure`, `gcp`, `none`.
     pub provider: String,
     /// Distribution profile: `kubeadm`, `k3s`, `rke2`, …, `plain`, or `none` without Kubernetes.
     pub profile: String,

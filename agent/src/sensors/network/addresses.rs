@@ -16,8 +16,8 @@ const TRIE: &str = "1/net/fib_trie";
 const ROUTES: &str = "1/net/route";
 /// IPv6: addresses with their interface.
 const SIX: &str = "1/net/if_inet6";
-/// Routers keep the routes of a whole data centre.
-const CAP: u64 = 16 * 1024 * 1024;
+/// Some ten thousand routes. Whoever routes for more is no node, and the table would not fit an agent.
+const CAP: u64 = 4 * 1024 * 1024;
 /// More addresses than these are counted as missing: IPVS makes every service's address one of the host's.
 const MAX: usize = 4096;
 

@@ -1,7 +1,7 @@
 //! `sshd_config` with what it includes, read as OpenSSH reads it: the first value of a keyword holds, `Include` is followed where
 //! it stands, and a `Match` block is noted and not applied, because whom it meets depends on the connection.
 //!
-//! Only what is written is given; derivation adds the defaults. A file that cannot be read leaves every keyword unknown that was
+//! Options of the server's own command line are not seen. Only what is written is given; derivation adds the defaults. A file that cannot be read leaves every keyword unknown that was
 //! not decided before it.
 
 mod glob;
