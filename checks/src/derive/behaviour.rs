@@ -83,9 +83,18 @@ struct Sockets<'a> {
 
 impl<'a> Sockets<'a> {
     fn new(kubelet: &'a Kubelet, listeners: &'a Listing<Listener>, at: i64) -> Self {
+        let meant = |name: &str, port: i64| {
+            kubelet.settings.get(name).and_then(Observed::value).is_some_and(|setting| setting.value.as_i64() == Some(port))
+        };
         let mut listening: Vec<(&Listener, Role)> = Vec::new();
         for listener in listeners.items.iter().filter(|listener| listener.protocol == "tcp") {
-            listening.push((listener, role(kubelet, listener.port)));
+            // A port serves one thing: where no answer says what, it is what the port was meant for.
+            let role = match role(kubelet, listener.port) {
+                Role::Unclear if meant("port", listener.port) => Role::Server,
+                Role::Unclear if meant("healthzPort", listener.port) => Role::Health,
+                role => role,
+            };
+            listening.push((listener, role));
         }
         listening.sort_by(|(a, _), (b, _)| (a.port, reach(a.scope), &a.address).cmp(&(b.port, reach(b.scope), &b.address)));
         let hole = listeners
@@ -100,13 +109,11 @@ impl<'a> Sockets<'a> {
         self.kubelet.settings.get(name)?.value().map(|setting| &setting.value)
     }
 
-    /// The port of the sockets of `role`: the one that is meant where there are several, or the one that is meant where none
-    /// showed what it is.
-    fn port_of(&self, role: Role, name: &str) -> Option<&'a Listener> {
+    /// The socket of `role`: the one that is meant where there are several.
+    fn socket(&self, role: Role, name: &str) -> Option<&'a Listener> {
         let meant = self.meant(name).and_then(Value::as_i64);
-        let of = |wanted: Role| self.listening.iter().filter(move |(_, role)| *role == wanted).map(|(listener, _)| *listener);
-        let is_meant = |listener: &&Listener| Some(listener.port) == meant;
-        of(role).find(is_meant).or_else(|| of(role).next()).or_else(|| of(Role::Unclear).find(is_meant))
+        let of_role = || self.listening.iter().filter(|(_, of)| *of == role).map(|(listener, _)| *listener);
+        of_role().find(|listener| Some(listener.port) == meant).or_else(|| of_role().next())
     }
 
     fn shown(&self, value: impl Into<Value>, listener: &Listener) -> Observed<Setting> {
@@ -128,7 +135,7 @@ impl<'a> Sockets<'a> {
 
     fn read_only_port(&self) -> Observed<Setting> {
         let unclear = |(listener, role): &&(&Listener, Role)| *role == Role::Unclear && listener.port == READ_ONLY;
-        let open = self.port_of(Role::ReadOnly, "readOnlyPort");
+        let open = self.socket(Role::ReadOnly, "readOnlyPort");
         match open.or_else(|| self.listening.iter().find(unclear).map(|(listener, _)| *listener)) {
             Some(listener) => self.shown(listener.port, listener),
             None => self.by_absence(0),
@@ -136,14 +143,14 @@ impl<'a> Sockets<'a> {
     }
 
     fn health_port(&self) -> Observed<Setting> {
-        match self.port_of(Role::Health, "healthzPort") {
+        match self.socket(Role::Health, "healthzPort") {
             Some(listener) => self.shown(listener.port, listener),
             None => self.by_absence(0),
         }
     }
 
     fn port(&self) -> Observed<Setting> {
-        if let Some(listener) = self.port_of(Role::Server, "port") {
+        if let Some(listener) = self.socket(Role::Server, "port") {
             return self.shown(listener.port, listener);
         }
         let none = Unavailable::new(Reason::NotPresent, "none of its sockets speaks TLS");
@@ -151,7 +158,7 @@ impl<'a> Sockets<'a> {
     }
 
     fn server(&self) -> Observed<Setting> {
-        match self.port_of(Role::Server, "port") {
+        match self.socket(Role::Server, "port") {
             Some(listener) => self.shown(true, listener),
             None => self.by_absence(false),
         }

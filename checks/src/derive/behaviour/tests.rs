@@ -187,6 +187,8 @@ fn without_probes_sockets_tell_where_it_listens_and_no_more() {
     assert_eq!(said(&mut facts, "healthzPort"), "10248 socket tcp/127.0.0.1/10248");
     assert_eq!(said(&mut facts, "anonymousAuth"), "not_supported: probing is off");
     assert_eq!(said(&mut facts, "tlsMinVersion"), "not_supported: probing is off");
+    assert_eq!(said(&mut facts, "readOnlyPort"), "0 socket none of its sockets", "both are what they were meant for");
+    facts.kubelets.value_mut().expect("known").items[0].argv.push("--healthz-port=10249".into());
     assert_eq!(said(&mut facts, "readOnlyPort"), "not_supported: what it serves on port 10248 did not show");
 }
 
