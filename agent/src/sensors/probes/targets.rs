@@ -23,15 +23,22 @@ pub(super) enum Speech {
 
 type Request = (Speech, &'static [&'static str]);
 
-/// Ports by which everybody knows what listens there.
-const PORTS: [(u16, Request); 9] = [
+/// Ports by which everybody knows what listens there, also where one program is several components.
+const PORTS: [(u16, Request); 16] = [
     (10250, (Speech::Tls, &["/pods", "/healthz"])),
     (10255, (Speech::Plain, &["/pods"])),
     (10248, (Speech::Plain, &["/healthz"])),
     (10249, (Speech::Plain, &["/metrics"])),
     (10256, (Speech::Plain, &["/healthz"])),
+    (10257, (Speech::Either, &["/healthz", "/metrics"])),
+    (10258, (Speech::Either, &["/healthz", "/metrics"])),
+    (10259, (Speech::Either, &["/healthz", "/metrics"])),
+    (2379, (Speech::Either, &["/version", "/health"])),
+    (2380, (Speech::Either, &["/version", "/health"])),
     (2381, (Speech::Either, &["/metrics", "/health"])),
     (6443, (Speech::Tls, &["/version"])),
+    (6444, (Speech::Either, &["/version"])),
+    (16443, (Speech::Either, &["/version"])),
     (8443, (Speech::Either, &["/version"])),
     (8080, (Speech::Either, &["/version"])),
 ];
