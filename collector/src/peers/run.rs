@@ -22,7 +22,7 @@ use crate::store::peers::{Met, PeerAnswer, PeerNode};
 use crate::store::{Store, StoreError};
 
 /// How often the schedule is looked at.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(500);
 /// How soon after one change of nodes the next is looked at.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How often the list's file is looked at.
