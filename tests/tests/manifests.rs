@@ -289,3 +289,26 @@ fn the_agent_connects_to_the_service_that_the_certificate_names() {
     let guide = fs::read_to_string(base().join("../../README.md")).unwrap();
     assert!(guide.contains(&format!("ca init --out certs --dns {name}")), "the guide makes the certificate for that name");
 }
+
+/// Peer probes are switched on by a component: one more right, one flag, and nothing for agents, whose networks are the user's.
+#[test]
+fn peer_probes_take_one_right_and_one_flag_more() {
+    let component = parse(&base().join("../components/peer-probes/kustomization.yaml")).remove(0);
+    assert_eq!(component["kind"], "Component");
+    let operations: Vec<(String, Value)> = component["patches"]
+        .as_array()
+        .expect("patches")
+        .iter()
+        .map(|patch| {
+            let (kind, name) = (patch["target"]["kind"].as_str().unwrap(), patch["target"]["name"].as_str().unwrap());
+            let target = object(kind, name);
+            let operation: Value = serde_saphyr::from_str::<Vec<Value>>(patch["patch"].as_str().unwrap()).unwrap().remove(0);
+            let list = operation["path"].as_str().unwrap().strip_suffix("/-").expect("it appends");
+            assert_eq!(operation["op"], "add");
+            assert!(target.pointer(list).is_some_and(Value::is_array), "{kind}/{name} has no list {list}");
+            (kind.to_owned(), operation["value"].clone())
+        })
+        .collect();
+    let right = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]});
+    assert_eq!(operations, [("ClusterRole".to_owned(), right), ("Deployment".to_owned(), json!("--peer-probes-from-api"))]);
+}

@@ -1,6 +1,7 @@
 //! Fixtures of `exposure.yaml`: answers that other nodes' agents got.
 
 use holdfast_checks::entries::Verdict;
+use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::*;
 use holdfast_checks::peers::lay_over;
 
@@ -94,7 +95,7 @@ pub(crate) fn cases() -> Vec<Case> {
 fn on_the_collector(answers: Observed<Listing<Probe>>, check: &str) -> (Verdict, String, String) {
     let mut facts = node();
     lay_over(&mut facts, answers);
-    let findings = evaluator().evaluate(&facts, &Default::default()).expect("facts can be judged");
+    let findings = evaluator().evaluate(&facts, &Selection::default()).expect("facts can be judged");
     let finding = findings.into_iter().find(|finding| finding.check == check).expect("it is judged");
     let shown = finding.evidence.iter().map(|item| item.value.clone().unwrap_or_default().to_string()).collect();
     (finding.verdict, finding.reason, shown)

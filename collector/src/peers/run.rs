@@ -22,7 +22,7 @@ use crate::store::peers::{Met, PeerAnswer, PeerNode};
 use crate::store::{Store, StoreError};
 
 /// How often the schedule is looked at.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(500);
 /// How soon after one change of nodes the next is looked at.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How often the list's file is looked at.
@@ -34,7 +34,7 @@ const LIST_AGAIN: Duration = Duration::from_mins(1);
 const ROUNDS: u64 = 3;
 /// Answers stored in one transaction.
 const BATCH: usize = 256;
-/// What agents refuse is logged one by one at most this often.
+/// What agents say is logged one by one at most this often: they are hostile.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the nodes to ask about come from.
@@ -57,8 +57,27 @@ struct Desk {
     wanted: Wanted,
     started: Instant,
     refreshed: Option<Instant>,
+    refusals: Voice,
+    not_taken: Voice,
+}
+
+/// A kind of line that agents can cause: one a second at most, and how many there were in between.
+#[derive(Default)]
+struct Voice {
     said: Option<Instant>,
     unsaid: u64,
+}
+
+impl Voice {
+    /// Is it time for a line again; then how many were left out since the last.
+    fn may_say(&mut self) -> Option<u64> {
+        if self.said.is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return None;
+        }
+        self.said = Some(Instant::now());
+        Some(std::mem::take(&mut self.unsaid))
+    }
 }
 
 /// The parts of the collector that peer probes use.
@@ -176,8 +195,8 @@ impl Desk {
             wanted: Wanted::Everything,
             started: Instant::now(),
             refreshed: None,
-            said: None,
-            unsaid: 0,
+            refusals: Voice::default(),
+            not_taken: Voice::default(),
         }
     }
 
@@ -296,8 +315,8 @@ impl Desk {
             Ok(answer) => answer,
             Err(why) => {
                 self.shared.metrics.peer_result_refused(why.name());
-                if self.may_say() {
-                    tracing::warn!(agent = self.name(*vantage), reason = %why, "refused a peer-probe result");
+                if let Some(unlogged) = self.not_taken.may_say() {
+                    tracing::warn!(agent = self.name(*vantage), reason = %why, unlogged, "refused a peer-probe result");
                 }
                 return None;
             }
@@ -310,8 +329,7 @@ impl Desk {
             }
             Met::Refused(refusal) => {
                 self.shared.metrics.peer_refused(refusal.name());
-                if self.may_say() {
-                    let unlogged = std::mem::take(&mut self.unsaid);
+                if let Some(unlogged) = self.refusals.may_say() {
                     let (target, agent) = (self.name(answer.node_id), self.name(*vantage));
                     tracing::warn!(
                         agent,
@@ -349,17 +367,6 @@ impl Desk {
 
     fn name(&self, node_id: i64) -> &str {
         self.nodes.get(&node_id).map_or("a node that is gone", |node| &node.name)
-    }
-
-    /// Is it time for a line again. Agents are hostile: what they make us say is bounded.
-    fn may_say(&mut self) -> bool {
-        let may = self.said.is_none_or(|at| at.elapsed() >= LOG_EVERY);
-        if may {
-            self.said = Some(Instant::now());
-        } else {
-            self.unsaid = self.unsaid.saturating_add(1);
-        }
-        may
     }
 }
 

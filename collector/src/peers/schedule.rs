@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use holdfast_checks::facts::ProbeOutcome;
 use holdfast_checks::peers::{QUESTIONS, Question, Refusal, from_workers_only, outcome_of, question};
@@ -17,6 +17,8 @@ use crate::store::peers::Met;
 const MINUTE_MS: u64 = 60_000;
 /// Requests to one agent in any minute: below what agents themselves allow.
 const MOST_PER_MINUTE: usize = 8;
+/// Of those, requests of the ordinary rounds: some are left for ports that open or close.
+const ROUTINE_PER_MINUTE: usize = 6;
 /// Requests one agent may have unanswered.
 const MOST_IN_FLIGHT: usize = 4;
 /// How long an answer may take: an agent's own queue, two seconds each, and the way.
@@ -152,6 +154,8 @@ pub struct Schedule {
     askers: BTreeMap<i64, Asker>,
     /// When each errand is next due; at most one entry each.
     due: BTreeMap<Errand, u64>,
+    /// Errands to ports that opened or closed, before all others.
+    urgent: BTreeSet<Errand>,
     stale: bool,
     asked: BTreeMap<u64, Asked>,
     /// Requests that are over: how, and whose they were.
@@ -170,6 +174,7 @@ impl Schedule {
             targets: BTreeMap::new(),
             askers: BTreeMap::new(),
             due: BTreeMap::new(),
+            urgent: BTreeSet::new(),
             stale: false,
             asked: BTreeMap::new(),
             over: BTreeMap::new(),
@@ -204,8 +209,10 @@ impl Schedule {
         let old = self.targets.get(&target.node_id);
         if let Some(old) = old {
             let moved: BTreeSet<i64> = old.listening.symmetric_difference(&target.listening).copied().collect();
-            for (errand, due) in self.due.iter_mut().filter(|(errand, _)| errand.target == target.node_id && moved.contains(&errand.port)) {
-                debug_assert_eq!(errand.target, target.node_id);
+            let first = Errand { target: target.node_id, address: Ipv4Addr::UNSPECIFIED.into(), port: i64::MIN, vantage: i64::MIN };
+            let its = self.due.range_mut(first..).take_while(|(errand, _)| errand.target == target.node_id && !moved.is_empty());
+            for (errand, due) in its.filter(|(errand, _)| moved.contains(&errand.port)) {
+                self.urgent.insert(*errand);
                 *due = (*due).min(now_ms.saturating_add(DEBOUNCE_MS));
             }
         }
@@ -248,18 +255,19 @@ impl Schedule {
         for asked in self.asked.values() {
             *in_flight.entry(asked.errand.vantage).or_default() += 1;
         }
-        let mut ready: Vec<(u64, Errand)> =
-            self.due.iter().filter(|(_, due)| now_ms >= **due).map(|(errand, due)| (*due, *errand)).collect();
+        let ready = self.due.iter().filter(|(_, due)| now_ms >= **due);
+        let mut ready: Vec<(bool, u64, Errand)> = ready.map(|(errand, due)| (!self.urgent.contains(errand), *due, *errand)).collect();
         ready.sort_unstable();
         let mut asks = Vec::new();
-        for (_, errand) in ready {
+        for (routine, _, errand) in ready {
             let (Some(asker), Some(question)) = (self.askers.get(&errand.vantage), question(errand.port)) else { continue };
             let sent = self.sent.entry(errand.vantage).or_default();
             while sent.front().is_some_and(|at| now_ms.saturating_sub(*at) >= MINUTE_MS) {
                 sent.pop_front();
             }
             let flying = in_flight.entry(errand.vantage).or_default();
-            if *flying >= MOST_IN_FLIGHT || sent.len() >= MOST_PER_MINUTE {
+            let most = if routine { ROUTINE_PER_MINUTE } else { MOST_PER_MINUTE };
+            if *flying >= MOST_IN_FLIGHT || sent.len() >= most {
                 continue;
             }
             let id = draw();
@@ -267,6 +275,7 @@ impl Schedule {
                 continue;
             }
             *flying += 1;
+            self.urgent.remove(&errand);
             sent.push_back(now_ms);
             self.due.insert(errand, now_ms.saturating_add(jittered(self.pace.every_ms, draw())));
             let (address, path) = (errand.address.to_string(), question.path.to_owned());
@@ -358,6 +367,7 @@ impl Schedule {
             }
         }
         self.due = due;
+        self.urgent.retain(|errand| self.due.contains_key(errand));
     }
 
     /// Where a node stands on the ring.

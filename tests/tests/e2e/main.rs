@@ -12,6 +12,7 @@ mod browser;
 mod hostile;
 mod kill;
 mod live;
+mod peers;
 mod receivers;
 mod recorded;
 mod silence;

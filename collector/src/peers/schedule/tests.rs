@@ -15,7 +15,7 @@ fn asker(node_id: i64) -> Asker {
     Asker { node_id, session: 1, cluster: "c".to_owned(), pool: String::new(), control_plane: false }
 }
 
-/// A generator that repeats: SplitMix64.
+/// A generator that repeats: `SplitMix64`.
 fn draws(mut state: u64) -> impl FnMut() -> u64 {
     move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -28,7 +28,9 @@ fn draws(mut state: u64) -> impl FnMut() -> u64 {
 
 fn schedule(targets: &[Target], askers: Vec<Asker>, vantages: usize) -> Schedule {
     let mut schedule = Schedule::new(Pace { every_ms: EVERY, vantages }, 7);
-    targets.iter().for_each(|target| schedule.set_target(target.clone(), 0));
+    for target in targets {
+        schedule.set_target(target.clone(), 0);
+    }
     schedule.set_askers(askers);
     schedule
 }
@@ -206,7 +208,7 @@ proptest! {
                 3 => schedule.drop_target(node),
                 _ => if let Some((_, ask)) = open.pop() {
                     // May be late or of a session that is gone: refused then, and never a panic.
-                    let _ = schedule.answered(ask.vantage, ask.session, &answer(ask.request.request), now);
+                    drop(schedule.answered(ask.vantage, ask.session, &answer(ask.request.request), now));
                 },
             }
             for ask in schedule.tick(now, &mut draw) {
