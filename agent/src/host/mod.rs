@@ -2,8 +2,9 @@
 //!
 //! [`Root`] resolves every path below a directory handle, so that a link planted on the host leads nowhere else.
 //! [`Proc`] reads process directories the same way, and follows two magic links only: a process's own root and its program.
-//! [`Recording`] is what a recorded tree says in place of `stat`, `uname` and probes. Must not know facts or checks.
+//! [`Recording`] is what a recorded tree says in place of `stat`, `uname` and probes. Must not know checks, nor what a file is for.
 
+mod acl;
 mod budget;
 mod error;
 mod proc;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_checks::facts::{Handshake, ProbeOutcome};
+use holdfast_checks::facts::{AclEntry, Handshake, ProbeOutcome};
 use serde::{Deserialize, Deserializer};
 
 use super::{HostError, RECORDING_FILE, ReadError, Root};
@@ -37,6 +37,9 @@ pub struct RecordedFile {
     /// Where a symlink leads.
     #[serde(default)]
     pub target: Option<String>,
+    /// What its POSIX access ACL says beyond the mode.
+    #[serde(default)]
+    pub acl: Vec<AclEntry>,
 }
 
 /// What `uname` said.

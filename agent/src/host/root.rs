@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_checks::facts::{AclEntry, Reason, Unavailable};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
@@ -74,8 +75,8 @@ pub struct Metadata {
     pub modified: i64,
     /// The link's target where the path itself is a link.
     pub target: Option<String>,
-    /// Has a POSIX access ACL beyond the mode bits; `None`: that could not be read.
-    pub acl: Option<bool>,
+    /// What a POSIX access ACL says beyond the mode bits, or why that is not known.
+    pub acl: Result<Vec<AclEntry>, Unavailable>,
 }
 
 /// What tells one state of a file from another: which file it is, and when it last changed.
@@ -285,24 +286,38 @@ impl Root {
 
     /// What `stat` says of `path`, links followed below this root.
     pub fn metadata(&self, path: &str) -> Result<Metadata, ReadError> {
-        let failed = |errno| self.error(path, "stat", errno);
-        let itself = self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).map_err(failed)?;
-        let mut status = fstat(&itself).map_err(failed)?;
-        let mut target = None;
-        let mut handle = itself;
-        if kind_of(&status) == NodeKind::Symlink {
-            target = Some(readlinkat(&handle, "").map_err(failed)?.to_string_lossy().into_owned());
-            handle = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
-            status = fstat(&handle).map_err(failed)?;
+        let itself = self.look(path)?;
+        if itself.kind != NodeKind::Symlink {
+            return Ok(itself);
         }
+        let handle = self.resolve(path, OFlag::O_PATH).map_err(|errno| self.error(path, "stat", errno))?;
+        Ok(Metadata { target: itself.target, ..self.status(path, &handle)? })
+    }
+
+    /// What `stat` says of `path` itself: of a link, not of where it leads. Links before its last name are followed.
+    pub fn look(&self, path: &str) -> Result<Metadata, ReadError> {
+        let failed = |errno| self.error(path, "stat", errno);
+        let handle = self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).map_err(failed)?;
+        let mut itself = self.status(path, &handle)?;
+        if itself.kind == NodeKind::Symlink {
+            itself.target = Some(readlinkat(&handle, "").map_err(failed)?.to_string_lossy().into_owned());
+        }
+        Ok(itself)
+    }
+
+    fn status(&self, path: &str, handle: &OwnedFd) -> Result<Metadata, ReadError> {
+        let status = fstat(handle).map_err(|errno| self.error(path, "stat", errno))?;
+        let (kind, mode) = (kind_of(&status), status.st_mode & 0o7777);
+        // A link has no rights of its own.
+        let acl = if kind == NodeKind::Symlink { Ok(Vec::new()) } else { acl(handle, mode, status.st_gid) };
         Ok(Metadata {
-            kind: kind_of(&status),
-            mode: status.st_mode & 0o7777,
+            kind,
+            mode,
             uid: status.st_uid,
             gid: status.st_gid,
             modified: status.st_mtime,
-            target,
-            acl: has_acl(&handle),
+            target: None,
+            acl: acl.map_err(|(reason, problem)| Unavailable::new(reason, format!("{}: its access list {problem}", self.show(path)))),
         })
     }
 
@@ -406,12 +421,13 @@ impl Read for HostFile {
     }
 }
 
-/// `None` where the attribute cannot be read. File systems without ACLs have none.
-fn has_acl(handle: &OwnedFd) -> Option<bool> {
+/// File systems without ACLs have none.
+fn acl(handle: &OwnedFd, mode: u32, gid: u32) -> Result<Vec<AclEntry>, (Reason, String)> {
     match xattr::get_deref(format!("/proc/self/fd/{}", handle.as_raw_fd()), "system.posix_acl_access") {
-        Ok(acl) => Some(acl.is_some()),
-        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Some(false),
-        Err(_) => None,
+        Ok(None) => Ok(Vec::new()),
+        Ok(Some(bytes)) => super::acl::parse(&bytes, mode, gid).ok_or_else(|| (Reason::Malformed, "does not parse".to_owned())),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(error) => Err((Reason::PermissionDenied, format!("cannot be read: {error}"))),
     }
 }
 

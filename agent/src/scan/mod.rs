@@ -9,7 +9,7 @@ mod table;
 use std::io::{IsTerminal, Write};
 
 use holdfast_checks::catalogue::Catalogue;
-use holdfast_checks::derive::derive;
+use holdfast_checks::derive::{dates, derive};
 use holdfast_checks::entries::{Finding, Severity, Verdict};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::Group;
@@ -99,7 +99,9 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     let mut facts = sensors.read_all(&mut progress);
     clear_progress();
     derive(&mut facts);
-    judge(&mut facts, started.to_zoned(jiff::tz::TimeZone::UTC).date());
+    let today = started.to_zoned(jiff::tz::TimeZone::UTC).date();
+    judge(&mut facts, today);
+    dates(&mut facts, today);
     let mut findings = evaluator.evaluate(&facts, &Selection::default())?;
     if let Some(framework) = &args.framework {
         findings.retain(|finding| answers(evaluator.catalogue(), finding, framework));

@@ -4,6 +4,7 @@
 //! unavailable, never a dead agent. Must not know checks, verdicts or the collector; derives nothing.
 
 mod aside;
+mod certificates;
 mod components;
 mod config;
 mod files;
@@ -158,6 +159,9 @@ impl Sensors {
 
     fn read(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>, progress: &mut dyn FnMut(Group)) -> BTreeSet<Group> {
         let mut groups = groups.clone();
+        if groups.contains(&Group::Files) {
+            groups.insert(Group::Certificates);
+        }
         self.supervisor.forget(&groups);
         let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
@@ -206,6 +210,13 @@ impl Sensors {
                 let profiles = Arc::clone(&self.profiles);
                 facts.files = self.observe(group, move |host| files::read(&host, named, profiles.locations(&profile)));
             }
+            Group::Certificates => {
+                let named = files::named(facts);
+                facts.certificates = match certificates::wanted(facts) {
+                    Ok(wanted) => self.observe(group, move |host| certificates::read(&host, wanted, named)),
+                    Err(why) => Observed::Unavailable(why),
+                };
+            }
             Group::Probes => {
                 facts.probes = self.ask(group, facts, probes::read);
                 self.asked.tell(facts, self.options.configz.is_some());
@@ -220,7 +231,6 @@ impl Sensors {
                     facts.node = node;
                 }
             }
-            Group::Certificates => facts.certificates = no_sensor(),
             Group::Runtime => facts.runtime = no_sensor(),
             Group::Containers => facts.containers = no_sensor(),
             Group::Network => {

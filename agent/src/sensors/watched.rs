@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 18] = [
+const USUAL: [(&str, &[Group]); 22] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
@@ -31,6 +31,10 @@ const USUAL: [(&str, &[Group]); 18] = [
     ("/boot", &[Group::Kernel]),
     ("/lib/modules", &[Group::Kernel]),
     ("/etc/systemd/system/kubelet.service.d", &[Group::Files]),
+    ("/run/systemd/system/kubelet.service.d", &[Group::Files]),
+    ("/usr/lib/systemd/system/kubelet.service.d", &[Group::Files]),
+    ("/lib/systemd/system/kubelet.service.d", &[Group::Files]),
+    ("/root/.kube/config", &[Group::Files]),
 ];
 
 /// Files of variables that units of kubelets usually read.
@@ -71,6 +75,10 @@ pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
         if !file.target.is_empty() {
             wanted.want(None, parent(&absolute(&file.target, parent(&file.path))), &[Group::Files]);
         }
+    }
+    // A kubeconfig may lead to certificates elsewhere.
+    for certificate in facts.certificates.value().iter().flat_map(|listing| &listing.items) {
+        wanted.want(None, parent(&certificate.path), &[Group::Files]);
     }
     for kubelet in facts.kubelets.value().iter().flat_map(|listing| &listing.items) {
         let processes = facts.processes.value().map(|listing| listing.items.as_slice()).unwrap_or_default();

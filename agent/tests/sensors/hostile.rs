@@ -277,25 +277,6 @@ fn a_planted_recording_does_not_turn_a_live_host_into_one() {
 }
 
 #[test]
-fn an_access_list_and_the_mode_of_a_real_file_are_read() {
-    let tree = Tree::new();
-    tree.write("host/etc/config.yaml", "{}");
-    fs::set_permissions(tree.path("host/etc/config.yaml"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-    // Version 2; owner rw, user 1000 r, group r, mask r, others nothing.
-    let entries: [(u16, u16, u32); 5] = [(1, 6, u32::MAX), (2, 4, 1000), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
-    let mut acl = 2u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in entries {
-        acl.extend(tag.to_le_bytes());
-        acl.extend(permissions.to_le_bytes());
-        acl.extend(id.to_le_bytes());
-    }
-    let supported = xattr::set(tree.path("host/etc/config.yaml"), "system.posix_acl_access", &acl).is_ok();
-    let facts = tree.read();
-    let file = complete(&facts.files).iter().find(|file| file.path == "/etc/config.yaml").unwrap();
-    assert_eq!((file.mode, file.role.as_str(), supported), (0o640, "kubelet_config", supported));
-}
-
-#[test]
 fn components_are_read_from_the_files_their_own_flags_name() {
     let tree = Tree::new();
     tree.process(11, "etcd", "etcd\0--config-file=/etc/etcd.yaml\0");

@@ -5,10 +5,13 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test may fail"
 )]
 
 mod asked;
+mod certificates;
+mod files;
 mod hostile;
 mod kubelets;
 mod live;

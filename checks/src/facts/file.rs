@@ -28,7 +28,7 @@ pub struct FileFact {
     pub target: String,
     /// Its POSIX access ACL: only what goes beyond the mode bits. Empty when there is none.
     pub acl: Vec<AclEntry>,
-    /// Every directory that is entered on the way to it, from the top; for a symlink the target's way too.
+    /// Every directory that is entered on the way to it, from the top; for a symlink the target's way too. The one it lies in is last.
     pub way: Observed<Vec<Step>>,
     /// Derived: who but root can really read and write it.
     pub access: Observed<Access>,
@@ -62,7 +62,8 @@ pub struct AclEntry {
 
 /// Who can reach a file, by owners, modes, ACLs and the directories on the way. Root is never listed.
 ///
-/// Each is `everyone`, `uid <n>` or `gid <n>`. Who can write a directory on the way can put another file in its place: that is
+/// Each is `everyone`, which then stands alone, `uid <n>` or `gid <n>`; where it takes two of them together, the one that the file or
+/// the innermost closed directory asks for. Who can write a directory on the way can put another file in its place: that is
 /// writing, unless the directory is sticky and the file another's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument,
-    OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    CertificateDocument, CertificateSaid, ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument,
+    ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument,
+    ShownCertificateDocument,
 };
 use super::kinds;
 use crate::entries::{Body, Entry, Key};
 use crate::facts::{
-    Address, BindScope, Certificate, Group, Handshake, Kernel, Listener, Listing, Network, NodeFacts, Observed, Placement, Process,
-    Setting, Settings, Unavailable,
+    Address, BindScope, Certificate, CertificateFact, Group, Handshake, Kernel, Listener, Listing, Network, NodeFacts, Observed, Placement,
+    Process, Setting, Settings, Unavailable,
 };
 
 /// The most inventory of one node, in bytes of keys and documents.
@@ -70,6 +71,7 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
     if let Some(network) = facts.network.value() {
         shelf.put_shrinking(Group::Network, kinds::NETWORK, "self", network_variants(network));
     }
+    certificates(&mut shelf, &facts.certificates);
     root_processes(&mut shelf, &facts.processes);
     groups(&mut shelf, facts);
     let left_out = shelf.left_out.into_iter().fold(BTreeMap::new(), |mut sum, ((_, kind), count)| {
@@ -296,6 +298,38 @@ fn network_variants(network: &Network) -> Vec<NetworkDocument> {
     });
     let firewall = network.firewall.value().cloned();
     [addresses, public, None].map(|addresses| NetworkDocument { addresses, firewall: firewall.clone(), cni: cni.clone() }).into()
+}
+
+fn certificates(shelf: &mut Shelf, certificates: &Observed<Listing<CertificateFact>>) {
+    let mut facts: Vec<&CertificateFact> = items(certificates).collect();
+    // What ends first comes first: it is kept when not all fit.
+    facts.sort_by_key(|fact| (fact.certificate.value().map_or(i64::MIN, |certificate| certificate.not_after), &fact.subject));
+    for fact in facts {
+        shelf.put(Group::Certificates, kinds::CERTIFICATE, &fact.subject, &certificate(fact));
+    }
+}
+
+fn certificate(fact: &CertificateFact) -> CertificateDocument {
+    CertificateDocument {
+        path: fact.path.clone(),
+        role: fact.role.clone(),
+        user: fact.user.clone(),
+        issued_by: fact.issued_by.clone(),
+        certificate: fact.certificate.value().cloned().map(|certificate| CertificateSaid {
+            name: certificate.name,
+            common_name: certificate.common_name,
+            organizations: certificate.organizations,
+            issuer: certificate.issuer,
+            self_signed: certificate.self_signed,
+            authority: certificate.authority,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            key: certificate.key,
+            key_bits: certificate.key_bits,
+            signature: certificate.signature,
+        }),
+        unknown: fact.certificate.unavailable().map(said),
+    }
 }
 
 fn root_processes(shelf: &mut Shelf, processes: &Observed<Listing<Process>>) {

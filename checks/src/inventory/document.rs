@@ -208,6 +208,58 @@ pub struct PodNetworkDocument {
     pub because: String,
 }
 
+/// `certificate/<subject>`: what is known of the certificate, or `unknown`. Its alternative names and fingerprints stay on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateDocument {
+    /// See [`crate::facts::CertificateFact::path`].
+    pub path: String,
+    /// See [`crate::facts::CertificateFact::role`].
+    pub role: String,
+    /// See [`crate::facts::CertificateFact::user`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// See [`crate::facts::CertificateFact::issued_by`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub issued_by: String,
+    /// What it says.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSaid>,
+    /// Why there is nothing: a reason, `: ` and the detail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+/// The part of [`crate::facts::Certificate`] that travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateSaid {
+    /// See [`crate::facts::Certificate::name`].
+    pub name: String,
+    /// See [`crate::facts::Certificate::common_name`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub common_name: String,
+    /// See [`crate::facts::Certificate::organizations`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub organizations: Vec<String>,
+    /// See [`crate::facts::Certificate::issuer`].
+    pub issuer: String,
+    /// See [`crate::facts::Certificate::self_signed`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_signed: bool,
+    /// See [`crate::facts::Certificate::authority`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authority: bool,
+    /// See [`crate::facts::Certificate::not_before`].
+    pub not_before: i64,
+    /// See [`crate::facts::Certificate::not_after`].
+    pub not_after: i64,
+    /// See [`crate::facts::Certificate::key`].
+    pub key: String,
+    /// See [`crate::facts::Certificate::key_bits`].
+    pub key_bits: i64,
+    /// See [`crate::facts::Certificate::signature`].
+    pub signature: String,
+}
+
 /// `root-process/<subject>`: the processes of one subject that run with host uid 0, and the least that confines any of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootProcessDocument {

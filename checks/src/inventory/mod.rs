@@ -12,7 +12,7 @@
 //! | `setting` | `<subject>/<setting>` | `{value, source, declared?, observed?, unobserved?, reported?}`, or `{unknown}` with the reason; `source` is text for a person |
 //! | `listener` | `<protocol>/<address>/<port>` | `{protocol, address, port, scope, owner?{name, exe, component, unit}, owner_unknown?}` |
 //! | `probe` | `<vantage>/<address>/<port><path>` | [`crate::facts::Probe`] |
-//! | `certificate` | subject | [`crate::facts::CertificateFact`], flat: `{path, role, user?, name, organizations, issuer, issued_by?, authority, not_before, not_after, key, key_bits}` or `{path, unknown}` |
+//! | `certificate` | subject | [`crate::facts::CertificateFact`], flat: `{path, role, user?, issued_by?, name, common_name?, organizations?, issuer, self_signed?, authority?, not_before, not_after, key, key_bits, signature}` or `{path, role, user?, unknown}` |
 //! | `handshake` | `<vantage>/<address>/<port>` | `{versions?{name: taken}, suites?, asks_certificate?, certificate?{name, issuer, self_signed, not_before, not_after, key, key_bits, fingerprint}, issued_by?}` |
 //! | `network` | `self` | `{addresses?[{interface, address, scope}], firewall?{legacy_tables, services}, cni?{name, plugins, enforces_policies, because}}`: `addresses` without loopback and link-local ones, public ones first |
 //! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
@@ -24,8 +24,9 @@ mod restore;
 
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
-    ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument,
-    OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    CertificateDocument, CertificateSaid, ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument,
+    ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument,
+    ShownCertificateDocument,
 };
 pub use restore::facts_for_collector;
 

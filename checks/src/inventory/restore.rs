@@ -1,22 +1,22 @@
 //! From stored inventory back to the facts that the collector judges: who the node is, its system, its kernel, what of Kubernetes
-//! runs there and what listens.
+//! runs there, what listens, and its certificates.
 //!
 //! The documents come from a node and are hostile: one that does not parse makes its group unavailable, nothing more.
 
 use serde::de::DeserializeOwned;
 
-use super::document::{ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument};
+use super::document::{CertificateDocument, ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument};
 use super::kinds;
 use crate::entries::MAX_INVENTORY_BYTES;
 use crate::facts::{
-    Component, Kernel, Kubelet, Listener, Listing, Node, NodeFacts, Observed, Os, Owner, Reason, Skipped, Source, SourceKind, Sysctls,
-    Unavailable,
+    Certificate, CertificateFact, Component, Kernel, Kubelet, Listener, Listing, Node, NodeFacts, Observed, Os, Owner, Reason, Skipped,
+    Source, SourceKind, Sysctls, Unavailable,
 };
 
 /// Rebuilds what [`crate::versions`] and checks `judged_by: collector` read. Documents of other kinds are skipped.
 ///
 /// `name` and `cluster` come from the node's identity, never from its documents. Everything that is not part of the inventory is
-/// unavailable; times are 0, because the inventory has none.
+/// unavailable; times are 0, because the inventory has none. Certificates come without alternative names and fingerprints.
 pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> NodeFacts {
     let mut found = Found::default();
     for (kind, document, json) in documents {
@@ -29,6 +29,10 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
             (kinds::GROUP, "kubelets") => found.kubelets_group = read("group/kubelets", json).ok(),
             (kinds::GROUP, "components") => found.components_group = read("group/components", json).ok(),
             (kinds::GROUP, "listeners") => found.listeners_group = read("group/listeners", json).ok(),
+            (kinds::CERTIFICATE, subject) => {
+                found.certificates.push((subject.to_owned(), read(&format!("certificate/{subject}"), json)));
+            }
+            (kinds::GROUP, "certificates") => found.certificates_group = read("group/certificates", json).ok(),
             (kinds::GROUP, "os") => found.os_group = read("group/os", json).ok(),
             (kinds::GROUP, "kernel") => found.kernel_group = read("group/kernel", json).ok(),
             _ => {}
@@ -51,6 +55,7 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
     facts.components = listing(found.components, found.components_group, "components");
     facts.listeners = listing(found.listeners, found.listeners_group, "listeners")
         .map(|listeners| Listing { items: listeners.items.into_iter().map(listener).collect(), skipped: listeners.skipped });
+    facts.certificates = certificates(found.certificates, found.certificates_group);
     facts
 }
 
@@ -60,8 +65,10 @@ struct Found {
     node: Option<NodeDocument>,
     os: Option<Result<Os, Unavailable>>,
     kernel: Option<Result<KernelDocument, Unavailable>>,
+    certificates: Vec<(String, Result<CertificateDocument, Unavailable>)>,
     os_group: Option<GroupDocument>,
     kernel_group: Option<GroupDocument>,
+    certificates_group: Option<GroupDocument>,
     kubelets: Vec<Result<Kubelet, Unavailable>>,
     kubelets_group: Option<GroupDocument>,
     components: Vec<Result<Component, Unavailable>>,
@@ -146,6 +153,71 @@ fn listener(document: ListenerDocument) -> Listener {
         port: document.port,
         scope: document.scope,
         owner: owner.map_or_else(|| Observed::unavailable_because(Reason::NotSupported, unknown), known),
+    }
+}
+
+/// What the node left out, or could not read, is missing here too.
+fn certificates(
+    documents: Vec<(String, Result<CertificateDocument, Unavailable>)>,
+    group: Option<GroupDocument>,
+) -> Observed<Listing<CertificateFact>> {
+    let holes = match &group {
+        Some(GroupDocument { state: GroupState::Known, skipped, left_out, .. }) => {
+            skipped.unwrap_or(0).saturating_add(left_out.unwrap_or(0))
+        }
+        _ => return observed(None, group, "certificates"),
+    };
+    let mut listing = Listing::complete(Vec::new());
+    for (subject, document) in documents {
+        match document {
+            Ok(document) => listing.items.push(certificate(subject, document)),
+            Err(why) => listing.skipped.push(Skipped { what: subject, reason: why.reason }),
+        }
+    }
+    if holes > 0 {
+        listing
+            .skipped
+            .push(Skipped { what: "certificates that the node could not read or report".to_owned(), reason: Reason::NotPresent });
+    }
+    known(listing)
+}
+
+fn certificate(subject: String, document: CertificateDocument) -> CertificateFact {
+    let CertificateDocument { path, role, user, issued_by, certificate, unknown } = document;
+    let said = certificate.map(|said| Certificate {
+        name: said.name,
+        common_name: said.common_name,
+        organizations: said.organizations,
+        issuer: said.issuer,
+        self_signed: said.self_signed,
+        authority: said.authority,
+        not_before: said.not_before,
+        not_after: said.not_after,
+        lifetime_days: said.not_after.saturating_sub(said.not_before).div_euclid(24 * 60 * 60),
+        key: said.key,
+        key_bits: said.key_bits,
+        signature: said.signature,
+        names: Vec::new(),
+        fingerprint: String::new(),
+        key_fingerprint: String::new(),
+    });
+    let why = || {
+        let Some(text) = unknown.as_deref() else {
+            return Unavailable::new(Reason::Malformed, "the inventory document neither tells the certificate nor why it is not known");
+        };
+        let (name, detail) = text.split_once(": ").unwrap_or((text, ""));
+        // One that is not known here is a newer agent's.
+        let reason = serde_json::from_value(name.into()).unwrap_or(Reason::NotSupported);
+        Unavailable::new(reason, if detail.is_empty() { text } else { detail })
+    };
+    CertificateFact {
+        subject,
+        path,
+        role,
+        user,
+        certificate: said.map_or_else(|| Observed::Unavailable(why()), known),
+        issued_by,
+        days_left: missing(),
     }
 }
 

@@ -164,5 +164,44 @@ pub(crate) fn facts() -> NodeFacts {
         }),
         sshd: denied(),
     });
+    facts.certificates = list(vec![
+        certificate("/etc/kubernetes/pki/apiserver.crt", "", known(said(1_767_225_600))),
+        certificate("/etc/kubernetes/admin.conf", "kubernetes-admin", known(said(1_800_000_000))),
+        certificate("/etc/kubernetes/pki/front-proxy.crt", "", denied()),
+    ]);
     facts
+}
+
+pub(crate) fn certificate(path: &str, user: &str, certificate: Observed<Certificate>) -> CertificateFact {
+    let hash = if user.is_empty() { "" } else { "#" };
+    CertificateFact {
+        subject: format!("certificate:{path}{hash}{user}"),
+        path: path.into(),
+        role: if user.is_empty() { "pki_certificate" } else { "kubeconfig" }.into(),
+        user: user.into(),
+        certificate,
+        issued_by: "/etc/kubernetes/pki/ca.crt".into(),
+        days_left: denied(),
+    }
+}
+
+/// A certificate of a year's life. Its alternative names and fingerprints are not part of the inventory.
+pub(crate) fn said(not_after: i64) -> Certificate {
+    Certificate {
+        name: "O=system:masters, CN=kubernetes-admin".into(),
+        common_name: "kubernetes-admin".into(),
+        organizations: vec!["system:masters".into()],
+        issuer: "CN=kubernetes".into(),
+        self_signed: false,
+        authority: false,
+        not_before: not_after - 365 * 86_400,
+        not_after,
+        lifetime_days: 365,
+        key: "rsa".into(),
+        key_bits: 2048,
+        signature: "sha256WithRSAEncryption".into(),
+        names: Vec::new(),
+        fingerprint: String::new(),
+        key_fingerprint: String::new(),
+    }
 }

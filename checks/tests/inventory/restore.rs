@@ -1,13 +1,14 @@
 //! From stored documents back to facts.
 
+use holdfast_checks::derive::dates;
 use holdfast_checks::entries::Body;
-use holdfast_checks::facts::{Group, NodeFacts, Reason};
+use holdfast_checks::facts::{CertificateFact, Group, Listing, NodeFacts, Reason};
 use holdfast_checks::inventory::{entries, facts_for_collector};
 use holdfast_checks::versions::{judge, judge_kernel};
 use jiff::civil::date;
 use proptest::prelude::*;
 
-use crate::fixture::{denied, facts, os_and_kernel, rebuilt};
+use crate::fixture::{certificate, denied, facts, known, os_and_kernel, rebuilt, said};
 
 fn stored(facts: &NodeFacts) -> Vec<(String, String, String)> {
     let entry = |entry: holdfast_checks::entries::Entry| match (entry.key.parts(), &entry.body) {
@@ -59,6 +60,57 @@ fn a_group_that_the_node_could_not_read_keeps_its_reason() {
 }
 
 #[test]
+fn the_collector_counts_the_days_of_the_nodes_certificates() {
+    let facts = facts();
+    let mut restored = back(&stored(&facts));
+    dates(&mut restored, date(2025, 12, 2));
+    let mut here = facts.clone();
+    dates(&mut here, date(2025, 12, 2));
+    let said = |facts: &NodeFacts| {
+        let listing = facts.certificates.value().expect("known").clone();
+        assert!(listing.skipped.is_empty(), "{:?}", listing.skipped);
+        let mut rows: Vec<_> = listing
+            .items
+            .into_iter()
+            .map(|fact| {
+                let days = fact.days_left.value().copied().ok_or_else(|| fact.days_left.unavailable().map(|why| why.reason));
+                let told = (fact.subject, fact.path, fact.role, fact.user, fact.issued_by);
+                (told, fact.certificate.value().cloned(), fact.certificate.unavailable().map(|why| why.reason), days)
+            })
+            .collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
+    };
+    assert_eq!(said(&restored), said(&here));
+    let days: Vec<_> = said(&restored).into_iter().map(|row| row.3).collect();
+    assert_eq!(days, [Ok(409), Ok(30), Err(Some(Reason::PermissionDenied))]);
+}
+
+#[test]
+fn a_certificate_that_was_left_out_or_is_garbled_is_missing_on_the_collector_too() {
+    let mut facts = facts();
+    let many = (0..500).map(|n| certificate(&format!("/etc/kubernetes/pki/{n}.crt"), "", known(said(2_000_000_000 - n)))).collect();
+    facts.certificates = known(Listing::complete(many));
+    let restored = back(&stored(&facts));
+    let listing = restored.certificates.value().expect("known");
+    assert!(listing.items.len() > 20 && listing.items.len() < 500, "{}", listing.items.len());
+    assert_eq!(listing.skipped.len(), 1);
+    assert!(listing.items.iter().any(|fact| fact.path.ends_with("/499.crt")), "what ends first is kept");
+
+    let mut documents = stored(&self::facts());
+    for (kind, _, json) in &mut documents {
+        if kind == "certificate" {
+            *json = r#"{"path": "/x", "role": "kubeconfig", "name": "CN=x"}"#.to_owned();
+        }
+    }
+    let restored = back(&documents);
+    let reasons = |fact: &CertificateFact| fact.certificate.unavailable().map(|why| why.reason);
+    assert!(restored.certificates.value().expect("known").items.iter().all(|fact| reasons(fact) == Some(Reason::Malformed)));
+    documents.retain(|(kind, name, _)| !(kind == "group" && name == "certificates"));
+    assert_eq!(back(&documents).unavailable(Group::Certificates).map(|why| why.reason), Some(Reason::NotPresent));
+}
+
+#[test]
 fn malformed_documents_are_malformed_and_never_more() {
     let deep = "[".repeat(2900);
     let long = format!("{{\"release\": \"{}\"}}", "x".repeat(4000));
@@ -86,7 +138,9 @@ fn a_newer_agents_members_are_ignored_and_its_kinds_skipped() {
 
 proptest! {
     #[test]
-    fn no_document_makes_it_panic(kind in "(node|os|kernel|group)", name in "(self|os|kernel)", json in ".{0,200}") {
-        judge(&mut rebuilt(&[(kind.as_str(), name.as_str(), json)]), date(2026, 11, 20));
+    fn no_document_makes_it_panic(kind in "(node|os|kernel|certificate|group)", name in "(self|os|kernel|certificates)", json in ".{0,200}") {
+        let mut facts = rebuilt(&[(kind.as_str(), name.as_str(), json)]);
+        judge(&mut facts, date(2026, 11, 20));
+        dates(&mut facts, date(2026, 11, 20));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_checks::catalogue::JudgedBy;
+use holdfast_checks::derive::dates;
 use holdfast_checks::entries::{Entry, Hash};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::{Listing, Observed, Probe, Reason, Source, SourceKind};
@@ -117,6 +118,7 @@ pub fn judge(judge: &FleetJudge, node: &JudgedNode, peers: &Peers, today: Date, 
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
     versions::judge(&mut facts, today);
     holdfast_checks::peers::lay_over(&mut facts, peers.facts());
+    dates(&mut facts, today);
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
     Ok(findings.into_iter().map(|finding| Entry::finding(finding, at)).collect())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::catalogue::{JudgedBy, built_in};
+use holdfast_checks::catalogue::{Catalogue, Document, JudgedBy, built_in};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_collector::alerts::AlertState;
 use holdfast_collector::metrics::Metrics;
@@ -27,7 +27,11 @@ fn noon(date: &str) -> i64 {
 }
 
 fn start(database: &Database, hand: &Hand) -> CancellationToken {
-    let evaluator = Arc::new(Evaluator::new(built_in().unwrap()));
+    start_by(built_in().unwrap(), database, hand)
+}
+
+fn start_by(catalogue: Catalogue, database: &Database, hand: &Hand) -> CancellationToken {
+    let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
     let nobody = Arc::new(Roster::new(false, Metrics::default()));
     tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), nobody, hand.clock(), cancel.clone()));
@@ -115,5 +119,39 @@ async fn inventory_that_does_not_parse_is_unknown_and_hurts_nobody_else() {
 
     database.inventory(1, "kernel", "self", KERNEL).await;
     judged(&database, PASS).await;
+    cancel.cancel();
+}
+
+/// A check of our own, so that this stands whatever the catalogue makes of certificates.
+const EXPIRY: &str = r#"
+- id: kernel-end-of-life
+  title: Certificates hold for another month
+  severity: high
+  area: files
+  judged_by: collector
+  subjects: certificates
+  pass: it.days_left >= 30
+  evidence: [it.days_left]
+  why: w
+  fix: f
+"#;
+const ADMIN: &str = r#"{"path":"/etc/kubernetes/admin.conf","role":"kubeconfig","user":"admin","name":"CN=admin","issuer":"CN=kubernetes","not_before":1640995200,"not_after":1672531200,"key":"rsa","key_bits":2048,"signature":"sha256WithRSAEncryption"}"#;
+
+#[tokio::test]
+async fn a_certificate_comes_to_its_end_while_its_node_says_nothing_new() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2022-12-02"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "group", "certificates", r#"{"state":"known","items":1,"skipped":0}"#).await;
+    database.inventory(1, "certificate", "certificate:/etc/kubernetes/admin.conf#admin", ADMIN).await;
+    let catalogue = Catalogue::load(&[Document { name: "own".to_owned(), text: EXPIRY.to_owned() }]).unwrap();
+    let cancel = start_by(catalogue, &database, &hand);
+    let row = judged(&database, PASS).await;
+    assert!(row.2.contains("30"), "{row:?}");
+
+    hand.forward(DAY);
+    database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
+    let row = judged(&database, FAIL).await;
+    assert!(row.2.contains("29"), "{row:?}");
     cancel.cancel();
 }
