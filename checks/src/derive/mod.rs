@@ -1,9 +1,10 @@
 //! Derivation: what follows from facts without reading anything more.
 //!
-//! The only place that adds derived groups and members (effective settings, a component's own listeners and probe answers,
-//! version verdicts), and that leaves out processes too young to say anything about the node. Pure functions over
+//! The only place that adds derived groups and members (effective settings, a component's own listeners and probe answers, who
+//! can reach a file, version verdicts), and that leaves out processes too young to say anything about the node. Pure functions over
 //! [`crate::facts`]; must not know checks or CEL.
 
+mod access;
 mod behaviour;
 mod components;
 mod defaults;
@@ -24,8 +25,13 @@ use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, listeners, probes, handshakes, processes, network, .. } = facts;
+    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, .. } = facts;
     processes::leave_out_young(processes, kernel);
+    if let Observed::Known { value: files, at, .. } = files {
+        for file in &mut files.items {
+            file.access = access::of(file, *at);
+        }
+    }
     if let Some(network) = network.value_mut() {
         pod_network::judge(&mut network.cni, processes, kubelets);
         sshd::add_defaults(&mut network.sshd);
