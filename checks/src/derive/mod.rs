@@ -8,6 +8,7 @@ mod access;
 mod behaviour;
 mod components;
 mod defaults;
+mod differences;
 mod fields;
 mod flags;
 mod kubelet;
@@ -57,6 +58,7 @@ pub fn derive(facts: &mut NodeFacts) {
             }
             kubelet.observed = behaviour::observed(kubelet);
             kubelet.reported = kubelet::reported(kubelet);
+            kubelet.differences = differences::differences(kubelet);
             kubelet.unknown_fields = fields::unknown(&kubelet.documents, &kubelet.version);
         }
     }
