@@ -30,6 +30,54 @@ fn every_row_that_a_check_names_exists() {
     assert_eq!(unknown, Vec::<String>::new());
 }
 
+/// What a node can tell of networking, ports and authentication is told; the rest says whom to ask.
+#[test]
+fn the_rows_about_a_nodes_own_surface_are_answered() {
+    const BY_CHECKS: [&str; 29] = [
+        "NSA-NET-03",
+        "NSA-NET-04",
+        "NSA-NET-05",
+        "NSA-NET-06",
+        "NSA-NET-07",
+        "NSA-NET-08",
+        "NSA-NET-09",
+        "NSA-NET-10",
+        "NSA-NET-11",
+        "NSA-NET-12",
+        "NSA-NET-13",
+        "NSA-NET-15",
+        "NSA-NET-18",
+        "NSA-NET-25",
+        "NSA-NET-26",
+        "NSA-NET-27",
+        "NSA-NET-30",
+        "NSA-AUT-01",
+        "NSA-AUT-02",
+        "NSA-AUT-03",
+        "NSA-AUT-04",
+        "NSA-AUT-07",
+        "NCC-01",
+        "NCC-02",
+        "NCC-03",
+        "NCC-04",
+        "NCC-05",
+        "SEED-03",
+        "SEED-04",
+    ];
+    let catalogue = catalogue().expect("valid");
+    let nsa = built_in().expect("valid").into_iter().find(|framework| framework.id == "nsa-1.2").expect("it ships");
+    let rows = nsa.rows(&catalogue);
+    let coverage = |id: &str| rows.iter().find(|row| row.id == id).map(|row| &row.coverage);
+    let unanswered: Vec<&str> =
+        BY_CHECKS.into_iter().chain(["SEED-05"]).filter(|id| !matches!(coverage(id), Some(Coverage::Checks(_)))).collect();
+    assert_eq!(unanswered, Vec::<&str>::new());
+    let nobody: Vec<&str> = ["NSA-NET-01", "NSA-NET-02", "NSA-NET-14", "NSA-NET-33", "SEED-02"]
+        .into_iter()
+        .filter(|id| !matches!(coverage(id), Some(Coverage::Manual(_))))
+        .collect();
+    assert_eq!(nobody, Vec::<&str>::new());
+}
+
 #[test]
 fn a_row_is_answered_by_checks_before_anything_else_and_says_so_when_nothing_answers_it() {
     let check = |id: &str| {

@@ -3,7 +3,9 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 7] = [
+const DOCUMENTS: [(&str, &str); 9] = [
+    ("certificates.yaml", include_str!("../../catalogue/certificates.yaml")),
+    ("contradictions.yaml", include_str!("../../catalogue/contradictions.yaml")),
     ("control-plane.yaml", include_str!("../../catalogue/control-plane.yaml")),
     ("exposure.yaml", include_str!("../../catalogue/exposure.yaml")),
     ("files.yaml", include_str!("../../catalogue/files.yaml")),

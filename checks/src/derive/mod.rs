@@ -9,6 +9,7 @@ mod behaviour;
 mod certificates;
 mod components;
 mod defaults;
+mod differences;
 mod fields;
 mod flags;
 mod kubelet;
@@ -29,6 +30,11 @@ use crate::facts::{NodeFacts, Observed, Reason};
 pub fn derive(facts: &mut NodeFacts) {
     let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, .. } = facts;
     processes::leave_out_young(processes, kernel);
+    if let Observed::Known { value: files, at, .. } = files {
+        for file in &mut files.items {
+            file.access = access::of(file, *at);
+        }
+    }
     if let Some(network) = network.value_mut() {
         pod_network::judge(&mut network.cni, processes, kubelets);
         sshd::add_defaults(&mut network.sshd);
@@ -59,6 +65,7 @@ pub fn derive(facts: &mut NodeFacts) {
             }
             kubelet.observed = behaviour::observed(kubelet);
             kubelet.reported = kubelet::reported(kubelet);
+            kubelet.differences = differences::differences(kubelet);
             kubelet.unknown_fields = fields::unknown(&kubelet.documents, &kubelet.version);
         }
     }

@@ -50,16 +50,109 @@ pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Op
     Some(Evidence { path: shown(on_the_way), value: Some(value), source, at: read_at })
 }
 
-/// A value as people write it: modes in octal, capability masks in hexadecimal, sockets and probe answers in one line each,
-/// without process ids, which are not stable.
+/// A value as people write it: modes in octal, capability masks in hexadecimal, dates as dates, sockets, handshakes and probe
+/// answers in one line each, without process ids, which are not stable.
 fn legible(name: &str, value: Value) -> Value {
     match (name, &value) {
         ("mode", Value::Number(mode)) => mode.as_i64().map_or(value, |mode| format!("{mode:04o}").into()),
         ("cap_effective", Value::Number(mask)) => mask.as_i64().map_or(value, |mask| format!("{mask:#x}").into()),
         ("probes", Value::Array(probes)) => answers(probes),
         ("listeners", Value::Array(listeners)) => listeners.iter().map(socket).collect(),
+        ("handshakes", Value::Array(handshakes)) => handshakes.iter().map(handshake).collect(),
+        ("addresses", Value::Array(addresses)) => addresses.iter().map(|address| member(address, "address").clone()).collect(),
+        ("unknown_fields", Value::Array(fields)) => fields.iter().map(unknown_field).collect(),
+        ("differences", Value::Array(differences)) => differences.iter().map(difference).collect(),
+        ("sshd", Value::Object(settings)) => settings.iter().map(|(name, setting)| setting_of(name, setting)).collect(),
+        ("way", Value::Array(steps)) => steps.iter().map(step).collect(),
+        ("access", Value::Object(_)) => access(&value),
+        ("not_before" | "not_after", Value::Number(seconds)) => seconds.as_i64().and_then(date).map_or(value, Value::String),
         _ => value,
     }
+}
+
+fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
+/// The texts of a list, joined.
+fn joined(list: &Value, by: &str) -> String {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(by)
+}
+
+/// `127.0.0.1 port 10250: TLS 1.2, TLS 1.3; TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256; CN=n1 by CN=kubernetes`: versions and suites
+/// it took and the certificate it showed, with a question mark for what is not known.
+fn handshake(handshake: &Value) -> Value {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let versions = member(handshake, "versions").as_array().map(|versions| {
+        let taken = versions.iter().filter(|version| member(version, "accepted") == &Value::Bool(true));
+        taken.map(|version| text(member(version, "name"))).collect::<Vec<_>>().join(", ")
+    });
+    let suites = member(handshake, "suites");
+    let suites = if suites.is_array() { joined(suites, " ") } else { "?".to_owned() };
+    let certificate = member(handshake, "certificate");
+    let certificate = if certificate.is_object() {
+        let itself = member(certificate, "self_signed") == &Value::Bool(true);
+        let by = if itself { "itself".to_owned() } else { text(member(certificate, "issuer")) };
+        format!("{} by {by}", text(member(certificate, "name")))
+    } else {
+        "?".to_owned()
+    };
+    let port = member(handshake, "port").as_i64().unwrap_or_default();
+    let spoken: Vec<String> =
+        [versions.unwrap_or_else(|| "?".to_owned()), suites, certificate].into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{} port {port}: {}", text(member(handshake, "address")), spoken.join("; ")).into()
+}
+
+/// `PermitRootLogin no by file /etc/ssh/sshd_config`.
+fn setting_of(name: &str, setting: &Value) -> Value {
+    let value = match member(setting, "value") {
+        Value::String(text) => text.clone(),
+        Value::Null => "?".to_owned(),
+        value => value.to_string(),
+    };
+    let source = serde_json::from_value::<Source>(member(setting, "source").clone());
+    let by = source.map(|source| format!(" by {source}")).unwrap_or_default();
+    format!("{name} {value}{by}").into()
+}
+
+/// `authentication.anonymus in /var/lib/kubelet/config.yaml`.
+fn unknown_field(field: &Value) -> Value {
+    let text = |name: &str| member(field, name).as_str().unwrap_or_default();
+    format!("{} in {}", text("field"), text("path")).into()
+}
+
+/// `podPidsLimit: 4096 by file /var/lib/kubelet/config.yaml, the kubelet says -1`.
+fn difference(difference: &Value) -> Value {
+    let source = serde_json::from_value::<Source>(member(difference, "source").clone());
+    let by = source.map(|source| format!(" by {source}")).unwrap_or_default();
+    let setting = member(difference, "setting").as_str().unwrap_or_default();
+    format!("{setting}: {}{by}, the kubelet says {}", member(difference, "effective"), member(difference, "reported")).into()
+}
+
+/// `/etc/kubernetes 0755 0:0`.
+fn step(step: &Value) -> Value {
+    let number = |name: &str| member(step, name).as_i64().unwrap_or_default();
+    let acl = if member(step, "acl").as_array().is_some_and(|acl| !acl.is_empty()) { " with an ACL" } else { "" };
+    format!("{} {:04o} {}:{}{acl}", member(step, "path").as_str().unwrap_or_default(), number("mode"), number("uid"), number("gid")).into()
+}
+
+/// `readers: everyone; writers: root only`, and what closes it.
+fn access(access: &Value) -> Value {
+    let who = |name: &str| match joined(member(access, name), ", ") {
+        nobody if nobody.is_empty() => "root only".to_owned(),
+        others => others,
+    };
+    let closed = match member(access, "closed_by").as_str() {
+        Some(path) if !path.is_empty() => format!("; closed by {path}"),
+        _ => String::new(),
+    };
+    format!("readers: {}; writers: {}{closed}", who("readers"), who("writers")).into()
+}
+
+/// `2026-11-21`, from Unix seconds.
+fn date(seconds: i64) -> Option<String> {
+    let at = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%d").to_string())
 }
 
 /// `tcp :: port 10251`.
@@ -127,6 +220,29 @@ mod tests {
         let refused = json!({"vantage": "n2", "address": "192.0.2.2", "port": 10255, "path": "/pods", "tls": false, "outcome": "timed_out", "status": 0});
         let shown = json!(["https ::1 port 10250 /pods: 401", "http 192.0.2.2 port 10255 /pods: timed out (from n2)"]);
         assert_eq!(legible("probes", json!([refused, probe])), shown);
+        let spoken = json!({"address": "::1", "port": 10250, "versions": [{"name": "TLS 1.2", "accepted": true}, {"name": "TLS 1.0", "accepted": false}],
+            "suites": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+            "certificate": {"name": "CN=n1", "issuer": "CN=kubernetes", "self_signed": false}});
+        let silent = json!({"address": "::1", "port": 2379, "versions": null, "suites": null, "certificate": null});
+        let shown =
+            json!(["::1 port 10250: TLS 1.2; TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256; CN=n1 by CN=kubernetes", "::1 port 2379: ?; ?; ?"]);
+        assert_eq!(legible("handshakes", json!([spoken, silent])), shown);
+        assert_eq!(legible("way", json!([{"path": "/etc", "mode": 0o755, "uid": 0, "gid": 0, "acl": []}])), json!(["/etc 0755 0:0"]));
+        assert_eq!(
+            legible("access", json!({"readers": ["everyone"], "writers": [], "closed_by": ""})),
+            json!("readers: everyone; writers: root only")
+        );
+        assert_eq!(
+            legible("access", json!({"readers": [], "writers": [], "closed_by": "/root"})),
+            json!("readers: root only; writers: root only; closed by /root")
+        );
+        let differs = json!({"setting": "podPidsLimit", "effective": 4096, "source": {"kind": "file", "place": "/c"}, "reported": -1});
+        assert_eq!(legible("differences", json!([differs])), json!(["podPidsLimit: 4096 by file /c, the kubelet says -1"]));
+        let root = json!({"PermitRootLogin": {"value": "no", "source": {"kind": "file", "place": "/s"}, "declared": []}, "Port": null});
+        assert_eq!(legible("sshd", root), json!(["PermitRootLogin no by file /s", "Port ?"]));
+        let unknown = json!({"field": "authentication.anonymus", "path": "/c"});
+        assert_eq!(legible("unknown_fields", json!([unknown])), json!(["authentication.anonymus in /c"]));
+        assert_eq!(legible("not_after", json!(1_790_000_000)), json!("2026-09-21"));
         let many = legible("probes", vec![refused; 9].into());
         assert_eq!((many.as_array().map(Vec::len), &many[6]), (Some(7), &json!("and 3 more")));
     }

@@ -40,6 +40,9 @@ pub struct Kubelet {
     pub observed: Settings,
     /// Derived: the same settings as [`Kubelet::configz`] gives them. Empty without it.
     pub reported: Settings,
+    /// Derived: settings that `reported` gives otherwise than `settings`. One that only the kubelet's own answer tells is skipped.
+    /// Unavailable without [`Kubelet::configz`].
+    pub differences: Observed<Listing<Difference>>,
     /// Derived: fields of its documents that no kubelet of its version knows.
     pub unknown_fields: Observed<Listing<UnknownField>>,
     /// Derived: sockets this process listens on. Read by the sensor where it has a network namespace of its own.
@@ -69,6 +72,7 @@ impl Kubelet {
             settings: Settings::new(),
             observed: Settings::new(),
             reported: Settings::new(),
+            differences: Observed::Unavailable(why.clone()),
             unknown_fields: Observed::Unavailable(why.clone()),
             listeners: Observed::Unavailable(why.clone()),
             probes: Observed::Unavailable(why.clone()),
@@ -98,6 +102,19 @@ pub struct Declared {
     pub value: serde_json::Value,
     /// Which place.
     pub source: Source,
+}
+
+/// A setting of which the running kubelet says another value than its flags and files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The setting's name.
+    pub setting: String,
+    /// Its value by flags, files and defaults.
+    pub effective: serde_json::Value,
+    /// What decided that.
+    pub source: Source,
+    /// The value the kubelet reports.
+    pub reported: serde_json::Value,
 }
 
 /// A field of a configuration document that its reader does not know, and so does nothing.

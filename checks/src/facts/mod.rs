@@ -23,7 +23,9 @@ pub use component::{Component, Executable};
 pub use file::{Access, AclEntry, FileFact, FileKind, Step};
 pub use handshake::{Handshake, TlsVersion};
 pub use kernel::{CpuVulnerability, InstalledKernel, Kernel, KernelPackage, RebootSentinel, Selinux, Swap, Sysctls};
-pub use kubelet::{ConfigDocument, Declared, DocumentKind, FlagOrigin, FlagOriginKind, Kubelet, Setting, Settings, UnknownField};
+pub use kubelet::{
+    ConfigDocument, Declared, Difference, DocumentKind, FlagOrigin, FlagOriginKind, Kubelet, Setting, Settings, UnknownField,
+};
 pub use listener::{BindScope, Listener, Owner};
 pub use network::{Address, Cni, Firewall, Network};
 pub use node::{Node, Os};

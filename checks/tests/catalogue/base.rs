@@ -66,17 +66,38 @@ pub(crate) fn node() -> NodeFacts {
         listener(10257, BindScope::Loopback, 202, "kube-controller", "kube-controller-manager"),
         listener(10259, BindScope::Loopback, 203, "kube-scheduler", "kube-scheduler"),
     ]);
-    facts.probes = complete(vec![probe(10250, true, ProbeOutcome::Answered, 401), probe(10255, false, ProbeOutcome::Refused, 0)]);
+    facts.probes = complete(vec![
+        probe(10250, true, ProbeOutcome::Answered, 401),
+        probe(10255, false, ProbeOutcome::Refused, 0),
+        Probe { path: "/healthz".into(), ..probe(10248, false, ProbeOutcome::Answered, 200) },
+        Probe { path: "/version".into(), ..probe(6443, true, ProbeOutcome::Answered, 401) },
+        Probe { path: "/metrics".into(), ..probe(10257, true, ProbeOutcome::Answered, 403) },
+        Probe { path: "/healthz".into(), ..probe(10257, true, ProbeOutcome::Answered, 200) },
+        Probe { path: "/metrics".into(), ..probe(10259, true, ProbeOutcome::Answered, 403) },
+        Probe { path: "/version".into(), ..probe(2379, true, ProbeOutcome::CertificateRequired, 0) },
+    ]);
     for port in [2379, 10250, 10255, 10257, 10259] {
         let asked = Probe { vantage: "n2".into(), ..probe(port, port != 10255, ProbeOutcome::Refused, 0) };
         items(&mut facts.probes).push(asked);
     }
+    facts.handshakes = complete([2379, 6443, 10250, 10257, 10259].map(handshake).into());
+    facts.certificates = complete(vec![
+        certificate("kubelet_ca", "/etc/kubernetes/pki/ca.crt", "", "kubernetes", &[]),
+        certificate("pki_certificate", "/pki/ca.crt", "", "etcd-ca", &[]),
+        certificate("pki_certificate", "/etc/kubernetes/pki/apiserver.crt", "", "kube-apiserver", &[]),
+        certificate("kubeconfig", "/etc/kubernetes/scheduler.conf", "scheduler", "system:kube-scheduler", &[]),
+        certificate("pki_key", "/var/lib/kubelet/pki/kubelet-client-current.pem", "", "system:node:n1", &["system:nodes"]),
+    ]);
+    facts.network = known(network());
     facts.files = complete(FILES.iter().map(|(role, path, mode)| file(role, path, *mode)).collect());
     for file in items(&mut facts.files).iter_mut().filter(|file| file.role == "etcd_data") {
         (file.uid, file.gid) = (998, 998);
     }
-    facts.processes =
-        complete(vec![process("service:kubelet.service/kubelet", Placement::Host, 0), process("pod:default/web/c", Placement::Pod, 1000)]);
+    facts.processes = complete(vec![
+        process("service:kubelet.service/kubelet", Placement::Host, 0),
+        Process { name: "calico-node".into(), ..process("service:calico.service/calico-node", Placement::Host, 0) },
+        process("pod:default/web/c", Placement::Pod, 1000),
+    ]);
     let verdict = KernelVerdict {
         family: "debian".into(),
         tracks_stable: false,
@@ -137,6 +158,7 @@ pub(crate) fn file(role: &str, path: &str, mode: i64) -> FileFact {
         target: String::new(),
         acl: vec![],
         way: known(vec![]),
+        // Derived.
         access: denied(),
     }
 }
@@ -179,16 +201,125 @@ pub(crate) fn probe(port: i64, tls: bool, outcome: ProbeOutcome, status: i64) ->
     Probe { vantage: "node".into(), address: "127.0.0.1".into(), port, path: "/pods".into(), tls, outcome, status, body: String::new() }
 }
 
+/// A certificate with 300 of its 365 days left; an authority where the name says so.
+pub(crate) fn certificate(role: &str, path: &str, user: &str, common_name: &str, organizations: &[&str]) -> CertificateFact {
+    let authority = matches!(common_name, "kubernetes" | "etcd-ca");
+    let lifetime_days = if authority { 3650 } else { 365 };
+    let not_before = if authority { 1_780_000_000 } else { 1_785_000_000 };
+    let at = if user.is_empty() { String::new() } else { format!("#{user}") };
+    CertificateFact {
+        subject: format!("certificate:{path}{at}"),
+        path: path.into(),
+        role: role.into(),
+        user: user.into(),
+        certificate: known(Certificate {
+            name: format!("CN={common_name}"),
+            common_name: common_name.into(),
+            organizations: organizations.iter().map(|name| (*name).to_owned()).collect(),
+            issuer: if authority { format!("CN={common_name}") } else { "CN=kubernetes".into() },
+            self_signed: authority,
+            authority,
+            not_before,
+            not_after: not_before + lifetime_days * 86_400,
+            lifetime_days,
+            key: "rsa".into(),
+            key_bits: 2048,
+            signature: "sha256WithRSAEncryption".into(),
+            names: vec![],
+            fingerprint: format!("{path}{at}"),
+            key_fingerprint: common_name.into(),
+        }),
+        issued_by: if authority { path.into() } else { "/etc/kubernetes/pki/ca.crt".into() },
+        days_left: known(300),
+    }
+}
+
+/// A socket that takes TLS 1.2 with one good suite and TLS 1.3, and shows a certificate of the cluster's.
+pub(crate) fn handshake(port: i64) -> Handshake {
+    let version = |name: &str, accepted| TlsVersion { name: name.into(), accepted };
+    let shown = certificate("", "", "", "n1", &[]);
+    Handshake {
+        vantage: "node".into(),
+        address: "127.0.0.1".into(),
+        port,
+        versions: complete(vec![version("TLS 1.0", false), version("TLS 1.1", false), version("TLS 1.2", false), version("TLS 1.3", true)]),
+        suites: complete(vec![]),
+        certificate: shown.certificate,
+        issued_by: shown.issued_by,
+        asks_certificate: known(true),
+    }
+}
+
+/// What the socket at `port` answers to a handshake, to change.
+pub(crate) fn handshake_of(facts: &mut NodeFacts, port: i64) -> &mut Handshake {
+    items(&mut facts.handshakes).iter_mut().find(|one| one.port == port).expect("the base has one")
+}
+
+/// The certificate of the file at `path`, to change.
+pub(crate) fn certificate_of<'a>(facts: &'a mut NodeFacts, path: &str) -> &'a mut Certificate {
+    let found = items(&mut facts.certificates).iter_mut().find(|one| one.path == path).expect("the base has it");
+    found.certificate.value_mut().expect("the base knows it")
+}
+
+/// The server at `port` takes `version` too.
+pub(crate) fn takes(facts: &mut NodeFacts, port: i64, version: &str) {
+    let versions = handshake_of(facts, port).versions.value_mut().expect("the base knows them");
+    versions.items.iter_mut().find(|one| one.name == version).expect("it was offered").accepted = true;
+}
+
+/// The server at `port` shows a certificate that it made for itself.
+pub(crate) fn shows_its_own(facts: &mut NodeFacts, port: i64) {
+    let handshake = handshake_of(facts, port);
+    handshake.issued_by = String::new();
+    handshake.certificate.value_mut().expect("the base knows it").issuer = "CN=n1-ca@1795212995".into();
+}
+
+fn network() -> Network {
+    let setting = |value: Value| {
+        let source = Source::new(SourceKind::File, "/etc/ssh/sshd_config");
+        Observed::known(Setting { value, source: source.clone(), declared: vec![] }, source, NOW)
+    };
+    let sshd = [
+        ("PermitRootLogin", json!("prohibit-password")),
+        ("PasswordAuthentication", json!(false)),
+        ("KbdInteractiveAuthentication", json!(false)),
+    ];
+    Network {
+        addresses: complete(vec![
+            Address { interface: "lo".into(), address: "127.0.0.1".into(), scope: BindScope::Loopback },
+            Address { interface: "eth0".into(), address: "192.0.2.2".into(), scope: BindScope::Node },
+        ]),
+        firewall: known(Firewall { legacy_tables: vec!["filter".into()], services: vec![] }),
+        cni: known(Cni {
+            path: "/etc/cni/net.d/10-calico.conflist".into(),
+            name: "k8s-pod-network".into(),
+            plugins: vec!["calico".into(), "portmap".into()],
+            // Derived.
+            enforces_policies: "unknown".into(),
+            because: String::new(),
+        }),
+        sshd: known(sshd.into_iter().map(|(name, value)| (name.to_owned(), setting(value))).collect()),
+    }
+}
+
+/// The node has an address that the internet reaches.
+pub(crate) fn public_address(facts: &mut NodeFacts) {
+    let network = facts.network.value_mut().expect("the base knows it");
+    items(&mut network.addresses).push(Address { interface: "eth0".into(), address: "203.0.113.2".into(), scope: BindScope::Public });
+}
+
 fn kubelet() -> Kubelet {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {"x509": {"clientCAFile": "/etc/kubernetes/pki/ca.crt"}},
+        "enableSystemLogHandler": false,
         "podPidsLimit": 4096,
         "protectKernelDefaults": true,
         "rotateCertificates": true,
         "seccompDefault": true,
         "serverTLSBootstrap": true,
+        "systemReserved": {"pid": "1000"},
         "tlsMinVersion": "VersionTLS13",
     });
     let path = "/var/lib/kubelet/config.yaml";

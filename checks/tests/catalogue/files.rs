@@ -20,19 +20,80 @@ fn about(check: &'static str, roles: &'static [&'static str]) -> Case {
         })
 }
 
+/// A directory of root's.
+fn directory(path: &str, mode: i64) -> Step {
+    Step { path: path.into(), mode, uid: 0, gid: 0, acl: vec![] }
+}
+
+/// A directory that only root enters is on the way to the file.
+fn closed(facts: &mut NodeFacts, role: &str) {
+    of_role(facts, role).way = known(vec![directory("/", 0o755), directory("/closed", 0o700)]);
+}
+
+/// What anybody enters is on the way to the file.
+fn open(facts: &mut NodeFacts, role: &str) {
+    of_role(facts, role).way = known(vec![directory("/", 0o755), directory("/open", 0o755)]);
+}
+
 fn mode(check: &'static str, role: &'static [&'static str], bad: i64) -> Case {
     about(check, role)
         .passes(|facts| of_role(facts, role[0]).mode &= 0o400)
+        .passes(move |facts| {
+            of_role(facts, role[0]).mode = bad;
+            closed(facts, role[0]);
+        })
         .fails(move |facts| of_role(facts, role[0]).mode = bad)
+        .fails(move |facts| {
+            of_role(facts, role[0]).mode = bad;
+            open(facts, role[0]);
+        })
         .fails(|facts| of_role(facts, role[0]).mode = 0o077)
+        .unreadable("permission_denied", move |facts| {
+            let file = of_role(facts, role[0]);
+            (file.mode, file.way) = (bad, denied());
+        })
 }
 
 fn owner(check: &'static str, roles: &'static [&'static str]) -> Case {
     let mut case = about(check, roles);
     for role in roles {
-        case = case.fails(|facts| of_role(facts, role).uid = 1000).fails(|facts| of_role(facts, role).gid = 1000);
+        case = case
+            .fails(|facts| of_role(facts, role).uid = 1000)
+            .fails(|facts| {
+                let file = of_role(facts, role);
+                (file.gid, file.mode) = (1000, 0o640);
+            })
+            // Its owner does not get that far.
+            .passes(|facts| {
+                of_role(facts, role).uid = 1000;
+                closed(facts, role);
+            });
     }
     case
+}
+
+/// alice's kubeconfig, with a mode and a way that is hers.
+fn alice(facts: &mut NodeFacts, mode: i64, home: i64) {
+    let mut config = file("kubeconfig", "/home/alice/.kube/config", mode);
+    (config.uid, config.gid) = (1000, 1000);
+    config.way = known(vec![directory("/home", 0o755), Step { uid: 1000, gid: 1000, ..directory("/home/alice", home) }]);
+    items(&mut facts.files).push(config);
+}
+
+fn home_kubeconfig() -> Case {
+    Case::only("home-kubeconfig")
+        .passes(|facts| alice(facts, 0o600, 0o755))
+        .passes(|facts| alice(facts, 0o644, 0o700))
+        .passes(|facts| items(&mut facts.files).push(file("kubeconfig", "/root/.kube/config", 0o600)))
+        .fails(|facts| alice(facts, 0o644, 0o755))
+        .fails(|facts| alice(facts, 0o600, 0o777))
+        .fails(|facts| items(&mut facts.files).push(file("kubeconfig", "/root/.kube/config", 0o644)))
+        .not_applicable(|_| {})
+        .unreadable("permission_denied", |facts| facts.files = denied())
+        .unreadable("permission_denied", |facts| {
+            alice(facts, 0o600, 0o700);
+            items(&mut facts.files).last_mut().expect("hers").way = denied();
+        })
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -42,25 +103,27 @@ pub(crate) fn cases() -> Vec<Case> {
             .fails(|facts| of_role(facts, "manifest").mode = 0o620)
             .fails(|facts| of_role(facts, "kubelet_unit").mode = 0o666)
             .fails(|facts| of_role(facts, "pki_directory").uid = 1000)
+            // Whoever can write the directory puts another file in its place.
+            .fails(|facts| of_role(facts, "manifest").way = known(vec![directory("/etc/kubernetes/manifests", 0o777)]))
+            .fails(|facts| {
+                let manifest = of_role(facts, "manifest");
+                manifest.acl = vec![AclEntry { whom: "user".into(), id: 1000, permissions: 6 }];
+            })
+            .passes(|facts| {
+                of_role(facts, "manifest").mode = 0o666;
+                closed(facts, "manifest");
+            })
             .not_applicable(|facts| {
                 remove(&mut facts.files, |file| file.role != "etcd_data");
             })
+            .unreadable("permission_denied", |facts| of_role(facts, "manifest").way = denied())
             .unreadable("permission_denied", |facts| facts.files = denied()),
         mode("kubelet-config-mode", &["kubelet_config"], 0o644)
-            // 0644 in a directory that only root enters.
-            .passes(|facts| {
-                of_role(facts, "kubelet_config").mode = 0o644;
-                items(&mut facts.files).push(file("directory", "/var/lib/kubelet", 0o700));
-            })
-            .fails(|facts| {
-                of_role(facts, "kubelet_config").mode = 0o644;
-                items(&mut facts.files).push(file("directory", "/var/lib/kubelet", 0o755));
-            })
-            // The directory of the link says nothing about the file it leads to.
+            // An ACL names who the mode does not.
             .fails(|facts| {
                 let config = of_role(facts, "kubelet_config");
-                (config.mode, config.target) = (0o644, "/etc/kubelet.yaml".into());
-                items(&mut facts.files).push(file("directory", "/var/lib/kubelet", 0o700));
+                config.mode = 0o640;
+                config.acl = vec![AclEntry { whom: "user".into(), id: 1000, permissions: 4 }];
             }),
         owner("kubelet-config-owner", &["kubelet_config"]),
         mode("kubelet-kubeconfig-mode", &["kubelet_kubeconfig"], 0o640)
@@ -75,6 +138,7 @@ pub(crate) fn cases() -> Vec<Case> {
         owner("kube-proxy-kubeconfig-owner", &["kube_proxy_kubeconfig"]),
         mode("kubeconfig-mode", &["kubeconfig"], 0o644),
         owner("kubeconfig-owner", &["kubeconfig"]),
+        home_kubeconfig(),
         mode("manifest-mode", &["manifest"], 0o644),
         owner("manifest-owner", &["manifest"]),
         mode("pki-key-mode", &["pki_key"], 0o640),
@@ -94,6 +158,15 @@ pub(crate) fn cases() -> Vec<Case> {
 fn modes_are_shown_in_octal() {
     let findings = judged("pki-key-mode", &|facts| of_role(facts, "pki_key").mode = 0o644);
     assert_eq!(findings[0].deciding(), "mode = 0644 (kernel test)");
+}
+
+/// What a person keeps at home is judged by what it is to that person, not by the benchmark's rows about the control plane.
+#[test]
+fn a_kubeconfig_at_home_need_not_belong_to_root() {
+    for check in ["kubeconfig-mode", "kubeconfig-owner", "kubernetes-file-writable"] {
+        let findings = judged(check, &|facts| alice(facts, 0o600, 0o700));
+        assert!(findings.iter().all(|finding| !finding.subject.contains("alice")), "{findings:#?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Fixtures of `kubelet.yaml`.
+//! Fixtures of `kubelet.yaml` and `contradictions.yaml`.
 
 use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
@@ -66,7 +66,7 @@ fn port_10255(facts: &mut NodeFacts, outcome: ProbeOutcome, status: i64) {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [declared(), behaviour(), certificates(), limits()].into_iter().flatten().collect()
+    [declared(), behaviour(), certificates(), limits(), surface(), tls(), contradictions()].into_iter().flatten().collect()
 }
 
 fn declared() -> Vec<Case> {
@@ -251,6 +251,171 @@ fn limits() -> Vec<Case> {
                 hide_config(facts);
             })
             .unreadable("permission_denied", |facts| kernel_of(facts).swaps = denied()),
+    ]
+}
+
+/// The base kubelet's own answer about its configuration, with `fields` in it.
+fn reports(facts: &mut NodeFacts, fields: Value) {
+    let mut configz: Value = serde_json::from_str(include_str!("../data/kubelet-configz.json")).expect("it is JSON");
+    for (name, value) in fields.as_object().expect("fields") {
+        configz[name] = value.clone();
+    }
+    kubelet_of(facts).configz = known(configz);
+}
+
+/// Configuration and behaviour, side by side.
+fn contradictions() -> Vec<Case> {
+    let compared = |check: &'static str| {
+        Case::of(check)
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", hide_config)
+            .unreadable("permission_denied", |facts| facts.listeners = denied())
+            .unreadable("permission_denied", |facts| {
+                for listener in items(&mut facts.listeners) {
+                    listener.owner = denied();
+                }
+            })
+    };
+    vec![
+        compared("kubelet-read-only-port-contradiction")
+            .passes(|facts| {
+                configure(facts, json!({"readOnlyPort": 10255}));
+                port_10255(facts, ProbeOutcome::Answered, 200);
+            })
+            .fails(|facts| port_10255(facts, ProbeOutcome::Answered, 200))
+            // The file was changed, the kubelet not restarted.
+            .fails(|facts| configure(facts, json!({"readOnlyPort": 10255}))),
+        compared("kubelet-address-contradiction")
+            .passes(no_server)
+            .fails(|facts| configure(facts, json!({"address": "127.0.0.1"})))
+            .fails(|facts| configure(facts, json!({"port": 10350})))
+            .fails(|facts| configure(facts, json!({"enableServer": false}))),
+        compared("kubelet-healthz-contradiction")
+            .passes(|facts| {
+                configure(facts, json!({"healthzPort": 0}));
+                remove(&mut facts.listeners, |listener| listener.port == 10248);
+            })
+            .fails(|facts| configure(facts, json!({"healthzPort": 0})))
+            .fails(|facts| configure(facts, json!({"healthzBindAddress": "0.0.0.0"}))),
+        compared("kubelet-tls-contradiction")
+            .not_applicable(no_server)
+            .passes(|facts| {
+                configure(facts, json!({"tlsMinVersion": ""}));
+                takes(facts, 10250, "TLS 1.2");
+            })
+            .passes(|facts| {
+                let listed = json!(["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+                configure(facts, json!({"tlsMinVersion": "VersionTLS12", "tlsCipherSuites": listed}));
+                takes(facts, 10250, "TLS 1.2");
+                handshake_of(facts, 10250).suites = complete(vec!["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256".into()]);
+            })
+            .fails(|facts| takes(facts, 10250, "TLS 1.2"))
+            .fails(|facts| configure(facts, json!({"tlsMinVersion": "VersionTLS12"})))
+            .fails(|facts| {
+                let listed = json!(["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+                configure(facts, json!({"tlsMinVersion": "VersionTLS12", "tlsCipherSuites": listed}));
+                takes(facts, 10250, "TLS 1.2");
+                handshake_of(facts, 10250).suites = complete(vec!["TLS_RSA_WITH_AES_128_GCM_SHA256".into()]);
+            })
+            .unreadable("permission_denied", |facts| facts.handshakes = denied()),
+        Case::of("kubelet-unknown-fields")
+            .fails(|facts| configure(facts, json!({"authentification": {"anonymous": {"enabled": false}}})))
+            .fails(|facts| configure(facts, json!({"authentication": {"anonymus": {"enabled": false}}})))
+            .not_applicable(no_kubelet)
+            .unreadable("incomplete", hide_config)
+            .unreadable("permission_denied", |facts| kubelet_of(facts).documents = denied()),
+        Case::only("kubelet-reported-contradiction")
+            .passes(|facts| reports(facts, json!({})))
+            .fails(|facts| reports(facts, json!({"podPidsLimit": -1})))
+            .fails(|facts| reports(facts, json!({"authentication": {"anonymous": {"enabled": true}}})))
+            .not_applicable(|_| {})
+            .not_applicable(no_kubelet)
+            .unreadable("timed_out", |facts| facts.kubelets = Observed::unavailable_because(Reason::TimedOut, "processes"))
+            // What cannot be compared may differ.
+            .unreadable("incomplete", |facts| {
+                reports(facts, json!({}));
+                hide_config(facts);
+            }),
+    ]
+}
+
+/// What it leaves open: to pods, to the network.
+fn surface() -> Vec<Case> {
+    vec![
+        setting("kubelet-pid-reservation", json!({"systemReserved": {"cpu": "100m"}}))
+            .passes(|facts| configure(facts, json!({"systemReserved": {}, "kubeReserved": {"pid": "1000"}})))
+            .passes(|facts| configure(facts, json!({"systemReserved": {}, "evictionHard": {"pid.available": "10%"}}))),
+        setting("kubelet-eviction-thresholds", json!({"evictionHard": {"imagefs.available": "15%"}}))
+            .fails(|facts| configure(facts, json!({"evictionHard": {"memory.available": "0%", "nodefs.available": "10%"}})))
+            .fails(|facts| configure(facts, json!({"evictionHard": {"memory.available": "100Mi"}})))
+            .passes(|facts| configure(facts, json!({"evictionHard": {"memory.available": "1Gi", "nodefs.available": "5%"}}))),
+        setting("kubelet-log-rotation", json!({"containerLogMaxSize": "-1"}))
+            .fails(|facts| configure(facts, json!({"containerLogMaxFiles": 1})))
+            .passes(|facts| configure(facts, json!({"containerLogMaxSize": "50Mi", "containerLogMaxFiles": 3}))),
+        setting("kubelet-unsafe-sysctls", json!({"allowedUnsafeSysctls": ["net.*"]}))
+            .fails(|facts| kubelet_flag(facts, "--allowed-unsafe-sysctls=kernel.msg*")),
+        setting("kubelet-system-logs", json!({"enableSystemLogHandler": true}))
+            .fails(|facts| configure(facts, json!({"enableSystemLogHandler": null})))
+            .fails(|facts| configure(facts, json!({"enableSystemLogQuery": true})))
+            .passes(|facts| configure(facts, json!({"enableSystemLogHandler": true, "enableDebuggingHandlers": false}))),
+        Case::of("kubelet-public-address")
+            .passes(|facts| {
+                public_address(facts);
+                remove(&mut facts.listeners, |listener| listener.port == 10250);
+                items(&mut facts.listeners).push(listener(10250, BindScope::Node, KUBELET, "kubelet", "kubelet"));
+            })
+            .fails(public_address)
+            .fails(|facts| items(&mut facts.listeners).push(listener(10255, BindScope::Public, KUBELET, "kubelet", "kubelet")))
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| facts.listeners = denied())
+            .unreadable("permission_denied", |facts| facts.network = denied()),
+        Case::of("kubelet-restart-pending")
+            .fails(|facts| kubelet_of(facts).executable.value_mut().expect("known").replaced = true)
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| kubelet_of(facts).executable = denied()),
+    ]
+}
+
+/// TLS as the socket speaks it.
+fn tls() -> Vec<Case> {
+    let handshakes = |check: &'static str| {
+        Case::of(check)
+            .not_applicable(no_kubelet)
+            .not_applicable(|facts| {
+                no_server(facts);
+                remove(&mut facts.handshakes, |one| one.port == 10250);
+            })
+            .unreadable("permission_denied", |facts| facts.handshakes = denied())
+            .unreadable("permission_denied", |facts| facts.listeners = denied())
+    };
+    let timed_out = || Observed::unavailable_because(Reason::TimedOut, "handshake");
+    vec![
+        handshakes("kubelet-accepted-tls-versions")
+            .passes(|facts| takes(facts, 10250, "TLS 1.2"))
+            .fails(|facts| takes(facts, 10250, "TLS 1.0"))
+            // Whatever is configured.
+            .fails(|facts| {
+                configure(facts, json!({"tlsMinVersion": "VersionTLS13"}));
+                takes(facts, 10250, "TLS 1.1");
+            })
+            .unreadable("timed_out", move |facts| handshake_of(facts, 10250).versions = Observed::unavailable_because(Reason::TimedOut, ""))
+            .unreadable("undecided", |facts| handshake_of(facts, 10250).versions = complete(vec![]))
+            .unreadable("incomplete", |facts| {
+                let versions = handshake_of(facts, 10250).versions.value_mut().expect("known");
+                versions.items.retain(|version| version.name == "TLS 1.3");
+                versions.skipped.push(Skipped { what: "TLS 1.0".into(), reason: Reason::TimedOut });
+            }),
+        handshakes("kubelet-accepted-tls-suites")
+            .fails(|facts| handshake_of(facts, 10250).suites = complete(vec!["TLS_RSA_WITH_3DES_EDE_CBC_SHA".into()]))
+            .passes(|facts| handshake_of(facts, 10250).suites = complete(vec!["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256".into()]))
+            .unreadable("timed_out", move |facts| handshake_of(facts, 10250).suites = timed_out()),
+        handshakes("kubelet-served-certificate")
+            .fails(|facts| shows_its_own(facts, 10250))
+            .fails(|facts| handshake_of(facts, 10250).certificate.value_mut().expect("known").self_signed = true)
+            .unreadable("undecided", |facts| handshake_of(facts, 10250).issued_by = String::new())
+            .unreadable("timed_out", |facts| {
+                handshake_of(facts, 10250).certificate = Observed::unavailable_because(Reason::TimedOut, "handshake");
+            }),
     ]
 }
 

@@ -10,6 +10,7 @@
 
 mod base;
 mod case;
+mod certificates;
 mod control_plane;
 mod exposure;
 mod files;
@@ -17,6 +18,7 @@ mod kernel;
 mod kubelet;
 mod network;
 mod processes;
+mod traps;
 
 use std::collections::BTreeSet;
 
@@ -27,10 +29,24 @@ use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::{NodeFacts, Reason, Unavailable};
 
 fn cases() -> Vec<Case> {
-    [control_plane::cases(), exposure::cases(), files::cases(), kernel::cases(), kubelet::cases(), network::cases(), processes::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        certificates::cases(),
+        control_plane::cases(),
+        exposure::cases(),
+        files::cases(),
+        kernel::cases(),
+        kubelet::cases(),
+        network::cases(),
+        processes::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn certificates() {
+    certificates::cases().iter().for_each(verify);
 }
 
 #[test]

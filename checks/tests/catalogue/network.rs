@@ -70,7 +70,87 @@ pub(crate) fn cases() -> Vec<Case> {
             .fails(|facts| flags(facts, "kube-proxy", "--healthz-bind-address [::]:10256"))
             .not_applicable(no_proxy)
             .unreadable("permission_denied", |facts| proxy_config(facts, denied())),
+        Case::of("network-policies-enforced")
+            .fails(|facts| {
+                no_calico(facts);
+                cni_of(facts).plugins = vec!["flannel".into(), "portmap".into()];
+            })
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| network_of(facts).cni = denied())
+            .unreadable("permission_denied", |facts| facts.network = denied())
+            .unreadable("undecided", no_calico),
+        ssh("ssh-root-login", "PermitRootLogin", json!("yes"))
+            .passes(|facts| sshd_of(facts, "PermitRootLogin", json!("no")))
+            // OpenSSH's own default.
+            .passes(|facts| unset(facts, "PermitRootLogin")),
+        ssh("ssh-password-authentication", "PasswordAuthentication", json!(true))
+            .fails(|facts| unset(facts, "PasswordAuthentication"))
+            .unreadable("undecided", |facts| unset(facts, "KbdInteractiveAuthentication"))
+            .unreadable("undecided", |facts| sshd_of(facts, "KbdInteractiveAuthentication", json!(true))),
+        Case::of("ssh-public-address")
+            .passes(|facts| {
+                public_address(facts);
+                remove(&mut facts.listeners, |listener| listener.port == 22);
+                items(&mut facts.listeners).push(listener(22, BindScope::Node, 900, "sshd", ""));
+            })
+            .fails(public_address)
+            .fails(|facts| items(&mut facts.listeners).push(listener(2222, BindScope::Public, 900, "sshd", "")))
+            .not_applicable(no_ssh)
+            .unreadable("permission_denied", |facts| facts.network = denied())
+            .unreadable("permission_denied", |facts| network_of(facts).addresses = denied())
+            .unreadable("permission_denied", |facts| facts.listeners = denied()),
     ]
+}
+
+fn network_of(facts: &mut NodeFacts) -> &mut Network {
+    facts.network.value_mut().expect("the base knows it")
+}
+
+fn cni_of(facts: &mut NodeFacts) -> &mut Cni {
+    network_of(facts).cni.value_mut().expect("the base knows it")
+}
+
+/// The program that enforces policies for calico does not run.
+fn no_calico(facts: &mut NodeFacts) {
+    remove(&mut facts.processes, |process| process.name == "calico-node");
+}
+
+fn sshd_settings(facts: &mut NodeFacts) -> &mut Settings {
+    network_of(facts).sshd.value_mut().expect("the base knows it")
+}
+
+fn sshd_of(facts: &mut NodeFacts, name: &str, value: serde_json::Value) {
+    sshd_settings(facts).get_mut(name).and_then(Observed::value_mut).expect("the base has it").value = value;
+}
+
+/// No line says it.
+fn unset(facts: &mut NodeFacts, name: &str) {
+    sshd_settings(facts).remove(name);
+}
+
+/// A `Match` block sets it for some connections.
+fn for_some(facts: &mut NodeFacts, name: &str, value: &str) {
+    let source = Source::new(SourceKind::File, "Match blocks");
+    let value = json!([{"criteria": "Address 192.0.2.0/24", "settings": {name: value}}]);
+    sshd_settings(facts).insert("Match".into(), known(Setting { value, source, declared: vec![] }));
+}
+
+fn no_ssh(facts: &mut NodeFacts) {
+    remove(&mut facts.listeners, |listener| listener.port == 22);
+}
+
+/// A check of one setting of the SSH server.
+fn ssh(check: &'static str, setting: &'static str, bad: serde_json::Value) -> Case {
+    Case::of(check)
+        .fails(move |facts| sshd_of(facts, setting, bad.clone()))
+        .fails(move |facts| for_some(facts, setting, "yes"))
+        .passes(move |facts| for_some(facts, setting, "no"))
+        .not_applicable(no_ssh)
+        .unreadable("permission_denied", |facts| network_of(facts).sshd = denied())
+        .unreadable("permission_denied", move |facts| {
+            sshd_settings(facts).insert(setting.into(), denied());
+        })
+        .unreadable("permission_denied", |facts| facts.listeners = denied())
 }
 
 /// What the alert and the dashboard show of a stray listener on a host without Kubernetes.

@@ -48,6 +48,9 @@ fn every_built_in_rule_fires_as_one_alert_per_cluster() {
         failing(1, "kubelet-read-only-port-answers"),
         failing(2, PORT),
         failing(3, PORT),
+        failing(1, "kubelet-anonymous-contradiction"),
+        failing(1, "certificate-expires-in-a-week"),
+        failing(3, "certificate-expires-in-a-month"),
         failing(3, "kernel-end-of-life"),
         failing(3, "swap-off"),
     ];

@@ -20,7 +20,18 @@ const RULE: &str = "\
 fn the_built_in_rules_load() {
     let rules = Rules::built_in().unwrap();
     let ids: Vec<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
-    assert_eq!(ids, ["kubelet-answers-anonymous", "kubelet-read-only-port", "kernel-end-of-life", "node-silent"]);
+    assert_eq!(
+        ids,
+        [
+            "kubelet-answers-anonymous",
+            "kubelet-read-only-port",
+            "kubelet-contradiction",
+            "certificate-expires-in-a-week",
+            "certificate-expires-in-a-month",
+            "kernel-end-of-life",
+            "node-silent",
+        ]
+    );
 }
 
 #[test]
