@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_checks::catalogue::Catalogue;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::facts::SourceKind;
 use holdfast_checks::inventory::{SaidDocument, SettingDocument, kinds};
 use serde::Serialize;
 use serde_json::Value;
@@ -54,7 +55,8 @@ pub struct KubeletRow {
 pub struct SettingRow {
     /// Upstream's name.
     pub name: String,
-    /// What each place says, weakest first. Empty: nothing says anything, a default holds.
+    /// What each place says, weakest first. Empty, and the source in effect is a default: nothing says anything. Empty otherwise:
+    /// not known.
     pub declared: Vec<DeclaredRow>,
     /// What is in effect by all of that.
     pub effective: Side,
@@ -218,7 +220,7 @@ fn verdict(finding: &FindingRow) -> SettingVerdict {
 }
 
 fn setting(name: &str, row: &InventoryRow, verdicts: Vec<SettingVerdict>) -> SettingRow {
-    let malformed = |_| SettingDocument {
+    let malformed = || SettingDocument {
         value: None,
         source: None,
         unknown: Some("malformed: the node's document does not parse".to_owned()),
@@ -227,7 +229,10 @@ fn setting(name: &str, row: &InventoryRow, verdicts: Vec<SettingVerdict>) -> Set
         unobserved: None,
         reported: None,
     };
-    let document: SettingDocument = serde_json::from_value(row.document.clone()).unwrap_or_else(malformed);
+    // Without any of these it says nothing, and nothing is not a value.
+    let says = |document: &SettingDocument| document.unknown.is_some() || document.value.is_some() || document.source.is_some();
+    let document = Some(&row.document).filter(|document| document.is_object()).cloned();
+    let document = document.and_then(|document| serde_json::from_value(document).ok()).filter(says).unwrap_or_else(malformed);
     let strongest = document.declared.len();
     let declared = (1..).zip(document.declared).map(|(place, said)| DeclaredRow {
         value: said.value,
@@ -277,6 +282,12 @@ fn shown(value: &Value) -> String {
 }
 
 impl SettingRow {
+    /// Is it known that no place says anything. An older agent does not tell, and what could not be read may say something.
+    pub fn undeclared(&self) -> bool {
+        let default = matches!(&self.effective, Side::Known { source, .. } if source.starts_with(SourceKind::Default.name()));
+        default && self.declared.is_empty()
+    }
+
     /// What a reader should see first has the smaller number.
     fn rank(&self) -> u8 {
         let any = |verdict: Verdict| self.verdicts.iter().any(|found| found.verdict == verdict);
@@ -309,6 +320,9 @@ mod tests {
     #[test]
     fn each_truth_is_known_unknown_or_not_asked() {
         let bare = of(json!({"value": 10250, "source": "default v1.36"}));
+        assert!(
+            bare.undeclared() && !of(json!({"value": 1, "source": "file /c"})).undeclared() && !of(json!({"unknown": "x"})).undeclared()
+        );
         assert_eq!((bare.observed, bare.reported, bare.disagreements), (Side::NotAsked, Side::NotAsked, Vec::new()));
         let full = of(json!({
             "value": 10250, "source": "file /c", "declared": [{"value": 1, "source": "file /c"}, {"value": null, "source": "drop-in /d"}],
@@ -319,7 +333,9 @@ mod tests {
         assert_eq!(full.reported, Side::Known { value: json!(10250), source: "configz".to_owned() });
         assert!(full.disagreements.is_empty());
         assert_eq!(of(json!({"unknown": "malformed: x"})).effective, Side::Unknown { reason: "malformed: x".to_owned() });
-        assert!(matches!(of(json!([1])).effective, Side::Unknown { .. }));
+        for nothing in [json!([1]), json!({}), json!(null), json!({"value": null}), json!({"declared": 1})] {
+            assert!(matches!(of(nothing).effective, Side::Unknown { .. }));
+        }
         assert_eq!(of(json!({"value": null, "source": "default"})).effective.value(), Some(&Value::Null));
     }
 
