@@ -234,8 +234,8 @@ pub(crate) fn value(of: impl Plain<serde_json::Value>) -> Html {
 /// One truth about a setting: value and source, why it is not known, or that nobody asked.
 pub(crate) fn side(of: impl Plain<Side>) -> Html {
     match of.plain() {
-        Side::Known { value: serde_json::Value::Null, source } => Html(format!("not set <span class=\"quiet\">{}</span>", text(source))),
-        Side::Known { value: known, source } => Html(format!("{} <span class=\"quiet\">{}</span>", value(known), text(source))),
+        Side::Known { value: serde_json::Value::Null, source } => Html(format!("not set <span class=\"from\">{}</span>", text(source))),
+        Side::Known { value: known, source } => Html(format!("{} <span class=\"from\">{}</span>", value(known), text(source))),
         Side::Unknown { reason } => Html(format!("{}: {}", verdict(Verdict::Unknown), text(reason))),
         Side::NotAsked => Html("<span class=\"quiet\">not asked</span>".to_owned()),
     }
