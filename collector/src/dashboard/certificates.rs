@@ -17,7 +17,7 @@ pub(super) struct Named {
     pub(super) name: String,
     /// Who issued it, by name.
     pub(super) issuer: String,
-    /// Whose key signed it, as far as a file of the node tells.
+    /// Whose key signed it, in words, as far as a file of the node tells.
     pub(super) signed_by: String,
     pub(super) until: At,
     /// In words: `in 42 days`, `expired 3 days ago`.
@@ -71,7 +71,13 @@ fn named(document: &Value, issued_by: &str, now: i64) -> Option<Named> {
         Some(bits) => format!("{}, {bits} bits", text("key")),
         None => text("key"),
     };
-    Some(Named { name: text("name"), issuer: text("issuer"), signed_by: issued_by.to_owned(), until, left, expired, key })
+    let own = document.get("self_signed").and_then(Value::as_bool) == Some(true);
+    let signed_by = match issued_by {
+        _ if own => "by its own key".to_owned(),
+        "" => "by no key found on this node".to_owned(),
+        file => format!("by the key of {file}"),
+    };
+    Some(Named { name: text("name"), issuer: text("issuer"), signed_by, until, left, expired, key })
 }
 
 pub(super) fn tls(rows: &[InventoryRow], now: i64) -> Vec<Tls> {
@@ -79,20 +85,17 @@ pub(super) fn tls(rows: &[InventoryRow], now: i64) -> Vec<Tls> {
         // `<vantage>/<address>/<port>`
         let (from, at) = row.name.split_once('/').unwrap_or(("", &row.name));
         let at = at.rsplit_once('/').map_or_else(|| at.to_owned(), |(address, port)| socket(address, port));
-        let versions = items(row.document.get("versions"));
+        let versions = row.document.get("versions").and_then(Value::as_object);
         let of = |accepted: bool| {
-            let name = |version: &&Value| version.get("accepted").and_then(Value::as_bool) == Some(accepted);
-            versions.iter().filter(name).filter_map(|version| version.get("name")?.as_str()).map(str::to_owned).collect()
+            let taken = versions.into_iter().flatten().filter(|(_, taken)| taken.as_bool() == Some(accepted));
+            taken.map(|(name, _)| name.clone()).collect()
         };
         Tls {
             from: from.to_owned(),
             at,
             takes: of(true),
             refuses: of(false),
-            suites: row
-                .document
-                .get("suites")
-                .map(|suites| items(Some(suites)).iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+            suites: row.document.get("suites").and_then(Value::as_array).map(|suites| suites.iter().filter_map(text).collect()),
             asks_certificate: row.document.get("asks_certificate").and_then(Value::as_bool),
             certificate: row.document.get("certificate").and_then(|certificate| named(certificate, &row.text("issued_by"), now)),
         }
@@ -104,8 +107,6 @@ fn socket(address: &str, port: &str) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
-/// A list, also one that says what it skipped.
-fn items(value: Option<&Value>) -> &[Value] {
-    let list = value.map(|value| value.get("items").unwrap_or(value));
-    list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }

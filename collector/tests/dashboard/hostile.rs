@@ -26,7 +26,7 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
         "not_after": i64::MAX, "key": name, "key_bits": 1});
     fleet.inventory(9, "certificate", name, certificate.clone()).await;
     fleet.inventory(9, "certificate", "x", serde_json::json!({"path": name, "role": name, "unknown": name})).await;
-    let handshake = serde_json::json!({"versions": [{"name": name, "accepted": true}], "suites": [name], "certificate": certificate});
+    let handshake = serde_json::json!({"versions": {name: true}, "suites": [name], "certificate": certificate});
     fleet.inventory(9, "handshake", &format!("{name}/{name}/1"), handshake).await;
     fleet
         .sql(&format!("insert into peer_probes values (9, 'x', 1, 9, '{}', 1, 'answered', '', 200, 1, 9999999999999)", "<script>\u{202e}"))

@@ -62,7 +62,7 @@ async fn fleet() -> Fleet {
             "certificate:/etc/kubernetes/admin.conf#admin",
             with(
                 certificate("O=system:masters, CN=admin", -3),
-                json!({"path": "/etc/kubernetes/admin.conf", "role": "kubeconfig", "user": "admin"}),
+                json!({"path": "/etc/kubernetes/admin.conf", "role": "kubeconfig", "user": "admin", "self_signed": true}),
             ),
         ),
         (
@@ -73,8 +73,7 @@ async fn fleet() -> Fleet {
     for (name, document) in files {
         fleet.inventory(1, "certificate", name, document).await;
     }
-    let versions =
-        json!([{"name": "TLS 1.1", "accepted": false}, {"name": "TLS 1.2", "accepted": true}, {"name": "TLS 1.3", "accepted": true}]);
+    let versions = json!({"TLS 1.1": false, "TLS 1.2": true, "TLS 1.3": true});
     let spoken = json!({"versions": versions, "suites": ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"], "asks_certificate": true,
         "certificate": certificate("CN=n1@1795", 200)});
     fleet.inventory(1, "handshake", "node/127.0.0.1/10250", spoken).await;
