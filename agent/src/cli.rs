@@ -11,12 +11,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::run::RunArgs;
 use crate::sensors::ConfigzOptions;
-use crate::{run, scan};
+use crate::{capture, run, scan};
 
 /// Exit code: usage or configuration.
 pub const USAGE: u8 = 2;
 /// Exit code: a failure while running.
 pub const FAILURE: u8 = 3;
+/// Exit code: a sensor timed out or crashed.
+pub const TROUBLED: u8 = 4;
 
 /// Keeps a Kubernetes node hardened: reads it, judges it, reports what changed.
 #[derive(Debug, Parser)]
@@ -35,6 +37,10 @@ pub enum Command {
     /// Exit codes: 0 done; 1 a finding at or above --fail-on; 2 usage or configuration; 3 failure; 4 a sensor timed out or
     /// crashed.
     Scan(ScanArgs),
+    /// Record what was read on this node, secrets left out, to be judged elsewhere by `scan --facts`.
+    ///
+    /// Exit codes: 0 done; 2 usage or configuration; 3 failure; 4 a sensor timed out or crashed, and the capture was written.
+    Capture(CaptureArgs),
     /// Judge this node continuously and stream the findings to a collector.
     Run(Box<RunArgs>),
 }
@@ -94,6 +100,23 @@ pub struct ScanArgs {
     /// Exit with 1 when a check of at least this severity fails: info, low, medium, high or critical.
     #[arg(long, env = "HOLDFAST_FAIL_ON", value_name = "SEVERITY")]
     pub fail_on: Option<Severity>,
+    /// Judge a capture of a node, made by `holdfast-agent capture`, by today's dates; `-` is stdin.
+    #[arg(long, env = "HOLDFAST_FACTS", value_name = "FILE", conflicts_with_all = ["host_root", "proc", "no_probe", "configz_token_file", "configz_ca", "node_name", "cluster"])]
+    pub facts: Option<PathBuf>,
+    /// Where and how to read.
+    #[command(flatten)]
+    pub host: HostArgs,
+}
+
+/// `capture`.
+#[derive(Debug, Clone, Args)]
+pub struct CaptureArgs {
+    /// The archive to write, such as node.tar.zst; `-` is stdout.
+    #[arg(short, long, env = "HOLDFAST_CAPTURE_OUTPUT", value_name = "FILE")]
+    pub output: PathBuf,
+    /// Overwrite the archive if it is there.
+    #[arg(long, env = "HOLDFAST_FORCE", value_parser = FalseyValueParser::new())]
+    pub force: bool,
     /// Where and how to read.
     #[command(flatten)]
     pub host: HostArgs,
@@ -122,6 +145,10 @@ pub fn main() -> ExitCode {
         Command::Scan(args) => {
             log("warn");
             ExitCode::from(scan::main(&args))
+        }
+        Command::Capture(args) => {
+            log("warn");
+            ExitCode::from(capture::main(&args))
         }
         Command::Run(args) => {
             log("info");

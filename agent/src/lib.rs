@@ -3,15 +3,18 @@
 //! Data flows one way: `host` → `sensors` → `holdfast_checks` (derive, evaluate) → `spool` → `session`. The agent executes
 //! nothing, writes nothing outside its spool, and a privilege it lacks makes `unknown`, never an error.
 
+pub mod capture;
 pub mod catalogue;
 mod causes;
 pub mod cli;
 pub mod connect;
 pub mod health;
 pub mod host;
+mod inert;
 pub mod peers;
 pub mod privileges;
 pub mod profiles;
+mod progress;
 pub mod run;
 pub mod scan;
 pub mod sensors;

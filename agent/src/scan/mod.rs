@@ -1,30 +1,32 @@
 //! `holdfast-agent scan`: judges this node once, without a collector.
 //!
-//! Reads, derives, judges, prints. Must not know how facts are read or how a check comes to its verdict.
+//! Reads the node, or a capture of one, derives, judges, prints. Must not know how facts are read or how a check comes to its verdict.
 
-mod inert;
 mod report;
 mod table;
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use holdfast_checks::catalogue::Catalogue;
 use holdfast_checks::derive::{dates, derive};
 use holdfast_checks::entries::{Finding, Severity, Verdict};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
-use holdfast_checks::facts::Group;
+use holdfast_checks::facts::{Group, NodeFacts};
 use holdfast_checks::versions::judge;
 
+use crate::capture::{self, Capture, ReadError};
 use crate::catalogue::{self, LoadError};
-use crate::cli::{FAILURE, Output, ScanArgs, USAGE};
+use crate::causes::causes;
+use crate::cli::{FAILURE, Output, ScanArgs, TROUBLED, USAGE};
 use crate::host::HostError;
 use crate::sensors::Sensors;
-pub use report::Report;
+use crate::{inert, progress};
+pub use report::{Origin, Report};
 
 /// Exit code: a check of at least `--fail-on` fails.
 const FAILED: u8 = 1;
-/// Exit code: a sensor timed out or crashed.
-const TROUBLED: u8 = 4;
 
 /// Why a scan came to no report.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,15 @@ pub enum ScanError {
     /// The host could not be opened.
     #[error("the host cannot be read")]
     Host(#[from] HostError),
+    /// The capture was refused.
+    #[error("{} cannot be judged", path.display())]
+    Capture {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
     /// A bug in a sensor.
     #[error("the facts could not be judged")]
     Facts(#[from] TreeError),
@@ -58,7 +69,7 @@ impl ScanError {
     fn code(&self) -> u8 {
         match self {
             Self::Host(HostError::NoOpenat2 | HostError::Profiles { .. }) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
-            Self::Catalogue(_) | Self::Framework { .. } | Self::Host(_) => USAGE,
+            Self::Catalogue(_) | Self::Framework { .. } | Self::Capture { .. } | Self::Host(_) => USAGE,
         }
     }
 }
@@ -71,20 +82,14 @@ pub fn main(args: &ScanArgs) -> u8 {
         // Whoever closed the pipe has read enough.
         Err(ScanError::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
-            let mut message = format!("holdfast-agent: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                message = format!("{message}: {error}");
-                cause = error.source();
-            }
             // Without stderr the exit code is all there is.
-            drop(writeln!(std::io::stderr(), "{}", inert::lines(&message)));
+            drop(writeln!(std::io::stderr(), "{}", inert::lines(&format!("holdfast-agent: {}", causes(&error)))));
             error.code()
         }
     }
 }
 
-/// Reads and judges one host.
+/// Reads one host or its capture, and judges it.
 ///
 /// # Errors
 /// [`ScanError`]; a fact that could not be read is not one.
@@ -95,9 +100,10 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     }
     let evaluator = Evaluator::new(catalogue);
     let started = jiff::Timestamp::now();
-    let mut sensors = Sensors::open(args.host.sensors())?;
-    let mut facts = sensors.read_all(&mut progress);
-    clear_progress();
+    let (mut facts, troubled, origin) = match &args.facts {
+        Some(path) => captured(path)?,
+        None => read(args)?,
+    };
     derive(&mut facts);
     let today = started.to_zoned(jiff::tz::TimeZone::UTC).date();
     judge(&mut facts, today);
@@ -106,7 +112,24 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     if let Some(framework) = &args.framework {
         findings.retain(|finding| answers(evaluator.catalogue(), finding, framework));
     }
-    Ok(Report::new(&facts, findings, &evaluator, sensors.troubled(), started))
+    Ok(Report::new(&facts, findings, &evaluator, troubled, started, origin))
+}
+
+/// What the sensors gave, the groups whose sensor had trouble, and where it was read.
+type Reading = (NodeFacts, BTreeSet<Group>, Origin);
+
+fn read(args: &ScanArgs) -> Result<Reading, ScanError> {
+    let mut sensors = Sensors::open(args.host.sensors())?;
+    let facts = sensors.read_all(&mut progress::reading);
+    progress::clear();
+    Ok((facts, sensors.troubled(), Origin::Host))
+}
+
+fn captured(path: &Path) -> Result<Reading, ScanError> {
+    let Capture { manifest, facts, ignored } =
+        capture::open(path).map_err(|source| ScanError::Capture { path: path.to_owned(), source })?;
+    let troubled = Group::ALL.into_iter().filter(|group| manifest.troubled.iter().any(|name| name == group.name())).collect();
+    Ok((facts, troubled, Origin::Capture { manifest, ignored }))
 }
 
 fn known(catalogue: &Catalogue, framework: &str) -> Result<(), ScanError> {
@@ -145,28 +168,9 @@ fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
     }
 }
 
-/// One line on a terminal, overwritten by the next; nothing elsewhere.
-fn progress(group: Group) {
-    say(&format!("\r\u{1b}[Kreading {} …", group.name()));
-}
-
-fn clear_progress() {
-    say("\r\u{1b}[K");
-}
-
-fn say(text: &str) {
-    let stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        // Progress that cannot be shown is not missed.
-        drop(write!(stderr.lock(), "{text}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use holdfast_checks::facts::{Node, NodeFacts, Reason, Unavailable};
+    use holdfast_checks::facts::{Node, Reason, Unavailable};
 
     use super::*;
 
@@ -199,7 +203,7 @@ mod tests {
         };
         let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
         let evaluator = Evaluator::new(catalogue::load(None).unwrap());
-        Report::new(&facts, findings, &evaluator, troubled, jiff::Timestamp::now())
+        Report::new(&facts, findings, &evaluator, troubled, jiff::Timestamp::now(), Origin::Host)
     }
 
     #[test]

@@ -8,10 +8,25 @@ use holdfast_checks::facts::{Group, Node, NodeFacts, Unavailable};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::inert;
+use crate::capture::Manifest;
+use crate::inert;
 
 /// The contract's name.
 const SCHEMA: &str = "holdfast.scan/1";
+
+/// Where the facts were read.
+#[derive(Debug)]
+pub enum Origin {
+    /// On this host, now.
+    Host,
+    /// On another one, or earlier.
+    Capture {
+        /// What the archive says of itself.
+        manifest: Manifest,
+        /// Files in it that this version does not know.
+        ignored: Vec<String>,
+    },
+}
 
 /// The outcome of a scan.
 #[derive(Debug)]
@@ -24,6 +39,7 @@ pub struct Report {
     frameworks: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     unread: Vec<(Group, Unavailable)>,
     troubled: BTreeSet<Group>,
+    origin: Origin,
 }
 
 #[derive(Serialize)]
@@ -31,11 +47,23 @@ struct Document<'a> {
     schema: &'static str,
     agent_version: &'static str,
     catalogue_hash: &'a str,
+    /// Only where a capture was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<Archive<'a>>,
     node: &'a Node,
     started_at: String,
     duration_ms: i64,
     coverage: Coverage,
     findings: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Archive<'a> {
+    captured_at: String,
+    agent_version: &'a str,
+    catalogue_hash: &'a str,
+    /// Files in it that this version does not know.
+    ignored: &'a [String],
 }
 
 /// How much of what applies was decided.
@@ -72,6 +100,7 @@ impl Report {
         evaluator: &Evaluator,
         troubled: BTreeSet<Group>,
         started: Timestamp,
+        origin: Origin,
     ) -> Self {
         let checks = evaluator.catalogue().checks();
         Self {
@@ -83,6 +112,7 @@ impl Report {
             frameworks: checks.iter().map(|check| (check.id.to_string(), check.frameworks.clone())).collect(),
             unread: Group::ALL.into_iter().filter_map(|group| Some((group, facts.unavailable(group)?.clone()))).collect(),
             troubled,
+            origin,
         }
     }
 
@@ -94,6 +124,11 @@ impl Report {
     /// Groups whose sensor timed out or crashed.
     pub fn troubled(&self) -> &BTreeSet<Group> {
         &self.troubled
+    }
+
+    /// Where the facts were read.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(super) fn node(&self) -> &Node {
@@ -119,6 +154,7 @@ impl Report {
             schema: SCHEMA,
             agent_version: env!("CARGO_PKG_VERSION"),
             catalogue_hash: &self.catalogue_hash,
+            capture: self.captured(),
             node: &self.node,
             started_at: self.started.to_string(),
             duration_ms: self.duration_ms,
@@ -128,6 +164,16 @@ impl Report {
         let mut text = inert::json(&serde_json::to_string_pretty(&document)?);
         text.push('\n');
         Ok(text)
+    }
+
+    fn captured(&self) -> Option<Archive<'_>> {
+        let Origin::Capture { manifest, ignored } = &self.origin else { return None };
+        Some(Archive {
+            captured_at: manifest.captured_at.to_string(),
+            agent_version: &manifest.agent_version,
+            catalogue_hash: &manifest.catalogue_hash,
+            ignored,
+        })
     }
 
     fn row<'a>(&'a self, finding: &'a Finding) -> Row<'a> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use comfy_table::{ContentArrangement, Table, presets};
 use holdfast_checks::entries::{Finding, Severity, Verdict};
 
-use super::inert;
-use super::report::Report;
+use super::report::{Origin, Report};
+use crate::inert;
 
 /// Longest cell: evidence can be a whole list.
 const CELL_CAP: usize = 120;
@@ -23,6 +23,15 @@ pub(super) fn render(report: &Report, terminal: bool) -> String {
     let node = report.node();
     let mut parts =
         vec![inert::line(&format!("Node {}: role {}, profile {} ({})", node.name, node.role, node.profile, node.profile_because))];
+    if let Origin::Capture { manifest, ignored } = report.origin() {
+        let (at, by) = (manifest.captured_at, &manifest.agent_version);
+        let unknown = match ignored.as_slice() {
+            [] => String::new(),
+            names => format!(". In it, and unknown to this version: {}", names.join(", ")),
+        };
+        let text = format!("Read {at:.0} by holdfast-agent {by}, judged now from its capture, by today's dates{unknown}");
+        parts.push(inert::line(&text));
+    }
     for severity in Severity::ALL {
         let failed = of(report, Verdict::Fail, severity);
         if !failed.is_empty() {

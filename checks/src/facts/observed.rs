@@ -2,7 +2,7 @@
 //!
 //! The evaluator recognises both by their serde names (`OBSERVED_NAME`, `LISTING_NAME`); nothing else may use those names.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The serde name of [`Observed`], which the evaluator's model builder looks for.
 pub(crate) const OBSERVED_NAME: &str = "holdfast.Observed";
@@ -10,7 +10,7 @@ pub(crate) const OBSERVED_NAME: &str = "holdfast.Observed";
 pub(crate) const LISTING_NAME: &str = "holdfast.Listing";
 
 /// A fact that can be unreadable on its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename = "holdfast.Observed", rename_all = "snake_case")]
 pub enum Observed<T> {
     /// The fact was read.
@@ -24,6 +24,25 @@ pub enum Observed<T> {
     },
     /// The fact could not be read. In CEL this is a missing key, so reading it makes the verdict `unknown`.
     Unavailable(Unavailable),
+}
+
+/// [`Observed`] as it is stored.
+#[derive(Deserialize)]
+#[serde(rename = "holdfast.Observed", rename_all = "snake_case")]
+enum Stored<T> {
+    Known { value: T, source: Source, at: i64 },
+    Unavailable(Unavailable),
+}
+
+/// A member that is not there at all, as in what an older version stored, is unavailable: serde reads it like an absent option.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Observed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Option::deserialize(deserializer)? {
+            Some(Stored::Known { value, source, at }) => Self::Known { value, source, at },
+            Some(Stored::Unavailable(why)) => Self::Unavailable(why),
+            None => Self::unavailable_because(Reason::NotSupported, "the version that read this node did not read it"),
+        })
+    }
 }
 
 impl<T> Observed<T> {

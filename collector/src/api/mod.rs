@@ -7,6 +7,7 @@ mod alerts;
 mod checks;
 mod exposure;
 mod findings;
+mod kubelets;
 mod nodes;
 
 use axum::http::Uri;
@@ -21,7 +22,7 @@ use crate::store::views::Filter;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Holdfast", description = "What Holdfast knows about the nodes of a fleet. Unknown is never pass.", version = "1"),
-    paths(nodes::list, nodes::one, findings::list, findings::one, checks::list, checks::one, alerts::list, exposure::list),
+    paths(nodes::list, nodes::one, kubelets::list, findings::list, findings::one, checks::list, checks::one, alerts::list, exposure::list),
     components(schemas(crate::http::ErrorBody))
 )]
 struct Description;
@@ -32,6 +33,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/openapi.json", get(openapi))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{cluster}/{name}", get(nodes::one))
+        .route("/nodes/{cluster}/{name}/kubelets", get(kubelets::list))
         .route("/findings", get(findings::list))
         .route("/findings/{id}", get(findings::one))
         .route("/checks", get(checks::list))

@@ -1,13 +1,16 @@
 //! Exposure: ports by reach, owner and number, with what is declared, what listens and what answered.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use askama::Template;
+use holdfast_checks::entries::Verdict;
 
+use super::marks::{self, Html};
+use super::nodes;
 use super::pages::{Ask, Rendered};
-use super::{marks, nodes};
 use crate::http::Failure;
-use crate::store::views::{At, Exposed, ExposedOn, Filter, Group, NodeState, Problem, Reach, telling};
+use crate::store::views::{At, Exposed, ExposedOn, Filter, Group, NodeState, PeerAnswer, PeerOutcome, Problem, Reach, is_kubelet, telling};
 
 /// Different answers shown for one port.
 const MOST_ANSWERS: usize = 3;
@@ -21,6 +24,8 @@ struct Row {
     /// Different answers that are not shown.
     more: i64,
     not_probed: i64,
+    /// How other nodes reach it, and on how many nodes so; the most reachable first.
+    peers: Vec<(Html, i64)>,
     newest: At,
 }
 
@@ -90,6 +95,7 @@ fn row(port: Exposed, filter: &Filter) -> Row {
         declared: count(|on| !on.declared.is_empty()),
         listening: count(|on| !on.addresses.is_empty()),
         not_probed: count(|on| on.answers.is_empty()),
+        peers: peers(&port),
         newest: port.on.iter().map(|on| on.changed_at).max().unwrap_or(At(0)),
         answers,
         more,
@@ -106,4 +112,66 @@ fn singles(port: &Exposed) -> Vec<Single> {
         on: on.clone(),
     };
     port.on.iter().map(single).collect()
+}
+
+/// How other nodes meet a port. In this order one stands for several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Met {
+    Served,
+    Reachable,
+    Filtered,
+    Refused,
+    NotAsked,
+}
+
+impl Met {
+    fn of(answer: &PeerAnswer) -> Self {
+        match answer.outcome {
+            _ if answer.stale => Self::NotAsked,
+            PeerOutcome::Answered if (200..300).contains(&answer.status) => Self::Served,
+            PeerOutcome::Answered | PeerOutcome::CertificateRequired | PeerOutcome::TlsRefused | PeerOutcome::NotHttp => Self::Reachable,
+            PeerOutcome::TimedOut | PeerOutcome::Unreachable => Self::Filtered,
+            PeerOutcome::Refused => Self::Refused,
+            PeerOutcome::RefusedByAgent => Self::NotAsked,
+        }
+    }
+
+    fn mark(self) -> Html {
+        match self {
+            Self::Served => Html::fixed("<strong class=\"served\">Reachable and served</strong>"),
+            Self::Reachable => Html::fixed("<strong>Reachable</strong>"),
+            Self::Filtered => Html::fixed("Filtered"),
+            Self::Refused => Html::fixed("Refused"),
+            Self::NotAsked => {
+                Html::fixed("<span class=\"v v-unknown\"><span class=\"i\" aria-hidden=\"true\">?</span> Unknown</span>: not asked")
+            }
+        }
+    }
+}
+
+/// What one other node met: `Reachable from n2: 401 on /pods`.
+pub(super) fn met(answer: &PeerAnswer) -> Html {
+    let (from, words) = (marks::text(&answer.vantage), answer.words());
+    let met = Met::of(answer);
+    let mark = if met == Met::NotAsked { marks::verdict(Verdict::Unknown) } else { met.mark() };
+    let what = match met {
+        Met::NotAsked if answer.outcome != PeerOutcome::RefusedByAgent => format!("asked too long ago, then {words}"),
+        _ => words.trim_start_matches("filtered: ").to_owned(),
+    };
+    Html::joined(&[&mark, &Html::fixed(" from "), &from, &Html::fixed(": "), &marks::text(what)])
+}
+
+fn peers(port: &Exposed) -> Vec<(Html, i64)> {
+    let mut counts: BTreeMap<Met, i64> = BTreeMap::new();
+    for on in &port.on {
+        let widest = on.peers.iter().map(Met::of).min().unwrap_or(Met::NotAsked);
+        *counts.entry(widest).or_default() += 1;
+    }
+    counts.into_iter().map(|(met, n)| (met.mark(), n)).collect()
+}
+
+/// Where the settings are shown that declare a port.
+pub(super) fn settings(on: &ExposedOn, owner: &str) -> String {
+    let tab = if is_kubelet(owner) { "kubelet" } else { "facts" };
+    format!("{}?tab={tab}", nodes::href(&on.cluster, &on.node))
 }

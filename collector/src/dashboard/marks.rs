@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Filter, NodeState, encode};
+use crate::store::views::{At, Filter, NodeState, Side, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -41,6 +41,18 @@ impl<T: Clone> Plain<T> for &&T {
 /// Finished HTML.
 #[derive(Debug, Clone)]
 pub(crate) struct Html(String);
+
+impl Html {
+    /// Our own.
+    pub(crate) fn fixed(html: &'static str) -> Self {
+        Self(html.to_owned())
+    }
+
+    /// One behind the other.
+    pub(crate) fn joined(parts: &[&Self]) -> Self {
+        Self(parts.iter().map(|part| part.0.as_str()).collect())
+    }
+}
 
 impl fmt::Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,6 +229,21 @@ pub(crate) fn value(of: impl Plain<serde_json::Value>) -> Html {
         other => other.to_string(),
     };
     Html(format!("<code class=\"whole\">{}</code>", escape(&shown)))
+}
+
+/// One truth about a setting: value and source, why it is not known, or that nobody asked.
+pub(crate) fn side(of: impl Plain<Side>) -> Html {
+    match of.plain() {
+        Side::Known { value: serde_json::Value::Null, source } => Html(format!("not set <span class=\"from\">{}</span>", text(source))),
+        Side::Known { value: known, source } => Html(format!("{} <span class=\"from\">{}</span>", value(known), text(source))),
+        Side::Unknown { reason } => Html(format!("{}: {}", verdict(Verdict::Unknown), text(reason))),
+        Side::NotAsked => Html("<span class=\"quiet\">not asked</span>".to_owned()),
+    }
+}
+
+/// Text of a stranger inside an attribute.
+pub(crate) fn attribute(value: impl AsRef<str>) -> Html {
+    Html(escape(value.as_ref()))
 }
 
 /// Prose that holds commands or settings between backticks.

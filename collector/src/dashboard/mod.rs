@@ -5,6 +5,7 @@
 
 mod about;
 mod alerts;
+mod certificates;
 mod checks;
 mod coverage;
 mod events;

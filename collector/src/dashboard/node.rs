@@ -5,11 +5,15 @@ use axum::http::StatusCode;
 use holdfast_checks::entries::{Severity, Verdict};
 use holdfast_checks::inventory::kinds;
 
+use super::certificates::{self, Certificate, Tls};
 use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
 use crate::http::Failure;
-use crate::store::views::{ExposedOn, Filter, FindingRow, Group, InventoryRow, NodeRow, NodeState, Page, Problem, Reach, TransitionRow};
+use crate::store::views::{
+    ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem, Reach, Side,
+    TransitionRow, is_kubelet,
+};
 
 struct Tab {
     word: &'static str,
@@ -42,6 +46,8 @@ struct Facts {
     groups: Vec<FactGroup>,
     settings: Vec<InventoryRow>,
     components: Vec<InventoryRow>,
+    certificates: Vec<Certificate>,
+    tls: Vec<Tls>,
 }
 
 #[derive(Template)]
@@ -58,6 +64,7 @@ struct NodePage {
     page: Page<FindingRow>,
     next: Option<String>,
     first: String,
+    kubelets: Kubelets,
     facts: Facts,
     ports: Vec<Port>,
     processes: Vec<InventoryRow>,
@@ -66,11 +73,12 @@ struct NodePage {
     reasons: String,
 }
 
-const TABS: [(&str, &str); 8] = [
+const TABS: [(&str, &str); 9] = [
     ("failing", "Failing"),
     ("unknown", "Unknown"),
     ("manual", "Manual"),
     ("all", "All"),
+    ("kubelet", "Kubelet"),
     ("facts", "Facts"),
     ("listeners", "Listeners"),
     ("processes", "Root processes"),
@@ -114,6 +122,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         Some(of(Verdict::Manual)),
         Some(tally.count(|_, _, _| true)),
         None,
+        None,
         i64::try_from(ports.len()).ok(),
         i64::try_from(processes.len()).ok(),
         None,
@@ -125,6 +134,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let self_of = views.inventory(&node, kinds::NODE).await?;
     let field = |field: &str| self_of.first().map(|row| row.text(field)).unwrap_or_default();
     let missing = groups.iter().filter(|group| !group.known).count();
+    let kubelets = if tab == "kubelet" { views.kubelets(&node, ask.now).await? } else { Kubelets::default() };
     let facts = if tab == "facts" { facts(ask, &node, groups).await? } else { Facts::default() };
     let history = if tab == "timeline" { views.node_history(&node).await? } else { Vec::new() };
     let next = page.next.as_ref().map(|after| format!("{base}?tab={tab}&after={after}"));
@@ -140,6 +150,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         first: format!("{base}?tab={tab}"),
         page,
         next,
+        kubelets,
         facts,
         ports,
         processes,
@@ -168,6 +179,21 @@ impl NodePage {
             group: Some(Group::None),
             ..Filter::default()
         }
+    }
+
+    /// `64 settings, 2 disagree, 1 unknown`.
+    #[expect(clippy::unused_self, reason = "called from the template")]
+    fn settings_in_words(&self, kubelet: &KubeletRow) -> String {
+        let count = |fits: fn(&crate::store::views::SettingRow) -> bool| {
+            i64::try_from(kubelet.settings.iter().filter(|row| fits(row)).count()).unwrap_or(i64::MAX)
+        };
+        let disagree = count(|row| !row.disagreements.is_empty());
+        format!(
+            "{}, {}, {} unknown",
+            marks::counted(count(|_| true), "setting", "settings"),
+            marks::counted(disagree, "disagrees", "disagree"),
+            marks::number(count(|row| matches!(row.effective, Side::Unknown { .. })))
+        )
     }
 }
 
@@ -227,7 +253,14 @@ async fn facts(ask: &Ask<'_>, node: &NodeRow, groups: Vec<FactGroup>) -> Result<
             ("Lockdown", first(&kernel, &["lockdown"])),
         ],
         groups,
-        settings: views.inventory(node, kinds::SETTING).await?,
+        settings: views.inventory(node, kinds::SETTING).await?.into_iter().filter(|row| !of_kubelet(row)).collect(),
+        certificates: certificates::certificates(&views.inventory(node, kinds::CERTIFICATE).await?, ask.now),
+        tls: certificates::tls(&views.inventory(node, kinds::HANDSHAKE).await?, ask.now),
         components: views.inventory(node, kinds::COMPONENT).await?,
     })
+}
+
+/// Settings of kubelets have a tab of their own.
+fn of_kubelet(row: &InventoryRow) -> bool {
+    row.name.rsplit_once('/').is_some_and(|(subject, _)| is_kubelet(subject))
 }

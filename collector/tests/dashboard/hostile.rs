@@ -17,6 +17,20 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
     fleet.inventory(9, "group", name, serde_json::json!({"state": "unavailable", "reason": name, "detail": name})).await;
     fleet.inventory(9, "root-process", name, serde_json::json!({"exe": name, "placement": name, "count": name, "seccomp": name})).await;
     fleet.inventory(9, "setting", &format!("kubelet/{name}"), serde_json::json!({"value": name, "source": name})).await;
+    let said = serde_json::json!({"value": name, "source": name});
+    let setting = serde_json::json!({"value": [name], "source": name, "declared": [said, said], "observed": said, "reported": said});
+    fleet.inventory(9, "setting", &format!("kubelet:{name}/{name}"), setting).await;
+    fleet.inventory(9, "setting", &format!("kubelet/x{name}"), serde_json::json!({"unknown": name, "unobserved": name})).await;
+    fleet.inventory(9, "component", &format!("kubelet:{name}"), serde_json::json!({"name": name, "flavour": name, "version": name})).await;
+    let certificate = serde_json::json!({"path": name, "role": name, "user": name, "name": name, "issuer": name, "issued_by": name,
+        "not_after": i64::MAX, "key": name, "key_bits": 1});
+    fleet.inventory(9, "certificate", name, certificate.clone()).await;
+    fleet.inventory(9, "certificate", "x", serde_json::json!({"path": name, "role": name, "unknown": name})).await;
+    let handshake = serde_json::json!({"versions": {name: true}, "suites": [name], "certificate": certificate});
+    fleet.inventory(9, "handshake", &format!("{name}/{name}/1"), handshake).await;
+    fleet
+        .sql(&format!("insert into peer_probes values (9, 'x', 1, 9, '{}', 1, 'answered', '', 200, 1, 9999999999999)", "<script>\u{202e}"))
+        .await;
     fleet.inventory(9, "component", name, serde_json::json!({"name": name, "version": name})).await;
     fleet.recount().await;
     sqlx::query("insert into alerts values ('bad', $1, '{\"node\": \"x\"}', $2, 5, 'firing', 1, 1, 0, 1, 'javascript:alert(1)')")
@@ -41,7 +55,8 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
         "/checks".into(),
         "/checks/site-hostile".into(),
     ]);
-    pages.extend(["all", "facts", "listeners", "processes", "timeline"].map(|tab| format!("{node}?tab={tab}")));
+    pages.extend(["all", "kubelet", "facts", "listeners", "processes", "timeline"].map(|tab| format!("{node}?tab={tab}")));
+    pages.push(format!("/exposure?group=none&cluster={encoded}"));
     for path in pages {
         let page = fleet.get(&path).await;
         assert!(page.status.is_success(), "{path}: {} {}", page.status, page.body);

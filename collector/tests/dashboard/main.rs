@@ -17,6 +17,7 @@ mod colours;
 mod fleet;
 mod headers;
 mod hostile;
+mod kubelets;
 mod live;
 mod numbers;
 mod pages;

@@ -3,7 +3,7 @@
 use crate::fleet::Fleet;
 
 /// The main part with its time-of-run parts removed, one tag a line.
-async fn shown(fleet: &Fleet, path: &str) -> String {
+pub async fn shown(fleet: &Fleet, path: &str) -> String {
     let page = fleet.get(path).await;
     page.main().replace('<', "\n<").lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -19,17 +19,17 @@ fn shown(text: &str, obeyed: &[char]) -> String {
 }
 
 /// One line.
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     shown(text, &[])
 }
 
 /// Several lines, of our own making.
-pub(super) fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     shown(text, &['\n'])
 }
 
 /// JSON with the same characters as JSON escapes: still the same document.
-pub(super) fn json(document: &str) -> String {
+pub(crate) fn json(document: &str) -> String {
     let mut result = String::with_capacity(document.len());
     for character in document.chars() {
         if active(character) && character != '\n' {
