@@ -38,7 +38,6 @@ fn facts(tree: &Tree) -> NodeFacts {
         configz: None,
         node_name: Some("n1".to_owned()),
         cluster: String::new(),
-        configz: None,
     };
     let mut sensors = Sensors::open(options).unwrap();
     let mut facts = sensors.read_all(&mut |_| {});
