@@ -70,7 +70,7 @@ impl Proc {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let dir = openat(process.dir.handle(), "root", flags, Mode::empty());
             let dir = dir.map_err(|errno| ReadError::new("the process's root directory", "open", errno))?;
-            return Ok(Root::from_handle(dir).within(self.root.budget()));
+            return Ok(Root::from_handle(dir).foreign().within(self.root.budget()));
         }
         self.host.below(&process.link("root")?)
     }

@@ -33,6 +33,8 @@ pub struct Root {
     budget: Budget,
     /// Stands before paths in messages.
     prefix: &'static str,
+    /// Somebody else's: what is there is looked at before it is opened, as opening a device can do something.
+    foreign: bool,
 }
 
 /// What a path is.
@@ -143,7 +145,12 @@ impl Root {
     }
 
     pub(super) fn from_handle(dir: OwnedFd) -> Self {
-        Self { dir: Arc::new(dir), budget: Budget::new(DEFAULT_TIME, u64::MAX), prefix: "" }
+        Self { dir: Arc::new(dir), budget: Budget::new(DEFAULT_TIME, u64::MAX), prefix: "", foreign: false }
+    }
+
+    /// The same root, as one that somebody else fills.
+    pub(super) fn foreign(self) -> Self {
+        Self { foreign: true, ..self }
     }
 
     pub(super) fn budget(&self) -> &Budget {
@@ -157,13 +164,13 @@ impl Root {
     /// The same root, read within `budget`.
     #[must_use]
     pub fn within(&self, budget: &Budget) -> Self {
-        Self { dir: Arc::clone(&self.dir), budget: budget.clone(), prefix: self.prefix }
+        Self { dir: Arc::clone(&self.dir), budget: budget.clone(), prefix: self.prefix, foreign: self.foreign }
     }
 
     /// The directory at `path` as a root of its own: nothing above it is reachable from it.
     pub fn below(&self, path: &str) -> Result<Self, ReadError> {
         let dir = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(|errno| self.error(path, "open", errno))?;
-        Ok(Self { dir: Arc::new(dir), budget: self.budget.clone(), prefix: "" })
+        Ok(Self { dir: Arc::new(dir), budget: self.budget.clone(), prefix: "", foreign: self.foreign })
     }
 
     /// The content of a regular file of at most 1 MiB.
@@ -214,7 +221,17 @@ impl Root {
             return Err(ReadError::TimedOut { path: self.show(path) });
         }
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let handle = self.resolve(path, flags).map_err(|errno| self.error(path, "open", errno))?;
+        let failed = |errno| self.error(path, "open", errno);
+        let handle = if self.foreign {
+            let there = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
+            if let Some(kind) = not_a_file(&fstat(&there).map_err(failed)?) {
+                return Err(ReadError::Malformed { path: self.show(path), kind });
+            }
+            // The same file, whatever has taken its name meanwhile.
+            open(format!("/proc/self/fd/{}", there.as_raw_fd()).as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?
+        } else {
+            self.resolve(path, flags).map_err(failed)?
+        };
         let status = fstat(&handle).map_err(|errno| self.error(path, "stat", errno))?;
         if let Some(kind) = not_a_file(&status) {
             return Err(ReadError::Malformed { path: self.show(path), kind });

@@ -6,20 +6,25 @@
 //! can command is a way into this host, but it says nothing about this node.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use holdfast_checks::facts::{Component, Kubelet, Listing, Observed, Placement, Reason, Skipped, Source, SourceKind, Unavailable};
 
 use super::origins::{self, FlagsFile};
 use super::processes::{ProcessTable, Role, Seen, Workload};
+use super::programs::Programs;
 use super::{config, listeners, redact};
-use crate::host::Host;
+use crate::host::{Budget, Host};
 
 /// Where k3s keeps its etcd; without it the state is in a database.
 const K3S_ETCD: &str = "/var/lib/rancher/k3s/server/db/etcd";
 /// The name of the node's own kubelet.
 pub(super) const OWN: &str = "kubelet";
 /// More kubelets than anybody runs beside a node's own. Whoever may start processes in a pod could start any number.
-const MAX_OTHERS: usize = 32;
+const MAX_KUBELETS: usize = 33;
+/// What may be spent on all of them but the node's own.
+const OTHERS_TIME: Duration = Duration::from_secs(2);
+const OTHERS_BYTES: u64 = 32 * 1024 * 1024;
 
 /// One fact per kubelet process, the node's own first. None is a complete answer: this host runs no Kubernetes.
 pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Kubelet>> {
@@ -31,23 +36,61 @@ pub(super) fn kubelets(host: &Host, table: &ProcessTable) -> Observed<Listing<Ku
         let order = |seen: &Seen| (kubelet_rank(seen), seen.fact.start_ticks, seen.fact.pid);
         order(a).0.cmp(&order(b).0).then_with(|| a.instance.cmp(&b.instance)).then_with(|| order(a).cmp(&order(b)))
     });
-    let mut listing = Listing { items: Vec::new(), skipped: table.skipped.clone() };
-    let mut taken: Vec<String> = Vec::new();
-    for (role, seen) in found {
-        if taken.len() > MAX_OTHERS {
-            listing.skipped.push(Skipped { what: "further processes that are kubelets by name".to_owned(), reason: Reason::TooLarge });
-            break;
-        }
-        let own = of_node(seen) && taken.is_empty();
-        let subject = if own { OWN.to_owned() } else { other(OWN, &seen.instance, &taken) };
-        taken.push(subject.clone());
-        listing.items.push(kubelet(host, table, seen, role, subject));
+    let mut skipped = table.skipped.clone();
+    if found.len() > MAX_KUBELETS {
+        skipped.push(Skipped { what: "further processes that are kubelets by name".to_owned(), reason: Reason::TooLarge });
+        found.truncate(MAX_KUBELETS);
     }
-    Observed::known(listing, Source::new(SourceKind::Process, "running processes"), table.at)
+    let mut found = found.into_iter().peekable();
+    let own = found.next_if(|(_, seen)| of_node(seen)).map(|(role, seen)| kubelet(host, &table.programs, seen, role, OWN.to_owned()));
+    let mut taken: Vec<String> = Vec::new();
+    let others = found.map(|(role, seen)| {
+        let subject = other(OWN, &seen.instance, &taken);
+        taken.push(subject.clone());
+        Other { role, seen: Arc::clone(seen), subject }
+    });
+    let others: Vec<Other> = others.collect();
+    let items = own.into_iter().chain(read_others(host, table, others)).collect();
+    Observed::known(Listing { items, skipped }, Source::new(SourceKind::Process, "running processes"), table.at)
 }
 
-fn kubelet(host: &Host, table: &ProcessTable, seen: &Seen, role: Role, subject: String) -> Kubelet {
-    let program = table.programs.read(host, seen);
+/// A kubelet that is not the node's.
+#[derive(Clone)]
+struct Other {
+    role: Role,
+    seen: Arc<Seen>,
+    subject: String,
+}
+
+/// The kubelets that are not the node's: read apart from it, on a thread and within bounds of their own, as their files may be
+/// on file systems that never answer and their programs made to be read for ever.
+fn read_others(host: &Host, table: &ProcessTable, others: Vec<Other>) -> Vec<Kubelet> {
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let until = Instant::now() + OTHERS_TIME;
+    let apart = host.within(&Budget::new(OTHERS_TIME, OTHERS_BYTES));
+    let programs = Arc::clone(&table.programs);
+    let read = move |Other { role, seen, subject }: Other| kubelet(&apart, &programs, &seen, role, subject);
+    let results = table.aside.run(others.clone().into_iter().map(read));
+    let left = || until.saturating_duration_since(Instant::now());
+    let read = others.into_iter().map(|other| {
+        let result = results.as_ref().and_then(|results| results.recv_timeout(left()).ok());
+        result.filter(|kubelet| kubelet.subject == other.subject).unwrap_or_else(|| {
+            let why = format!("{}, in its own root, did not answer within {} s", other.subject, OTHERS_TIME.as_secs());
+            Kubelet {
+                host_network: other.seen.fact.host_network.clone(),
+                host_mounts: other.seen.host_mounts.clone(),
+                documents: Observed::unavailable_because(Reason::TimedOut, why),
+                ..Kubelet::unread(other.subject, other.seen.fact.pid, other.role.flavour)
+            }
+        })
+    });
+    read.collect()
+}
+
+fn kubelet(host: &Host, programs: &Programs, seen: &Seen, role: Role, subject: String) -> Kubelet {
+    let program = programs.read(host, seen);
     let mut kubelet = Kubelet {
         host_network: seen.fact.host_network.clone(),
         host_mounts: seen.host_mounts.clone(),

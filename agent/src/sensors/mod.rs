@@ -3,6 +3,7 @@
 //! Each runs on a thread of its own within a deadline and a byte budget; a sensor that hangs or panics makes its group
 //! unavailable, never a dead agent. Must not know checks, verdicts or the collector; derives nothing.
 
+mod aside;
 mod components;
 mod config;
 mod files;
@@ -127,7 +128,7 @@ impl Sensors {
     pub fn read_all(&mut self, progress: &mut dyn FnMut(Group)) -> NodeFacts {
         let unread = Unavailable::new(Reason::NotSupported, "not read yet");
         let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
-        self.cache = Cache::default();
+        self.cache.forget();
         self.owners = listeners::Owners::default();
         self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
         facts

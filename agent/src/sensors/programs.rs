@@ -18,7 +18,7 @@ use super::processes::Seen;
 use crate::host::{Host, HostFile, ProcessDir, ReadError, Stamp};
 
 /// The most that is read of one program.
-const READ_CAP: u64 = 24 * 1024 * 1024;
+const READ_CAP: u64 = 12 * 1024 * 1024;
 /// More programs than any node's components are.
 const MAX_KEPT: usize = 64;
 /// What the kernel puts behind the path of a program whose file is gone.

@@ -1,6 +1,6 @@
 //! Which Kubernetes component a process is, by its executable and arguments.
 
-use holdfast_checks::facts::Unavailable;
+use holdfast_checks::facts::{Placement, Unavailable};
 
 use super::parse;
 use crate::host::ProcessDir;
@@ -29,13 +29,16 @@ const COMPONENTS: [&str; 5] = ["kube-proxy", "kube-apiserver", "kube-controller-
 
 /// The role of the process that `process` is now.
 pub(in crate::sensors) fn role_of(process: &ProcessDir) -> Option<Role> {
-    CommandLine::read(process, process.link("exe").ok().as_deref()).role
+    let start = process.start_of("cmdline", START).map(|content| parse::arguments(&content)).unwrap_or_default();
+    role(process.link("exe").ok().as_deref(), &start)
 }
 
 /// Enough of a command line to tell a component by its name.
 const START: u64 = 4096;
 /// The kernel allows a program 6 MiB of arguments at most; components have 10 KiB.
 const CAP: u64 = 8 * 1024 * 1024;
+/// In a pod anybody may start processes of any name.
+const POD_CAP: u64 = 64 * 1024;
 
 /// What a process was started with, of components in full. Of others only the start is looked at: whoever starts many
 /// processes with a MiB of arguments each does not use up what the sensor may read.
@@ -49,13 +52,13 @@ pub(super) struct CommandLine {
 }
 
 impl CommandLine {
-    pub(super) fn read(process: &ProcessDir, exe: Option<&str>) -> Self {
+    pub(super) fn read(process: &ProcessDir, exe: Option<&str>, placement: Placement) -> Self {
         let start = process.start_of("cmdline", START);
         let first = start.as_deref().map(parse::arguments).unwrap_or_default();
         let Some(by_name) = role(exe, &first) else { return Self::default() };
         let whole = match start {
             Ok(start) if u64::try_from(start.len()).is_ok_and(|length| length < START) => Ok(start),
-            Ok(_) => process.read_capped("cmdline", CAP),
+            Ok(_) => process.read_capped("cmdline", if placement == Placement::Pod { POD_CAP } else { CAP }),
             Err(error) => Err(error),
         };
         match whole {

@@ -11,6 +11,7 @@ use super::namespaces::Namespaces;
 use super::role::{CommandLine, Role};
 use super::{bundles, cgroup, parse};
 use crate::host::{Host, ProcessDir, ReadError};
+use crate::sensors::aside::Aside;
 use crate::sensors::now;
 use crate::sensors::programs::Programs;
 
@@ -52,6 +53,8 @@ pub(in crate::sensors) struct ProcessTable {
     pub(in crate::sensors) at: i64,
     /// What is known of the programs they run.
     pub(in crate::sensors) programs: Arc<Programs>,
+    /// For reading those that are not the node's.
+    pub(in crate::sensors) aside: Arc<Aside>,
 }
 
 /// What earlier passes read, by pid.
@@ -60,6 +63,7 @@ pub(in crate::sensors) struct Cache {
     seen: HashMap<i64, Known>,
     namespaces: Option<Namespaces>,
     programs: Arc<Programs>,
+    aside: Arc<Aside>,
 }
 
 /// A process, and when it was last found to be still itself.
@@ -77,11 +81,18 @@ enum Read {
 }
 
 impl Cache {
+    /// Forgets every process. What is known of files stays: it is looked up by what they are.
+    pub(in crate::sensors) fn forget(&mut self) {
+        self.seen.clear();
+        self.namespaces = None;
+    }
+
     /// Looks at every process; reads those not read before.
     pub(in crate::sensors) fn pass(&mut self, host: &Host) -> Result<ProcessTable, ReadError> {
         let pids = host.proc.pids()?;
         let namespaces = self.namespaces.get_or_insert_with(|| Namespaces::of_host(host, &pids)).clone();
-        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now(), programs: Arc::clone(&self.programs) };
+        let (programs, aside) = (Arc::clone(&self.programs), Arc::clone(&self.aside));
+        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now(), programs, aside };
         if host.live() && pids.first() != Some(&1) {
             // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
             table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
@@ -160,7 +171,7 @@ impl Seen {
             (Ok(own), Some(host), Some(map)) if own == host => Ok(Cow::Borrowed(map.as_str())),
             _ => process.read("uid_map").map(|map| Cow::Owned(String::from_utf8_lossy(&map).into_owned())),
         };
-        let CommandLine { role, argv, unread: argv_unread } = CommandLine::read(process, exe.as_deref().ok());
+        let CommandLine { role, argv, unread: argv_unread } = CommandLine::read(process, exe.as_deref().ok(), cgroup.placement);
         let of_process = |place: &str| Source::new(SourceKind::Process, place);
         let unreadable = |error: &ReadError| Unavailable::new(error.reason(), format!("{}: {error}", stat.name));
         let host_network = match (process.link("ns/net"), &host_namespaces.net) {
