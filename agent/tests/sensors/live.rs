@@ -193,6 +193,10 @@ fn a_kubelet_in_namespaces_of_its_own_is_not_the_nodes_and_is_read_in_them() {
         }
         let Some(first) = children.split_whitespace().next() else { continue };
         let proc = format!("/proc/{first}/root/proc");
+        // Before it has a process table of its own, this is still ours.
+        if !std::fs::read_to_string(format!("{proc}/1/comm")).is_ok_and(|name| name == "sleep\n") {
+            continue;
+        }
         let Ok(mut sensors) = Sensors::open(options(Path::new("/"), Path::new(&proc))) else { continue };
         let facts = sensors.read_all(&mut |_| {});
         let found = facts.kubelets.value().and_then(|listing| listing.items.iter().find(|kubelet| kubelet.argv.contains(&flag)));
@@ -213,6 +217,17 @@ fn a_kubelet_in_namespaces_of_its_own_is_not_the_nodes_and_is_read_in_them() {
 fn ended(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+}
+
+/// Opening a device can do something: a watchdog's starts it.
+#[test]
+fn a_device_in_place_of_a_configuration_is_not_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let child = start(Command::new(stand_in(directory.path())).args(["-c", "read line", "--config=/dev/zero"]).stdin(Stdio::piped()));
+    let facts = Sensors::open(live()).unwrap().read_all(&mut |_| {});
+    let document = &known(&kubelet(&facts, i64::from(child.0.id())).unwrap().documents).items[0];
+    let why = document.content.unavailable().unwrap();
+    assert_eq!((why.reason, why.detail.as_str()), (Reason::Malformed, "/dev/zero: a device, not a file"));
 }
 
 #[test]
