@@ -48,7 +48,7 @@ fn kind(tree: &Tree) {
         let cgroup = format!("/system.slice/docker-{id}.scope/kubelet.slice/kubelet.service");
         start(tree, pid, "kubelet", cmdline, &cgroup, (pid, pid));
         tree.write(&format!("proc/{pid}/root"), format!("/nodes/{name}"));
-        let config = format!("kind: KubeletConfiguration\nreadOnlyPort: {port}\n");
+        let config = format!("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nreadOnlyPort: {port}\n");
         tree.write(&format!("host/nodes/{name}/var/lib/kubelet/config.yaml"), config);
         let drop_in = "[Service]\nEnvironment=\"KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf\"\nEnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\nExecStart=\nExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS --runtime-cgroups=/system.slice/containerd.service\n";
         tree.write(&format!("host/nodes/{name}/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"), drop_in);
@@ -139,7 +139,7 @@ fn a_kubelet_in_a_container_of_the_hosts_network_is_the_nodes_own() {
     start(&tree, 20, "kubelet", "kubelet\0--config=/c\0", &format!("/docker/{ID_A}"), (1, 7));
     fs::remove_file(tree.path("proc/20/exe")).unwrap();
     tree.write("proc/20/root", "/inside");
-    tree.write("host/inside/c", "kind: KubeletConfiguration\nreadOnlyPort: 1\n");
+    tree.write("host/inside/c", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nreadOnlyPort: 1\n");
     let mut facts = tree.read();
     derive(&mut facts);
     let kubelet = &complete(&facts.kubelets)[0];
@@ -370,9 +370,9 @@ fn link_to_a_device(tree: &Tree, path: &str) {
 fn a_drop_in_of_the_wrong_kind_is_unknown_and_the_others_are_read(#[case] make: fn(&Tree, &str), #[case] reason: Reason) {
     let tree = Tree::new();
     tree.process(10, "kubelet", "kubelet\0--config=/etc/config.yaml\0--config-dir=/etc/d\0");
-    tree.write("host/etc/config.yaml", "kind: KubeletConfiguration\n");
-    tree.write("host/etc/d/10.conf", "kind: KubeletConfiguration\n");
-    tree.write("host/etc/d/30.conf", "kind: KubeletConfiguration\nreadOnlyPort: 3\n");
+    tree.write("host/etc/config.yaml", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n");
+    tree.write("host/etc/d/10.conf", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n");
+    tree.write("host/etc/d/30.conf", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nreadOnlyPort: 3\n");
     make(&tree, "host/etc/d/20.conf");
     let facts = tree.read();
     let documents = complete(&complete(&facts.kubelets)[0].documents);
@@ -408,7 +408,7 @@ fn a_relative_path_starts_in_the_kubelets_own_directory() {
     let tree = Tree::new();
     tree.process(10, "kubelet", "kubelet\0--config=config.yaml\0");
     tree.write("proc/10/cwd", "/srv");
-    tree.write("host/srv/config.yaml", "kind: KubeletConfiguration\n");
+    tree.write("host/srv/config.yaml", "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n");
     let document = || complete(&complete(&tree.read().kubelets)[0].documents)[0].clone();
     assert_eq!(document().path, "/srv/config.yaml");
     fs::remove_file(tree.path("proc/10/cwd")).unwrap();
