@@ -40,7 +40,8 @@ pub(in crate::sensors) struct Found {
 /// Paths that the running kubelets and components name, the kubelets' first.
 pub(in crate::sensors) fn named(facts: &NodeFacts) -> Vec<Named> {
     let mut named = Vec::new();
-    for kubelet in items(&facts.kubelets) {
+    // Files of a kubelet with mounts of its own (a node of kind) are not the host's, whatever they are called.
+    for kubelet in items(&facts.kubelets).filter(|kubelet| kubelet.host_mounts.value() != Some(&false)) {
         let documents = || items(&kubelet.documents);
         let add = |path: String, base, role| Named { pid: kubelet.pid, component: "kubelet".to_owned(), path, base, role };
         for (name, field, role) in KUBELET {
