@@ -81,17 +81,11 @@ impl Peers {
                 tracing::error!(%error, %address, "asking another node's port died: report this");
                 None
             });
-            match met {
-                Some((outcome, status)) => v1::ProbeResult {
-                    request,
-                    outcome: outcome_name(outcome).to_owned(),
-                    status: status.into(),
-                    ..v1::ProbeResult::default()
-                },
-                None => {
-                    let reason = Refusal::Other.name().to_owned();
-                    v1::ProbeResult { request, refused_by_agent: true, reason, ..v1::ProbeResult::default() }
-                }
+            let answered = v1::ProbeResult { request, ..v1::ProbeResult::default() };
+            if let Some((outcome, status)) = met {
+                v1::ProbeResult { outcome: outcome_name(outcome).to_owned(), status: status.into(), ..answered }
+            } else {
+                v1::ProbeResult { refused_by_agent: true, reason: Refusal::Other.name().to_owned(), ..answered }
             }
         });
     }

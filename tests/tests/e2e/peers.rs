@@ -127,8 +127,9 @@ fn between_two_namespaces() {
         format!("{}\n--- a\n{}\n--- b\n{}\n{}", site.log("collector.log"), site.log("a.log"), site.log("b.log"), site.log("kubelet.log"))
     };
     let wait = |what: &str, within, done: &dyn Fn(&Api) -> bool| {
-        let took = api.wait(what, within, done).unwrap_or_else(|error| panic!("{error}\n{}", logs()));
-        println!("{what}: {took:?}");
+        if let Err(error) = api.wait(what, within, done) {
+            panic!("{error}\n{}", logs());
+        }
     };
     let is = |port, address: &'static str, wanted: (&str, i64)| {
         let wanted = (wanted.0.to_owned(), wanted.1);
