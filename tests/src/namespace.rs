@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::process::{Process, output, pause};
 
@@ -49,6 +51,15 @@ impl Namespace {
         let mut all = vec!["--target", &target, "--net", "--pid", "--mount", "--", program];
         all.extend(arguments);
         Process::start_with(Path::new("nsenter"), &all, log, environment)
+    }
+
+    /// Kills what [`Self::start`] started: `nsenter` is only its parent.
+    pub fn kill(&self, process: Process) -> Result<()> {
+        let children = std::fs::read(format!("/proc/{0}/task/{0}/children", process.pid())).context("list the children of nsenter")?;
+        for child in String::from_utf8_lossy(&children).split_whitespace() {
+            kill(Pid::from_raw(child.parse()?), Signal::SIGKILL)?;
+        }
+        process.kill()
     }
 
     /// Runs a program inside to its end.

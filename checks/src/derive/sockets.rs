@@ -24,6 +24,8 @@ pub(super) fn listeners_of(
             match &listener.owner {
                 Observed::Known { value, .. } if value.pid == pid => items.push(listener),
                 Observed::Known { .. } => {}
+                // Every process was asked and none holds it: it is the kernel's own (a file server's, a tunnel's).
+                Observed::Unavailable(why) if why.reason == Reason::NotPresent => {}
                 Observed::Unavailable(why) => {
                     skipped.push(Skipped { what: format!("owner of {}", listener.subject), reason: why.reason });
                 }

@@ -33,8 +33,11 @@ fn main() -> Result<()> {
             stays
         });
         for order in wanted {
-            if !serving.contains_key(order) {
-                serving.insert(order.to_owned(), serve(order, &tls)?);
+            // A port whose last listener is just going is free a moment later.
+            if !serving.contains_key(order)
+                && let Ok(go_on) = serve(order, &tls)
+            {
+                serving.insert(order.to_owned(), go_on);
             }
         }
         std::thread::sleep(LOOK);

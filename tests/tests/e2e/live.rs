@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast_tests::site::Site;
 use serde_json::Value;
 
-use crate::{BINARIES, READ_ONLY_PORT};
+use crate::{BINARIES, KUBELET, READ_ONLY_PORT};
 
 /// The promise to a user of `make run`, with the time a busy machine needs.
 const SHOWN: Duration = Duration::from_secs(15);
@@ -15,6 +15,7 @@ const CHANGE: Duration = Duration::from_secs(5);
 
 #[test]
 fn this_host_is_shown_and_a_port_that_opens_and_closes_is_a_finding_with_a_history() {
+    let _none = KUBELET.blocking_lock();
     let site = Site::new(BINARIES).unwrap();
     site.token("host").unwrap();
     let _collector = site.collector(&[]).unwrap();

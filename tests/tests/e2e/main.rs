@@ -11,6 +11,7 @@
 mod browser;
 mod hostile;
 mod kill;
+mod kubelet;
 mod live;
 mod peers;
 mod receivers;
@@ -22,6 +23,10 @@ use tokio::sync::Mutex;
 
 /// Port 10255 of this host: one test at a time may open it.
 static READ_ONLY_PORT: Mutex<()> = Mutex::const_new(());
+
+/// A process called kubelet is seen by every agent of this host, also from outside its namespaces: one test at a time has one,
+/// or wants none.
+static KUBELET: Mutex<()> = Mutex::const_new(());
 
 /// The binaries cargo built for this package.
 const BINARIES: Binaries =

@@ -20,7 +20,7 @@ use holdfast_tests::process::output;
 use holdfast_tests::site::Site;
 use serde_json::Value;
 
-use crate::BINARIES;
+use crate::{BINARIES, KUBELET};
 
 const SHOWN: Duration = Duration::from_secs(30);
 /// The agents' own limits leave eight requests a minute: what is not first may have to wait for the next.
@@ -87,6 +87,7 @@ fn metric(api: &Api, line: &str) -> u64 {
 
 #[test]
 fn open_and_filtered_are_told_apart_and_what_an_agent_refuses_is_counted_and_said() {
+    let _kubelet = KUBELET.blocking_lock();
     // A network namespace is a thread's own: what it starts is in it too.
     let body = std::thread::spawn(between_two_namespaces);
     body.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -1,0 +1,273 @@
+//! Situations that other scanners judge wrongly, each as a whole scan of a tree: processes, files and modes in, the verdict
+//! of the benchmark's row out. Rows of sections 1 and 2 are those that a node can tell.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail"
+)]
+
+use std::fs;
+use std::process::Command;
+
+use rstest::rstest;
+use serde_json::{Map, Value, json};
+
+const CONFIG: &str = "/var/lib/kubelet/config.yaml";
+const WITH_CONFIG: &str = "--kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml";
+const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+
+/// A node as a tree: what runs, what lies on disk, what `stat` says.
+#[derive(Default)]
+struct Tree {
+    processes: Vec<String>,
+    files: Vec<(String, String)>,
+    modes: Map<String, Value>,
+}
+
+impl Tree {
+    /// A kubelet with these flags, and no file.
+    fn flags(flags: &str) -> Self {
+        Self::default().runs(&format!("kubelet {flags}"))
+    }
+
+    /// A kubelet with a configuration file of these fields.
+    fn config(fields: &str) -> Self {
+        Self::flags(WITH_CONFIG).file(CONFIG, &format!("{HEAD}{fields}"))
+    }
+
+    fn runs(mut self, command: &str) -> Self {
+        self.processes.push(command.to_owned());
+        self
+    }
+
+    fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.to_owned()));
+        self.stat(path, "0600", "file", 0)
+    }
+
+    fn stat(mut self, path: &str, mode: &str, kind: &str, uid: u32) -> Self {
+        let mut directory = path;
+        while let Some((parent, _)) = directory.rsplit_once('/') {
+            directory = parent;
+            let name = if parent.is_empty() { "/" } else { parent };
+            self.modes.entry(name).or_insert(json!({"mode": "0755", "uid": 0, "gid": 0, "type": "directory"}));
+        }
+        self.modes.insert(path.to_owned(), json!({"mode": mode, "uid": uid, "gid": uid, "type": kind}));
+        self
+    }
+
+    fn link(mut self, path: &str, target: &str) -> Self {
+        self = self.stat(path, "0777", "symlink", 0);
+        self.modes[path]["target"] = target.into();
+        self
+    }
+
+    /// The findings that answer `row`, as `check subject verdict`, from the program's own output.
+    fn verdicts(&self, row: &str) -> Vec<(String, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &[u8]| {
+            let path = directory.path().join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let recording = json!({"files": self.modes, "uname": {"release": "6.12.0", "version": "#1 SMP"}});
+        write("host/holdfast-tree.json", recording.to_string().as_bytes());
+        for (path, content) in &self.files {
+            write(&format!("host{path}"), content.as_bytes());
+        }
+        for table in ["tcp", "tcp6", "udp", "udp6"] {
+            write(&format!("proc/1/net/{table}"), b"  sl  local_address rem_address   st\n");
+        }
+        for (pid, command) in (100..).zip(&self.processes) {
+            let argv: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).collect();
+            let name: String = argv[0].chars().take(15).collect();
+            let process = format!("proc/{pid}");
+            write(&format!("{process}/stat"), format!("{pid} ({name}) S 1 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n").as_bytes());
+            write(&format!("{process}/status"), b"Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nCapEff:\t0000000000000000\n");
+            write(&format!("{process}/cmdline"), format!("{}\0", argv.join("\0")).as_bytes());
+            write(&format!("{process}/cgroup"), format!("0::/system.slice/{name}.service\n").as_bytes());
+            write(&format!("{process}/uid_map"), b"0 0 4294967295\n");
+            write(&format!("{process}/root"), b"/");
+            write(&format!("{process}/cwd"), b"/");
+            write(&format!("{process}/exe"), format!("/usr/bin/{}", argv[0]).as_bytes());
+        }
+        let (root, proc) = (directory.path().join("host"), directory.path().join("proc"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-agent"));
+        command.env_clear().args(["scan", "--no-probe", "-o", "json", "--framework", "cis-1.12"]);
+        let output = command.arg("--host-root").arg(root).arg("--proc").arg(proc).output().unwrap();
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let answers = |finding: &&Value| finding["frameworks"]["cis-1.12"].as_array().is_some_and(|rows| rows.contains(&row.into()));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let findings = report["findings"].as_array().unwrap().iter().filter(answers);
+        findings
+            .map(|found| {
+                (format!("{} {} {}", text(&found["check"]), text(&found["subject"]), text(&found["reason"])), text(&found["verdict"]))
+            })
+            .collect()
+    }
+}
+
+fn drop_in(path: &str, fields: &str, tree: Tree) -> Tree {
+    tree.file(path, &format!("{HEAD}{fields}"))
+}
+
+#[rstest]
+// What the file shows.
+#[case::anonymous_unset_in_a_file("4.2.1", Tree::config(""), "pass")]
+#[case::authorization_unset_in_a_file("4.2.2", Tree::config(""), "pass")]
+#[case::always_allow_behind_a_space("4.2.2", Tree::flags("--authorization-mode AlwaysAllow"), "fail")]
+#[case::legacy_read_only_port("4.2.4", Tree::flags("--kubeconfig=/k"), "fail")]
+#[case::read_only_port_behind_a_space("4.2.4", Tree::flags("--read-only-port 0"), "pass")]
+#[case::idle_timeout_of_zero_seconds("4.2.5", Tree::flags("--streaming-connection-idle-timeout=0s"), "fail")]
+#[case::serving_certificate_by_bootstrap("4.2.9", Tree::config("serverTLSBootstrap: true\n"), "pass")]
+#[case::self_signed_serving_certificate("4.2.11", Tree::config("serverTLSBootstrap: false\n"), "fail")]
+#[case::gos_own_suites("4.2.12", Tree::config(""), "fail")]
+#[case::unlimited_process_ids("4.2.13", Tree::config("podPidsLimit: -1\n"), "fail")]
+#[case::no_seccomp_default("4.2.14", Tree::config("seccompDefault: false\n"), "fail")]
+#[case::unlimited_events("4.2.8", Tree::config("eventRecordQPS: 0\n"), "pass")]
+#[case::metrics_for_everybody(
+    "4.3.1",
+    Tree::default().runs("kubelet").runs("kube-proxy --config=/var/lib/kube-proxy/config.conf").file(
+        "/var/lib/kube-proxy/config.conf",
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmetricsBindAddress: 0.0.0.0\n"
+    ),
+    "fail"
+)]
+#[case::no_unit_file("4.1.1", Tree::config(""), "not_applicable")]
+#[case::no_unit_file_and_no_owner("4.1.2", Tree::config(""), "not_applicable")]
+#[case::no_proxy_kubeconfig("4.1.3", Tree::config(""), "not_applicable")]
+#[case::a_link_to_a_closed_file(
+    "4.1.5",
+    Tree::config("").stat("/etc/kubernetes/real.conf", "0600", "file", 0).link("/etc/kubernetes/kubelet.conf", "/etc/kubernetes/real.conf"),
+    "pass"
+)]
+#[case::an_open_file_in_a_closed_directory(
+    "4.1.9",
+    Tree::config("").stat(CONFIG, "0644", "file", 0).stat("/var/lib/kubelet", "0700", "directory", 0),
+    "pass"
+)]
+#[case::aks_flags("4.2.2", Tree::flags("--anonymous-auth=false --authorization-mode=AlwaysAllow"), "fail")]
+#[case::a_finite_idle_timeout("4.2.5", Tree::flags("--streaming-connection-idle-timeout=4h"), "pass")]
+#[case::a_drop_in_opens_the_port(
+    "4.2.4",
+    drop_in(
+        "/etc/kubernetes/kubelet.conf.d/20.conf",
+        "readOnlyPort: 10255\n",
+        Tree::flags(&format!("{WITH_CONFIG} --config-dir=/etc/kubernetes/kubelet.conf.d")).file(CONFIG, &format!("{HEAD}readOnlyPort: 0\n"))
+    ),
+    "fail"
+)]
+#[case::etcd_data_of_root(
+    "1.1.12",
+    Tree::default().runs("etcd --data-dir=/var/lib/etcd").stat("/var/lib/etcd", "0700", "directory", 0),
+    "fail"
+)]
+#[case::structured_authorization_has_nodes("1.2.7", structured("Node, RBAC"), "pass")]
+#[case::structured_authorization_has_rbac("1.2.8", structured("Node, RBAC"), "pass")]
+#[case::structured_authorization_never_allows_all("1.2.6", structured("Node, RBAC"), "pass")]
+#[case::always_admit_behind_a_space(
+    "1.2.10",
+    Tree::default().runs("kube-apiserver --enable-admission-plugins NodeRestriction,AlwaysAdmit"),
+    "fail"
+)]
+#[case::shared_credentials("1.3.3", Tree::default().runs("kube-controller-manager --profiling=false"), "fail")]
+#[case::another_programs_words(
+    "1.2.2",
+    Tree::default().runs("vim --token-auth-file kube-apiserver").runs("kube-apiserver --profiling=false"),
+    "pass"
+)]
+#[case::controller_manager_on_all_addresses("1.3.7", Tree::default().runs("kube-controller-manager --profiling=false"), "fail")]
+#[case::scheduler_on_all_addresses("1.4.2", Tree::default().runs("kube-scheduler --profiling=false"), "fail")]
+#[case::etcd_by_its_file(
+    "2.2",
+    Tree::default().runs("etcd --config-file=/etc/etcd.yaml").file(
+        "/etc/etcd.yaml",
+        "client-transport-security:\n  client-cert-auth: true\n  trusted-ca-file: /ca.crt\n  cert-file: /s.crt\n  key-file: /s.key\n"
+    ),
+    "pass"
+)]
+#[case::audit_to_nowhere("1.2.16", Tree::default().runs("kube-apiserver --audit-log-path=/dev/null --audit-policy-file=/p"), "fail")]
+#[case::suites_do_not_matter_to_tls_13("1.2.29", Tree::default().runs("kube-apiserver --tls-min-version=VersionTLS13"), "pass")]
+// Of the same kind.
+#[case::the_last_flag_wins("4.2.1", Tree::flags("--anonymous-auth=false --anonymous-auth"), "fail")]
+#[case::underscores_are_hyphens("4.2.4", Tree::flags("--read_only_port=0"), "pass")]
+#[case::a_flag_wins_over_the_file("4.2.1", Tree::config("authentication: {anonymous: {enabled: false}}\n").runs_with("--anonymous-auth=true"), "fail")]
+#[case::no_file_means_anonymous("4.2.1", Tree::flags(""), "fail")]
+#[case::no_file_means_always_allow("4.2.2", Tree::flags(""), "fail")]
+#[case::only_drop_ins_keep_the_legacy_base("4.2.2", drop_in("/d/10.conf", "readOnlyPort: 0\n", Tree::flags("--config-dir=/d")), "fail")]
+#[case::only_drop_ins_that_close_the_port("4.2.4", drop_in("/d/10.conf", "readOnlyPort: 0\n", Tree::flags("--config-dir=/d")), "pass")]
+#[case::a_drop_in_that_is_no_conf(
+    "4.2.4",
+    drop_in("/d/20.yaml", "readOnlyPort: 10255\n", Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, HEAD)),
+    "pass"
+)]
+#[case::the_later_drop_in_wins(
+    "4.2.4",
+    drop_in(
+        "/d/20.conf",
+        "readOnlyPort: 0\n",
+        drop_in("/d/10.conf", "readOnlyPort: 10255\n", Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, HEAD))
+    ),
+    "pass"
+)]
+#[case::null_takes_the_field_back(
+    "4.2.4",
+    drop_in(
+        "/d/20.conf",
+        "readOnlyPort: null\n",
+        Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, &format!("{HEAD}readOnlyPort: 10255\n"))
+    ),
+    "pass"
+)]
+#[case::a_file_that_is_not_there("4.2.1", Tree::flags(WITH_CONFIG), "unknown")]
+#[case::a_file_that_does_not_parse("4.2.4", Tree::config("readOnlyPort: [\n"), "unknown")]
+#[case::a_port_that_is_no_number("4.2.4", Tree::config("readOnlyPort: open\n"), "unknown")]
+#[case::a_file_of_another_kind(
+    "4.2.4",
+    Tree::flags(WITH_CONFIG).file(CONFIG, "apiVersion: v1\nkind: ConfigMap\nreadOnlyPort: 0\n"),
+    "unknown"
+)]
+#[case::json_is_yaml(
+    "4.2.4",
+    Tree::flags(WITH_CONFIG).file(CONFIG, r#"{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "readOnlyPort": 10255}"#),
+    "fail"
+)]
+#[case::zero_in_a_file_is_four_hours("4.2.5", Tree::config("streamingConnectionIdleTimeout: 0s\n"), "pass")]
+#[case::rotation_is_off_by_default("4.2.10", Tree::config("").stat("/var/lib/kubelet/pki/kubelet-client-current.pem", "0600", "file", 0), "fail")]
+#[case::the_gate_by_flag("4.2.11", Tree::config("serverTLSBootstrap: true\n").runs_with("--feature-gates=A=true,RotateKubeletServerCertificate=false"), "fail")]
+#[case::tls_13_needs_no_suites("4.2.12", Tree::config("tlsMinVersion: VersionTLS13\n"), "pass")]
+#[case::no_kubelet_at_all("4.2.1", Tree::default().runs("sshd"), "not_applicable")]
+#[case::a_world_readable_config("4.1.9", Tree::config("").stat(CONFIG, "0644", "file", 0), "fail")]
+#[case::a_config_of_somebody_elses("4.1.10", Tree::config("").stat(CONFIG, "0600", "file", 1000), "fail")]
+#[case::asked_about_itself("4.2.1", Tree::default().runs("kubelet --version"), "not_applicable")]
+fn the_row_has_its_verdict(#[case] row: &str, #[case] tree: Tree, #[case] verdict: &str) {
+    let found = tree.verdicts(row);
+    assert!(!found.is_empty(), "nothing answers {row}");
+    let wrong: Vec<_> = found.iter().filter(|(_, found)| found != verdict).collect();
+    // A check that does not apply beside one that does takes nothing away.
+    let beside = |(_, found): &&(String, String)| found == "not_applicable";
+    let decided = found.iter().any(|(_, found)| found == verdict);
+    assert!(decided && wrong.iter().all(|wrong| beside(wrong)), "{row} is not {verdict}: {found:#?}");
+}
+
+impl Tree {
+    /// The same kubelet with more flags.
+    fn runs_with(mut self, flags: &str) -> Self {
+        self.processes[0].push(' ');
+        self.processes[0].push_str(flags);
+        self
+    }
+}
+
+/// An API server with a structured authorization file.
+fn structured(types: &str) -> Tree {
+    let authorizers: String = types.split(", ").map(|one| format!("- type: {one}\n  name: {}\n", one.to_lowercase())).collect();
+    Tree::default().runs("kube-apiserver --authorization-config=/etc/kubernetes/authz.yaml --profiling=false").file(
+        "/etc/kubernetes/authz.yaml",
+        &format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n{authorizers}"),
+    )
+}
