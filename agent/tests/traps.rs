@@ -9,6 +9,7 @@
     reason = "a test may fail"
 )]
 
+use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
@@ -251,7 +252,7 @@ fn the_row_has_its_verdict(#[case] row: &str, #[case] tree: Tree, #[case] verdic
     // A check that does not apply beside one that does takes nothing away.
     let beside = |(_, found): &&(String, String)| found == "not_applicable";
     let decided = found.iter().any(|(_, found)| found == verdict);
-    assert!(decided && wrong.iter().all(|wrong| beside(wrong)), "{row} is not {verdict}: {found:#?}");
+    assert!(decided && wrong.iter().all(beside), "{row} is not {verdict}: {found:#?}");
 }
 
 impl Tree {
@@ -265,7 +266,10 @@ impl Tree {
 
 /// An API server with a structured authorization file.
 fn structured(types: &str) -> Tree {
-    let authorizers: String = types.split(", ").map(|one| format!("- type: {one}\n  name: {}\n", one.to_lowercase())).collect();
+    let mut authorizers = String::new();
+    for one in types.split(", ") {
+        writeln!(authorizers, "- type: {one}\n  name: {}", one.to_lowercase()).unwrap();
+    }
     Tree::default().runs("kube-apiserver --authorization-config=/etc/kubernetes/authz.yaml --profiling=false").file(
         "/etc/kubernetes/authz.yaml",
         &format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n{authorizers}"),

@@ -123,7 +123,7 @@ async fn inventory_that_does_not_parse_is_unknown_and_hurts_nobody_else() {
 }
 
 /// A check of our own, so that this stands whatever the catalogue makes of certificates.
-const EXPIRY: &str = r#"
+const EXPIRY: &str = r"
 - id: kernel-end-of-life
   title: Certificates hold for another month
   severity: high
@@ -134,7 +134,7 @@ const EXPIRY: &str = r#"
   evidence: [it.days_left]
   why: w
   fix: f
-"#;
+";
 const ADMIN: &str = r#"{"path":"/etc/kubernetes/admin.conf","role":"kubeconfig","user":"admin","name":"CN=admin","issuer":"CN=kubernetes","not_before":1640995200,"not_after":1672531200,"key":"rsa","key_bits":2048,"signature":"sha256WithRSAEncryption"}"#;
 
 #[tokio::test]
