@@ -179,10 +179,13 @@ fn sockets_without_a_process_say_why_and_a_broken_table_is_unknown() {
     let tree = Tree::new();
     let row = "   0: 00000000:280F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n";
     tree.write("proc/1/net/tcp", format!("  sl  local_address\n{row}"));
+    let owner = |facts: &NodeFacts| known(&facts.listeners).items[0].owner.unavailable().unwrap().reason;
+    assert_eq!(owner(&tree.read()), Reason::PermissionDenied, "the tree does not say what the kubelet holds");
+    fs::create_dir_all(tree.path("proc/10/fd")).unwrap();
     let facts = tree.read();
     let listener = &known(&facts.listeners).items[0];
     assert_eq!((listener.subject.as_str(), listener.address.as_str()), ("port:tcp/10255", "0.0.0.0"));
-    assert_eq!(listener.owner.unavailable().unwrap().reason, Reason::NotPresent);
+    assert_eq!(owner(&facts), Reason::NotPresent, "it holds nothing, so nobody does");
     tree.write("proc/1/net/tcp", "  sl  local_address\n   0: zz\n");
     assert_eq!(tree.read().listeners.unavailable().unwrap().reason, Reason::Malformed);
     assert!(!known(&facts.listeners).skipped.is_empty(), "udp was not recorded");
