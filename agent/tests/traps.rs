@@ -384,6 +384,24 @@ fn drop_in(path: &str, fields: &str, tree: Tree) -> Tree {
     Tree::default().runs("etcd --cert-file=/c --key-file=/k --listen-client-urls=https://192.0.2.2:2379,http://192.0.2.2:2379"),
     "fail"
 )]
+// SSH.
+#[case::root_logs_in_from_somewhere(
+    "ssh-root-login",
+    sshd("permitrootlogin no\nMatch Address 192.0.2.0/24\n  permitrootlogin yEs\n"),
+    "fail"
+)]
+#[case::the_first_word_counts("ssh-root-login", sshd("PermitRootLogin no\nPermitRootLogin yes\n"), "pass")]
+#[case::passwords_for_somebody(
+    "ssh-password-authentication",
+    sshd("PasswordAuthentication no\nKbdInteractiveAuthentication no\nMatch User a\n  passwordauthentication YeS\n"),
+    "fail"
+)]
+#[case::asked_by_pam_for_somebody(
+    "ssh-password-authentication",
+    sshd("PasswordAuthentication no\nKbdInteractiveAuthentication no\nMatch User a\n  ChallengeResponseAuthentication yes\n"),
+    "unknown"
+)]
+#[case::keys_only("ssh-password-authentication", sshd("PasswordAuthentication=no\nChallengeResponseAuthentication \"no\"\n"), "pass")]
 // Files.
 #[case::the_group_is_not_roots("4.1.10", Tree::config("").stat(CONFIG, "0640", "file", 1000), "fail")]
 #[case::a_mode_beside_the_benchmarks("4.1.9", Tree::config("").stat(CONFIG, "0604", "file", 0), "fail")]
@@ -444,4 +462,9 @@ fn structured(types: &str) -> Tree {
 fn proxy(fields: &str) -> Tree {
     let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
     Tree::flags("").runs("kube-proxy --config=/p.conf").file("/p.conf", &format!("{head}{fields}"))
+}
+
+/// An SSH server with this configuration.
+fn sshd(config: &str) -> Tree {
+    Tree::default().runs("sshd -D").listens(ALL, 22).file("/etc/ssh/sshd_config", config)
 }
