@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 
 const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 const WITH_CONFIG: &str = "--kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml";
+/// Every address, as `/proc/net/tcp` spells it.
+const ALL: &str = "00000000";
 const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
 
 /// A node as a tree: what runs, what lies on disk, what `stat` says.
@@ -26,6 +28,9 @@ struct Tree {
     processes: Vec<String>,
     files: Vec<(String, String)>,
     modes: Map<String, Value>,
+    /// What the first process listens on, as `/proc/net/tcp` spells it.
+    sockets: Vec<(&'static str, u16)>,
+    answers: Vec<Value>,
 }
 
 impl Tree {
@@ -49,6 +54,20 @@ impl Tree {
         self.stat(path, "0600", "file", 0)
     }
 
+    /// The first process listens there.
+    fn listens(mut self, address: &'static str, port: u16) -> Self {
+        self.sockets.push((address, port));
+        self
+    }
+
+    /// What a request without credentials met: a status, or an outcome.
+    fn answers(mut self, port: u16, tls: bool, path: &str, met: impl Into<Value>) -> Self {
+        let met = met.into();
+        let what = if met.is_number() { "status" } else { "outcome" };
+        self.answers.push(json!({"address": "127.0.0.1", "port": port, "path": path, "tls": tls, what: met}));
+        self
+    }
+
     fn stat(mut self, path: &str, mode: &str, kind: &str, uid: u32) -> Self {
         let mut directory = path;
         while let Some((parent, _)) = directory.rsplit_once('/') {
@@ -66,7 +85,7 @@ impl Tree {
         self
     }
 
-    /// The findings that answer `row`, as `check subject verdict`, from the program's own output.
+    /// The findings that answer `row`, or are of the check called that, as `check subject verdict`, from the program's own output.
     fn verdicts(&self, row: &str) -> Vec<(String, String)> {
         let directory = tempfile::tempdir().unwrap();
         let write = |path: &str, content: &[u8]| {
@@ -74,14 +93,25 @@ impl Tree {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        let recording = json!({"files": self.modes, "uname": {"release": "6.12.0", "version": "#1 SMP"}});
+        let mut recording = json!({"files": self.modes, "uname": {"release": "6.12.0", "version": "#1 SMP"}});
+        if !self.answers.is_empty() {
+            recording["probes"] = self.answers.clone().into();
+        }
         write("host/holdfast-tree.json", recording.to_string().as_bytes());
         for (path, content) in &self.files {
             write(&format!("host{path}"), content.as_bytes());
         }
         for table in ["tcp", "tcp6", "udp", "udp6"] {
-            write(&format!("proc/1/net/{table}"), b"  sl  local_address rem_address   st\n");
+            let mut lines = "  sl  local_address rem_address   st\n".to_owned();
+            for (inode, (address, port)) in (5000..).zip(&self.sockets).filter(|_| table == "tcp") {
+                let idle = "00000000:00000000 00:00000000 00000000     0        0";
+                writeln!(lines, "   0: {address}:{port:04X} 00000000:0000 0A {idle} {inode} 2 0 100 0 0 10 0").unwrap();
+                write(&format!("proc/100/fd/{inode}"), format!("socket:[{inode}]").as_bytes());
+            }
+            write(&format!("proc/1/net/{table}"), lines.as_bytes());
         }
+        write("proc/1/ns/net", b"net:[1]");
+        write("proc/1/ns/mnt", b"mnt:[1]");
         for (pid, command) in (100..).zip(&self.processes) {
             let argv: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).collect();
             let name: String = argv[0].chars().take(15).collect();
@@ -91,17 +121,20 @@ impl Tree {
             write(&format!("{process}/cmdline"), format!("{}\0", argv.join("\0")).as_bytes());
             write(&format!("{process}/cgroup"), format!("0::/system.slice/{name}.service\n").as_bytes());
             write(&format!("{process}/uid_map"), b"0 0 4294967295\n");
+            write(&format!("{process}/ns/net"), b"net:[1]");
+            write(&format!("{process}/ns/mnt"), b"mnt:[1]");
             write(&format!("{process}/root"), b"/");
             write(&format!("{process}/cwd"), b"/");
             write(&format!("{process}/exe"), format!("/usr/bin/{}", argv[0]).as_bytes());
         }
         let (root, proc) = (directory.path().join("host"), directory.path().join("proc"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-agent"));
-        command.env_clear().args(["scan", "--no-probe", "-o", "json", "--framework", "cis-1.12"]);
+        command.env_clear().args(["scan", "-o", "json"]);
         let output = command.arg("--host-root").arg(root).arg("--proc").arg(proc).output().unwrap();
         let report: Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-        let answers = |finding: &&Value| finding["frameworks"]["cis-1.12"].as_array().is_some_and(|rows| rows.contains(&row.into()));
+        let of_row = |finding: &Value| finding["frameworks"]["cis-1.12"].as_array().is_some_and(|rows| rows.contains(&row.into()));
+        let answers = |finding: &&Value| finding["check"] == row || of_row(finding);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let findings = report["findings"].as_array().unwrap().iter().filter(answers);
         findings
@@ -245,6 +278,155 @@ fn drop_in(path: &str, fields: &str, tree: Tree) -> Tree {
 #[case::a_world_readable_config("4.1.9", Tree::config("").stat(CONFIG, "0644", "file", 0), "fail")]
 #[case::a_config_of_somebody_elses("4.1.10", Tree::config("").stat(CONFIG, "0600", "file", 1000), "fail")]
 #[case::asked_about_itself("4.2.1", Tree::default().runs("kubelet --version"), "not_applicable")]
+// Values as upstream reads them.
+#[case::the_last_of_two_keys("4.2.4", Tree::config("readOnlyPort: 0\nreadOnlyPort: 10255\n"), "fail")]
+#[case::a_port_in_quotes("4.2.4", Tree::config("readOnlyPort: \"0\"\n"), "unknown")]
+#[case::a_port_in_hexadecimal("4.2.4", Tree::config("readOnlyPort: 0x280F\n"), "fail")]
+#[case::yes_is_true("4.2.1", Tree::config("authentication: {anonymous: {enabled: yes}}\n"), "fail")]
+#[case::false_in_quotes("4.2.1", Tree::config("authentication: {anonymous: {enabled: \"false\"}}\n"), "unknown")]
+#[case::an_alias("4.2.1", Tree::config("x: &a {anonymous: {enabled: true}}\nauthentication: *a\n"), "fail")]
+#[case::a_merge_key("4.2.1", Tree::config("x: &a {anonymous: {enabled: true}}\nauthentication:\n  <<: *a\n"), "fail")]
+#[case::the_first_of_two_documents("4.2.4", Tree::config("readOnlyPort: 0\n---\nreadOnlyPort: 10255\n"), "pass")]
+#[case::an_empty_file("4.2.1", Tree::flags(WITH_CONFIG).file(CONFIG, ""), "unknown")]
+#[case::carriage_returns("4.2.4", Tree::config("readOnlyPort: 10255\r\n"), "fail")]
+#[case::an_empty_config_flag_is_none("4.2.2", Tree::flags("--config= --anonymous-auth=false"), "fail")]
+#[case::the_last_config_flag_counts(
+    "4.2.4",
+    Tree::flags(&format!("--config=/a {WITH_CONFIG}")).file(CONFIG, HEAD).file("/a", &format!("{HEAD}readOnlyPort: 10255\n")),
+    "pass"
+)]
+#[case::one_is_true("4.2.1", Tree::config("").runs_with("--anonymous-auth=1"), "fail")]
+#[case::a_switch_takes_no_next_word("4.2.1", Tree::config("").runs_with("--anonymous-auth false"), "fail")]
+#[case::a_switch_that_is_neither("4.2.1", Tree::config("").runs_with("--anonymous-auth=nope"), "unknown")]
+#[case::two_hyphens_end_the_flags("4.2.4", Tree::flags("--read-only-port=0 -- --read-only-port=10255"), "pass")]
+#[case::modes_in_another_case("4.2.2", Tree::config("authorization: {mode: webhook}\n"), "unknown")]
+#[case::a_negative_idle_timeout("4.2.5", Tree::flags("--streaming-connection-idle-timeout=-1s"), "fail")]
+#[case::the_default_event_rate_of_any_release("4.2.8", Tree::config(""), "pass")]
+#[case::a_certificate_without_its_key("4.2.9", Tree::config("tlsCertFile: /a.crt\n"), "fail")]
+#[case::bootstrap_by_flag("4.2.11", Tree::config("").runs_with("--rotate-server-certificates"), "pass")]
+#[case::all_beta_gates_off("4.2.11", Tree::config("serverTLSBootstrap: true\nfeatureGates: {AllBeta: false}\n"), "unknown")]
+#[case::a_bootstrapped_certificate_is_one("4.2.10", Tree::config("").runs_with("--bootstrap-kubeconfig=/b"), "fail")]
+#[case::a_weak_suite_among_strong_ones(
+    "4.2.12",
+    Tree::config("tlsCipherSuites: [TLS_AES_128_GCM_SHA256, TLS_RSA_WITH_AES_128_GCM_SHA256]\n"),
+    "fail"
+)]
+#[case::either_turns_seccomp_on("4.2.14", Tree::config("seccompDefault: true\n").runs_with("--seccomp-default=false"), "pass")]
+#[case::a_drop_in_without_its_kind(
+    "4.2.4",
+    Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, HEAD).file("/d/10.conf", "readOnlyPort: 10255\n"),
+    "unknown"
+)]
+#[case::a_drop_in_further_down(
+    "4.2.4",
+    drop_in("/d/sub/10.conf", "readOnlyPort: 10255\n", Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, HEAD)),
+    "fail"
+)]
+#[case::drop_ins_that_are_not_there("4.2.4", Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, HEAD), "unknown")]
+#[case::null_further_out(
+    "4.2.1",
+    drop_in(
+        "/d/10.conf",
+        "authentication: null\n",
+        Tree::flags(&format!("{WITH_CONFIG} --config-dir=/d")).file(CONFIG, &format!("{HEAD}authentication: {{anonymous: {{enabled: true}}}}\n"))
+    ),
+    "pass"
+)]
+#[case::hyperkube("4.2.4", Tree::default().runs("hyperkube kubelet --read-only-port 0"), "pass")]
+#[case::inside_k3s("4.2.1", Tree::default().runs("k3s server"), "unknown")]
+#[case::half_a_percent_of_nothing(
+    "kubelet-eviction-thresholds",
+    Tree::config("evictionHard: {memory.available: 0.00%, nodefs.available: 10%}\n"),
+    "fail"
+)]
+#[case::a_hundred_percent_is_off(
+    "kubelet-eviction-thresholds",
+    Tree::config("evictionHard: {memory.available: 100%, nodefs.available: 10%}\n"),
+    "fail"
+)]
+#[case::the_default_thresholds_of_any_release("kubelet-eviction-thresholds", Tree::config(""), "pass")]
+#[case::no_default_threshold_for_process_ids("kubelet-pid-reservation", Tree::config(""), "fail")]
+#[case::logs_of_no_size("kubelet-log-rotation", Tree::config("containerLogMaxSize: \"0\"\n"), "fail")]
+// What is written and what its sockets do.
+#[case::a_silent_port_beside_a_refused_one(
+    "kubelet-read-only-port-answers",
+    Tree::config("readOnlyPort: 20255\n").listens(ALL, 20255).answers(20255, false, "/pods", "timed_out").answers(10255, false, "/pods", "refused"),
+    "unknown"
+)]
+#[case::an_unknown_path_tells_nothing("kubelet-answers-anonymous", Tree::config("").listens(ALL, 10250).answers(10250, true, "/pods", 404), "unknown")]
+#[case::refused_by_name("kubelet-answers-anonymous", Tree::config("").listens(ALL, 10250).answers(10250, true, "/pods", 403), "pass")]
+#[case::refused_by_name_is_anonymous("kubelet-anonymous-contradiction", Tree::config("").listens(ALL, 10250).answers(10250, true, "/pods", 403), "fail")]
+#[case::answered("kubelet-answers-anonymous", Tree::config("").listens(ALL, 10250).answers(10250, true, "/pods", 200), "fail")]
+#[case::silence_is_no_refusal("kubelet-answers-anonymous", Tree::config("").listens(ALL, 10250).answers(10250, true, "/pods", "timed_out"), "unknown")]
+#[case::a_broken_handler_tells_nothing("kubelet-answers-anonymous", Tree::config("").listens(ALL, 10250).answers(10250, true, "/pods", 500), "unknown")]
+#[case::open_against_the_file(
+    "kubelet-read-only-port-contradiction",
+    Tree::config("readOnlyPort: 0\n").listens(ALL, 10255).answers(10255, false, "/pods", 200),
+    "fail"
+)]
+#[case::open_on_loopback_against_the_file(
+    "kubelet-read-only-port-answers",
+    Tree::config("readOnlyPort: 0\n").listens("0100007F", 10255).answers(10255, false, "/pods", 200),
+    "fail"
+)]
+// kube-proxy, the API server and etcd.
+#[case::metrics_on_loopback_of_the_other_family("4.3.1", proxy("metricsBindAddress: ::1\n"), "pass")]
+#[case::metrics_on_every_address_of_the_other_family("4.3.1", proxy("metricsBindAddress: \"[::]:10249\"\n"), "fail")]
+#[case::metrics_of_no_address_are_on_loopback("4.3.1", proxy("metricsBindAddress: \"\"\n"), "pass")]
+#[case::metrics_of_a_number("4.3.1", proxy("metricsBindAddress: 10249\n"), "unknown")]
+#[case::metrics_behind_a_space("4.3.1", Tree::flags("").runs("kube-proxy --metrics-bind-address 0.0.0.0"), "fail")]
+#[case::a_proxy_whose_file_is_not_there("4.3.1", Tree::flags("").runs("kube-proxy --config=/p.conf"), "unknown")]
+#[case::always_allow_of_a_file_leaves_anonymous_access_on("1.2.1", structured("AlwaysAllow"), "fail")]
+#[case::modes_given_twice("1.2.7", Tree::default().runs("kube-apiserver --authorization-mode=RBAC --authorization-mode=Node"), "pass")]
+#[case::in_clear_in_capitals("2.1", Tree::default().runs("etcd --cert-file=/c --key-file=/k --listen-client-urls=HTTP://192.0.2.2:2379"), "fail")]
+#[case::in_clear_beside_tls(
+    "2.1",
+    Tree::default().runs("etcd --cert-file=/c --key-file=/k --listen-client-urls=https://192.0.2.2:2379,http://192.0.2.2:2379"),
+    "fail"
+)]
+// SSH.
+#[case::root_logs_in_from_somewhere(
+    "ssh-root-login",
+    sshd("permitrootlogin no\nMatch Address 192.0.2.0/24\n  permitrootlogin yEs\n"),
+    "fail"
+)]
+#[case::the_first_word_counts("ssh-root-login", sshd("PermitRootLogin no\nPermitRootLogin yes\n"), "pass")]
+#[case::passwords_for_somebody(
+    "ssh-password-authentication",
+    sshd("PasswordAuthentication no\nKbdInteractiveAuthentication no\nMatch User a\n  passwordauthentication YeS\n"),
+    "fail"
+)]
+#[case::asked_by_pam_for_somebody(
+    "ssh-password-authentication",
+    sshd("PasswordAuthentication no\nKbdInteractiveAuthentication no\nMatch User a\n  ChallengeResponseAuthentication yes\n"),
+    "unknown"
+)]
+#[case::keys_only("ssh-password-authentication", sshd("PasswordAuthentication=no\nChallengeResponseAuthentication \"no\"\n"), "pass")]
+// Files.
+#[case::the_group_is_not_roots("4.1.10", Tree::config("").stat(CONFIG, "0640", "file", 1000), "fail")]
+#[case::a_mode_beside_the_benchmarks("4.1.9", Tree::config("").stat(CONFIG, "0604", "file", 0), "fail")]
+#[case::a_directory_that_everybody_writes(
+    "kubernetes-file-writable",
+    Tree::config("").stat("/var/lib/kubelet", "0777", "directory", 0),
+    "fail"
+)]
+#[case::a_sticky_directory_protects(
+    "kubernetes-file-writable",
+    Tree::config("").stat("/var/lib/kubelet", "1777", "directory", 0),
+    "pass"
+)]
+#[case::an_open_drop_in("4.1.9", drop_in("/d/10.conf", "", Tree::config("").runs_with("--config-dir=/d")).stat("/d/10.conf", "0644", "file", 0).stat(CONFIG, "0640", "file", 0), "fail")]
+#[case::a_link_to_an_open_file(
+    "4.1.5",
+    Tree::config("").stat("/etc/kubernetes/real.conf", "0644", "file", 0).link("/etc/kubernetes/kubelet.conf", "/etc/kubernetes/real.conf"),
+    "fail"
+)]
+#[case::a_link_to_itself("4.1.5", Tree::config("").link("/etc/kubernetes/kubelet.conf", "/etc/kubernetes/kubelet.conf"), "unknown")]
+#[case::an_authority_that_its_group_writes(
+    "4.1.7",
+    Tree::config("").runs_with("--client-ca-file=/ca.crt").stat("/ca.crt", "0664", "file", 1000),
+    "fail"
+)]
 fn the_row_has_its_verdict(#[case] row: &str, #[case] tree: Tree, #[case] verdict: &str) {
     let found = tree.verdicts(row);
     assert!(!found.is_empty(), "nothing answers {row}");
@@ -274,4 +456,15 @@ fn structured(types: &str) -> Tree {
         "/etc/kubernetes/authz.yaml",
         &format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n{authorizers}"),
     )
+}
+
+/// A kube-proxy with a configuration file of these fields.
+fn proxy(fields: &str) -> Tree {
+    let head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+    Tree::flags("").runs("kube-proxy --config=/p.conf").file("/p.conf", &format!("{head}{fields}"))
+}
+
+/// An SSH server with this configuration.
+fn sshd(config: &str) -> Tree {
+    Tree::default().runs("sshd -D").listens(ALL, 22).file("/etc/ssh/sshd_config", config)
 }

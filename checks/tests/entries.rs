@@ -172,6 +172,23 @@ proptest! {
     }
 }
 
+/// A cut value takes five bytes at least, and a cut that leaves fewer must drop it.
+#[test]
+fn a_value_is_dropped_where_less_is_left_than_a_cut_one_takes() {
+    for left in 0..=6 {
+        let item =
+            |value: usize| Evidence { path: "p".into(), value: Some(Value::String("v".repeat(value))), source: String::new(), at: 0 };
+        let mut finding = plain("port:tcp/1", Verdict::Fail, 0);
+        // Path and quotes of the first take three bytes, the path of the second one.
+        finding.evidence = vec![item(MAX_EVIDENCE_BYTES - 4 - left), item(100)];
+        let entry = Entry::finding(finding, 0);
+        let Body::Finding(kept) = &entry.body else { unreachable!("a finding") };
+        let size: usize = kept.evidence.iter().map(|item| item.path.len() + item.value.as_ref().unwrap().to_string().len()).sum();
+        assert!(size <= MAX_EVIDENCE_BYTES && kept.evidence_truncated, "{size} bytes with {left} left");
+        assert_eq!(kept.evidence.len(), if left < 5 { 1 } else { 2 }, "{left} left");
+    }
+}
+
 #[test]
 fn the_largest_finding_fits() {
     let evidence = |label: usize, value: usize| Evidence {

@@ -187,8 +187,8 @@ fn structured_authorization(component: &Component, flags: &Flags, settings: &mut
     settings.insert("authorizationMode".to_owned(), modes);
 }
 
-/// Anonymous access: `--authentication-config` may say it, with paths it is limited to; and the API server turns it off by
-/// itself under `AlwaysAllow`.
+/// Anonymous access: `--authentication-config` may say it, with paths it is limited to; and the API server turns off that of the
+/// flag by itself under the mode `AlwaysAllow` of the flag.
 fn anonymous_access(component: &Component, flags: &Flags, settings: &mut Settings, at: i64) {
     let none = || decided(Value::Array(Vec::new()), Source::new(SourceKind::Default, FLAG_DEFAULT), at);
     let mut paths = none();
@@ -196,8 +196,14 @@ fn anonymous_access(component: &Component, flags: &Flags, settings: &mut Setting
         && flags.last("anonymous-auth").is_none()
     {
         let anonymous = document(component, "AuthenticationConfiguration", path, |document, source, at| {
-            let enabled = document.pointer("/anonymous/enabled").and_then(Value::as_bool).unwrap_or(true);
-            decided(enabled.into(), source, at)
+            let Some(given) = document.get("anonymous").filter(|given| !given.is_null()) else {
+                return decided(true.into(), Source::new(SourceKind::Default, FLAG_DEFAULT), at);
+            };
+            match given.get("enabled") {
+                None | Some(Value::Null) => decided(false.into(), source, at),
+                Some(Value::Bool(enabled)) => decided((*enabled).into(), source, at),
+                Some(_) => unavailable(Reason::Malformed, format!("{path}: anonymous.enabled is not true or false")),
+            }
         });
         paths = document(component, "AuthenticationConfiguration", path, |document, source, at| {
             let conditions = document.pointer("/anonymous/conditions").and_then(Value::as_array);
@@ -207,9 +213,10 @@ fn anonymous_access(component: &Component, flags: &Flags, settings: &mut Setting
         settings.insert("anonymousAuth".to_owned(), anonymous);
     }
     settings.insert("anonymousPaths".to_owned(), paths);
-    let modes = settings.get("authorizationMode").and_then(Observed::value);
-    let always = modes.and_then(|modes| modes.value.as_array()).is_some_and(|modes| modes.contains(&"AlwaysAllow".into()));
-    if always {
+    // Upstream compares flags only: what one of the files says of either stays as it is.
+    let flag_of = |name: &str| settings.get(name).and_then(Observed::value).filter(|setting| setting.source.kind != SourceKind::File);
+    let modes = flag_of("authorizationMode").and_then(|modes| modes.value.as_array());
+    if flag_of("anonymousAuth").is_some() && modes.is_some_and(|modes| modes.contains(&"AlwaysAllow".into())) {
         let source = Source::new(SourceKind::Default, "under AlwaysAllow");
         settings.insert("anonymousAuth".to_owned(), decided(false.into(), source, at));
     }

@@ -62,7 +62,8 @@ impl Spec {
     /// Is `value` of a file the same as nothing.
     fn is_unset(&self, value: &Value) -> bool {
         let number = value.as_i64();
-        let empty = number == Some(0) || value.as_str() == Some("");
+        // Upstream keeps a size as text there, so that only an empty one is nothing.
+        let empty = (number == Some(0) && self.kind != Kind::Bytes) || value.as_str() == Some("");
         match self.zero {
             Zero::Stays => false,
             Zero::Unset => empty,

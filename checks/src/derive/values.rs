@@ -158,7 +158,7 @@ fn member(kind: Member, name: &str, value: &Value) -> Result<Value, String> {
             }
         }
         Member::Threshold => match text.strip_suffix('%') {
-            Some(percent) if percent.parse::<f32>().is_ok_and(|percent| percent >= 0.0) => Ok(value.clone()),
+            Some(percent) if percent.parse::<f32>().is_ok_and(|percent| (0.0..=100.0).contains(&percent)) => Ok(value.clone()),
             None if quantity.is_some_and(|quantity| !quantity.is_zero()) => Ok(value.clone()),
             _ => refused("a threshold"),
         },

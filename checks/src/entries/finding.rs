@@ -14,6 +14,8 @@ pub const MAX_EVIDENCE_BYTES: usize = 2 * 1024;
 const MAX_TITLE_BYTES: usize = 160;
 /// The longest path and source of a piece of evidence kept, in bytes.
 const MAX_LABEL_BYTES: usize = 200;
+/// The shortest cut value: one `…` in quotes.
+const MIN_CUT_BYTES: usize = 5;
 
 /// What a check says about a subject. There is no other outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -207,6 +209,10 @@ impl Finding {
             left -= frame;
             let text = item.value.as_ref().map(ToString::to_string).unwrap_or_default();
             if text.len() > left {
+                if left < MIN_CUT_BYTES {
+                    self.evidence_truncated = true;
+                    break;
+                }
                 // Half, because quoting the cut text as a JSON string may double it.
                 item.value = Some(serde_json::Value::String(format!("{}…", cut(&text, (left / 2).saturating_sub(8)))));
                 self.evidence_truncated = true;

@@ -35,8 +35,8 @@ pub struct Kubelet {
     pub configz: Observed<serde_json::Value>,
     /// Derived: effective settings under upstream's names, each with its source.
     pub settings: Settings,
-    /// Derived: the same settings as its behaviour shows them, where a socket or an answer tells. A setting that behaviour says
-    /// nothing about is missing.
+    /// Derived: the settings that behaviour can show (its ports, addresses, anonymous access, authorization, TLS), as a socket or an
+    /// answer shows them. One that nothing it did tells is unavailable, with the reason; those behaviour never shows are missing.
     pub observed: Settings,
     /// Derived: the same settings as [`Kubelet::configz`] gives them. Empty without it.
     pub reported: Settings,

@@ -148,6 +148,7 @@ fn etcd() -> Vec<Case> {
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
         of_flags("etcd-client-tls", "etcd", "--cert-file=/c --key-file=/k --listen-client-urls=http://127.0.0.1:2379")
             .passes(move |facts| etcd_file(facts, known(transport())))
+            .fails(|facts| flags(facts, "etcd", "--cert-file=/c --key-file=/k --listen-client-urls=HTTP://127.0.0.1:2379"))
             .fails(|facts| etcd_file(facts, known(json!({"name": "n1"}))))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
         of_flags("etcd-peer-certificates", "etcd", "--peer-client-cert-auth=false --peer-trusted-ca-file=")

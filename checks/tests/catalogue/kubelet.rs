@@ -16,6 +16,11 @@ fn setting(check: &'static str, bad: Value) -> Case {
         .unreadable("timed_out", |facts| facts.kubelets = Observed::unavailable_because(Reason::TimedOut, "processes"))
 }
 
+/// The program file could not be read.
+fn no_version(facts: &mut NodeFacts) {
+    kubelet_of(facts).version = denied();
+}
+
 /// A check of what the kubelet's API port answers.
 fn observed(check: &'static str) -> Case {
     Case::of(check)
@@ -104,6 +109,7 @@ fn declared() -> Vec<Case> {
             .passes(|facts| configure(facts, json!({"healthzBindAddress": "::1"}))),
         Case::only("kubelet-static-pod-url")
             .passes(|facts| configure(facts, json!({"staticPodURL": "https://192.0.2.9/pods"})))
+            .passes(|facts| configure(facts, json!({"staticPodURL": "HTTPS://192.0.2.9/pods"})))
             .not_applicable(|_| {})
             .not_applicable(no_kubelet)
             .fails(|facts| configure(facts, json!({"staticPodURL": "http://192.0.2.9/pods"})))
@@ -181,6 +187,13 @@ fn behaviour() -> Vec<Case> {
                 items(&mut facts.listeners).push(listener(10355, BindScope::All, KUBELET, "kubelet", "kubelet"));
                 items(&mut facts.probes).push(probe(10355, false, ProbeOutcome::Answered, 200));
             })
+            // A refusal of the usual port says nothing about the one that is open and silent.
+            .unreadable("undecided", |facts| {
+                configure(facts, json!({"readOnlyPort": 10355}));
+                items(&mut facts.listeners).push(listener(10355, BindScope::All, KUBELET, "kubelet", "kubelet"));
+                items(&mut facts.probes).push(probe(10355, false, ProbeOutcome::TimedOut, 0));
+                items(&mut facts.probes).push(probe(10255, false, ProbeOutcome::Refused, 0));
+            })
             .not_applicable(no_kubelet)
             .unreadable("permission_denied", |facts| facts.listeners = denied())
             .unreadable("permission_denied", |facts| {
@@ -200,6 +213,15 @@ fn certificates() -> Vec<Case> {
             .fails(|facts| {
                 configure(facts, json!({"rotateCertificates": null}));
                 items(&mut facts.files).push(file("pki_key", "/var/lib/kubelet/pki/kubelet-client-current.pem", 0o600));
+            })
+            .fails(|facts| {
+                configure(facts, json!({"rotateCertificates": null}));
+                kubelet_of(facts).argv.push("--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf".into());
+            })
+            .fails(|facts| {
+                configure(facts, json!({"rotateCertificates": null}));
+                let path = "/etc/kubernetes/kubelet.conf";
+                items(&mut facts.certificates).push(certificate("kubelet_kubeconfig", path, "default-auth", "system:node:n1", &["system:nodes"]));
             })
             .not_applicable(|facts| kubelet_of(facts).argv = vec!["kubelet".into(), "--config=/var/lib/kubelet/config.yaml".into()])
             .not_applicable(no_kubelet)
@@ -231,7 +253,13 @@ fn limits() -> Vec<Case> {
             .not_applicable(no_kubelet)
             .unreadable("permission_denied", hide_config)
             .unreadable("malformed", |facts| configure(facts, json!({"streamingConnectionIdleTimeout": 5}))),
-        setting("kubelet-event-rate", json!({"eventRecordQPS": -1})).passes(|facts| configure(facts, json!({"eventRecordQPS": 0}))),
+        setting("kubelet-event-rate", json!({"eventRecordQPS": -1}))
+            .passes(|facts| configure(facts, json!({"eventRecordQPS": 0})))
+            .passes(no_version)
+            .fails(|facts| {
+                no_version(facts);
+                kubelet_flag(facts, "--event_qps=-1");
+            }),
         setting("kubelet-pod-pids-limit", json!({"podPidsLimit": -1})).fails(|facts| configure(facts, json!({"podPidsLimit": 0}))),
         setting("kubelet-seccomp-default", json!({"seccompDefault": false})),
         setting("kubelet-protect-kernel-defaults", json!({"protectKernelDefaults": false})),
@@ -344,11 +372,28 @@ fn surface() -> Vec<Case> {
     vec![
         setting("kubelet-pid-reservation", json!({"systemReserved": {"cpu": "100m"}}))
             .passes(|facts| configure(facts, json!({"systemReserved": {}, "kubeReserved": {"pid": "1000"}})))
-            .passes(|facts| configure(facts, json!({"systemReserved": {}, "evictionHard": {"pid.available": "10%"}}))),
+            .passes(|facts| configure(facts, json!({"systemReserved": {}, "evictionHard": {"pid.available": "10%"}})))
+            .fails(|facts| {
+                no_version(facts);
+                configure(facts, json!({"systemReserved": {}}));
+            })
+            .fails(|facts| {
+                no_version(facts);
+                let kubelet = kubelet_of(facts);
+                kubelet.argv = vec!["kubelet".into()];
+                items(&mut kubelet.documents).clear();
+            }),
         setting("kubelet-eviction-thresholds", json!({"evictionHard": {"imagefs.available": "15%"}}))
             .fails(|facts| configure(facts, json!({"evictionHard": {"memory.available": "0%", "nodefs.available": "10%"}})))
             .fails(|facts| configure(facts, json!({"evictionHard": {"memory.available": "100Mi"}})))
-            .passes(|facts| configure(facts, json!({"evictionHard": {"memory.available": "1Gi", "nodefs.available": "5%"}}))),
+            .fails(|facts| configure(facts, json!({"evictionHard": {"memory.available": "100%", "nodefs.available": "10%"}})))
+            .fails(|facts| configure(facts, json!({"evictionHard": {"memory.available": "1Gi", "nodefs.available": "00.00%"}})))
+            .passes(|facts| configure(facts, json!({"evictionHard": {"memory.available": "1Gi", "nodefs.available": "5%"}})))
+            .passes(no_version)
+            .unreadable("not_supported", |facts| {
+                no_version(facts);
+                configure(facts, json!({"mergeDefaultEvictionSettings": true, "evictionHard": {"pid.available": "10%"}}));
+            }),
         setting("kubelet-log-rotation", json!({"containerLogMaxSize": "-1"}))
             .fails(|facts| configure(facts, json!({"containerLogMaxFiles": 1})))
             .passes(|facts| configure(facts, json!({"containerLogMaxSize": "50Mi", "containerLogMaxFiles": 3}))),

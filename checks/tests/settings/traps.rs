@@ -23,6 +23,8 @@ const CONFIG: &str = "kubelet --config=/var/lib/kubelet/config.yaml";
 #[case("4.2.11 gate unset, no bootstrap", CONFIG, Some(json!({})), "serverTLSBootstrap", json!(false))]
 #[case("4.2.12 tlsCipherSuites unset", CONFIG, Some(json!({})), "tlsCipherSuites", json!([]))]
 #[case("4.2.13 podPidsLimit -1", CONFIG, Some(json!({"podPidsLimit": -1})), "podPidsLimit", json!(-1))]
+#[case("a size of zero is not nothing", CONFIG, Some(json!({"containerLogMaxSize": "0"})), "containerLogMaxSize", json!(0))]
+#[case("a size of no text is nothing", CONFIG, Some(json!({"containerLogMaxSize": ""})), "containerLogMaxSize", json!(10_485_760))]
 #[case("4.2.14 seccompDefault false", CONFIG, Some(json!({"seccompDefault": false})), "seccompDefault", json!(false))]
 fn of_the_kubelet(#[case] row: &str, #[case] argv: &str, #[case] file: Option<Value>, #[case] name: &str, #[case] expected: Value) {
     let documents = file.map(|content| main_file("KubeletConfiguration", "/var/lib/kubelet/config.yaml", content));

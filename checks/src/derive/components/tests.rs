@@ -120,6 +120,36 @@ fn flags_and_defaults(#[case] argv: &str, #[case] name: &str, #[case] expected: 
     "anonymousPaths",
     r#"["/livez"] (file /c.yaml)"#
 )]
+#[case::no_mode_of_a_file_turns_anonymous_access_off(
+    "kube-apiserver --authorization-config=/c.yaml",
+    json!({"kind": "AuthorizationConfiguration", "authorizers": [{"type": "AlwaysAllow", "name": "a"}]}),
+    "anonymousAuth",
+    "true (default without a flag)"
+)]
+#[case::anonymous_access_of_a_file_stays_on_under_always_allow(
+    "kube-apiserver --authentication-config=/c.yaml",
+    json!({"kind": "AuthenticationConfiguration", "anonymous": {"enabled": true}}),
+    "anonymousAuth",
+    "true (file /c.yaml)"
+)]
+#[case::anonymous_access_that_a_file_mentions_is_off_until_enabled(
+    "kube-apiserver --authentication-config=/c.yaml --authorization-mode=RBAC",
+    json!({"kind": "AuthenticationConfiguration", "anonymous": {}}),
+    "anonymousAuth",
+    "false (file /c.yaml)"
+)]
+#[case::anonymous_access_that_a_file_does_not_mention(
+    "kube-apiserver --authentication-config=/c.yaml --authorization-mode=RBAC",
+    json!({"kind": "AuthenticationConfiguration", "jwt": []}),
+    "anonymousAuth",
+    "true (default without a flag)"
+)]
+#[case::anonymous_access_of_another_type(
+    "kube-apiserver --authentication-config=/c.yaml --authorization-mode=RBAC",
+    json!({"kind": "AuthenticationConfiguration", "anonymous": {"enabled": "no"}}),
+    "anonymousAuth",
+    "malformed: /c.yaml: anonymous.enabled is not true or false"
+)]
 #[case::another_kind(
     "kube-proxy --config=/c.yaml",
     json!({"kind": "Pod"}),
