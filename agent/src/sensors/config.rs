@@ -253,4 +253,25 @@ mod tests {
         let merged = "x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\n";
         assert_eq!(json(merged).map(|value| value["y"].clone()), Ok(serde_json::json!({"a": 1, "b": 3})));
     }
+
+    /// The words of a parser are shown, and so must not quote what it read.
+    #[test]
+    fn what_does_not_parse_is_not_quoted() {
+        for text in [
+            "staticPodURLHeader: {X: [sup3rsecret}",
+            "token: sup3rsecret: x",
+            "token: \"sup3rsecret",
+            "token: !!int sup3rsecret",
+            "token: !!binary sup3r!secret",
+            "sup3rsecret",
+            "- sup3rsecret",
+            "token:\n\tsup3rsecret",
+            "a: {sup3rsecret: 1",
+            "? [sup3rsecret]\n: 1",
+            "? {sup3rsecret: 1}\n: 1",
+        ] {
+            let problem = parse(text).err().unwrap_or_default();
+            assert!(!problem.contains("sup3r"), "{text}: {problem}");
+        }
+    }
 }
