@@ -102,12 +102,9 @@ impl Report {
 }
 
 fn bomb() -> Vec<u8> {
-    let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
-    for level in 1..12 {
-        let before = format!("*a{}", level - 1);
-        text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(", ")));
-    }
-    text.into_bytes()
+    let first = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    let line = |level: usize| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
+    std::iter::once(first).chain((1..12).map(line)).collect::<String>().into_bytes()
 }
 
 #[rstest]
@@ -167,7 +164,7 @@ fn a_configuration_that_changes_while_it_is_read_is_unknown() {
                 }
             }
         });
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             let report = tree.scan();
             report.judges_the_rest();
