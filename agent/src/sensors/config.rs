@@ -58,17 +58,17 @@ pub(super) fn documents(host: &Host, seen: &Seen, argv: &[String]) -> Observed<L
         return Observed::known(listing, source, now());
     }
     let of_host = seen.fact.uid == 0 && !matches!(seen.fact.placement, Placement::Pod | Placement::Machine);
-    let mut room = if of_host { MAX_TEXT } else { MAX_TEXT_OF_OTHERS };
+    let mut spare = if of_host { MAX_TEXT } else { MAX_TEXT_OF_OTHERS };
     let read = with_root(host, seen, |root, cwd| {
         for path in main {
             listing.items.push(match resolved(path, cwd) {
-                Ok(path) => document(host, root, seen, &path, DocumentKind::Main, &mut room),
+                Ok(path) => document(host, root, seen, &path, DocumentKind::Main, &mut spare),
                 Err(why) => ConfigDocument { path: path.to_owned(), kind: DocumentKind::Main, content: Observed::Unavailable(why) },
             });
         }
         if let Some(directory) = directory {
             match resolved(directory, cwd) {
-                Ok(path) => Walk { host, root, seen, listing: &mut listing, room: &mut room }.start(&path),
+                Ok(path) => Walk { host, root, seen, listing: &mut listing, spare: &mut spare }.start(&path),
                 Err(why) => listing.skipped.push(Skipped { what: directory.to_owned(), reason: why.reason }),
             }
         }
@@ -107,15 +107,15 @@ pub(super) fn resolved(path: &str, cwd: &str) -> Result<String, Unavailable> {
     Ok(absolute(path, cwd))
 }
 
-/// `room` is what is left for the process's documents, in bytes.
-fn document(host: &Host, root: &Root, seen: &Seen, path: &str, kind: DocumentKind, room: &mut usize) -> ConfigDocument {
+/// `spare` is what is left for the process's documents, in bytes.
+fn document(host: &Host, root: &Root, seen: &Seen, path: &str, kind: DocumentKind, spare: &mut usize) -> ConfigDocument {
     let source_kind = match kind {
         DocumentKind::Main => SourceKind::File,
         DocumentKind::DropIn => SourceKind::DropIn,
     };
-    let fits = |text: String| match room.checked_sub(text.len()) {
+    let fits = |text: String| match spare.checked_sub(text.len()) {
         Some(left) => {
-            *room = left;
+            *spare = left;
             Ok(text)
         }
         None => Err(Unavailable::new(Reason::TooLarge, format!("{path}: the documents of this process are larger than any kubelet's"))),
@@ -188,7 +188,7 @@ struct Walk<'a> {
     root: &'a Root,
     seen: &'a Seen,
     listing: &'a mut Listing<ConfigDocument>,
-    room: &'a mut usize,
+    spare: &'a mut usize,
 }
 
 impl Walk<'_> {
@@ -224,7 +224,7 @@ impl Walk<'_> {
                 if self.listing.items.len() > MAX_DROP_INS {
                     return self.listing.skipped.push(too_many);
                 }
-                self.listing.items.push(document(self.host, self.root, self.seen, &path, DocumentKind::DropIn, self.room));
+                self.listing.items.push(document(self.host, self.root, self.seen, &path, DocumentKind::DropIn, self.spare));
             }
         }
     }
