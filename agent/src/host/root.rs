@@ -154,7 +154,8 @@ impl Root {
         Self { foreign: true, ..self }
     }
 
-    pub(super) fn budget(&self) -> &Budget {
+    /// What it is read within.
+    pub fn budget(&self) -> &Budget {
         &self.budget
     }
 

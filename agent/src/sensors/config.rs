@@ -1,7 +1,9 @@
 //! Configuration documents a component names on its command line, read through the component's own root.
 
 use holdfast_checks::derive::last_flag;
-use holdfast_checks::facts::{ConfigDocument, DocumentKind, Listing, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
+use holdfast_checks::facts::{
+    ConfigDocument, DocumentKind, Listing, Observed, Placement, Reason, Skipped, Source, SourceKind, Unavailable,
+};
 use serde_json::Value;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
@@ -13,6 +15,10 @@ use crate::host::{Host, NodeKind, ReadError, Root};
 /// Drop-in files are small and few; these bounds are far above what anyone writes.
 const MAX_DROP_INS: usize = 256;
 const MAX_DEPTH: usize = 16;
+/// Bytes of all documents of one process, which stay in memory as facts, a multiple of that. A kubelet's have some thousand.
+const MAX_TEXT: usize = 2 * 1024 * 1024;
+/// The same of a process in a container or not root's: anybody may start a kubelet there with as many files as they like.
+const MAX_TEXT_OF_OTHERS: usize = 64 * 1024;
 
 /// The value of `--<name>` in a command line: the last one, as the flag parser has it.
 pub(super) fn flag<'a>(argv: &'a [String], name: &str) -> Option<&'a str> {
@@ -51,16 +57,18 @@ pub(super) fn documents(host: &Host, seen: &Seen, argv: &[String]) -> Observed<L
     if main.is_empty() && directory.is_none() {
         return Observed::known(listing, source, now());
     }
+    let of_host = seen.fact.uid == 0 && !matches!(seen.fact.placement, Placement::Pod | Placement::Machine);
+    let mut spare = if of_host { MAX_TEXT } else { MAX_TEXT_OF_OTHERS };
     let read = with_root(host, seen, |root, cwd| {
         for path in main {
             listing.items.push(match resolved(path, cwd) {
-                Ok(path) => document(host, root, seen, &path, DocumentKind::Main),
+                Ok(path) => document(host, root, seen, &path, DocumentKind::Main, &mut spare),
                 Err(why) => ConfigDocument { path: path.to_owned(), kind: DocumentKind::Main, content: Observed::Unavailable(why) },
             });
         }
         if let Some(directory) = directory {
             match resolved(directory, cwd) {
-                Ok(path) => Walk { host, root, seen, listing: &mut listing }.start(&path),
+                Ok(path) => Walk { host, root, seen, listing: &mut listing, spare: &mut spare }.start(&path),
                 Err(why) => listing.skipped.push(Skipped { what: directory.to_owned(), reason: why.reason }),
             }
         }
@@ -99,12 +107,20 @@ pub(super) fn resolved(path: &str, cwd: &str) -> Result<String, Unavailable> {
     Ok(absolute(path, cwd))
 }
 
-fn document(host: &Host, root: &Root, seen: &Seen, path: &str, kind: DocumentKind) -> ConfigDocument {
+/// `spare` is what is left for the process's documents, in bytes.
+fn document(host: &Host, root: &Root, seen: &Seen, path: &str, kind: DocumentKind, spare: &mut usize) -> ConfigDocument {
     let source_kind = match kind {
         DocumentKind::Main => SourceKind::File,
         DocumentKind::DropIn => SourceKind::DropIn,
     };
-    let content = match text(host, root, seen, path) {
+    let fits = |text: String| match spare.checked_sub(text.len()) {
+        Some(left) => {
+            *spare = left;
+            Ok(text)
+        }
+        None => Err(Unavailable::new(Reason::TooLarge, format!("{path}: the documents of this process are larger than any kubelet's"))),
+    };
+    let content = match text(host, root, seen, path).and_then(fits) {
         Ok(text) => match parse(&text) {
             Ok(value) => Observed::known(redact::document(value), Source::new(source_kind, path), now()),
             Err(problem) => Observed::unavailable_because(Reason::Malformed, format!("{path}: not YAML: {problem}")),
@@ -172,6 +188,7 @@ struct Walk<'a> {
     root: &'a Root,
     seen: &'a Seen,
     listing: &'a mut Listing<ConfigDocument>,
+    spare: &'a mut usize,
 }
 
 impl Walk<'_> {
@@ -190,6 +207,10 @@ impl Walk<'_> {
             Err(error) => return self.listing.skipped.push(error.skipped(directory)),
         };
         for entry in entries {
+            // It is incomplete already; whoever makes more of it does not make it longer.
+            if self.listing.skipped.len() > MAX_DROP_INS {
+                return;
+            }
             let path = format!("{}/{}", directory.trim_end_matches('/'), entry.name);
             // Some file systems do not say what an entry is.
             let unlisted = || self.root.metadata(&path).is_ok_and(|there| there.kind == NodeKind::Directory && there.target.is_none());
@@ -203,7 +224,7 @@ impl Walk<'_> {
                 if self.listing.items.len() > MAX_DROP_INS {
                     return self.listing.skipped.push(too_many);
                 }
-                self.listing.items.push(document(self.host, self.root, self.seen, &path, DocumentKind::DropIn));
+                self.listing.items.push(document(self.host, self.root, self.seen, &path, DocumentKind::DropIn, self.spare));
             }
         }
     }
@@ -252,5 +273,26 @@ mod tests {
         assert_eq!(json(words), Ok(expected), "YAML 1.1's words are booleans to Kubernetes, unless quoted");
         let merged = "x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\n";
         assert_eq!(json(merged).map(|value| value["y"].clone()), Ok(serde_json::json!({"a": 1, "b": 3})));
+    }
+
+    /// The words of a parser are shown, and so must not quote what it read.
+    #[test]
+    fn what_does_not_parse_is_not_quoted() {
+        for text in [
+            "staticPodURLHeader: {X: [sup3rsecret}",
+            "token: sup3rsecret: x",
+            "token: \"sup3rsecret",
+            "token: !!int sup3rsecret",
+            "token: !!binary sup3r!secret",
+            "sup3rsecret",
+            "- sup3rsecret",
+            "token:\n\tsup3rsecret",
+            "a: {sup3rsecret: 1",
+            "? [sup3rsecret]\n: 1",
+            "? {sup3rsecret: 1}\n: 1",
+        ] {
+            let problem = parse(text).err().unwrap_or_default();
+            assert!(!problem.contains("sup3r"), "{text}: {problem}");
+        }
     }
 }

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use holdfast_checks::facts::{Group, Kubelet, NodeFacts};
+use holdfast_checks::facts::{Group, Kubelet, NodeFacts, SourceKind};
 
 use super::config::absolute;
+use super::files;
 use super::origins::UNIT_DIRECTORIES;
 use crate::host::Host;
 use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 22] = [
+const USUAL: [(&str, &[Group]); 25] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
@@ -21,7 +22,11 @@ const USUAL: [(&str, &[Group]); 22] = [
     ("/etc/cni/net.d", &[Group::Files, Group::Network]),
     ("/etc/ssh", &[Group::Network]),
     ("/etc/ssh/sshd_config.d", &[Group::Network]),
+    ("/usr/etc/ssh", &[Group::Network]),
     ("/etc/ufw", &[Group::Network]),
+    // Where enabling a firewall's unit leaves a link.
+    ("/etc/systemd/system/multi-user.target.wants", &[Group::Network]),
+    ("/etc/systemd/system/sysinit.target.wants", &[Group::Network]),
     ("/var/lib/kubelet", &[Group::Files, Group::Kubelets]),
     ("/var/lib/kubelet/pki", &[Group::Files]),
     // By name: files that concern nobody come and go in /run every second, such as the lock of iptables.
@@ -76,6 +81,10 @@ pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
             wanted.want(None, parent(&absolute(&file.target, parent(&file.path))), &[Group::Files]);
         }
     }
+    // What processes name and is not there yet, and directories in which nothing is yet.
+    for named in files::named(facts) {
+        wanted.want(None, &named.path, &[Group::Files]);
+    }
     // A kubeconfig may lead to certificates elsewhere.
     for certificate in facts.certificates.value().iter().flat_map(|listing| &listing.items) {
         wanted.want(None, parent(&certificate.path), &[Group::Files]);
@@ -85,6 +94,13 @@ pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
         let process = processes.iter().find(|process| process.pid == kubelet.pid);
         let unit = process.and_then(|process| process.subject.strip_prefix("service:")?.split('/').next());
         of_kubelet(kubelet, unit, &mut wanted);
+    }
+    // Files that the SSH server's configuration includes from elsewhere.
+    let sshd = facts.network.value().and_then(|network| network.sshd.value());
+    for setting in sshd.into_iter().flatten().filter_map(|(_, setting)| setting.value()) {
+        for source in setting.declared.iter().map(|declared| &declared.source).filter(|source| source.kind == SourceKind::DropIn) {
+            wanted.want(None, &source.place, &[Group::Network]);
+        }
     }
     for component in facts.components.value().into_iter().flat_map(|listing| &listing.items) {
         for document in component.documents.value().iter().flat_map(|listing| &listing.items) {

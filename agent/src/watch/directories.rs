@@ -32,6 +32,8 @@ struct Watched {
 /// What is wanted of one directory.
 #[derive(Default)]
 struct Want {
+    /// Its place among those wanted: the first are watched when there are too many.
+    rank: usize,
     groups: BTreeSet<Group>,
     names: BTreeMap<OsString, BTreeSet<Group>>,
 }
@@ -41,7 +43,8 @@ impl Directories {
         Ok(Self { inotify: Inotify::init()?, watched: BTreeMap::new() })
     }
 
-    /// Watches exactly `wanted` from now on, and the way to each. A directory that cannot be watched is left to the full pass.
+    /// Watches exactly `wanted` from now on, and the way to each; of too many the first. A directory that cannot be watched is
+    /// left to the full pass.
     ///
     /// Gives the groups of what was not watched until now: it may have changed between the reading and this.
     pub(super) fn set(&mut self, wanted: Vec<(PathBuf, BTreeSet<Group>)>) -> BTreeSet<Group> {
@@ -64,7 +67,7 @@ impl Directories {
             | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR
             | WatchMask::EXCL_UNLINK;
-        for (directory, Want { groups, names }) in merged.into_iter().take(MAX_DIRECTORIES) {
+        for (directory, Want { groups, names, .. }) in merged.into_iter().take(MAX_DIRECTORIES) {
             // Adding again is how a directory that was replaced under the same name is found.
             match self.inotify.watches().add(&directory, mask) {
                 Ok(descriptor) => {
@@ -118,16 +121,44 @@ impl Directories {
     }
 }
 
-/// Each directory once, and in each directory above it the name that leads to it.
-fn with_ways(wanted: Vec<(PathBuf, BTreeSet<Group>)>) -> BTreeMap<PathBuf, Want> {
+/// Each directory once, and in each directory above it the name that leads to it. In the order in which they were wanted, so that
+/// what is wanted last, the files of somebody's container, never takes the place of the node's own.
+fn with_ways(wanted: Vec<(PathBuf, BTreeSet<Group>)>) -> Vec<(PathBuf, Want)> {
     let mut merged: BTreeMap<PathBuf, Want> = BTreeMap::new();
-    for (directory, groups) in wanted {
+    for (rank, (directory, groups)) in wanted.into_iter().enumerate() {
+        let first = || Want { rank, ..Want::default() };
         let mut below = directory.as_path();
         while let (Some(parent), Some(name)) = (below.parent(), below.file_name()) {
-            merged.entry(parent.to_owned()).or_default().names.entry(name.to_owned()).or_default().extend(&groups);
+            merged.entry(parent.to_owned()).or_insert_with(first).names.entry(name.to_owned()).or_default().extend(&groups);
             below = parent;
         }
-        merged.entry(directory).or_default().groups.extend(groups);
+        merged.entry(directory).or_insert_with(first).groups.extend(groups);
     }
+    let mut merged: Vec<(PathBuf, Want)> = merged.into_iter().collect();
+    merged.sort_by_key(|(_, want)| want.rank);
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pod may name any number of directories, and in the order of paths `/proc` comes before `/var`.
+    #[test]
+    fn a_crowd_of_directories_in_a_container_does_not_take_the_watch_from_the_nodes_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: String| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let own = made("var/lib/kubelet".to_owned());
+        let mut wanted = vec![(own.clone(), BTreeSet::from([Group::Kubelets]))];
+        wanted.extend((0..2 * MAX_DIRECTORIES).map(|n| (made(format!("proc/7/root/{n}")), BTreeSet::from([Group::Files]))));
+        let mut directories = Directories::open().unwrap();
+        directories.set(wanted);
+        assert!(directories.watched.len() <= MAX_DIRECTORIES);
+        std::fs::write(own.join("config.yaml"), "x").unwrap();
+        assert_eq!(directories.wait(Duration::from_secs(5)).unwrap(), BTreeSet::from([Group::Kubelets]));
+    }
 }

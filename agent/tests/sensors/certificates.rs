@@ -200,3 +200,24 @@ fn a_recording_without_the_content_of_its_files_says_so() {
         assert_eq!(fact.certificate.unavailable().map(|why| why.reason), Some(Reason::NotSupported), "{fact:?}");
     }
 }
+
+/// Whoever writes a bundle chooses the names in it: trying each key on each certificate would take minutes.
+#[test]
+fn a_bundle_of_authorities_that_all_have_one_name_is_read_in_time() {
+    let tree = Tree::new();
+    let authority = Authority::new("same");
+    let (leaf, _) = authority.sign("leaf", "");
+    let crowd: String = (0..200).map(|_| Authority::new("same").pem).collect();
+    let leaves: String = (0..200).map(|_| authority.sign("same", "").0).collect();
+    for number in 0..2 {
+        tree.write(&format!("host/etc/kubernetes/pki/many{number}.crt"), &crowd);
+        tree.write(&format!("host/etc/kubernetes/pki/leaves{number}.crt"), &leaves);
+    }
+    tree.write("host/etc/kubernetes/pki/ca.crt", &authority.pem);
+    tree.write("host/etc/kubernetes/pki/leaf.crt", &leaf);
+    let started = std::time::Instant::now();
+    let facts = tree.read();
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    let found = known(&facts.certificates).items.iter().find(|fact| fact.path.ends_with("/leaf.crt")).unwrap();
+    assert!(found.issued_by.ends_with("/ca.crt"), "an authority that opens its file comes first: {}", found.issued_by);
+}

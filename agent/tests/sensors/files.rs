@@ -390,3 +390,56 @@ fn cost_of_files_and_certificates() {
     (0..100).for_each(|_| derive(&mut derived));
     println!("derive: {:?}", started.elapsed() / 100);
 }
+
+/// A node of kind has files under the names of the host's, and they are not the host's.
+#[test]
+fn what_a_kubelet_with_mounts_of_its_own_names_is_no_file_of_this_host() {
+    let tree = tree();
+    tree.write("proc/1/ns/mnt", "mnt:[1]");
+    tree.write("proc/10/ns/mnt", "mnt:[2]");
+    put(&tree, "/etc/config.yaml", "clientCAFile: /opt/ca.crt\nstaticPodPath: /opt/pods\n", 0o600);
+    put(&tree, "/opt/pods/p.yaml", "", 0o644);
+    let named = |facts: &NodeFacts| {
+        let roles = ["kubelet_config", "manifest"];
+        complete(&facts.files).iter().filter(|file| roles.contains(&file.role.as_str())).map(|file| file.path.clone()).collect::<Vec<_>>()
+    };
+    let facts = tree.read();
+    assert_eq!(known(&complete(&facts.kubelets)[0].host_mounts), &false);
+    assert!(named(&facts).is_empty(), "{:?}", named(&facts));
+    tree.write("proc/10/ns/mnt", "mnt:[1]");
+    assert_eq!(named(&tree.read()), ["/etc/config.yaml", "/opt/pods/p.yaml"]);
+}
+
+/// Whoever starts a process of this name may point it at a directory of their own making.
+#[test]
+fn a_directory_full_of_what_cannot_be_looked_at_is_cut_off_in_time() {
+    let tree = tree();
+    tree.process(10, "kubelet", "kubelet\0--config=/etc/config.yaml\0--cert-dir=/opt/many\0");
+    put(&tree, "/etc/kubernetes/kubelet.conf", "", 0o600);
+    for number in 0..20_000 {
+        let name = format!("{number}.crt");
+        fs::create_dir_all(tree.path("host/opt/many")).unwrap();
+        symlink(&name, tree.path(&format!("host/opt/many/{name}"))).unwrap();
+    }
+    let started = std::time::Instant::now();
+    let facts = tree.read();
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    let files = known(&facts.files);
+    assert_eq!(files.skipped.len(), 501);
+    assert_eq!(files.skipped.last().map(|skipped| skipped.what.as_str()), Some("further files"));
+}
+
+#[test]
+fn what_processes_name_is_watched_before_it_is_there() {
+    let tree = tree();
+    put(&tree, "/etc/config.yaml", "staticPodPath: /opt/pods\nauthentication: {x509: {clientCAFile: /opt/ca.crt}}\n", 0o600);
+    put(&tree, "/etc/ssh/sshd_config", "Include /opt/ssh/*.conf\n", 0o600);
+    put(&tree, "/opt/ssh/a.conf", "PermitRootLogin yes\n", 0o600);
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let facts = sensors.read_all(&mut |_| {});
+    let watched = sensors.watched(&facts).unwrap();
+    for (path, group) in [("opt/pods", Group::Files), ("opt/ca.crt", Group::Files), ("opt/ssh/a.conf", Group::Network)] {
+        let place = tree.path(&format!("host/{path}"));
+        assert!(watched.iter().any(|(path, groups)| *path == place && groups.contains(&group)), "{path}: {watched:?}");
+    }
+}

@@ -414,3 +414,32 @@ fn a_relative_path_starts_in_the_kubelets_own_directory() {
     fs::remove_file(tree.path("proc/10/cwd")).unwrap();
     assert_eq!(document().content.unavailable().unwrap().reason, Reason::PermissionDenied, "which one is not known");
 }
+
+/// What is read of them stays in memory, many times as large.
+#[test]
+fn the_documents_of_a_kubelet_in_a_pod_are_bounded_together() {
+    let tree = host();
+    let cgroup = "/kubepods/pod8c0a2ef1-7b98-45d7-ba20-30e060ff9b30/x";
+    start(&tree, 20, "kubelet", "kubelet\0--config-dir=/etc/conf.d\0", cgroup, (2, 2));
+    for number in 0..10 {
+        tree.write(&format!("host/etc/conf.d/{number}.conf"), format!("a: [{}]\n", "1, ".repeat(5_000)));
+    }
+    let facts = tree.read();
+    let kubelet = known(&facts.kubelets).items.iter().find(|kubelet| kubelet.pid == 20).unwrap();
+    let documents = &known(&kubelet.documents).items;
+    let reasons: Vec<_> = documents.iter().map(|document| document.content.unavailable().map(|why| why.reason)).collect();
+    assert_eq!(reasons.iter().filter(|reason| reason.is_none()).count(), 4);
+    assert!(reasons[4..].iter().all(|reason| *reason == Some(Reason::TooLarge)), "{reasons:?}");
+}
+
+#[test]
+fn a_directory_of_drop_ins_that_never_ends_is_cut_off() {
+    let tree = host();
+    start(&tree, 20, "kubelet", "kubelet\0--config-dir=/etc/conf.d\0", "/system.slice/kubelet.service", (1, 1));
+    let deep = format!("host/etc/conf.d{}", "/d".repeat(16));
+    for number in 0..2_000 {
+        fs::create_dir_all(tree.path(&format!("{deep}/{number}"))).unwrap();
+    }
+    let facts = tree.read();
+    assert_eq!(known(&complete(&facts.kubelets)[0].documents).skipped.len(), 257);
+}

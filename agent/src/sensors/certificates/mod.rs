@@ -6,7 +6,7 @@
 mod kubeconfig;
 mod pem;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_checks::facts::{
     Certificate, CertificateFact, FileFact, FileKind, Listing, NodeFacts, Observed, Reason, Skipped, Source, SourceKind, Unavailable,
@@ -21,6 +21,8 @@ use crate::x509;
 const MAX_OF_FILE: usize = 256;
 /// The most certificates of one node.
 const MAX_OF_NODE: usize = 1000;
+/// Authorities of one name that are tried: whoever writes a bundle could give all in it the same, and a signature takes a while.
+const MAX_TRIED: usize = 16;
 
 /// A file to look into.
 #[derive(Debug, Clone)]
@@ -188,7 +190,10 @@ impl Shelf {
         let mut candidates: Vec<&Item> =
             self.items.values().filter(|by| by.fact.user.is_empty() && by.fact.certificate.value().is_some_and(may_issue)).collect();
         candidates.sort_by_key(|by| by.fact.subject.contains('#'));
-        let found = candidates.into_iter().find(|by| x509::signed_by(&item.der, &by.der));
+        let mut tried: BTreeSet<&[u8]> = BTreeSet::new();
+        // The same authority is often in several files.
+        candidates.retain(|by| tried.insert(&by.der));
+        let found = candidates.into_iter().take(MAX_TRIED).find(|by| x509::signed_by(&item.der, &by.der));
         found.map(|by| by.fact.path.clone()).unwrap_or_default()
     }
 }

@@ -23,6 +23,10 @@ use way::Ways;
 
 /// More than any node has; a directory with more is reported as incomplete.
 const MAX_FILES: usize = 2000;
+/// The most that is named of what could not be looked at.
+const MAX_SKIPPED: usize = 500;
+/// What stands for everything beyond the bounds.
+const FURTHER: &str = "further files";
 /// In a pid's place: the host's own root.
 const HOST: i64 = 0;
 
@@ -71,6 +75,8 @@ struct Below<'a> {
 struct Reader {
     items: BTreeMap<String, FileFact>,
     skipped: Vec<Skipped>,
+    /// What is skipped already.
+    missing: BTreeSet<String>,
     /// By path: the pid whose root the file is below.
     roots: HashMap<String, i64>,
     /// By the pid whose root it is.
@@ -126,7 +132,7 @@ impl Reader {
     fn add_all(&mut self, root: Below<'_>, directory: &str, ending: &str, role: &str) {
         let directory = directory.trim_end_matches('/');
         for name in self.names(root, directory) {
-            if name.ends_with(ending) {
+            if name.ends_with(ending) && !self.is_full(root) {
                 self.add(root, &format!("{directory}/{name}"), role);
             }
         }
@@ -152,9 +158,19 @@ impl Reader {
     }
 
     fn skip(&mut self, path: &str, reason: Reason) {
-        if !self.skipped.iter().any(|skipped| skipped.what == path) {
-            self.skipped.push(Skipped { what: path.to_owned(), reason });
+        let (what, reason) = if self.skipped.len() < MAX_SKIPPED { (path, reason) } else { (FURTHER, Reason::TooLarge) };
+        if self.missing.insert(what.to_owned()) {
+            self.skipped.push(Skipped { what: what.to_owned(), reason });
         }
+    }
+
+    /// Is there neither time nor room for more. A directory that somebody named may hold any number of files.
+    fn is_full(&mut self, root: Below<'_>) -> bool {
+        if root.tree.expired() {
+            self.skip(FURTHER, Reason::TimedOut);
+            return true;
+        }
+        self.missing.contains(FURTHER)
     }
 
     fn add(&mut self, root: Below<'_>, path: &str, role: &str) {
@@ -177,7 +193,7 @@ impl Reader {
             return false;
         }
         if self.items.len() == MAX_FILES {
-            self.skip("further files", Reason::TooLarge);
+            self.skip(FURTHER, Reason::TooLarge);
             return false;
         }
         match self.stat(root, path, role) {

@@ -19,7 +19,7 @@ pub(in crate::sensors) struct Named {
     /// What that process is.
     component: String,
     /// As it was written; one that is not absolute is meant below `base`.
-    path: String,
+    pub(in crate::sensors) path: String,
     /// `None`: the process's working directory.
     base: Option<String>,
     pub(in crate::sensors) role: &'static str,

@@ -33,6 +33,11 @@ impl Tree {
         self.recording.is_some()
     }
 
+    /// Is the sensor's time over.
+    pub(super) fn expired(&self) -> bool {
+        self.root.budget().expired()
+    }
+
     /// What `stat` says of `path`, links followed.
     pub(super) fn metadata(&self, path: &str) -> Result<Metadata, ReadError> {
         match &self.recording {

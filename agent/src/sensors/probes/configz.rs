@@ -24,6 +24,7 @@ use super::targets::{Target, started};
 use super::wire::{Bucket, Visit, timed_out};
 use super::{FRESH, kubelets};
 use crate::connect::own_file;
+use crate::sensors::components::OWN;
 use crate::sensors::config::flag;
 use crate::sensors::{now, redact};
 
@@ -111,14 +112,14 @@ impl ConfigzError {
     }
 }
 
-/// One for each kubelet.
+/// One for the node's own kubelet. Anybody may start a process that is called like one and says which node's it is.
 pub(super) fn questions(facts: &NodeFacts, targets: &[Target]) -> Vec<Question> {
     let question = |kubelet: &Kubelet| {
         let port = port(kubelet);
         let address = targets.iter().find(|target| target.pid == kubelet.pid && target.address.port() == port).map(|target| target.address);
         Question { who: (kubelet.pid, started(facts, kubelet.pid)), address, names: names(facts, kubelet) }
     };
-    kubelets(facts).map(question).collect()
+    kubelets(facts).filter(|kubelet| kubelet.subject == OWN).map(question).collect()
 }
 
 /// The port it is told to serve on.

@@ -22,6 +22,7 @@ use holdfast_checks::facts::{
     Handshake, Kubelet, Listing, NodeFacts, Observed, Probe, ProbeOutcome, Reason, Skipped, Source, SourceKind, Unavailable,
 };
 
+use super::components::OWN;
 use super::now;
 use crate::host::{Host, RECORDING_FILE, RecordedProbe, Recording};
 pub use configz::ConfigzOptions;
@@ -97,7 +98,9 @@ impl Memory {
         let starts: Vec<i64> = kubelets(facts).map(|kubelet| targets::started(facts, kubelet.pid)).collect();
         let Some(listing) = facts.kubelets.value_mut() else { return };
         for (kubelet, start) in listing.items.iter_mut().zip(starts) {
-            let detail = if configured {
+            let detail = if configured && kubelet.subject != OWN {
+                "only the node's own kubelet is asked"
+            } else if configured {
                 "it was not asked yet"
             } else {
                 "the agent is not to ask it: --configz-token-file and --configz-ca allow that"
@@ -153,10 +156,11 @@ pub(super) fn read(host: &Host, probe: bool, plan: &Plan, memory: &mut Memory) -
     }
     memory.keep(&plan.targets);
     let until = Instant::now() + PASS;
+    let (listing, at) = ask(plan, memory, until);
+    // Last: it is an extra, and a kubelet that never answers must not cost the others their turn.
     if let Some((options, questions)) = &plan.configz {
         memory.configz = configz::pass(options, questions, std::mem::take(&mut memory.configz), until);
     }
-    let (listing, at) = ask(plan, memory, until);
     Observed::known(listing, Source::new(SourceKind::Probe, "this node"), at)
 }
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use holdfast_checks::facts::Listing;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -113,4 +114,25 @@ fn a_missing_token_or_ca_is_said_to_be_missing() {
     let why = told.unavailable().unwrap();
     assert_eq!(why.reason, Reason::NotPresent);
     assert!(why.detail.contains("/nonexistent/token"), "{why:?}");
+}
+
+#[test]
+fn a_process_that_calls_itself_a_kubelet_of_another_node_is_not_asked() {
+    let text = String::new;
+    let node = holdfast_checks::facts::Node {
+        name: "n1".to_owned(),
+        uid: text(),
+        cluster: text(),
+        role: text(),
+        provider: text(),
+        profile: text(),
+        profile_because: text(),
+    };
+    let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, ""));
+    let mut stranger = Kubelet::unread("kubelet:pod", 2, "kubelet");
+    stranger.argv = vec!["kubelet".to_owned(), "--hostname-override=n2".to_owned()];
+    let listing = Listing::complete(vec![Kubelet::unread("kubelet", 1, "kubelet"), stranger]);
+    facts.kubelets = Observed::known(listing, Source::new(SourceKind::Process, ""), 0);
+    let asked: Vec<i64> = questions(&facts, &[]).iter().map(|question| question.who.0).collect();
+    assert_eq!(asked, [1]);
 }

@@ -32,6 +32,8 @@ const SETTLED: Duration = Duration::from_hours(6);
 const AUTHORITIES: [&str; 2] = ["pki_certificate", "kubelet_ca"];
 const MAX_AUTHORITY_FILES: usize = 64;
 const MAX_AUTHORITY_BYTES: u64 = 256 * 1024;
+/// Certificates looked at for authorities: each costs a signature, and all of them have to fit behind the pass.
+const MAX_AUTHORITIES: usize = 512;
 
 /// What one listener showed.
 #[derive(Debug)]
@@ -173,10 +175,11 @@ fn listing(host: &Host, plan: &Plan, targets: &[&Target], memory: &Memory) -> Li
 
 /// The authorities in those files, DER, each with its path. A file that cannot be read has none to offer.
 fn read_authorities(host: &Host, paths: &[String]) -> Vec<(String, Vec<u8>)> {
-    let mut authorities = Vec::new();
+    let (mut authorities, mut left) = (Vec::new(), MAX_AUTHORITIES);
     for path in paths {
         let Ok(pem) = host.root.read_capped(path, MAX_AUTHORITY_BYTES) else { continue };
-        for certificate in CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok) {
+        for certificate in CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).take(left) {
+            left -= 1;
             if x509::certificate(&certificate).is_ok_and(|certificate| certificate.authority || certificate.self_signed) {
                 authorities.push((path.clone(), certificate.to_vec()));
             }

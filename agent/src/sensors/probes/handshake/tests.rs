@@ -358,3 +358,15 @@ fn whoever_signed_the_certificate_is_found_among_the_files() {
     assert_eq!(fact.issued_by, "/etc/kubernetes/pki/ca.crt");
     assert_eq!(fact.certificate.value().map(|certificate| certificate.common_name.as_str()), Some("n1"));
 }
+
+#[test]
+fn a_bundle_of_any_size_costs_a_bounded_number_of_signatures() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path(), directory.path()).unwrap();
+    let many = identity(&PKCS_ECDSA_P256_SHA256).authority.repeat(300);
+    let paths: Vec<String> = ["a.crt", "b.crt", "c.crt"].map(str::to_owned).to_vec();
+    for path in &paths {
+        std::fs::write(directory.path().join(path), &many).unwrap();
+    }
+    assert_eq!(read_authorities(&host, &paths).len(), MAX_AUTHORITIES);
+}
