@@ -151,7 +151,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let wall = || jiff::Timestamp::now().as_millisecond();
     tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
     let clock: Clock = Arc::new(wall);
-    let judging = fleet::run(evaluator, store.clone(), changes.clone(), Arc::clone(&askers), Arc::clone(&clock), stop.clone());
+    let judging = fleet::run(evaluator, store.clone(), changes.clone(), Arc::clone(&askers), Arc::clone(&clock), fleet::TICK, stop.clone());
     tasks.spawn(named("fleet rules", told(judging)));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };

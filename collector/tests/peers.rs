@@ -12,10 +12,12 @@ use holdfast_collector::changes::ChangeKind;
 use holdfast_collector::fleet::{FleetJudge, Peers, judge};
 use holdfast_collector::store::peers::{Met, PeerAnswer, StoredAnswer};
 use holdfast_collector::store::retention::Retention;
-use holdfast_collector::store::views::{CursorKey, Filter, PeerOutcome, Reach, Views};
+use holdfast_collector::store::views::{CursorKey, Filter, PeerOutcome, Reach, Side, Views};
 use holdfast_collector::store::{JudgedNode, Store};
 use jiff::civil::date;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 
 const NOW: i64 = 1_795_204_800_000;
 const MINUTE: i64 = 60_000;
@@ -56,6 +58,38 @@ impl Database {
     fn views(&self) -> Views {
         Views::new(&self.store, Arc::new(built_in().unwrap()), CursorKey::new([7; 32]))
     }
+}
+
+/// A database as the release before peer probes left it, with a node and its documents in the shapes of that release.
+#[tokio::test]
+async fn a_database_of_the_release_before_is_brought_up_to_date_and_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("holdfast.db");
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    let initial = include_str!("../migrations/sqlite/0001_initial.sql").into_sql_str();
+    Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)]).run(&old).await.unwrap();
+    for statement in [
+        "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        "insert into inventory values (1, 'component', 'kubelet', '{\"name\":\"kubelet\",\"flavour\":\"kubelet\",\"version\":\"v1.33.1\"}', 'h', 0)",
+        "insert into inventory values (1, 'setting', 'kubelet/readOnlyPort', '{\"value\":10255,\"source\":\"file /c\"}', 'h', 0)",
+        "insert into inventory values (1, 'listener', 'tcp/::/10255', '{\"protocol\":\"tcp\",\"address\":\"::\",\"port\":10255,\"scope\":\"all\"}', 'h', 0)",
+    ] {
+        sqlx::query(statement).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    let store = Store::open(&file).await.unwrap();
+    store.write_peer_answers(&[answer(1, 10255, 1, OPEN)]).await.unwrap();
+    let views = Views::new(&store, Arc::new(built_in().unwrap()), CursorKey::new([7; 32]));
+    let node = views.node("c", "n1").await.unwrap().unwrap();
+    let kubelets = views.kubelets(&node, NOW).await.unwrap();
+    let [kubelet] = kubelets.kubelets.as_slice() else { panic!("{kubelets:?}") };
+    assert_eq!((kubelet.version.as_deref(), kubelet.host_network, kubelet.settings.len()), (Some("v1.33.1"), None, 1));
+    assert_eq!(kubelet.settings[0].effective, Side::Known { value: 10255.into(), source: "file /c".to_owned() });
+    let exposure = views.exposure(&views.select(&Filter::default(), NOW)).await.unwrap();
+    let on = &exposure.groups[0].on[0];
+    assert_eq!((on.declared.len(), on.addresses.len(), on.peers.len()), (1, 1, 1));
 }
 
 fn answer(node_id: i64, port: i64, vantage_id: i64, met: Met) -> PeerAnswer {
@@ -138,6 +172,8 @@ async fn whom_to_ask_about_what_comes_from_the_inventory() {
         nodes.iter().map(|n| (n.node_id, n.control_plane, n.listening.iter().copied().collect())).collect();
     assert_eq!(shown, [(1, true, vec![10250]), (2, false, vec![])]);
     assert_eq!(database.store.peer_nodes(Some(1)).await.unwrap(), nodes[..1]);
+    database.listens(2, 10255, "all").await;
+    assert_eq!(database.store.peer_nodes(Some(1)).await.unwrap(), nodes[..1], "what another node listens on is not its");
 }
 
 /// The verdict and reason of a check on a node whose kubelet is known, given what peers met.

@@ -76,16 +76,15 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
 
 fn row(port: Exposed, filter: &Filter) -> Row {
     let count = |fits: fn(&ExposedOn) -> bool| i64::try_from(port.on.iter().filter(|on| fits(on)).count()).unwrap_or(i64::MAX);
-    let mut answers: Vec<(String, i64)> = Vec::new();
+    let mut counted: BTreeMap<&str, i64> = BTreeMap::new();
     for answer in port.on.iter().flat_map(|on| &on.answers) {
-        match answers.iter_mut().find(|(text, _)| text == answer) {
-            Some((_, n)) => *n += 1,
-            None => answers.push((answer.clone(), 1)),
-        }
+        *counted.entry(answer).or_default() += 1;
     }
+    let mut answers: Vec<(String, i64)> = counted.into_iter().map(|(text, n)| (text.to_owned(), n)).collect();
     // What was served without credentials stands first: it must not hide behind refusals.
     answers.sort_by_key(|(text, n)| (telling(text), Reverse(*n)));
-    let more = i64::try_from(answers.len().saturating_sub(MOST_ANSWERS)).unwrap_or(i64::MAX);
+    let left_out: i64 = port.on.iter().map(|on| on.answers_left_out).sum();
+    let more = i64::try_from(answers.len().saturating_sub(MOST_ANSWERS)).unwrap_or(i64::MAX).saturating_add(left_out);
     answers.truncate(MOST_ANSWERS);
     Row {
         list: filter.with(|filter| {

@@ -222,9 +222,11 @@ pub(crate) fn moment(at: impl Plain<At>) -> Html {
     Html(format!("<time datetime=\"{}\">{}</time>", stamp(at), words::utc(at)))
 }
 
-/// A JSON value as code.
+/// A JSON value as code; an empty one in words, because nothing cannot be seen.
 pub(crate) fn value(of: impl Plain<serde_json::Value>) -> Html {
     let shown = match of.plain() {
+        serde_json::Value::String(text) if text.is_empty() => return Html::fixed("<span class=\"quiet\">empty</span>"),
+        serde_json::Value::Array(list) if list.is_empty() => return Html::fixed("<span class=\"quiet\">empty list</span>"),
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -236,7 +238,7 @@ pub(crate) fn side(of: impl Plain<Side>) -> Html {
     match of.plain() {
         Side::Known { value: serde_json::Value::Null, source } => Html(format!("not set <span class=\"from\">{}</span>", text(source))),
         Side::Known { value: known, source } => Html(format!("{} <span class=\"from\">{}</span>", value(known), text(source))),
-        Side::Unknown { reason } => Html(format!("{}: {}", verdict(Verdict::Unknown), text(reason))),
+        Side::Unknown { reason } => Html(format!("{}: {}", verdict(Verdict::Unknown), whole(words::reasoned(&reason)))),
         Side::NotAsked => Html("<span class=\"quiet\">not asked</span>".to_owned()),
     }
 }

@@ -11,8 +11,8 @@ use super::pages::{Ask, Rendered};
 use super::score::Score;
 use crate::http::Failure;
 use crate::store::views::{
-    ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem, Reach, Side,
-    TransitionRow, is_kubelet,
+    ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem, Reach, SettingRow, Side,
+    TransitionRow, is_kubelet, other_setting,
 };
 
 struct Tab {
@@ -44,7 +44,7 @@ struct Port {
 struct Facts {
     identity: Vec<(&'static str, String)>,
     groups: Vec<FactGroup>,
-    settings: Vec<InventoryRow>,
+    settings: Vec<SettingRow>,
     components: Vec<InventoryRow>,
     certificates: Vec<Certificate>,
     tls: Vec<Tls>,
@@ -184,9 +184,8 @@ impl NodePage {
     /// `64 settings, 2 disagree, 1 unknown`.
     #[expect(clippy::unused_self, reason = "called from the template")]
     fn settings_in_words(&self, kubelet: &KubeletRow) -> String {
-        let count = |fits: fn(&crate::store::views::SettingRow) -> bool| {
-            i64::try_from(kubelet.settings.iter().filter(|row| fits(row)).count()).unwrap_or(i64::MAX)
-        };
+        let count =
+            |fits: fn(&SettingRow) -> bool| i64::try_from(kubelet.settings.iter().filter(|row| fits(row)).count()).unwrap_or(i64::MAX);
         let disagree = count(|row| !row.disagreements.is_empty());
         format!(
             "{}, {}, {} unknown",
@@ -253,7 +252,7 @@ async fn facts(ask: &Ask<'_>, node: &NodeRow, groups: Vec<FactGroup>) -> Result<
             ("Lockdown", first(&kernel, &["lockdown"])),
         ],
         groups,
-        settings: views.inventory(node, kinds::SETTING).await?.into_iter().filter(|row| !of_kubelet(row)).collect(),
+        settings: views.inventory(node, kinds::SETTING).await?.iter().filter(|row| !of_kubelet(row)).map(other_setting).collect(),
         certificates: certificates::certificates(&views.inventory(node, kinds::CERTIFICATE).await?, ask.now),
         tls: certificates::tls(&views.inventory(node, kinds::HANDSHAKE).await?, ask.now),
         components: views.inventory(node, kinds::COMPONENT).await?,

@@ -55,6 +55,14 @@ pub(crate) fn reason(class: &str) -> &str {
     }
 }
 
+/// A reason that begins with its class, with the class in words: `permission denied: open /x`.
+pub(crate) fn reasoned(text: &str) -> String {
+    match text.split_once(": ") {
+        Some((class, detail)) => format!("{}: {detail}", reason(class)),
+        None => reason(text).to_owned(),
+    }
+}
+
 /// What would settle an unknown of this class.
 pub(crate) fn settles(class: &str) -> &'static str {
     match class {

@@ -7,4 +7,4 @@ mod judge;
 mod run;
 
 pub use judge::{FleetJudge, Peers, judge};
-pub use run::run;
+pub use run::{TICK, run};

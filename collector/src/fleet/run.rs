@@ -9,6 +9,7 @@ use holdfast_checks::evaluator::Evaluator;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::judge::{FleetJudge, Peers, basis, judge};
@@ -19,8 +20,8 @@ use crate::store::{Store, StoreError};
 
 /// A burst of changes is judged once, this long after its first.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// How often the day is looked at, and what failed is tried again.
-const TICK: Duration = Duration::from_mins(1);
+/// How often the day and peers' answers are looked at.
+pub const TICK: Duration = Duration::from_mins(1);
 
 /// What has to be judged.
 enum Wanted {
@@ -28,13 +29,14 @@ enum Wanted {
     Nodes(BTreeSet<i64>),
 }
 
-/// Judges nodes until `cancel`. A store that fails is tried again every minute.
+/// Judges nodes until `cancel`, and looks at the day and at peers' answers every `tick`. A store that fails is tried again then.
 pub async fn run(
     evaluator: Arc<Evaluator>,
     store: Store,
     changes: ChangeFeed,
     roster: Arc<Roster>,
     clock: Clock,
+    tick: Duration,
     cancel: CancellationToken,
 ) {
     let fleet = FleetJudge::new(evaluator);
@@ -43,6 +45,10 @@ pub async fn run(
     let mut wanted = Wanted::Everything;
     let mut day = None;
     let mut failing = false;
+    let mut asked_about = BTreeSet::new();
+    // Beside the feed, not between its changes: a large fleet is never quiet for a minute.
+    let mut ticks = tokio::time::interval(tick);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let now = clock();
         let today = date_of(now);
@@ -61,8 +67,11 @@ pub async fn run(
         day = (!failing).then_some(today);
         let woken = tokio::select! {
             () = cancel.cancelled() => return,
-            // Answers of peers grow old by themselves.
-            () = tokio::time::sleep(TICK) => Wanted::Nodes(roster.targets()),
+            // Answers of peers grow old by themselves, and a node may be asked about no longer.
+            _ = ticks.tick() => {
+                let before = std::mem::replace(&mut asked_about, roster.targets());
+                Wanted::Nodes(&before | &asked_about)
+            }
             first = next(&mut feed) => first,
         };
         if matches!(&woken, Wanted::Nodes(nodes) if nodes.is_empty()) {

@@ -96,7 +96,8 @@ impl Roster {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).contains(&node_id)
     }
 
-    pub(super) fn set_targets(&self, targets: BTreeSet<i64>) {
+    /// Says which nodes are asked about.
+    pub fn set_targets(&self, targets: BTreeSet<i64>) {
         *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 

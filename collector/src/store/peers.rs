@@ -143,7 +143,11 @@ impl Store {
             let connected = state == NodeState::Connected.name();
             nodes.push(PeerNode { node_id, cluster, name, connected, listening: BTreeSet::new(), control_plane });
         }
-        let select = "select node_id, json from inventory where kind = 'listener' and name like 'tcp/%' and ($1 is null or node_id = $1)";
+        // Two statements, because one for both would read every node's listeners for each node that changes.
+        let select = match only {
+            Some(_) => "select node_id, json from inventory where node_id = $1 and kind = 'listener' and name like 'tcp/%'",
+            None => "select node_id, json from inventory where $1 is null and kind = 'listener' and name like 'tcp/%'",
+        };
         let rows = sqlx::query_as::<_, (i64, String)>(select).bind(only).fetch_all(&self.reader).await.map_err(&failed)?;
         let mut listening: std::collections::BTreeMap<i64, BTreeSet<i64>> = std::collections::BTreeMap::new();
         for (node_id, json) in rows {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use holdfast_checks::catalogue::{Catalogue, Document, JudgedBy, built_in};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_checks::facts::ProbeOutcome;
 use holdfast_collector::alerts::AlertState;
+use holdfast_collector::changes::{Change, ChangeKind};
 use holdfast_collector::metrics::Metrics;
 use holdfast_collector::peers::Roster;
+use holdfast_collector::store::peers::{Met, PeerAnswer};
 use holdfast_collector::{alerts, fleet};
 use tokio_util::sync::CancellationToken;
 
@@ -31,10 +34,14 @@ fn start(database: &Database, hand: &Hand) -> CancellationToken {
 }
 
 fn start_by(catalogue: Catalogue, database: &Database, hand: &Hand) -> CancellationToken {
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    start_with(catalogue, database, hand, nobody, fleet::TICK)
+}
+
+fn start_with(catalogue: Catalogue, database: &Database, hand: &Hand, roster: Arc<Roster>, tick: Duration) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
-    let nobody = Arc::new(Roster::new(false, Metrics::default()));
-    tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), nobody, hand.clock(), cancel.clone()));
+    tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), roster, hand.clock(), tick, cancel.clone()));
     cancel
 }
 
@@ -153,5 +160,51 @@ async fn a_certificate_comes_to_its_end_while_its_node_says_nothing_new() {
     database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
     let row = judged(&database, FAIL).await;
     assert!(row.2.contains("29"), "{row:?}");
+    cancel.cancel();
+}
+
+#[tokio::test]
+async fn answers_that_grow_old_and_nodes_no_longer_asked_about_are_judged_again_in_a_fleet_that_is_never_quiet() {
+    const REACHED: &str = "kubelet-serves-peers";
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    database.node(1, "a1", "connected", 0).await;
+    database.node(2, "a2", "connected", 0).await;
+    database.inventory(1, "group", "kubelets", r#"{"state":"known","items":1,"skipped":0}"#).await;
+    database.inventory(1, "component", "kubelet", r#"{"name":"kubelet","flavour":"kubelet","host_network":true}"#).await;
+    let now = noon("2026-11-20");
+    let answer = PeerAnswer {
+        node_id: 1,
+        address: "10.0.0.1".to_owned(),
+        port: 10250,
+        path: "/pods".to_owned(),
+        tls: true,
+        vantage_id: 2,
+        met: Met::Asked(ProbeOutcome::Answered, 200),
+        at: now,
+        stale_at: now + DAY / 24,
+    };
+    database.store.write_peer_answers(&[answer]).await.unwrap();
+    let roster = Arc::new(Roster::new(true, Metrics::default()));
+    roster.set_targets([1].into());
+    let cancel = start_with(built_in().unwrap(), &database, &hand, Arc::clone(&roster), Duration::from_millis(800));
+    // Another node changes more often than answers are looked at.
+    let feed = database.changes.clone();
+    let noise = tokio::spawn(async move {
+        loop {
+            feed.publish(Change { seq: 0, at: 0, node_id: 2, kind: ChangeKind::Inventory });
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let says = |verdict: i64, part: &'static str| {
+        let database = &database;
+        eventually(part, move || async move { database.judged(REACHED).await.filter(|row| row.0 == verdict && row.1.contains(part)) })
+    };
+    says(FAIL, "").await;
+    hand.forward(DAY / 24);
+    says(UNKNOWN, "or not recently").await;
+    roster.set_targets([].into());
+    says(UNKNOWN, "not among those").await;
+    noise.abort();
     cancel.cancel();
 }

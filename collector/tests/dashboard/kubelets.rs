@@ -161,3 +161,29 @@ async fn a_silent_nodes_settings_are_last_known() {
     let page = fleet.get("/nodes/prod-eu/ip-10-0-4-17?tab=kubelet").await;
     assert!(page.main().contains("class=\"stale\"") && page.main().contains("last known</span>"), "{}", page.main());
 }
+
+#[tokio::test]
+async fn an_agent_that_sends_thousands_of_answers_for_one_port_makes_no_page_of_millions() {
+    let fleet = Fleet::empty().await;
+    fleet.node(1, "c", "n", "agent", "connected", 1).await;
+    let many = "with recursive i(k) as (select 1 union all select k + 1 from i where k < 1500)";
+    for (kind, name, document) in [
+        ("listener", "'tcp/a/' || k", "json_object('protocol', 'tcp', 'port', 80, 'scope', 'all', 'owner', json_object('name', 'o' || k))"),
+        (
+            "probe",
+            "'node/a/80/' || k",
+            "json_object('port', 80, 'path', '/' || k, 'vantage', 'node', 'outcome', 'answered', 'status', 200)",
+        ),
+        ("setting", "'x/y' || k || 'Port'", "json_object('value', 80, 'source', 'flag')"),
+    ] {
+        fleet.sql(&format!("insert into inventory {many} select 1, '{kind}', {name}, {document}, 'h', 1 from i")).await;
+    }
+    for path in ["/exposure", "/exposure?group=none", "/nodes/c/n?tab=listeners", "/api/v1/exposure"] {
+        let begun = std::time::Instant::now();
+        let page = fleet.get(path).await;
+        println!("{path}: {} KiB in {:?}", page.body.len() / 1024, begun.elapsed());
+        assert!(page.status.is_success() && page.body.len() < 16 * 1024 * 1024, "{path}: {} bytes", page.body.len());
+    }
+    let page = fleet.get("/exposure").await.body;
+    assert!(page.contains("and 1,497 more"), "what is not listed is counted");
+}

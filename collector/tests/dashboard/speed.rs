@@ -1,4 +1,4 @@
-//! How long pages take and how large they are on a thousand nodes with 150 findings each.
+//! How long pages take and how large they are on a thousand nodes with 150 findings and 300 settings each.
 //!
 //! Printed, not asserted: `cargo test --release -p holdfast-collector --test dashboard thousand -- --ignored --nocapture`.
 
@@ -42,6 +42,15 @@ async fn pages_of_a_thousand_nodes() {
              select i.n, 'listener', 'tcp/0.0.0.0/' || p.n, {listener}, 'h', {NOW} from i, p"
         ))
         .await;
+    // One setting in fifty can name a port.
+    fleet
+        .sql(&format!(
+            "insert into inventory {nodes}, k(n) as (select 1 union all select n + 1 from k where n < 300) select i.n, 'setting', \
+             case when k.n <= 100 then 'kubelet/' else 'kube-apiserver/' end || 'aSettingOfUsualLength' || k.n || case when k.n % 50 = 0 then 'Port' else '' end, \
+             json_object('value', k.n, 'source', 'file /var/lib/kubelet/config.yaml', 'declared', json_array(json_object('value', k.n, 'source', \
+             'file /var/lib/kubelet/config.yaml'))), 'h', {NOW} from i, k"
+        ))
+        .await;
     fleet.recount().await;
     let paths = [
         "/",
@@ -49,9 +58,12 @@ async fn pages_of_a_thousand_nodes() {
         "/findings",
         "/findings?group=none",
         "/nodes/prod/node-7",
+        "/nodes/prod/node-7?tab=kubelet",
+        "/nodes/prod/node-7?tab=facts",
         "/checks",
         "/checks/kubelet-anonymous-auth",
         "/exposure",
+        "/exposure?group=none",
         "/coverage",
         "/api/v1/findings?limit=50",
         "/api/v1/checks",

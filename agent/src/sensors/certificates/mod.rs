@@ -146,6 +146,12 @@ impl Shelf {
         if self.items.len() == MAX_OF_NODE {
             return self.skip("further certificates".to_owned());
         }
+        // A recording lacks the content of many files, for one reason: told once, and not for every file and check.
+        if let Err(why) = &block
+            && why.reason == Reason::NotSupported
+        {
+            return self.skip_because(why.detail.clone(), why.reason);
+        }
         let parsed = block.and_then(|der| match x509::certificate(&der) {
             Ok(certificate) => Ok((certificate, der)),
             Err(error @ x509::CertificateError::TooLarge) => Err(Unavailable::new(Reason::TooLarge, format!("{path}: {error}"))),
@@ -168,8 +174,12 @@ impl Shelf {
     }
 
     fn skip(&mut self, what: String) {
+        self.skip_because(what, Reason::TooLarge);
+    }
+
+    fn skip_because(&mut self, what: String, reason: Reason) {
         if self.skipped.iter().all(|skipped| skipped.what != what) {
-            self.skipped.push(Skipped { what, reason: Reason::TooLarge });
+            self.skipped.push(Skipped { what, reason });
         }
     }
 
@@ -222,5 +232,5 @@ fn none_in(path: &str) -> Unavailable {
 }
 
 fn left_out(path: &str) -> Unavailable {
-    Unavailable::new(Reason::NotSupported, format!("the recording does not hold the content of {path}"))
+    Unavailable::new(Reason::NotSupported, format!("{path}, whose content the recording does not hold"))
 }

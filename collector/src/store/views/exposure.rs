@@ -19,6 +19,10 @@ use super::{ViewError, Views, failed};
 /// The most documents read for the page.
 const MOST: i64 = 200_000;
 
+/// The most declarations, and the most answers, kept of one port on one node: an agent may send thousands, and each of its
+/// listeners at the port shows them all.
+const MOST_SAID: usize = 32;
+
 /// How far a port reaches, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -128,8 +132,10 @@ pub struct ExposedOn {
     pub addresses: Vec<String>,
     /// What the configuration says, when it names the port.
     pub declared: Vec<String>,
-    /// Answers without credentials. Empty: not probed, so unknown.
+    /// Answers without credentials, the most telling first. Empty: not probed, so unknown.
     pub answers: Vec<String>,
+    /// Answers that are not listed.
+    pub answers_left_out: i64,
     /// What other nodes' agents met, what was reached first. Empty: no peer was asked, so unknown.
     pub peers: Vec<PeerAnswer>,
     /// Since when it is in the inventory as it is.
@@ -317,8 +323,14 @@ fn group(documents: &[Document], peers: &[Met]) -> Vec<Exposed> {
             answers.entry((document.node.clone(), port)).or_default().push(answer(&document.json));
         }
     }
-    for answers in answers.values_mut() {
+    let mut left_out: BTreeMap<PortOf, i64> = BTreeMap::new();
+    for (port, answers) in &mut answers {
         answers.sort_by_key(|answer| telling(answer));
+        left_out.insert(port.clone(), i64::try_from(answers.len().saturating_sub(MOST_SAID)).unwrap_or(i64::MAX));
+        answers.truncate(MOST_SAID);
+    }
+    for declared in declared.values_mut() {
+        declared.truncate(MOST_SAID);
     }
     let on = |document: &Document, port: i64| ExposedOn {
         cluster: document.node.0.clone(),
@@ -327,6 +339,7 @@ fn group(documents: &[Document], peers: &[Met]) -> Vec<Exposed> {
         addresses: Vec::new(),
         declared: declared.get(&(document.node.clone(), port)).into_iter().flatten().map(|(_, text)| text.clone()).collect(),
         answers: answers.get(&(document.node.clone(), port)).cloned().unwrap_or_default(),
+        answers_left_out: left_out.get(&(document.node.clone(), port)).copied().unwrap_or_default(),
         peers: met.get(&(document.node.clone(), port)).cloned().unwrap_or_default(),
         changed_at: At(document.changed_at),
     };
@@ -358,6 +371,7 @@ fn group(documents: &[Document], peers: &[Met]) -> Vec<Exposed> {
                 addresses: Vec::new(),
                 declared: Vec::new(),
                 answers: answers.get(&port).cloned().unwrap_or_default(),
+                answers_left_out: left_out.get(&port).copied().unwrap_or_default(),
                 peers: met.get(&port).cloned().unwrap_or_default(),
                 changed_at: peer.answer.at,
             });

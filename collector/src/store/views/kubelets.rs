@@ -219,6 +219,11 @@ fn verdict(finding: &FindingRow) -> SettingVerdict {
     }
 }
 
+/// A setting of another component than a kubelet, under its whole name, without verdicts.
+pub(crate) fn other_setting(row: &InventoryRow) -> SettingRow {
+    setting(&row.name, row, Vec::new())
+}
+
 fn setting(name: &str, row: &InventoryRow, verdicts: Vec<SettingVerdict>) -> SettingRow {
     let malformed = || SettingDocument {
         value: None,
