@@ -40,7 +40,8 @@ pub(super) fn flag<'a>(argv: &'a [String], name: &str) -> Option<&'a str> {
 fn main_flags(component: &str) -> &'static [&'static str] {
     match component {
         "etcd" => &["config-file"],
-        "kube-apiserver" => &["authentication-config", "authorization-config"],
+        // Keys in the last one are taken out before it is a fact.
+        "kube-apiserver" => &["authentication-config", "authorization-config", "encryption-provider-config"],
         _ => &["config"],
     }
 }

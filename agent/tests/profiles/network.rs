@@ -75,6 +75,17 @@ fn a_nodes_network_is_what_its_files_say() {
     assert_eq!(setting("PasswordAuthentication"), "true default OpenSSH");
 }
 
+/// It stands there in one piece, as the server shows itself.
+#[test]
+fn an_ssh_server_started_with_options_is_not_judged_by_its_file() {
+    let tree = node();
+    tree.service(22, "/usr/sbin/sshd", "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups");
+    assert!(network(&tree).sshd.value().is_some());
+    tree.service(22, "/usr/sbin/sshd", "sshd: /usr/sbin/sshd -D -o PermitRootLogin=yes [listener] 0 of 10-100 startups");
+    let why = network(&tree).sshd.unavailable().cloned().unwrap();
+    assert!(why.detail.contains("-o"), "{}", why.detail);
+}
+
 #[test]
 fn the_inventory_has_the_addresses_by_which_others_reach_the_node() {
     let inventory = entries(&facts(&node()), 0);

@@ -156,8 +156,34 @@ pub(super) fn settings(component: &Component, at: i64) -> Settings {
     if component.name == "kube-apiserver" {
         structured_authorization(component, &flags, &mut settings);
         anonymous_access(component, &flags, &mut settings, at);
+        settings.insert("encryptionProviders".to_owned(), encryption_providers(component, &flags, at));
     }
     settings
+}
+
+/// The providers for secrets in the order of `--encryption-provider-config`: the first one encrypts what is written, the others
+/// only decrypt. Of several entries that cover a resource the first counts; empty without a file, or where no entry covers secrets.
+fn encryption_providers(component: &Component, flags: &Flags, at: i64) -> Observed<Setting> {
+    let Some(path) = flags.last("encryption-provider-config").filter(|path| !path.is_empty()) else {
+        return decided(Value::Array(Vec::new()), Source::new(SourceKind::Default, FLAG_DEFAULT), at);
+    };
+    document(component, "EncryptionConfiguration", path, |document, source, at| {
+        let covers = |entry: &&Value| {
+            let resources = entry.get("resources").and_then(Value::as_array);
+            resources.is_some_and(|names| names.iter().filter_map(Value::as_str).any(|name| matches!(name, "secrets" | "*." | "*.*")))
+        };
+        let entries = document.get("resources").and_then(Value::as_array);
+        let Some(entries) = entries else { return unavailable(Reason::Malformed, format!("{path}: resources is not a list")) };
+        let Some(entry) = entries.iter().find(covers) else { return decided(Value::Array(Vec::new()), source, at) };
+        // Each provider is a mapping of one name.
+        let name =
+            |provider: &Value| provider.as_object().filter(|one| one.len() == 1)?.keys().next().map(|name| Value::from(name.as_str()));
+        let providers = entry.get("providers").and_then(Value::as_array).map(|list| list.iter().map(name).collect::<Option<Vec<Value>>>());
+        match providers.flatten() {
+            Some(providers) => decided(Value::Array(providers), source, at),
+            None => unavailable(Reason::Malformed, format!("{path}: providers is not a list of mappings with one name each")),
+        }
+    })
 }
 
 /// The flags of `component`. etcd uses Go's own flag package, which takes one hyphen as well as two.

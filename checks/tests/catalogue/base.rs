@@ -55,6 +55,10 @@ pub(crate) fn node() -> NodeFacts {
         component("etcd", 204, ETCD),
         component("kube-proxy", 205, "--healthz-bind-address=192.0.2.2:10256"),
     ]);
+    let secrets = json!([{"resources": ["secrets"], "providers": [{"kms": {}}, {"identity": {}}]}]);
+    let content = known(json!({"kind": "EncryptionConfiguration", "resources": secrets}));
+    let document = ConfigDocument { path: "/enc.yaml".into(), kind: DocumentKind::Main, content };
+    component_of(&mut facts, "kube-apiserver").documents = complete(vec![document]);
     facts.listeners = complete(vec![
         listener(22, BindScope::All, 900, "sshd", ""),
         listener(2379, BindScope::Node, 204, "etcd", "etcd"),

@@ -3,7 +3,7 @@
 use holdfast_checks::entries::{Finding, Verdict};
 use holdfast_checks::evaluator::Selection;
 use holdfast_checks::facts::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::*;
 use crate::case::{Case, evaluator, findings_after};
@@ -21,14 +21,14 @@ fn of_flags(check: &'static str, name: &'static str, bad: &'static str) -> Case 
 }
 
 /// A file named on the API server's command line.
-fn api_server_file(facts: &mut NodeFacts, flag: &str, content: Observed<serde_json::Value>) {
+fn api_server_file(facts: &mut NodeFacts, flag: &str, content: Observed<Value>) {
     flags(facts, API_SERVER, &format!("{flag}=/etc/kubernetes/auth.yaml"));
     let document = ConfigDocument { path: "/etc/kubernetes/auth.yaml".into(), kind: DocumentKind::Main, content };
     component_of(facts, API_SERVER).documents = complete(vec![document]);
 }
 
 /// etcd configured by a file alone.
-fn etcd_file(facts: &mut NodeFacts, content: Observed<serde_json::Value>) {
+fn etcd_file(facts: &mut NodeFacts, content: Observed<Value>) {
     flags(facts, "etcd", "--config-file=/etc/etcd.yaml");
     component_of(facts, "etcd").documents =
         complete(vec![ConfigDocument { path: "/etc/etcd.yaml".into(), kind: DocumentKind::Main, content }]);
@@ -73,7 +73,7 @@ fn api_server_access() -> Vec<Case> {
     ]
 }
 
-fn authorizers() -> Observed<serde_json::Value> {
+fn authorizers() -> Observed<Value> {
     known(json!({"kind": "AuthorizationConfiguration", "authorizers": [{"type": "Node"}, {"type": "RBAC"}]}))
 }
 
@@ -86,6 +86,20 @@ fn api_server_identity() -> Vec<Case> {
         of_flags("apiserver-etcd-client-certificate", API_SERVER, "--etcd-certfile=/e.crt"),
         of_flags("apiserver-etcd-ca", API_SERVER, ""),
         of_flags("apiserver-encryption-at-rest", API_SERVER, ""),
+        Case::only("apiserver-encryption-provider")
+            .passes(|facts| encrypts(facts, known(json!([{"resources": ["secrets"], "providers": [{"kms": {}}, {"identity": {}}]}]))))
+            .passes(|facts| encrypts(facts, known(json!([{"resources": ["*.*"], "providers": [{"secretbox": {"keys": []}}]}]))))
+            .fails(|facts| encrypts(facts, known(json!([{"resources": ["secrets"], "providers": [{"identity": {}}, {"kms": {}}]}]))))
+            // The first entry that covers secrets counts.
+            .fails(|facts| {
+                let entry = |provider: &str| json!({"resources": ["secrets"], "providers": [{provider: {}}]});
+                encrypts(facts, known(json!([entry("identity"), entry("kms")])));
+            })
+            .fails(|facts| encrypts(facts, known(json!([{"resources": ["configmaps"], "providers": [{"kms": {}}]}]))))
+            .not_applicable(|facts| flags(facts, API_SERVER, ""))
+            .not_applicable(|facts| remove(&mut facts.components, |component| component.name == API_SERVER))
+            .unreadable("malformed", |facts| encrypts(facts, known(json!([{"resources": ["secrets"], "providers": "kms"}]))))
+            .unreadable("permission_denied", |facts| encrypts(facts, denied())),
         of_flags("apiserver-tls-cipher-suites", API_SERVER, "")
             .fails(|facts| flags(facts, API_SERVER, "--tls-cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"))
             .passes(|facts| flags(facts, API_SERVER, "--tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256")),
@@ -155,6 +169,14 @@ fn etcd() -> Vec<Case> {
             .passes(|facts| flags(facts, "etcd", "--peer-trusted-ca-file=/ca.crt"))
             .unreadable("not_supported", |facts| flags(facts, "etcd", "")),
     ]
+}
+
+/// The API server with an encryption configuration of these entries.
+fn encrypts(facts: &mut NodeFacts, resources: Observed<Value>) {
+    flags(facts, API_SERVER, "--encryption-provider-config=/enc.yaml");
+    let content = resources.map(|resources| json!({"kind": "EncryptionConfiguration", "resources": resources}));
+    let document = ConfigDocument { path: "/enc.yaml".into(), kind: DocumentKind::Main, content };
+    component_of(facts, API_SERVER).documents = complete(vec![document]);
 }
 
 /// Leaves one component of the base.

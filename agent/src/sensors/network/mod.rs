@@ -14,9 +14,10 @@ use super::now;
 use crate::host::Host;
 use crate::profiles::Location;
 
-/// What the group builds on: the names of the host's own processes.
+/// What the group builds on: the names of the host's own processes, and which of them are SSH servers.
 pub(super) struct Running {
     services: Result<Vec<String>, Unavailable>,
+    ssh_servers: Vec<i64>,
 }
 
 impl Running {
@@ -28,7 +29,9 @@ impl Running {
             }
             Observed::Unavailable(why) => Err(why.clone()),
         };
-        Self { services }
+        let all = facts.processes.value().into_iter().flat_map(|listing| &listing.items);
+        let servers = all.filter(|process| process.placement == Placement::Host && process.name == "sshd");
+        Self { services, ssh_servers: servers.map(|process| process.pid).collect() }
     }
 }
 
@@ -38,7 +41,7 @@ pub(super) fn read(host: &Host, running: &Running, locations: &[Location]) -> Ob
         addresses: addresses::read(host),
         firewall: firewall::read(host, &running.services),
         cni: cni::read(host, locations),
-        sshd: sshd::read(host),
+        sshd: sshd::overridden(host, &running.ssh_servers).unwrap_or_else(|| sshd::read(host)),
     };
     Observed::known(network, Source::new(SourceKind::Kernel, "/proc and files"), now())
 }

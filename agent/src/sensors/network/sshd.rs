@@ -1,8 +1,8 @@
 //! `sshd_config` with what it includes, read as OpenSSH reads it: the first value of a keyword holds, `Include` is followed where
 //! it stands, and a `Match` block is noted and not applied, because whom it meets depends on the connection.
 //!
-//! Options of the server's own command line are not seen. Only what is written is given; derivation adds the defaults. A file that cannot be read leaves every keyword unknown that was
-//! not decided before it.
+//! Only what is written is given; derivation adds the defaults. A file that cannot be read leaves every keyword unknown that was
+//! not decided before it. A server that was started with options or a file of its own goes by those: nothing is said of it.
 
 mod glob;
 mod words;
@@ -27,6 +27,24 @@ const MAX_FILES: usize = 128;
 const MAX_BLOCKS: usize = 64;
 /// The longest text kept of a `Match` block.
 const MAX_TEXT: usize = 256;
+
+/// Why the usual file says nothing: a server runs with `-o` or `-f`. It shows its command line behind `sshd: `, in one piece.
+pub(super) fn overridden(host: &Host, servers: &[i64]) -> Option<Observed<Settings>> {
+    let started = |pid: &i64| {
+        let line = host.proc.process(*pid).ok()?.read("cmdline").ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.split(['\0', ' ']).any(own_options).then_some(())
+    };
+    servers.iter().find_map(started)?;
+    let why = "sshd was started with options (-o) or a configuration file (-f) of its own, which its files do not show";
+    Some(Observed::unavailable_because(Reason::NotSupported, why))
+}
+
+/// Is `word` an `-o` or `-f` of sshd, alone or behind flags without a value (`-Df`).
+fn own_options(word: &str) -> bool {
+    let Some(letters) = word.strip_prefix('-') else { return false };
+    letters.trim_start_matches(['4', '6', 'D', 'd', 'e', 'i', 'q', 'R', 'r', 'T', 't']).starts_with(['o', 'f'])
+}
 
 /// How a keyword's arguments are read.
 #[derive(Debug, Clone, Copy)]

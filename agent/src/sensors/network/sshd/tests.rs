@@ -149,3 +149,13 @@ proptest::proptest! {
         proptest::prop_assert!(settings.len() <= 12);
     }
 }
+
+#[test]
+fn a_server_with_options_of_its_own_does_not_go_by_the_usual_file() {
+    for word in ["-o", "-oPermitRootLogin=yes", "-f", "-f/etc/other", "-Df", "-Deo"] {
+        assert!(own_options(word), "{word}");
+    }
+    for word in ["-D", "-De", "-p2222", "/usr/sbin/sshd", "sshd:", "[listener]", "0", "of", "-", ""] {
+        assert!(!own_options(word), "{word}");
+    }
+}
