@@ -12,7 +12,7 @@ use super::fields;
 use super::flags::{Flags, Shape};
 use super::setting::{Layer, Spec, decided, layers, shape_in, unavailable};
 use super::values::{self, Kind, Member};
-use crate::facts::{Declared, Kubelet, Observed, Reason, Setting, Settings, Source, SourceKind, Unavailable};
+use crate::facts::{Declared, FlagOrigin, Kubelet, Observed, Reason, Setting, Settings, Source, SourceKind, Unavailable};
 use specs::SPECS;
 
 /// Since this release a file can ask for the default thresholds beside its own.
@@ -38,14 +38,47 @@ pub(super) fn settings(kubelet: &Kubelet, at: i64) -> Settings {
     let mut told = Told { flags: &flags, layers: &layers, main: main.is_some(), drop_ins, version: &kubelet.version, at, gates: None };
     let gates = SPECS.iter().find(|spec| spec.name == "featureGates").map(|spec| told.gates(spec));
     told.gates = gates.as_ref();
+    let origins = origins(kubelet);
     let effective = |spec: &Spec| {
         let mut setting = told.effective(spec);
-        if let Some(setting) = setting.value_mut() {
-            setting.declared = told.declared(spec, &setting.source);
+        if let Some(value) = setting.value_mut() {
+            value.declared = told.declared(spec, &value.source);
+        }
+        if let Some(place) = written_in(spec, &flags, &origins) {
+            place_flag(&mut setting, &place);
         }
         (spec.name.to_owned(), setting)
     };
     SPECS.iter().map(effective).collect()
+}
+
+/// The places that name flags of the command line, with those they name.
+fn origins(kubelet: &Kubelet) -> Vec<(&str, Flags)> {
+    let named = |origin: &'_ FlagOrigin| {
+        // A command line starts with its program.
+        let argv: Vec<String> = std::iter::once("kubelet".to_owned()).chain(origin.flags.iter().cloned()).collect();
+        Flags::parse(&argv, shape)
+    };
+    kubelet.origins.value().into_iter().flat_map(|listing| &listing.items).map(|origin| (origin.place.as_str(), named(origin))).collect()
+}
+
+/// Where the flag of `spec` that counts is written outside the process: the one place that gives it as the process has it. It tells
+/// a person where to look, and decides nothing: files can have changed since the process started.
+fn written_in(spec: &Spec, flags: &Flags, origins: &[(&str, Flags)]) -> Option<String> {
+    let given = flags.last(spec.flag).filter(|_| !spec.flag.is_empty())?;
+    let mut alike = origins.iter().filter(|(_, origin)| origin.last(spec.flag) == Some(given)).map(|(place, _)| *place);
+    alike.next().filter(|_| alike.next().is_none()).map(|place| format!("--{}, written in {place}", spec.flag))
+}
+
+/// Puts `place` where `setting` names its flag.
+fn place_flag(setting: &mut Observed<Setting>, place: &str) {
+    let Observed::Known { value, source, .. } = setting else { return };
+    let declared = value.declared.iter_mut().map(|said| &mut said.source);
+    for named in declared.chain([&mut value.source, source]) {
+        if named.kind == SourceKind::Flag {
+            place.clone_into(&mut named.place);
+        }
+    }
 }
 
 /// Everything that says something about a kubelet's settings.

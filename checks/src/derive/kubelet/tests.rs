@@ -289,3 +289,25 @@ fn every_setting_has_a_default_and_a_name_of_its_own() {
     let unknown: Vec<&String> = settings.iter().filter(|(_, setting)| setting.value().is_none()).map(|(name, _)| name).collect();
     assert_eq!(unknown, ["cgroupDriver"], "only what the container runtime decides");
 }
+
+#[test]
+fn a_flag_says_where_it_is_written_where_one_place_has_it_so() {
+    let origin = |place: &str, flags: &[&str]| FlagOrigin {
+        place: place.into(),
+        kind: FlagOriginKind::EnvironmentFile,
+        flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+    };
+    let with = |origins: Vec<FlagOrigin>| Kubelet {
+        origins: known(Listing::complete(origins)),
+        ..kubelet("kubelet --read-only-port=10255 --anonymous-auth=false", vec![])
+    };
+    let env = || origin("/var/lib/kubelet/kubeadm-flags.env", &["--read-only-port", "10255"]);
+    let told = with(vec![env(), origin("/etc/default/kubelet", &["--anonymous-auth"])]);
+    assert_eq!(said(&told, "readOnlyPort"), "10255 (flag --read-only-port, written in /var/lib/kubelet/kubeadm-flags.env)");
+    assert_eq!(said(&told, "anonymousAuth"), "false (flag --anonymous-auth)", "that file was changed since");
+    let twice = with(vec![env(), origin("/etc/default/kubelet", &["--read-only-port=10255"])]);
+    assert_eq!(said(&twice, "readOnlyPort"), "10255 (flag --read-only-port)", "either may be it");
+    let settings = settings(&told, NOW);
+    let port = settings["readOnlyPort"].value().expect("known");
+    assert_eq!(port.declared.last().map(|said| said.source.clone()), Some(port.source.clone()));
+}
