@@ -108,7 +108,7 @@ impl ApiNodes {
     /// Every node, page by page.
     ///
     /// # Errors
-    /// [`NodesError`]; what was listed before stands until the next time.
+    /// `NodesError`; what was listed before stands until the next time.
     pub async fn list(&self) -> Result<Vec<ListedNode>, NodesError> {
         let mut nodes = Vec::new();
         let mut next = String::new();
