@@ -17,6 +17,7 @@ fn node() -> Node {
         provider: text("none"),
         profile: text("plain"),
         profile_because: String::new(),
+        ..Node::unnamed()
     }
 }
 

@@ -107,8 +107,9 @@ pub fn read(source: impl Read) -> Result<Capture, ReadError> {
         processes: groups.take(Group::Processes),
         probes: groups.take(Group::Probes),
         handshakes: groups.take(Group::Handshakes),
-        runtime: groups.take(Group::Runtime),
+        runtimes: groups.take(Group::Runtimes),
         containers: groups.take(Group::Containers),
+        system: groups.take(Group::System),
         network: groups.take(Group::Network),
         versions: Observed::unavailable_because(Reason::NotSupported, "not judged yet"),
     };

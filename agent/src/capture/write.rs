@@ -106,8 +106,9 @@ fn content(facts: &NodeFacts, group: Group) -> Option<serde_json::Result<Vec<u8>
         Group::Processes => json(&facts.processes),
         Group::Probes => json(&facts.probes),
         Group::Handshakes => json(&facts.handshakes),
-        Group::Runtime => json(&facts.runtime),
+        Group::Runtimes => json(&facts.runtimes),
         Group::Containers => json(&facts.containers),
+        Group::System => json(&facts.system),
         Group::Network => json(&facts.network),
         Group::Versions => return None,
     };

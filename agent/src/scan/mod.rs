@@ -200,6 +200,7 @@ mod tests {
             provider: text("none"),
             profile: text("plain"),
             profile_because: text("a kubelet runs here"),
+            ..Node::unnamed()
         };
         let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
         let evaluator = Evaluator::new(catalogue::load(None).unwrap());

@@ -67,7 +67,7 @@ pub struct Sensors {
 }
 
 /// The order of a pass: what others build on comes first.
-const ORDER: [Group; 15] = [
+const ORDER: [Group; 16] = [
     Group::Os,
     Group::Kernel,
     Group::Processes,
@@ -79,9 +79,10 @@ const ORDER: [Group; 15] = [
     Group::Certificates,
     Group::Probes,
     Group::Handshakes,
-    Group::Runtime,
+    Group::Runtimes,
     Group::Containers,
     Group::Network,
+    Group::System,
     Group::Versions,
 ];
 
@@ -176,8 +177,8 @@ impl Sensors {
             if !groups.contains(&group) {
                 continue;
             }
-            // Processes were announced above; the last three have no sensor to wait for.
-            if !matches!(group, Group::Processes | Group::Runtime | Group::Containers | Group::Versions) {
+            // Processes were announced above; these have no sensor to wait for.
+            if !matches!(group, Group::Processes | Group::Runtimes | Group::Containers | Group::System | Group::Versions) {
                 progress(group);
             }
             let profile = facts.node.profile.clone();
@@ -231,8 +232,9 @@ impl Sensors {
                     facts.node = node;
                 }
             }
-            Group::Runtime => facts.runtime = no_sensor(),
+            Group::Runtimes => facts.runtimes = no_sensor(),
             Group::Containers => facts.containers = no_sensor(),
+            Group::System => facts.system = no_sensor(),
             Group::Network => {
                 let (running, profile) = (network::Running::of(facts), facts.node.profile.clone());
                 let profiles = Arc::clone(&self.profiles);

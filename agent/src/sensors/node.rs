@@ -41,6 +41,7 @@ pub(super) fn unread(options: &SensorOptions, host: &Host) -> Node {
         provider: "none".to_owned(),
         profile: "none".to_owned(),
         profile_because: "nothing was read yet".to_owned(),
+        ..Node::unnamed()
     }
 }
 

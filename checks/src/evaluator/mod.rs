@@ -129,8 +129,9 @@ fn group_tree(facts: &NodeFacts, group: Group) -> Result<Tree, TreeError> {
         Group::Listeners => Tree::of(&facts.listeners),
         Group::Processes => Tree::of(&facts.processes),
         Group::Probes => Tree::of(&facts.probes),
-        Group::Runtime => Tree::of(&facts.runtime),
+        Group::Runtimes => Tree::of(&facts.runtimes),
         Group::Containers => Tree::of(&facts.containers),
+        Group::System => Tree::of(&facts.system),
         Group::Network => Tree::of(&facts.network),
         Group::Versions => Tree::of(&facts.versions),
     }

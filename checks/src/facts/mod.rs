@@ -5,6 +5,7 @@
 
 mod certificate;
 mod component;
+mod container;
 mod file;
 mod handshake;
 mod kernel;
@@ -15,11 +16,14 @@ mod node;
 mod observed;
 mod probe;
 mod process;
+mod runtime;
+mod system;
 
 use serde::{Deserialize, Serialize};
 
 pub use certificate::{Certificate, CertificateFact};
 pub use component::{Component, Executable};
+pub use container::{Configured, Container, ContainerKind, Mount, MountKind, Running};
 pub use file::{Access, AclEntry, FileFact, FileKind, Step};
 pub use handshake::{Handshake, TlsVersion};
 pub use kernel::{CpuVulnerability, InstalledKernel, Kernel, KernelPackage, RebootSentinel, Selinux, Swap, Sysctls};
@@ -32,7 +36,9 @@ pub use node::{Node, Os};
 pub(crate) use observed::{LISTING_NAME, OBSERVED_NAME};
 pub use observed::{Listing, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
 pub use probe::{Probe, ProbeOutcome};
-pub use process::{Placement, Process};
+pub use process::{ExePlace, Placement, Process, Shares};
+pub use runtime::{Capability, DocumentRole, Handler, Registry, Runtime, RuntimeDocument, RuntimeProgram, RuntimeSocket};
+pub use system::{Binary, Disk, LogShipper, MountPoint, ServiceSeen, System};
 
 use crate::versions::VersionFacts;
 
@@ -64,19 +70,17 @@ pub struct NodeFacts {
     pub probes: Observed<Listing<Probe>>,
     /// TLS as the components' sockets speak it.
     pub handshakes: Observed<Listing<Handshake>>,
-    /// The container runtime's effective configuration. Not read yet: always unavailable in this version.
-    pub runtime: Observed<Undescribed>,
-    /// Containers as configured. Not read yet: always unavailable in this version.
-    pub containers: Observed<Listing<Undescribed>>,
+    /// containerd, CRI-O, Docker: one per process.
+    pub runtimes: Observed<Listing<Runtime>>,
+    /// Running containers.
+    pub containers: Observed<Listing<Container>>,
+    /// Disks, logs, clock, programs.
+    pub system: Observed<System>,
     /// Addresses, firewall, pod network, SSH.
     pub network: Observed<Network>,
     /// Derived on the collector, or by `scan`: version verdicts. Unavailable on the agent's stream, where no date is judged.
     pub versions: Observed<VersionFacts>,
 }
-
-/// A group that is declared so that checks can name it, but that no sensor fills yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Undescribed {}
 
 /// The names of the fact groups, in the order they are shown. Sensors, invalidation and coverage use these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,10 +108,12 @@ pub enum Group {
     Probes,
     /// See [`NodeFacts::handshakes`].
     Handshakes,
-    /// See [`NodeFacts::runtime`].
-    Runtime,
+    /// See [`NodeFacts::runtimes`].
+    Runtimes,
     /// See [`NodeFacts::containers`].
     Containers,
+    /// See [`NodeFacts::system`].
+    System,
     /// See [`NodeFacts::network`].
     Network,
     /// See [`NodeFacts::versions`].
@@ -116,7 +122,7 @@ pub enum Group {
 
 impl Group {
     /// Every group, in display order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Node,
         Self::Os,
         Self::Kernel,
@@ -128,8 +134,9 @@ impl Group {
         Self::Processes,
         Self::Probes,
         Self::Handshakes,
-        Self::Runtime,
+        Self::Runtimes,
         Self::Containers,
+        Self::System,
         Self::Network,
         Self::Versions,
     ];
@@ -148,8 +155,9 @@ impl Group {
             Self::Processes => "processes",
             Self::Probes => "probes",
             Self::Handshakes => "handshakes",
-            Self::Runtime => "runtime",
+            Self::Runtimes => "runtimes",
             Self::Containers => "containers",
+            Self::System => "system",
             Self::Network => "network",
             Self::Versions => "versions",
         }
@@ -173,8 +181,9 @@ impl NodeFacts {
             processes: Observed::Unavailable(why.clone()),
             probes: Observed::Unavailable(why.clone()),
             handshakes: Observed::Unavailable(why.clone()),
-            runtime: Observed::Unavailable(why.clone()),
+            runtimes: Observed::Unavailable(why.clone()),
             containers: Observed::Unavailable(why.clone()),
+            system: Observed::Unavailable(why.clone()),
             network: Observed::Unavailable(why.clone()),
             versions: Observed::Unavailable(why.clone()),
         }
@@ -194,8 +203,9 @@ impl NodeFacts {
             Group::Processes => self.processes.unavailable(),
             Group::Probes => self.probes.unavailable(),
             Group::Handshakes => self.handshakes.unavailable(),
-            Group::Runtime => self.runtime.unavailable(),
+            Group::Runtimes => self.runtimes.unavailable(),
             Group::Containers => self.containers.unavailable(),
+            Group::System => self.system.unavailable(),
             Group::Network => self.network.unavailable(),
             Group::Versions => self.versions.unavailable(),
         }

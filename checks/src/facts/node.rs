@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Observed, Reason};
+
 /// Who this node is, from the agent's configuration and the files that tell a distribution's profile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// The node's name: configured, else the host name.
     pub name: String,
@@ -21,6 +23,25 @@ pub struct Node {
     pub profile: String,
     /// Which observation chose the profile.
     pub profile_because: String,
+    /// How the agent hears of new and changed processes: `true`, the kernel tells it (process connector); unavailable with the reason
+    /// where it looks every second instead, or once.
+    pub process_events: Observed<bool>,
+}
+
+impl Node {
+    /// A node of which nothing is known, not even its name.
+    pub fn unnamed() -> Self {
+        Self {
+            name: String::new(),
+            uid: String::new(),
+            cluster: String::new(),
+            role: String::new(),
+            provider: String::new(),
+            profile: String::new(),
+            profile_because: String::new(),
+            process_events: Observed::unavailable_because(Reason::NotSupported, "not watched"),
+        }
+    }
 }
 
 /// `/etc/os-release`, else `/usr/lib/os-release`.

@@ -9,7 +9,7 @@ use super::document::{
     ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument,
     ShownCertificateDocument,
 };
-use super::kinds;
+use super::{kinds, workloads};
 use crate::entries::{Body, Entry, Key};
 use crate::facts::{
     Address, BindScope, Certificate, CertificateFact, Group, Handshake, Kernel, Listener, Listing, Network, NodeFacts, Observed, Placement,
@@ -21,19 +21,22 @@ pub const MAX_NODE_BYTES: usize = 256 * 1024;
 
 /// What each kind may take of it, in bytes. Shares, so that no kind can crowd out another: whoever opens a thousand ports
 /// does not make the root processes disappear.
-const SHARES: [(&str, usize); 12] = [
-    (kinds::NODE, 5 * 1024),
-    (kinds::OS, 5 * 1024),
+const SHARES: [(&str, usize); 15] = [
+    (kinds::NODE, 4 * 1024),
+    (kinds::OS, 4 * 1024),
     (kinds::KERNEL, 6 * 1024),
-    (kinds::COMPONENT, 16 * 1024),
-    (kinds::SETTING, 72 * 1024),
-    (kinds::LISTENER, 44 * 1024),
-    (kinds::PROBE, 12 * 1024),
-    (kinds::CERTIFICATE, 20 * 1024),
+    (kinds::COMPONENT, 14 * 1024),
+    (kinds::SETTING, 62 * 1024),
+    (kinds::LISTENER, 34 * 1024),
+    (kinds::PROBE, 10 * 1024),
+    (kinds::CERTIFICATE, 14 * 1024),
     (kinds::HANDSHAKE, 8 * 1024),
     (kinds::NETWORK, 4 * 1024),
-    (kinds::ROOT_PROCESS, 40 * 1024),
-    (kinds::GROUP, 24 * 1024),
+    (kinds::CONTAINER, 48 * 1024),
+    (kinds::RUNTIME, 6 * 1024),
+    (kinds::SYSTEM, 4 * 1024),
+    (kinds::ROOT_PROCESS, 12 * 1024),
+    (kinds::GROUP, 26 * 1024),
 ];
 
 /// The longest detail kept of why a group is not known, in bytes.
@@ -72,7 +75,17 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
         shelf.put_shrinking(Group::Network, kinds::NETWORK, "self", network_variants(network));
     }
     certificates(&mut shelf, &facts.certificates);
-    root_processes(&mut shelf, &facts.processes);
+    for (subject, variants) in workloads::containers(&facts.containers) {
+        shelf.put_shrinking(Group::Containers, kinds::CONTAINER, subject, variants);
+    }
+    for runtime in items(&facts.runtimes) {
+        shelf.put_shrinking(Group::Runtimes, kinds::RUNTIME, &runtime.subject, workloads::runtime(runtime));
+        settings(&mut shelf, Group::Runtimes, &runtime.subject, &runtime.settings, &Settings::new(), &Settings::new());
+    }
+    if let Some(system) = facts.system.value() {
+        shelf.put_shrinking(Group::System, kinds::SYSTEM, "self", workloads::system(system));
+    }
+    root_processes(&mut shelf, facts);
     groups(&mut shelf, facts);
     let left_out = shelf.left_out.into_iter().fold(BTreeMap::new(), |mut sum, ((_, kind), count)| {
         *sum.entry(kind.to_owned()).or_default() += count;
@@ -128,7 +141,7 @@ impl Shelf {
 }
 
 /// The readable items of a list; none when the list is not known.
-fn items<T>(listing: &Observed<Listing<T>>) -> impl Iterator<Item = &T> {
+pub(super) fn items<T>(listing: &Observed<Listing<T>>) -> impl Iterator<Item = &T> {
     listing.value().into_iter().flat_map(|listing| &listing.items)
 }
 
@@ -140,6 +153,8 @@ fn node(shelf: &mut Shelf, facts: &NodeFacts) {
         provider: node.provider,
         profile: node.profile,
         profile_because: node.profile_because,
+        process_events: node.process_events.value().copied(),
+        process_events_unknown: node.process_events.unavailable().map(said),
     };
     shelf.put(Group::Node, kinds::NODE, "self", &document);
 }
@@ -332,9 +347,11 @@ fn certificate(fact: &CertificateFact) -> CertificateDocument {
     }
 }
 
-fn root_processes(shelf: &mut Shelf, processes: &Observed<Listing<Process>>) {
+fn root_processes(shelf: &mut Shelf, facts: &NodeFacts) {
     let mut by_subject: BTreeMap<&str, Vec<&Process>> = BTreeMap::new();
-    for process in items(processes).filter(|process| process.uid == 0) {
+    // Those of a container are in its document.
+    let elsewhere = |process: &Process| !process.container_id.is_empty() && facts.containers.value().is_some();
+    for process in items(&facts.processes).filter(|process| process.uid == 0 && !elsewhere(process)) {
         by_subject.entry(&process.subject).or_default().push(process);
     }
     let workload_first = |process: &Process| match process.placement {
@@ -407,12 +424,13 @@ fn sizes(facts: &NodeFacts, group: Group) -> (Option<usize>, Option<usize>) {
         Group::Certificates => of(&facts.certificates),
         Group::Handshakes => of(&facts.handshakes),
         Group::Containers => of(&facts.containers),
-        Group::Node | Group::Os | Group::Kernel | Group::Runtime | Group::Network | Group::Versions => (None, None),
+        Group::Runtimes => of(&facts.runtimes),
+        Group::Node | Group::Os | Group::Kernel | Group::System | Group::Network | Group::Versions => (None, None),
     }
 }
 
 /// `permission_denied: open /proc/7/fd`.
-fn said(why: &Unavailable) -> String {
+pub(super) fn said(why: &Unavailable) -> String {
     if why.detail.is_empty() {
         return why.reason.name().to_owned();
     }

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Address, BindScope, Firewall, KernelPackage, Placement, Reason, RebootSentinel};
+use crate::facts::{
+    Address, BindScope, Capability, ContainerKind, Disk, Firewall, KernelPackage, LogShipper, Mount, Placement, Reason, RebootSentinel,
+    Registry, RuntimeSocket,
+};
 
 /// `node/self`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,12 @@ pub struct NodeDocument {
     pub profile: String,
     /// See [`crate::facts::Node::profile_because`].
     pub profile_because: String,
+    /// See [`crate::facts::Node::process_events`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_events: Option<bool>,
+    /// Why the kernel does not tell of processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_events_unknown: Option<String>,
 }
 
 /// `kernel/self`.
@@ -280,6 +289,140 @@ pub struct RootProcessDocument {
     pub seccomp: i64,
     /// How many processes.
     pub count: i64,
+}
+
+/// `container/<subject>`: one container and what its processes are. A member is absent where it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerDocument {
+    /// Container or sandbox.
+    pub kind: ContainerKind,
+    /// Pod, machine or other.
+    pub placement: Placement,
+    /// See [`crate::facts::Container::runtime`]; empty where nothing tells.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub runtime: String,
+    /// Namespace of its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Its own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The image as the pod names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The image's digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// Programs that are the host's root; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_root: Option<Vec<String>>,
+    /// Programs that are root only in a user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside_root: Option<Vec<String>>,
+    /// Why `host_root` is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+    /// Effective host uids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uids: Option<Vec<i64>>,
+    /// Was it started as privileged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+    /// Effective capabilities by name; `["ALL"]` for every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
+    /// Every process runs under a seccomp filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<bool>,
+    /// Every process has given up gaining privileges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_new_privileges: Option<bool>,
+    /// Namespaces shared with the host, of `network`, `pid`, `ipc`, `mounts`; those not known are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<String>,
+    /// The root is mounted read-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+    /// Pieces of the host in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
+    /// The uid its first process was configured to have, as the container sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_user: Option<i64>,
+    /// How many processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<i64>,
+}
+
+/// `runtime/<subject>`: one container runtime. Its settings are `setting/<subject>/<setting>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeDocument {
+    /// `containerd`, `cri-o` or `docker`.
+    pub name: String,
+    /// The distribution that brought it; empty for the host's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub flavour: String,
+    /// The running version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Does a kubelet of this node use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_by_kubelet: Option<bool>,
+    /// What it can run containers with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handlers: Option<Vec<HandlerDocument>>,
+    /// Registries that something is said of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registries: Option<Vec<Registry>>,
+    /// Socket files with mode, owner and group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Vec<RuntimeSocket>>,
+    /// Can pods have user namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_namespaces: Option<Capability>,
+}
+
+/// One way to run a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandlerDocument {
+    /// The name a `RuntimeClass` uses.
+    pub name: String,
+    /// `runc`, `crun`, `gvisor`, `kata`, `wasm` or `other`.
+    pub kind: String,
+    /// Pods that name none get it.
+    pub default: bool,
+    /// Version of its program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// `system/self`: the host as a server. A member is absent where it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemDocument {
+    /// File systems that fill up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disks: Option<Vec<Disk>>,
+    /// Programs that carry logs elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shippers: Option<Vec<LogShipper>>,
+    /// Is there a journal on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal_persistent: Option<bool>,
+    /// Programs that set the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_services: Option<Vec<String>>,
+    /// Ways by which updates are installed by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<Vec<String>>,
+    /// Programs that watch for intrusion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protection: Option<Vec<String>>,
 }
 
 /// What is known of a fact group.

@@ -5,7 +5,7 @@
 //!
 //! | kind | name | document |
 //! |---|---|---|
-//! | `node` | `self` | `{name, role, provider, profile, profile_because}` |
+//! | `node` | `self` | `{name, role, provider, profile, profile_because, process_events?, process_events_unknown?}` |
 //! | `os` | `self` | [`crate::facts::Os`] |
 //! | `kernel` | `self` | `{release, version, signature?, package?{name, version, origin}, boot_time?, lsms?, lockdown?, livepatches?, installed?, reboot_sentinels?}`: `?` is absent when not known |
 //! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, host_network?}` |
@@ -15,18 +15,22 @@
 //! | `certificate` | subject | [`crate::facts::CertificateFact`], flat: `{path, role, user?, issued_by?, name, common_name?, organizations?, issuer, self_signed?, authority?, not_before, not_after, key, key_bits, signature}` or `{path, role, user?, unknown}` |
 //! | `handshake` | `<vantage>/<address>/<port>` | `{versions?{name: taken}, suites?, asks_certificate?, certificate?{name, issuer, self_signed, not_before, not_after, key, key_bits, fingerprint}, issued_by?}` |
 //! | `network` | `self` | `{addresses?[{interface, address, scope}], firewall?{legacy_tables, services}, cni?{name, plugins, enforces_policies, because}}`: `addresses` without loopback and link-local ones, public ones first |
-//! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 |
+//! | `container` | subject | [`ContainerDocument`]: who it is, `host_root?` and `inside_root?` (programs), `capabilities?`, `shares`, `mounts?`, `configured_user?`, … |
+//! | `runtime` | subject | [`RuntimeDocument`]: `{name, flavour?, version?, used_by_kubelet?, handlers?, registries?, sockets?, user_namespaces?}`; its settings are `setting` |
+//! | `system` | `self` | [`SystemDocument`]: `{disks?, shippers?, journal_persistent?, time_services?, updates?, protection?}` |
+//! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 outside containers, or all where containers are not known |
 //! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
 
 mod collect;
 mod document;
 mod restore;
+mod workloads;
 
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
-    CertificateDocument, CertificateSaid, ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument,
-    ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument,
-    ShownCertificateDocument,
+    CertificateDocument, CertificateSaid, ComponentDocument, ContainerDocument, GroupDocument, GroupState, HandlerDocument,
+    HandshakeDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument,
+    RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument, SystemDocument,
 };
 pub use restore::facts_for_collector;
 
@@ -53,7 +57,13 @@ pub mod kinds {
     pub const HANDSHAKE: &str = "handshake";
     /// Addresses, firewall, pod network.
     pub const NETWORK: &str = "network";
-    /// Processes with host uid 0, by subject.
+    /// A running container.
+    pub const CONTAINER: &str = "container";
+    /// A container runtime.
+    pub const RUNTIME: &str = "runtime";
+    /// The host as a server.
+    pub const SYSTEM: &str = "system";
+    /// Processes with host uid 0 outside containers, by subject.
     pub const ROOT_PROCESS: &str = "root-process";
     /// State of one fact group.
     pub const GROUP: &str = "group";

@@ -47,6 +47,7 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
         provider: said(|node| &node.provider),
         profile: said(|node| &node.profile),
         profile_because: said(|node| &node.profile_because),
+        ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(node, &not_part());
     facts.os = observed(found.os, found.os_group, "os");

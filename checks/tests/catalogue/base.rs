@@ -37,6 +37,7 @@ pub(crate) fn node() -> NodeFacts {
         provider: "none".into(),
         profile: "kubeadm".into(),
         profile_because: "/etc/kubernetes/manifests is there".into(),
+        ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this fixture"));
     facts.os = known(Os {
@@ -170,8 +171,6 @@ pub(crate) fn file(role: &str, path: &str, mode: i64) -> FileFact {
 pub(crate) fn process(subject: &str, placement: Placement, uid: i64) -> Process {
     let pod = placement == Placement::Pod;
     Process {
-        subject: subject.into(),
-        pid: 300,
         start_ticks: 1,
         name: "main".into(),
         exe: known("/usr/bin/main".into()),
@@ -187,6 +186,7 @@ pub(crate) fn process(subject: &str, placement: Placement, uid: i64) -> Process 
         pod_uid: if pod { "p1".into() } else { String::new() },
         container_id: String::new(),
         host_network: known(!pod),
+        ..Process::unread(subject, 300)
     }
 }
 

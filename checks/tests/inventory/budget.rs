@@ -39,7 +39,7 @@ fn a_thousand_ports_do_not_hide_the_root_processes_and_are_counted() {
     assert_eq!(listeners.items, Some(3000));
     assert_eq!(listeners.left_out, Some(3000 - kept));
     assert_eq!(inventory.left_out.get("listener").copied(), Some(3000 - kept));
-    assert!(kept > 250);
+    assert!(kept > 200);
 }
 
 #[test]
@@ -138,7 +138,7 @@ proptest! {
         prop_assert!(bytes(&inventory.entries) <= MAX_NODE_BYTES);
         prop_assert!(inventory.entries.iter().all(|entry| json(entry).len() <= MAX_INVENTORY_BYTES));
         let kept = |kind: &str| inventory.entries.iter().filter(|entry| entry.key.parts().0 == kind).count();
-        prop_assert_eq!(kept("group"), 14, "every group is told");
+        prop_assert_eq!(kept("group"), 15, "every group is told");
         let left_out = |kind: &str| inventory.left_out.get(kind).copied().unwrap_or_default();
         let count = usize::try_from(count).expect("small");
         prop_assert_eq!(kept("listener") + left_out("listener"), count, "kept or counted");

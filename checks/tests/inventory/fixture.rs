@@ -29,8 +29,6 @@ pub(crate) fn owner(pid: i64, name: &str) -> Observed<Owner> {
 
 pub(crate) fn process(pid: i64, subject: &str, uid: i64, placement: Placement) -> Process {
     Process {
-        subject: subject.into(),
-        pid,
         start_ticks: pid * 100,
         name: "worker".into(),
         exe: known("/usr/bin/worker".into()),
@@ -46,6 +44,7 @@ pub(crate) fn process(pid: i64, subject: &str, uid: i64, placement: Placement) -
         pod_uid: String::new(),
         container_id: String::new(),
         host_network: known(true),
+        ..Process::unread(subject, pid)
     }
 }
 

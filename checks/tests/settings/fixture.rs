@@ -49,6 +49,7 @@ pub(crate) fn node(kubelets: Vec<Kubelet>, components: Vec<Component>) -> NodeFa
         provider: "none".into(),
         profile: "kubeadm".into(),
         profile_because: String::new(),
+        ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this test"));
     facts.kubelets = known(Listing::complete(kubelets));

@@ -95,6 +95,7 @@ fn what_is_judged_shows_in_the_facts_of_a_node_and_an_expression_reads_it() {
         provider: text("none"),
         profile: text("plain"),
         profile_because: text(""),
+        ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, "not read in this test"));
     facts.os = known(os("debian", "11"));

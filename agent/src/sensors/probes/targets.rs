@@ -173,8 +173,16 @@ mod tests {
 
     fn facts(listeners: Vec<Listener>) -> NodeFacts {
         let text = String::new;
-        let node =
-            Node { name: text(), uid: text(), cluster: text(), role: text(), provider: text(), profile: text(), profile_because: text() };
+        let node = Node {
+            name: text(),
+            uid: text(),
+            cluster: text(),
+            role: text(),
+            provider: text(),
+            profile: text(),
+            profile_because: text(),
+            ..Node::unnamed()
+        };
         let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, ""));
         facts.listeners = known(Listing::complete(listeners));
         facts.kubelets = known(Listing::complete(vec![Kubelet::unread("kubelet", 1, "kubelet")]));

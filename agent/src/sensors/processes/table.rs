@@ -198,7 +198,6 @@ impl Seen {
         };
         let fact = Process {
             subject: subject(host, &cgroup, exe.as_deref().unwrap_or(&stat.name)),
-            pid: process.pid,
             start_ticks: stat.start_ticks,
             exe: match exe {
                 Ok(exe) => Observed::known(exe, of_process("exe"), at),
@@ -217,6 +216,7 @@ impl Seen {
             cgroup: cgroup.path,
             host_network,
             name: stat.name,
+            ..Process::unread(String::new(), process.pid)
         };
         let instance = if role.is_some() { instance(host, &fact, &cgroup.unit) } else { String::new() };
         let unit = if cgroup.pod_uid.is_empty() { cgroup.unit } else { cgroup.pod_uid };

@@ -61,6 +61,7 @@ fn node(argv: &str, listeners: Vec<Listener>, probes: Vec<Probe>) -> NodeFacts {
         provider: "none".into(),
         profile: "kubeadm".into(),
         profile_because: String::new(),
+        ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this test"));
     facts.kubelets = all(vec![Kubelet {

@@ -8,8 +8,6 @@ fn known<T>(value: T) -> Observed<T> {
 
 fn process(name: &str, host_network: bool) -> Process {
     Process {
-        subject: name.to_owned(),
-        pid: 7,
         start_ticks: 1,
         name: name.to_owned(),
         exe: known(format!("/bin/{name}")),
@@ -25,6 +23,7 @@ fn process(name: &str, host_network: bool) -> Process {
         pod_uid: String::new(),
         container_id: String::new(),
         host_network: known(host_network),
+        ..Process::unread(name, 7)
     }
 }
 

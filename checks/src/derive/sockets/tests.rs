@@ -31,8 +31,16 @@ fn probe(port: i64, outcome: ProbeOutcome, status: i64) -> Probe {
 /// The kubelet (pid 7) after derivation.
 fn derived(host_network: Observed<bool>, listeners: Observed<Listing<Listener>>, probes: Observed<Listing<Probe>>) -> Kubelet {
     let text = String::new;
-    let node =
-        Node { name: "n1".into(), uid: text(), cluster: text(), role: text(), provider: text(), profile: text(), profile_because: text() };
+    let node = Node {
+        name: "n1".into(),
+        uid: text(),
+        cluster: text(),
+        role: text(),
+        provider: text(),
+        profile: text(),
+        profile_because: text(),
+        ..Node::unnamed()
+    };
     let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, ""));
     let kubelet = Kubelet {
         host_network,

@@ -127,6 +127,7 @@ fn a_process_that_calls_itself_a_kubelet_of_another_node_is_not_asked() {
         provider: text(),
         profile: text(),
         profile_because: text(),
+        ..holdfast_checks::facts::Node::unnamed()
     };
     let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, ""));
     let mut stranger = Kubelet::unread("kubelet:pod", 2, "kubelet");

@@ -1,0 +1,107 @@
+//! Containers, runtimes and the host as a server, as inventory documents. Knows facts and documents, not the budget.
+
+use super::collect::{items, said};
+use super::document::{ContainerDocument, HandlerDocument, RuntimeDocument, SystemDocument};
+use crate::facts::{Container, ContainerKind, Listing, Observed, Running, Runtime, ServiceSeen, System};
+
+/// Capabilities that a kernel of today has: a process with as many has all.
+const ALL_CAPABILITIES: usize = 41;
+
+/// Every container, those that matter most first: they are kept when not all fit.
+pub(super) fn containers(containers: &Observed<Listing<Container>>) -> Vec<(&str, [ContainerDocument; 2])> {
+    let mut documents: Vec<(&str, ContainerDocument)> = items(containers).map(|fact| (fact.subject.as_str(), container(fact))).collect();
+    documents.sort_by_cached_key(|(subject, document)| {
+        let root = document.host_root.as_ref().is_none_or(|programs| !programs.is_empty());
+        (document.kind == ContainerKind::Sandbox, !root, (*subject).to_owned())
+    });
+    documents
+        .into_iter()
+        .map(|(subject, whole)| {
+            let without_mounts = ContainerDocument { mounts: None, digest: None, uids: None, ..whole.clone() };
+            (subject, [whole, without_mounts])
+        })
+        .collect()
+}
+
+fn container(fact: &Container) -> ContainerDocument {
+    let running = fact.running.value();
+    let told = |of: fn(&Running) -> &Observed<Vec<String>>| running.and_then(|running| of(running).value().cloned());
+    let configured = fact.configured.value();
+    let shares = [
+        ("network", running.map(|running| &running.host_network)),
+        ("pid", running.map(|running| &running.host_pid)),
+        ("ipc", running.map(|running| &running.host_ipc)),
+        ("mounts", running.map(|running| &running.host_mounts)),
+    ];
+    let unknown = fact.running.unavailable().or_else(|| running.and_then(|running| running.host_root.unavailable()));
+    ContainerDocument {
+        kind: fact.kind,
+        placement: fact.placement,
+        runtime: fact.runtime.clone(),
+        namespace: fact.namespace.value().cloned(),
+        pod: fact.pod.value().cloned(),
+        name: fact.name.value().cloned(),
+        image: fact.image.value().cloned(),
+        digest: fact.image_digest.value().cloned(),
+        handler: fact.handler.value().cloned(),
+        host_root: told(|running| &running.host_root),
+        inside_root: told(|running| &running.inside_root),
+        unknown: unknown.map(said),
+        uids: running.and_then(|running| running.uids.value().cloned()),
+        privileged: configured.and_then(|configured| configured.privileged.value().copied()),
+        capabilities: told(|running| &running.capabilities)
+            .map(|names| if names.len() >= ALL_CAPABILITIES { vec!["ALL".to_owned()] } else { names }),
+        seccomp: told(|running| &running.unfiltered).map(|programs| programs.is_empty()),
+        no_new_privileges: told(|running| &running.may_gain).map(|programs| programs.is_empty()),
+        shares: shares
+            .into_iter()
+            .filter(|(_, shared)| shared.and_then(|shared| shared.value()) == Some(&true))
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+        read_only: fact.root_read_only.value().copied(),
+        mounts: fact.mounts.value().map(|mounts| mounts.items.clone()),
+        configured_user: configured.and_then(|configured| configured.user.value().copied()),
+        processes: running.map(|running| running.processes),
+    }
+}
+
+/// The whole runtime, then without what can be long.
+pub(super) fn runtime(fact: &Runtime) -> [RuntimeDocument; 2] {
+    let whole = RuntimeDocument {
+        name: fact.name.clone(),
+        flavour: fact.flavour.clone(),
+        version: fact.version.value().cloned(),
+        used_by_kubelet: fact.used_by_kubelet.value().copied(),
+        handlers: fact.handlers.value().map(|handlers| {
+            let shown = handlers.items.iter().map(|handler| HandlerDocument {
+                name: handler.name.clone(),
+                kind: handler.kind.clone(),
+                default: handler.default,
+                version: handler.version.value().cloned(),
+            });
+            shown.collect()
+        }),
+        registries: fact.registries.value().map(|registries| registries.items.clone()),
+        sockets: fact.sockets.value().map(|sockets| sockets.items.clone()),
+        user_namespaces: fact.user_namespaces.value().cloned(),
+    };
+    let without_registries = RuntimeDocument { registries: None, ..whole.clone() };
+    [whole, without_registries]
+}
+
+/// The whole host, then without its lists.
+pub(super) fn system(fact: &System) -> [SystemDocument; 2] {
+    let names = |services: &Observed<Listing<ServiceSeen>>| {
+        services.value().map(|services| services.items.iter().map(|service| service.name.clone()).collect::<Vec<_>>())
+    };
+    let whole = SystemDocument {
+        disks: fact.disks.value().map(|disks| disks.items.clone()),
+        shippers: fact.shippers.value().map(|shippers| shippers.items.clone()),
+        journal_persistent: fact.journal_persistent.value().copied(),
+        time_services: names(&fact.time_services),
+        updates: names(&fact.updates),
+        protection: names(&fact.protection),
+    };
+    let short = SystemDocument { disks: None, shippers: None, ..whole.clone() };
+    [whole, short]
+}
