@@ -18,7 +18,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 pub use budget::Budget;
 pub use error::{HostError, Malformation, ReadError};
-pub use proc::{Proc, ProcessDir};
+pub use proc::{Buffer, Presence, Proc, ProcessDir};
 pub use recording::{RecordedFile, RecordedProbe, Recording, Uname};
 pub use root::{Entry, HostFile, Metadata, NodeKind, Root, Settled, Stamp};
 

@@ -222,6 +222,7 @@ impl Root {
         if self.budget.expired() {
             return Err(ReadError::TimedOut { path: self.show(path) });
         }
+        self.budget.called(1);
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let failed = |errno| self.error(path, "open", errno);
         let handle = if self.foreign {
@@ -263,6 +264,7 @@ impl Root {
     pub fn list(&self, path: &str) -> Result<Vec<Entry>, ReadError> {
         let failed = |errno| self.error(path, "list", errno);
         let handle = self.resolve(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK).map_err(failed)?;
+        self.budget.called(2);
         let mut entries = Vec::new();
         for entry in Dir::from_fd(handle).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -322,6 +324,14 @@ impl Root {
         })
     }
 
+    /// The permission bits of the directory at `path`, links followed below this root.
+    pub fn directory_mode(&self, path: &str) -> Result<u32, ReadError> {
+        let failed = |errno| self.error(path, "stat", errno);
+        let handle = self.resolve(path, OFlag::O_PATH | OFlag::O_DIRECTORY).map_err(failed)?;
+        self.budget.called(1);
+        fstat(&handle).map(|status| status.st_mode & 0o7777).map_err(failed)
+    }
+
     /// Where the directory at `path` is in this file system, links followed below this root. For watching, never for reading:
     /// it may be elsewhere a moment later.
     pub fn found_at(&self, path: &str) -> Option<PathBuf> {
@@ -331,6 +341,7 @@ impl Root {
 
     /// The target of the link at `path`, not followed.
     pub(super) fn read_link(&self, path: &str) -> Result<String, Errno> {
+        self.budget.called(1);
         readlinkat(&self.dir, path).map(|target| target.to_string_lossy().into_owned())
     }
 
@@ -349,6 +360,7 @@ impl Root {
     }
 
     fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+        self.budget.called(2);
         let how =
             || OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let mut answer = openat2(&self.dir, path, how());
@@ -410,6 +422,7 @@ impl Read for HostFile {
             return Err(std::io::ErrorKind::TimedOut.into());
         }
         let read = self.file.read(buffer)?;
+        self.budget.called(1);
         let bytes = u64::try_from(read).unwrap_or(u64::MAX);
         if bytes > self.left {
             return Err(std::io::ErrorKind::FileTooLarge.into());

@@ -1,4 +1,12 @@
 //! Where a process belongs, by its cgroup: service of the host, pod, container, session.
+//!
+//! Who may make cgroups below his own names them as he likes: a container with a writable cgroup file system, a service with
+//! `Delegate=`, anybody's `systemd --user`. So a path is read from the outside in, and what comes first counts: below a container
+//! nothing is believed any more. A pod's name counts only where a kubelet puts it: at the top, below slices, below the `kubelet`
+//! that kind gives as its root, or behind the runtime's own unit. Below another directory at the top, which may be a container
+//! that was started by hand or a kubelet's `--cgroup-root`, it is some pod, and nobody's in particular.
+//!
+//! Must not know which pods and containers there are.
 
 use holdfast_checks::facts::Placement;
 
@@ -15,7 +23,8 @@ pub(super) struct Cgroup {
     pub(super) unit: String,
 }
 
-/// Reads `/proc/<pid>/cgroup`: the v2 path, or v1's `name=systemd`, else the longest.
+/// Reads `/proc/<pid>/cgroup`: the v2 path, or v1's `name=systemd`, else the longest; where another hierarchy of v1 says that it
+/// is a pod's, that one. Hierarchies that name different pods leave it unknown which.
 ///
 /// `namespaced`: the reader itself lives in a cgroup namespace, where everything outside it starts with `/..` and a path
 /// without that is the reader's own pod.
@@ -24,59 +33,204 @@ pub(super) fn cgroup(content: &str, namespaced: bool) -> Cgroup {
     let pick = |wanted: &str| lines().find(|(controllers, path)| *controllers == wanted && *path != "/").map(|(_, path)| path);
     let longest = || lines().map(|(_, path)| path).max_by_key(|path| path.len());
     let raw = pick("").or_else(|| pick("name=systemd")).or_else(longest).unwrap_or("/");
+    let mut chosen = one(raw, namespaced);
+    for (_, path) in lines().filter(|(_, path)| *path != raw && *path != "/") {
+        let other = one(path, namespaced);
+        if other.pod_uid.is_empty() {
+            continue;
+        }
+        if chosen.placement != Placement::Pod {
+            // A runtime with the cgroupfs driver leaves v2's path of a hybrid host where it was.
+            chosen = other;
+        } else if other.pod_uid != chosen.pod_uid {
+            (chosen.pod_uid, chosen.container_id) = (String::new(), String::new());
+        } else if !other.container_id.is_empty() && other.container_id != chosen.container_id {
+            chosen.container_id = String::new();
+        }
+    }
+    chosen
+}
+
+fn one(raw: &str, namespaced: bool) -> Cgroup {
     let own = namespaced && !raw.starts_with("/..");
     let mut path = raw;
-    while let Some(rest) = path.strip_prefix("/..") {
+    while let Some(rest) = path.strip_prefix("/..").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
         path = rest;
     }
     let path = if path.is_empty() { "/" } else { path };
-    let is_unit = |part: &&&str| part.strip_suffix(".service").or_else(|| part.strip_suffix(".scope")).is_some();
-    // `kubepods-pod<uid>.slice:cri-containerd:<id>` under containerd's own unit: the two disagree about the driver.
-    let parts: Vec<&str> = path.split(['/', ':']).filter(|part| !part.is_empty()).collect();
-    let of_container = parts.iter().find(|part| container_id(part).is_some()).copied().unwrap_or_default();
-    if ["crio-conmon-", "libpod-conmon-"].iter().any(|prefix| of_container.starts_with(prefix)) {
-        // The runtime's monitor of a container: a service of the host, wherever the runtime puts it.
-        let unit = of_container.split("-conmon-").next().map(|runtime| format!("{runtime}-conmon")).unwrap_or_default();
-        return Cgroup { path: path.to_owned(), placement: Placement::Host, pod_uid: String::new(), container_id: String::new(), unit };
-    }
-    let pod_uid = parts.iter().find_map(|part| pod_uid(part)).unwrap_or_default();
-    let container_id = container_id(of_container).unwrap_or_default();
-    let unit = parts.iter().rfind(is_unit).copied().unwrap_or_default();
-    Cgroup { path: path.to_owned(), placement: placement(&parts, own, &pod_uid), pod_uid, container_id, unit: unit.to_owned() }
-}
-
-fn placement(parts: &[&str], own: bool, pod_uid: &str) -> Placement {
-    let kubepods = |part: &&str| part.starts_with("kubepods") || (part.contains("-kubepods") && part.strip_suffix(".slice").is_some());
-    if own || !pod_uid.is_empty() || parts.iter().any(kubepods) {
-        return Placement::Pod;
-    }
-    let machine = |part: &&str| {
-        matches!(*part, "machine.slice" | "docker" | "libpod" | "libpod_parent" | "lxc" | "machine")
-            || (["docker-", "libpod-", "crio-", "cri-containerd-"].iter().any(|prefix| part.starts_with(prefix))
-                && container_id(part).is_some())
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let mut units = parts.iter().filter(|part| part.strip_suffix(".service").or_else(|| part.strip_suffix(".scope")).is_some());
+    let place = if own { Place::pod("", "") } else { place(&parts, namespaced) };
+    // Below a service of the host whoever it runs may name units; in a session only the innermost tells anything.
+    let unit = match place.placement {
+        Placement::Host => units.next(),
+        _ => units.next_back(),
     };
-    if parts.iter().any(machine) {
-        return Placement::Machine;
+    let unit = place.unit.or_else(|| unit.map(|unit| (*unit).to_owned())).unwrap_or_default();
+    Cgroup { path: path.to_owned(), placement: place.placement, pod_uid: place.pod_uid, container_id: place.container_id, unit }
+}
+
+/// What a path comes to.
+struct Place {
+    placement: Placement,
+    pod_uid: String,
+    container_id: String,
+    unit: Option<String>,
+}
+
+impl Place {
+    fn of(placement: Placement) -> Self {
+        Self { placement, pod_uid: String::new(), container_id: String::new(), unit: None }
     }
-    match parts.first() {
-        None | Some(&("system.slice" | "init.scope")) => Placement::Host,
-        Some(&"user.slice") => Placement::User,
-        Some(first) if first.starts_with("openrc.") || matches!(*first, "init" | "system" | "podruntime") => Placement::Host,
-        // `azure.slice/walinuxagent.service`, `runtime.slice/kubelet.service`: a slice of the administrator's with services in it.
-        Some(_) if service_in_slices(parts) => Placement::Host,
-        Some(_) => Placement::Other,
+
+    fn pod(uid: &str, container: &str) -> Self {
+        Self { pod_uid: uid.to_owned(), container_id: container.to_owned(), ..Self::of(Placement::Pod) }
+    }
+
+    fn machine(container: Option<&str>) -> Self {
+        Self { container_id: container.unwrap_or_default().to_owned(), ..Self::of(Placement::Machine) }
+    }
+
+    /// The runtime's monitor of a container: a service of the host, wherever the runtime puts it.
+    fn monitor(unit: &str) -> Self {
+        Self { unit: Some(unit.to_owned()), ..Self::of(Placement::Host) }
     }
 }
 
-/// Does a service follow the outermost slices, with nothing between that could be a container.
-fn service_in_slices(parts: &[&str]) -> bool {
-    let first = parts.iter().find(|part| part.strip_suffix(".slice").is_none());
-    first.is_some_and(|part| part.strip_suffix(".service").is_some())
+/// Directories of containerd's namespaces, in which it makes containers that have no parent of their own.
+const CONTAINERD: [&str; 3] = ["k8s.io", "default", "moby"];
+
+/// Reads the parts of a path from the outside in.
+fn place(parts: &[&str], namespaced: bool) -> Place {
+    // A directory that is no slice, and that may be a container with a name somebody gave it.
+    let mut plain: Option<&str> = None;
+    for (at, part) in parts.iter().enumerate() {
+        let below = parts.get(at + 1..).unwrap_or_default();
+        // Seen from inside a pod, the way to its neighbours does not begin at the top.
+        let neighbours = namespaced && at == 0;
+        if is_kubepods(part) || (neighbours && (matches!(*part, "burstable" | "besteffort") || pod_uid(part).is_some())) {
+            return in_kubepods(parts.get(at..).unwrap_or_default(), plain.is_none_or(|root| root == "kubelet"));
+        }
+        if let Some(root) = plain {
+            let id = container_id(part).filter(|_| CONTAINERD.contains(&root));
+            return id.map_or_else(|| alone(parts), |id| Place::machine(Some(&id)));
+        }
+        if let Some(unit) = monitor(part) {
+            return Place::monitor(unit);
+        }
+        if part.starts_with("lxc.payload") {
+            return Place::machine(None);
+        }
+        if matches!(*part, "machine.slice" | "docker" | "libpod" | "libpod_parent" | "lxc" | "machine") {
+            return in_machines(below);
+        }
+        if *part == "user.slice" {
+            return in_sessions(below);
+        }
+        if let Some(place) = joined(part) {
+            return place;
+        }
+        if let Some(id) = container_id(part) {
+            let neighbour = neighbours && ["cri-containerd-", "crio-"].iter().any(|prefix| part.starts_with(prefix));
+            return if neighbour { Place::pod("", &id) } else { Place::machine(Some(&id)) };
+        }
+        if part.strip_suffix(".service").is_some() {
+            return in_service(below);
+        }
+        if part.strip_suffix(".slice").is_none() {
+            if at > 0 || part.strip_suffix(".scope").is_some() {
+                return alone(parts);
+            }
+            plain = Some(part);
+        }
+    }
+    alone(parts)
+}
+
+/// By its first part, where nothing inside says more.
+fn alone(parts: &[&str]) -> Place {
+    Place::of(match parts.first() {
+        None | Some(&("system.slice" | "init.scope")) => Placement::Host,
+        Some(first) if first.starts_with("openrc.") || matches!(*first, "init" | "system" | "podruntime") => Placement::Host,
+        Some(_) => Placement::Other,
+    })
+}
+
+/// The kubelet's own name for where its pods are: after its root where it has one of its own, as in kind.
+fn is_kubepods(part: &str) -> bool {
+    part == "kubepods" || part.strip_suffix(".slice").is_some_and(|slice| slice.split('-').any(|word| word == "kubepods"))
+}
+
+/// `parts` begin with the kubelet's directory. `surely`: and it is a kubelet's.
+fn in_kubepods(parts: &[&str], surely: bool) -> Place {
+    // At most root, class of service, pod: what is deeper was made by whom the pod belongs to.
+    let Some((at, uid)) = parts.iter().take(3).enumerate().find_map(|(at, part)| Some((at, pod_uid(part)?))) else {
+        return Place::of(Placement::Pod);
+    };
+    let inside = parts.get(at + 1).copied().unwrap_or_default();
+    if let Some(unit) = monitor(inside) {
+        return Place::monitor(unit);
+    }
+    if surely { Place::pod(&uid, &container_id(inside).unwrap_or_default()) } else { Place::of(Placement::Pod) }
+}
+
+/// Docker, Podman, machined and LXC: the outermost container of theirs.
+fn in_machines(below: &[&str]) -> Place {
+    for part in below {
+        if monitor(part).is_some() {
+            return Place::monitor("libpod-conmon");
+        }
+        if let Some(id) = container_id(part) {
+            return Place::machine(Some(&id));
+        }
+        if part.strip_suffix(".slice").is_none() && !part.starts_with("libpod_pod_") {
+            break;
+        }
+    }
+    Place::machine(None)
+}
+
+/// A person's session: in it everybody names cgroups as he likes, so that a container's name says that it is one, and not which.
+fn in_sessions(below: &[&str]) -> Place {
+    let of_container = |part: &&&str| ["libpod-", "docker-"].iter().any(|prefix| part.starts_with(prefix)) && container_id(part).is_some();
+    Place::of(if below.iter().any(|part| of_container(&part)) { Placement::Machine } else { Placement::User })
+}
+
+/// Inside a service below slices only: Podman's Quadlet puts a container there, a runtime whose kubelet has the other driver pods.
+fn in_service(below: &[&str]) -> Place {
+    let first = below.first().copied().unwrap_or_default();
+    if let Some(joined) = joined(first) {
+        return joined;
+    }
+    match first.strip_prefix("libpod-payload-").and_then(|_| container_id(first)) {
+        Some(id) => Place::machine(Some(&id)),
+        None => Place::of(Placement::Host),
+    }
+}
+
+/// `kubepods-pod<uid>.slice:cri-containerd:<id>`, under the runtime's own unit or at the top: the two disagree about the driver.
+fn joined(part: &str) -> Option<Place> {
+    let (slice, rest) = part.split_once(':')?;
+    let uid = pod_uid(slice)?;
+    Some(Place::pod(&uid, &container_id(rest.rsplit(':').next()?).unwrap_or_default()))
+}
+
+/// The unit of the monitor that CRI-O or Podman starts for a container.
+fn monitor(part: &str) -> Option<&'static str> {
+    let of = |prefix: &str| part.starts_with(prefix) && container_id(part).is_some();
+    if of("crio-conmon-") {
+        Some("crio-conmon")
+    } else if of("libpod-conmon-") {
+        Some("libpod-conmon")
+    } else {
+        None
+    }
 }
 
 /// `pod<uid>` of the cgroupfs driver, `kubepods-burstable-pod<uid>.slice` of the systemd driver, where dashes are underscores.
 fn pod_uid(part: &str) -> Option<String> {
-    let plain = |uid: &str| uid.len() >= 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    // A static pod's is a hash without dashes.
+    let plain = |uid: &str| (32..=64).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if let Some(slice) = part.strip_suffix(".slice") {
         // A kubelet with a cgroup root of its own puts that first: `kubelet-kubepods-…`, as in kind.
         let (_, pods) = slice.split_once("kubepods").filter(|(root, _)| root.is_empty() || root.ends_with('-'))?;
@@ -95,86 +249,4 @@ fn container_id(part: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    const ID: &str = "80482ab85e8bbd84bc05126aa36ab4e46ae9ee806de9197c614896296fee9537";
-    const UID: &str = "8c0a2ef1-7b98-45d7-ba20-30e060ff9b58";
-
-    #[rstest]
-    #[case::service("0::/system.slice/kubelet.service", Placement::Host)]
-    #[case::init("0::/init.scope", Placement::Host)]
-    #[case::root("0::/", Placement::Host)]
-    #[case::session("0::/user.slice/user-1000.slice/session-3.scope", Placement::User)]
-    #[case::machine("0::/machine.slice/libpod-1.scope", Placement::Machine)]
-    #[case::docker("0::/docker/80482ab85e8bbd84bc05126aa36ab4e46ae9ee806de9197c614896296fee9537", Placement::Machine)]
-    #[case::docker_under_system(
-        "0::/system.slice/docker-80482ab85e8bbd84bc05126aa36ab4e46ae9ee806de9197c614896296fee9537.scope",
-        Placement::Machine
-    )]
-    #[case::a_slice_for_the_runtime_on_eks("0::/runtime.slice/containerd.service", Placement::Host)]
-    #[case::a_slice_of_the_cloud_on_aks("0::/azure.slice/walinuxagent.service", Placement::Host)]
-    #[case::a_container_in_such_a_slice("0::/jobs.slice/jobs-ci.slice/run-1.scope", Placement::Other)]
-    #[case::systemd_in_a_container_in_such_a_slice("0::/jobs.slice/run-1.scope/system.slice/sshd.service", Placement::Other)]
-    #[case::talos("0::/podruntime/runtime", Placement::Host)]
-    #[case::openrc("0::/openrc.sshd", Placement::Host)]
-    #[case::other("0::/sandbox/x", Placement::Other)]
-    #[case::service_inside_a_pod("0::/kubepods.slice/x.slice/system.slice/sshd.service", Placement::Pod)]
-    fn processes_are_placed(#[case] content: &str, #[case] expected: Placement) {
-        assert_eq!(cgroup(content, false).placement, expected);
-    }
-
-    #[test]
-    fn both_drivers_and_versions_name_pod_and_container() {
-        let systemd = UID.replace('-', "_");
-        for content in [
-            format!("9:name=systemd:/kubepods/burstable/pod{UID}/{ID}\n8:pids:/kubepods/burstable/pod{UID}/{ID}\n0::/\n"),
-            format!("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{systemd}.slice/cri-containerd-{ID}.scope\n"),
-            format!("0::/kubepods.slice/kubepods-pod{systemd}.slice/crio-{ID}.scope\n"),
-        ] {
-            let read = cgroup(&content, false);
-            assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID), "{content}");
-        }
-    }
-
-    #[test]
-    fn pods_of_a_kubelet_with_a_cgroup_root_of_its_own_are_pods() {
-        let slices = "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice";
-        let pod = format!("kubelet-kubepods-burstable-pod{}.slice", UID.replace('-', "_"));
-        let read = cgroup(&format!("0::/{slices}/{pod}/cri-containerd-{ID}.scope\n"), false);
-        assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID));
-        assert_eq!(cgroup("0::/kubelet.slice/kubelet.service\n", false).placement, Placement::Host);
-    }
-
-    #[test]
-    fn the_monitor_cri_o_starts_for_a_container_is_not_the_container() {
-        for content in [
-            format!("0::/system.slice/crio-conmon-{ID}.scope\n"),
-            format!("0::/kubepods.slice/kubepods-pod{}.slice/crio-conmon-{ID}.scope\n", UID.replace('-', "_")),
-            format!("0::/machine.slice/libpod-conmon-{ID}.scope\n"),
-        ] {
-            let read = cgroup(&content, false);
-            assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Host, "", ""), "{content}");
-        }
-        // Who may make cgroups below his own does not become a service of the host by a name.
-        let inside = format!("0::/kubepods.slice/kubepods-pod{}.slice/crio-{ID}.scope/crio-conmon-{ID}.scope\n", UID.replace('-', "_"));
-        assert_eq!(cgroup(&inside, false).placement, Placement::Pod);
-    }
-
-    #[test]
-    fn pods_are_told_apart_where_runtime_and_kubelet_disagree_about_the_driver() {
-        let slice = format!("kubepods-burstable-pod{}.slice", UID.replace('-', "_"));
-        let read = cgroup(&format!("0::/system.slice/containerd.service/{slice}:cri-containerd:{ID}\n"), false);
-        assert_eq!((read.placement, read.pod_uid.as_str(), read.container_id.as_str()), (Placement::Pod, UID, ID));
-    }
-
-    #[test]
-    fn seen_from_inside_a_pod_only_paths_without_dots_are_its_own() {
-        assert_eq!(cgroup("0::/", true).placement, Placement::Pod);
-        assert_eq!(cgroup("0::/../../../../system.slice/kubelet.service", true).placement, Placement::Host);
-        assert_eq!(cgroup("0::/../../../..", true).placement, Placement::Host);
-        let sibling = format!("0::/../../pod{UID}/{ID}");
-        assert_eq!(cgroup(&sibling, true).pod_uid, UID);
-    }
-}
+mod tests;

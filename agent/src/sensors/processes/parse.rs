@@ -4,6 +4,11 @@
 /// Set in the flags of `stat` for threads of the kernel, `PF_KTHREAD`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
+/// The kernel allows 65,536; a container has a handful.
+const MAX_GROUPS: usize = 32;
+/// Pid namespaces can be nested 32 deep.
+const MAX_IDS: usize = 33;
+
 /// From `stat`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -11,6 +16,7 @@ pub(super) struct Stat {
     /// A zombie or dead: it runs nothing and holds nothing.
     pub(super) dead: bool,
     pub(super) kernel_thread: bool,
+    pub(super) parent: i64,
     pub(super) start_ticks: i64,
 }
 
@@ -18,8 +24,15 @@ pub(super) struct Stat {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) uid: i64,
+    pub(super) real_uid: i64,
     pub(super) gid: i64,
+    /// The first [`MAX_GROUPS`].
+    pub(super) groups: Vec<i64>,
+    /// Its ids from the reader's pid namespace inwards, `NSpid`; empty where the kernel does not tell.
+    pub(super) ids: Vec<i64>,
     pub(super) cap_effective: i64,
+    pub(super) cap_permitted: i64,
+    pub(super) cap_bounding: i64,
     pub(super) no_new_privileges: bool,
     pub(super) seccomp: i64,
 }
@@ -29,29 +42,57 @@ pub(super) fn stat(content: &[u8]) -> Option<Stat> {
     let text = String::from_utf8_lossy(content);
     let (_, rest) = text.split_once('(')?;
     let (name, rest) = rest.rsplit_once(')')?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let flags: u64 = fields.get(6)?.parse().ok()?;
-    Some(Stat {
-        name: name.to_owned(),
-        dead: matches!(*fields.first()?, "Z" | "X" | "x"),
-        kernel_thread: flags & KERNEL_THREAD != 0,
-        start_ticks: fields.get(19)?.parse().ok()?,
-    })
+    let mut fields = rest.split_ascii_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X" | "x");
+    let parent = fields.next()?.parse().ok()?;
+    let flags: u64 = fields.nth(4)?.parse().ok()?;
+    let start_ticks = fields.nth(12)?.parse().ok()?;
+    Some(Stat { name: name.to_owned(), dead, kernel_thread: flags & KERNEL_THREAD != 0, parent, start_ticks })
 }
 
 /// Reads `status`. The kernel escapes newlines in names, so that every line is the kernel's own.
 pub(super) fn status(content: &[u8]) -> Option<Status> {
     let text = String::from_utf8_lossy(content);
-    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
-    let effective = |key: &str| value(key)?.split_ascii_whitespace().nth(1)?.parse().ok();
-    Some(Status {
-        uid: effective("Uid")?,
-        gid: effective("Gid")?,
-        // Bit 63 is set only where an old kernel means "all".
-        cap_effective: u64::from_str_radix(value("CapEff")?, 16).map(|mask| i64::try_from(mask).unwrap_or(i64::MAX)).ok()?,
-        no_new_privileges: value("NoNewPrivs") == Some("1"),
-        seccomp: value("Seccomp").and_then(|mode| mode.parse().ok()).unwrap_or(0),
-    })
+    let mut status = Status::default();
+    let (mut uids, mut gids) = (None, None);
+    let (mut effective, mut permitted, mut bounding) = (None, None, None);
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        match key {
+            "Uid" => uids = uids.or_else(|| pair(value)),
+            "Gid" => gids = gids.or_else(|| pair(value)),
+            "Groups" => status.groups = numbers(value, MAX_GROUPS),
+            "NSpid" => status.ids = numbers(value, MAX_IDS),
+            "CapPrm" => permitted = Some(mask(value)?),
+            "CapEff" => effective = effective.or(Some(mask(value)?)),
+            "CapBnd" => bounding = Some(mask(value)?),
+            "NoNewPrivs" => status.no_new_privileges = value.trim() == "1",
+            "Seccomp" => status.seccomp = value.trim().parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+    (status.real_uid, status.uid) = uids?;
+    (_, status.gid) = gids?;
+    status.cap_effective = effective?;
+    // What is in effect is permitted, and within bounds of when it came.
+    status.cap_permitted = permitted.unwrap_or(status.cap_effective);
+    status.cap_bounding = bounding.unwrap_or(status.cap_effective);
+    Some(status)
+}
+
+/// The real and the effective one of four ids.
+fn pair(value: &str) -> Option<(i64, i64)> {
+    let mut ids = value.split_ascii_whitespace().map_while(|id| id.parse().ok());
+    Some((ids.next()?, ids.next()?))
+}
+
+fn numbers(value: &str, most: usize) -> Vec<i64> {
+    value.split_ascii_whitespace().map_while(|number| number.parse().ok()).take(most).collect()
+}
+
+/// Bit 63 is set only where an old kernel means "all".
+fn mask(value: &str) -> Option<i64> {
+    u64::from_str_radix(value.trim(), 16).map(|mask| i64::try_from(mask).unwrap_or(i64::MAX)).ok()
 }
 
 /// The uid that the process itself sees for the host's `uid`; `None` when its map has no such uid.
@@ -95,11 +136,24 @@ mod tests {
 
     #[test]
     fn a_name_cannot_pass_for_a_line_of_status() {
-        let text = b"Name:\tUid:\t9\t9\nUid:\t0\t1000\t0\t0\nGid:\t0\t7\t0\t0\nCapEff:\t000001ffffffffff\nNoNewPrivs:\t1\nSeccomp:\t2\n";
+        let text = b"Name:\tUid:\t9\t9\nUid:\t0\t1000\t0\t0\nGid:\t0\t7\t0\t0\nGroups:\t4 27 \nNSpid:\t4711\t1\nCapPrm:\t3\nCapEff:\t000001ffffffffff\nCapBnd:\ta80425fb\nNoNewPrivs:\t1\nSeccomp:\t2\n";
         let read = status(text).unwrap();
-        let expected = Status { uid: 1000, gid: 7, cap_effective: 0x1ff_ffff_ffff, no_new_privileges: true, seccomp: 2 };
+        let expected = Status {
+            uid: 1000,
+            real_uid: 0,
+            gid: 7,
+            groups: vec![4, 27],
+            ids: vec![4711, 1],
+            cap_effective: 0x1ff_ffff_ffff,
+            cap_permitted: 3,
+            cap_bounding: 0xa804_25fb,
+            no_new_privileges: true,
+            seccomp: 2,
+        };
         assert_eq!(read, expected);
         assert_eq!(status(b"Name:\tx\n"), None);
+        let many: String = (0..1000).map(|group| format!("{group} ")).collect();
+        assert_eq!(status(format!("Uid: 0 0\nGid: 0 0\nGroups:\t{many}\nCapEff: 0\n").as_bytes()).unwrap().groups.len(), 32);
     }
 
     #[test]

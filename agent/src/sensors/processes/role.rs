@@ -3,7 +3,7 @@
 use holdfast_checks::facts::{Placement, Unavailable};
 
 use super::parse;
-use crate::host::ProcessDir;
+use crate::host::{Buffer, ProcessDir};
 
 /// A component the sensors know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +29,12 @@ const COMPONENTS: [&str; 5] = ["kube-proxy", "kube-apiserver", "kube-controller-
 
 /// The role of the process that `process` is now.
 pub(in crate::sensors) fn role_of(process: &ProcessDir) -> Option<Role> {
-    let start = process.start_of("cmdline", START).map(|content| parse::arguments(&content)).unwrap_or_default();
+    let start = process.start_into("cmdline", START, &mut Buffer::default()).map(parse::arguments).unwrap_or_default();
     role(process.link("exe").ok().as_deref(), &start)
 }
 
 /// Enough of a command line to tell a component by its name.
-const START: u64 = 4096;
+const START: usize = 4096;
 /// The kernel allows a program 6 MiB of arguments at most; components have 10 KiB.
 const CAP: u64 = 8 * 1024 * 1024;
 /// In a pod anybody may start processes of any name.
@@ -52,12 +52,12 @@ pub(super) struct CommandLine {
 }
 
 impl CommandLine {
-    pub(super) fn read(process: &ProcessDir, exe: Option<&str>, placement: Placement) -> Self {
-        let start = process.start_of("cmdline", START);
-        let first = start.as_deref().map(parse::arguments).unwrap_or_default();
+    pub(super) fn read(process: &ProcessDir, exe: Option<&str>, placement: Placement, buffer: &mut Buffer) -> Self {
+        let start = process.start_into("cmdline", START, buffer);
+        let first = start.as_ref().map(|start| parse::arguments(start)).unwrap_or_default();
         let Some(by_name) = role(exe, &first) else { return Self::default() };
         let whole = match start {
-            Ok(start) if u64::try_from(start.len()).is_ok_and(|length| length < START) => Ok(start),
+            Ok(start) if start.len() < START => Ok(start.to_vec()),
             Ok(_) => process.read_capped("cmdline", if placement == Placement::Pod { POD_CAP } else { CAP }),
             Err(error) => Err(error),
         };
