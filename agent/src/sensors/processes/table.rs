@@ -1,7 +1,7 @@
 //! One pass over all processes.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,13 @@ impl Cache {
     pub(in crate::sensors) fn forget(&mut self) {
         self.seen.clear();
         self.namespaces = None;
+    }
+
+    /// Forgets these processes, which changed after they were read.
+    pub(in crate::sensors) fn touched(&mut self, pids: &BTreeSet<i64>) {
+        for pid in pids {
+            self.seen.remove(pid);
+        }
     }
 
     /// Looks at every process; reads those not read before.
