@@ -62,6 +62,8 @@ pub struct Gauges {
     pub unsent: AtomicU64,
     /// Transitions that fell off the ring.
     pub dropped: AtomicU64,
+    /// Times the kernel had no room for process events, and every process was read again.
+    pub process_events_lost: AtomicU64,
     /// Times a session was opened.
     pub sessions: AtomicU64,
     /// When something was last acknowledged: Unix milliseconds; 0 for never.
@@ -176,6 +178,12 @@ pub fn metrics(gauges: &Gauges, vitals: &Vitals, now_ms: i64) -> String {
         ("holdfast_agent_refused_entries", "gauge", "Entries the collector refused.", read(&gauges.refused).to_string()),
         ("holdfast_agent_unsent", "gauge", "Entries and transitions not sent yet.", read(&gauges.unsent).to_string()),
         ("holdfast_agent_dropped_transitions_total", "counter", "Transitions that fell off the ring.", read(&gauges.dropped).to_string()),
+        (
+            "holdfast_agent_process_events_lost_total",
+            "counter",
+            "Times process events were lost and every process was read again.",
+            read(&gauges.process_events_lost).to_string(),
+        ),
         (
             "holdfast_agent_peer_probes_total",
             "counter",

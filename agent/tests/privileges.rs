@@ -10,8 +10,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use holdfast_agent::privileges::{self, DEFAULT_UID};
+use holdfast_agent::watch::{Pending, Watch, WatchOptions};
 
 const DIRECTORY: &str = "HOLDFAST_TEST_SPOOL";
 
@@ -115,4 +117,21 @@ fn works_still() {
     std::thread::spawn(|| std::net::TcpListener::bind("127.0.0.1:0").expect("binds")).join().expect("threads start");
     let mut listening = holdfast_agent::watch::Listening::open(Path::new("/proc")).expect("netlink opens");
     listening.sample(holdfast_agent::watch::Transport::Tcp).expect("and dumps");
+    let pending = Pending::default();
+    let options = WatchOptions { proc: "/proc".into(), recorded: false, full_pass: Duration::from_hours(1) };
+    drop(Watch::open(options, &pending));
+    let told = pending.take_process_events().expect("it says how it hears of processes");
+    assert!(told.value() == Some(&true) || !tells_everybody(), "{told:?}");
+}
+
+/// Does this kernel tell a process such as this one of others: from 6.6 on, in the host's own namespaces.
+fn tells_everybody() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    // The inode numbers of the first namespaces are fixed.
+    let first = |name: &str, number: &str| {
+        std::fs::read_link(format!("/proc/thread-self/ns/{name}")).is_ok_and(|link| link.to_string_lossy().contains(number))
+    };
+    version >= (6, 6) && first("pid", "4026531836") && first("user", "4026531837") && first("net", "4026531840")
 }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_agent::watch::{Listening, Pending, Transport, Wanted, WatchOptions, touched_by_sockets, watch};
-use holdfast_checks::facts::Group;
+use holdfast_agent::watch::{
+    Listening, Pending, Touched, Transport, Wanted, Watch, WatchOptions, touched_by_processes, touched_by_sockets,
+};
+use holdfast_checks::facts::{Group, Reason};
 
 /// A watch on a directory, on a thread that ends with it.
 struct Watching {
@@ -23,7 +25,8 @@ impl Watching {
         pending.set_watched(watched);
         let options = WatchOptions { proc: proc.to_owned(), recorded, full_pass };
         let of_thread = Arc::clone(&pending);
-        let thread = std::thread::spawn(move || watch(&options, &of_thread));
+        let watch = Watch::open(options, &pending);
+        let thread = std::thread::spawn(move || watch.run(&of_thread));
         std::thread::sleep(Duration::from_millis(300));
         Self { pending, thread: Some(thread) }
     }
@@ -107,6 +110,51 @@ fn a_new_process_is_looked_at_again_until_it_is_old_enough_to_be_judged() {
     while started.elapsed() < Duration::from_secs(3) {
         assert!(watching.asks_for(Group::Processes), "after {:?}", started.elapsed());
     }
+}
+
+/// Settled: what is judged is never what `true` does in between.
+#[test]
+fn a_process_of_this_machine_is_told_by_the_kernel_or_seen_in_the_listing() {
+    let watching = Watching::start(Path::new("/proc"), Vec::new(), false, LONG);
+    let told = watching.pending.take_process_events().expect("it says how");
+    if let Some(why) = told.unavailable() {
+        assert!(matches!(why.reason, Reason::PermissionDenied | Reason::NotSupported), "{why:?}");
+        assert!(why.detail.ends_with("; the agent looks every second instead"), "{why:?}");
+    }
+    std::thread::sleep(Duration::from_millis(1_200));
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    for group in touched_by_processes() {
+        assert!(watching.asks_for(group));
+    }
+    if told.value().is_some() {
+        let is_told = |pid: i64| {
+            let started = Instant::now();
+            while started.elapsed() < Duration::from_secs(5) {
+                match watching.pending.take_touched() {
+                    Touched::All => return true,
+                    Touched::Processes(pids) if pids.contains(&pid) => return true,
+                    Touched::Processes(_) => std::thread::sleep(Duration::from_millis(20)),
+                }
+            }
+            false
+        };
+        let pid = i64::from(child.id());
+        std::thread::sleep(Duration::from_millis(1_500));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_told(pid), "that it ended, by name");
+    } else {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_tree_that_is_not_this_machines_is_listed() {
+    let proc = tempfile::tempdir().unwrap();
+    let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
+    let told = watching.pending.take_process_events().expect("it says how");
+    assert_eq!(told.unavailable().map(|why| why.reason), Some(Reason::NotSupported));
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Prints the time from a port that opens on the node to the collector's durable commit. `make bench` runs it.
+//! Prints the time from a change on the node, a port that opens and a root process that starts in a container, to the collector's
+//! durable commit. `make bench` runs it; containers need root and runc.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints and may fail")]
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use holdfast_tests::bundle::Bundle;
 use holdfast_tests::figures::Figures;
 use holdfast_tests::site::{Binaries, Site};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -11,21 +13,46 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 const BINARIES: Binaries =
     Binaries { agent: env!("CARGO_BIN_EXE_holdfast-test-agent"), collector: env!("CARGO_BIN_EXE_holdfast-test-collector") };
 const TRIALS: usize = 100;
+const CONTAINERS: usize = 40;
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Committed transitions of the port.
-async fn committed(pool: &SqlitePool) -> i64 {
-    let sql = "select count(*) from transitions where check_id = 'kubelet-read-only-port-listening' and subject = 'port:tcp/10255'";
-    sqlx::query_scalar(sql).fetch_one(pool).await.expect("read the database")
+/// What is waited for: the check and how its subject begins.
+const PORT: [&str; 2] = ["kubelet-read-only-port-listening", "port:tcp/10255"];
+const ROOT: &str = "root-process";
+
+/// Committed transitions of it.
+async fn committed(pool: &SqlitePool, [check, subject]: [&str; 2]) -> i64 {
+    let sql = "select count(*) from transitions where check_id = $1 and substr(subject, 1, length($2)) = $2";
+    sqlx::query_scalar(sql).bind(check).bind(subject).fetch_one(pool).await.expect("read the database")
 }
 
-async fn until_more_than(pool: &SqlitePool, seen: i64) -> Duration {
-    let start = Instant::now();
-    while committed(pool).await <= seen {
+/// Time from `start` until there are more than `seen`.
+async fn until_more_than(pool: &SqlitePool, what: [&str; 2], seen: i64, start: Instant) -> Duration {
+    while committed(pool, what).await <= seen {
         assert!(start.elapsed() < LIMIT, "no commit within {LIMIT:?}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     start.elapsed()
+}
+
+/// The first container of a pod, as the kubelet would have it made.
+async fn containers(pool: &SqlitePool) -> [Figures; 2] {
+    let (mut started, mut ended) = (Figures::default(), Figures::default());
+    for trial in 0..CONTAINERS {
+        // Not in step with anything that looks at intervals.
+        tokio::time::sleep(Duration::from_millis(300 + 37 * u64::try_from(trial).unwrap_or(0))).await;
+        let container = Bundle::new(0).expect("a bundle");
+        let subject = format!("pod:{}/", container.pod);
+        let start = Instant::now();
+        container.run().expect("runc starts it");
+        started.add(until_more_than(pool, [ROOT, &subject], 0, start).await);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let seen = committed(pool, [ROOT, &subject]).await;
+        let start = Instant::now();
+        container.delete().expect("runc ends it");
+        ended.add(until_more_than(pool, [ROOT, &subject], seen, start).await);
+    }
+    [started, ended]
 }
 
 #[tokio::main]
@@ -41,14 +68,17 @@ async fn main() {
     let (mut opened, mut closed) = (Figures::default(), Figures::default());
     for _ in 0..TRIALS {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let seen = committed(&pool).await;
+        let seen = committed(&pool, PORT).await;
         let socket = TcpListener::bind("0.0.0.0:10255").expect("port 10255 is free");
-        opened.add(until_more_than(&pool, seen).await);
+        opened.add(until_more_than(&pool, PORT, seen, Instant::now()).await);
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let seen = committed(&pool).await;
+        let seen = committed(&pool, PORT).await;
         drop(socket);
-        closed.add(until_more_than(&pool, seen).await);
+        closed.add(until_more_than(&pool, PORT, seen, Instant::now()).await);
     }
     println!("a port opens  → durable on the collector, {TRIALS} trials: {opened}");
     println!("a port closes → durable on the collector, {TRIALS} trials: {closed}");
+    let [started, ended] = containers(&pool).await;
+    println!("a root process starts in a container → durable on the collector, {CONTAINERS} trials: {started}");
+    println!("a root process ends in a container   → durable on the collector, {CONTAINERS} trials: {ended}");
 }

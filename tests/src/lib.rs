@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod browser;
+pub mod bundle;
 pub mod figures;
 pub mod namespace;
 pub mod peer;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use holdfast_checks::catalogue::JudgedBy;
-use holdfast_checks::derive::derive;
+use holdfast_checks::derive::{comes_of_age_ms, derive};
 use holdfast_checks::entries::{Entry, Finding, Key, Kind};
 use holdfast_checks::evaluator::{Evaluator, Selection};
 use holdfast_checks::facts::{Group, NodeFacts};
@@ -17,10 +17,12 @@ use super::notices::Notices;
 use crate::causes::causes;
 use crate::health::Gauges;
 use crate::sensors::Sensors;
-use crate::watch::{Pending, Wanted};
+use crate::watch::{Pending, Touched, Wanted, touched_by_processes};
 
 /// The longest pause between two readings when changes wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// So much later than a process comes of age it is looked for: most often change detection asks just before, for others, too.
+const LATER: Duration = Duration::from_millis(150);
 
 /// Fresh entries, and which keys they replace.
 #[derive(Debug)]
@@ -52,9 +54,14 @@ impl Judging {
     pub(super) fn run(mut self) {
         let mut notices = Notices::default();
         let mut start = Instant::now();
+        self.hear();
         let mut facts = self.sensors.read_all(&mut |group| tracing::debug!(group = group.name(), "reading"));
         let mut wanted = Wanted::All;
+        let mut grown = None;
         loop {
+            if wanted.includes(Group::Processes) {
+                grown = comes_of_age_ms(&facts).map(|ms| Instant::now() + Duration::from_millis(ms.unsigned_abs()) + LATER);
+            }
             derive(&mut facts);
             if let Some(watched) = self.sensors.watched(&facts) {
                 self.pending.set_watched(watched);
@@ -74,10 +81,13 @@ impl Judging {
             // A host on which something changes all the time is read a quarter of the time at most; the first change after
             // a quiet moment is read at once.
             self.pending.wait_closed(start.elapsed().saturating_mul(3).min(LONGEST_PAUSE));
-            wanted = match self.pending.take() {
+            wanted = match self.pending.take_until(grown) {
+                // Nothing happened, and a process came of age.
+                Some(Wanted::Groups(groups)) if groups.is_empty() => Wanted::Groups(touched_by_processes()),
                 Some(next) => next,
                 None => return,
             };
+            self.hear();
             start = Instant::now();
             match &mut wanted {
                 Wanted::All => facts = self.sensors.read_all(&mut |_| {}),
@@ -92,6 +102,20 @@ impl Judging {
                         self.pending.add(self.sensors.due());
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes in what change detection knows of processes beside that they are to be read.
+    fn hear(&mut self) {
+        if let Some(told) = self.pending.take_process_events() {
+            self.sensors.set_process_events(told);
+        }
+        match self.pending.take_touched() {
+            Touched::Processes(pids) => self.sensors.touched(Some(&pids)),
+            Touched::All => {
+                self.gauges.process_events_lost.fetch_add(1, Ordering::Relaxed);
+                self.sensors.touched(None);
             }
         }
     }
@@ -147,8 +171,8 @@ fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
         groups.extend([Group::Kubelets, Group::Components]);
     }
     if read.contains(&Group::Processes) {
-        // Whether network policies are enforced shows in what runs.
-        groups.insert(Group::Network);
+        // Whether network policies are enforced shows in what runs, and so does what a container is.
+        groups.extend([Group::Network, Group::Containers]);
     }
     groups
 }

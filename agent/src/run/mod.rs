@@ -30,7 +30,7 @@ use crate::privileges::{self, SelfTest};
 use crate::sensors::Sensors;
 use crate::session::{Introduction, Session};
 use crate::spool::Spool;
-use crate::watch::{Pending, WatchOptions, watch};
+use crate::watch::{Pending, Watch, WatchOptions};
 
 /// Judgements waiting to be taken into the spool. The judge waits for room: nothing is lost, its next reading covers more.
 const JUDGEMENTS: usize = 2;
@@ -105,8 +105,8 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         "health"
     });
     let options = WatchOptions { proc: args.host.proc.clone(), recorded: args.is_recorded(), full_pass: args.full_pass() };
-    let watched = Arc::clone(&pending);
-    parts.spawn(thread("watch", move || watch(&options, &watched))?);
+    let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
+    parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
     let judging = Judging { sensors, evaluator, pending: Arc::clone(&pending), gauges: Arc::clone(&gauges), judged };
     parts.spawn(thread("sensors", move || judging.run())?);

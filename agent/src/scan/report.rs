@@ -50,7 +50,7 @@ struct Document<'a> {
     /// Only where a capture was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<Archive<'a>>,
-    node: &'a Node,
+    node: NodeRow<'a>,
     started_at: String,
     duration_ms: i64,
     coverage: Coverage,
@@ -64,6 +64,24 @@ struct Archive<'a> {
     catalogue_hash: &'a str,
     /// Files in it that this version does not know.
     ignored: &'a [String],
+}
+
+/// The node, but for what only an agent that keeps running knows of itself.
+#[derive(Serialize)]
+struct NodeRow<'a> {
+    name: &'a str,
+    uid: &'a str,
+    cluster: &'a str,
+    role: &'a str,
+    provider: &'a str,
+    profile: &'a str,
+    profile_because: &'a str,
+}
+
+impl<'a> NodeRow<'a> {
+    fn of(Node { name, uid, cluster, role, provider, profile, profile_because, process_events: _ }: &'a Node) -> Self {
+        Self { name, uid, cluster, role, provider, profile, profile_because }
+    }
 }
 
 /// How much of what applies was decided.
@@ -155,7 +173,7 @@ impl Report {
             agent_version: env!("CARGO_PKG_VERSION"),
             catalogue_hash: &self.catalogue_hash,
             capture: self.captured(),
-            node: &self.node,
+            node: NodeRow::of(&self.node),
             started_at: self.started.to_string(),
             duration_ms: self.duration_ms,
             coverage: self.coverage(),

@@ -3,6 +3,7 @@
 //! Each runs on a thread of its own within a deadline and a byte budget; a sensor that hangs or panics makes its group
 //! unavailable, never a dead agent. Must not know checks, verdicts or the collector; derives nothing.
 
+mod ages;
 mod aside;
 mod certificates;
 mod components;
@@ -64,6 +65,10 @@ pub struct Sensors {
     asked: probes::Memory,
     due: BTreeSet<Group>,
     profiles: Arc<Profiles>,
+    /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
+    process_events: Observed<bool>,
+    /// The runtimes that ran when processes were last read.
+    runtimes: BTreeSet<(i64, i64)>,
 }
 
 /// The order of a pass: what others build on comes first.
@@ -85,6 +90,9 @@ const ORDER: [Group; 16] = [
     Group::System,
     Group::Versions,
 ];
+
+/// The names of container runtimes' daemons.
+const RUNTIMES: [&str; 4] = ["containerd", "crio", "dockerd", "cri-dockerd"];
 
 const MIB: u64 = 1024 * 1024;
 
@@ -114,7 +122,10 @@ impl Sensors {
     pub fn open(options: SensorOptions) -> Result<Self, HostError> {
         let host = Host::open(&options.host_root, &options.proc)?;
         let profiles = Arc::new(Profiles::built_in().map_err(|source| HostError::Profiles { source })?);
+        let why = if host.live() { "a single scan watches nothing" } else { "a recorded tree does not change by itself" };
         Ok(Self {
+            process_events: Observed::unavailable_because(Reason::NotSupported, why),
+            runtimes: BTreeSet::new(),
             options,
             host,
             supervisor: Supervisor::default(),
@@ -130,6 +141,7 @@ impl Sensors {
     pub fn read_all(&mut self, progress: &mut dyn FnMut(Group)) -> NodeFacts {
         let unread = Unavailable::new(Reason::NotSupported, "not read yet");
         let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
+        facts.node.process_events = self.process_events.clone();
         self.cache.forget();
         self.owners = listeners::Owners::default();
         self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
@@ -139,6 +151,19 @@ impl Sensors {
     /// Reads `groups` again into `facts`, and what turns out to hang on them. Gives all that was read. Blocks.
     pub fn refresh(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>) -> BTreeSet<Group> {
         self.read(facts, groups, &mut |_| {})
+    }
+
+    /// Tells how processes are heard of from now on.
+    pub fn set_process_events(&mut self, told: Observed<bool>) {
+        self.process_events = told;
+    }
+
+    /// These processes, by pid, changed after they were read: they are read anew the next time. `None`: any may have.
+    pub fn touched(&mut self, pids: Option<&BTreeSet<i64>>) {
+        match pids {
+            Some(pids) => self.cache.touched(pids),
+            None => self.cache.forget(),
+        }
     }
 
     /// Directories of this file system whose change touches groups, for inotify, whether they are there or not. `None` when
@@ -172,6 +197,9 @@ impl Sensors {
             if table.as_ref().is_ok_and(|table| self.owners.outdated(table)) {
                 groups.insert(Group::Listeners);
             }
+            if table.as_ref().is_ok_and(|table| self.runtimes_outdated(table)) {
+                groups.insert(Group::Runtimes);
+            }
         }
         for group in ORDER {
             if !groups.contains(&group) {
@@ -199,7 +227,10 @@ impl Sensors {
         match group {
             Group::Os => facts.os = self.observe(group, |host| os::read(&host)),
             Group::Kernel => facts.kernel = self.observe(group, |host| kernel::read(&host)),
-            Group::Processes => facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone)),
+            Group::Processes => {
+                facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone));
+                ages::tell(&self.host, &mut facts.processes);
+            }
             Group::Kubelets => {
                 facts.kubelets = self.of_processes(group, table, components::kubelets);
                 self.asked.tell(facts, self.options.configz.is_some());
@@ -231,6 +262,7 @@ impl Sensors {
                 if let Ok(node) = read {
                     facts.node = node;
                 }
+                facts.node.process_events = self.process_events.clone();
             }
             Group::Runtimes => facts.runtimes = no_sensor(),
             Group::Containers => facts.containers = no_sensor(),
@@ -260,6 +292,15 @@ impl Sensors {
         let (cache, table) = self.supervisor.run(Group::Processes, allowance(Group::Processes), &self.host, pass)?;
         self.cache = cache;
         table.map(Arc::new).map_err(|error| error.unavailable())
+    }
+
+    /// Has a container runtime started or ended since this was last asked.
+    fn runtimes_outdated(&mut self, table: &ProcessTable) -> bool {
+        let running = table.processes.iter().map(|seen| &seen.fact).filter(|process| RUNTIMES.contains(&process.name.as_str()));
+        let running: BTreeSet<(i64, i64)> = running.map(|process| (process.pid, process.start_ticks)).collect();
+        let outdated = running != self.runtimes;
+        self.runtimes = running;
+        outdated
     }
 
     fn of_processes<T: Send + 'static>(

@@ -1,32 +1,37 @@
 //! Change detection: which fact groups may have changed, as soon as it can be told and as cheaply.
 //!
-//! One thread looks: inotify on directories, the sockets in LISTEN ten times a second, UDP sockets and process ids once a
-//! second, and everything every quarter of an hour. What it finds gathers in [`Pending`], where several changes become one. It says
-//! "read again", never what changed: a missed or doubled hint costs time, not truth. Must not know facts' contents or checks.
+//! One thread looks: inotify on directories, the sockets in LISTEN and what the kernel tells of processes ten times a second (where
+//! it tells nothing, the process ids once a second), UDP sockets once a second, and everything every quarter of an hour. What it finds
+//! gathers in [`Pending`], where several changes become one. It says "read again", never what changed: a missed or doubled hint costs
+//! time, not truth. Must not know facts' contents or checks.
 
+mod changes;
+mod connector;
 mod directories;
 mod listening;
 mod pending;
 mod pids;
+mod processes;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use holdfast_checks::facts::Group;
+use holdfast_checks::facts::{Group, Observed, Reason};
 
 use crate::causes::causes;
 use directories::Directories;
 pub use listening::{Listening, ListeningError, Transport};
-pub use pending::{Pending, Wanted};
+pub use pending::{Pending, Touched, Wanted};
+use processes::Processes;
 
 /// How often the sockets in LISTEN are compared when the kernel dumps them for us.
 const LISTEN_EVERY: Duration = Duration::from_millis(100);
 /// How often when they have to be read from `/proc`.
 const LISTEN_SLOWLY: Duration = Duration::from_secs(1);
-const PROCESSES_EVERY: Duration = Duration::from_secs(1);
-/// So many passes after a new process it is looked at for the last time: it is judged only once it is three seconds old.
-const LOOK_AGAIN: u8 = 4;
+const DATAGRAMS_EVERY: Duration = Duration::from_secs(1);
+/// What is due so soon is done now, so that the thread wakes up once for both.
+const TOGETHER: Duration = Duration::from_millis(30);
 /// A file is often written, renamed and its mode changed in one go: this long after the first event they count as one.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
@@ -46,35 +51,34 @@ pub fn touched_by_sockets() -> BTreeSet<Group> {
     [Group::Listeners, Group::Probes].into()
 }
 
-/// The groups that a process that starts or ends can change.
+/// The groups that a process that starts, changes or ends can change. Reading them tells whether more is to be read.
 pub fn touched_by_processes() -> BTreeSet<Group> {
-    [Group::Processes, Group::Kubelets, Group::Components].into()
+    [Group::Processes, Group::Kubelets, Group::Components, Group::Containers].into()
 }
 
-/// Watches until `pending` is closed. For a thread of its own: it blocks.
-///
-/// What cannot be watched is logged once and left to the slower ways.
-pub fn watch(options: &WatchOptions, pending: &Pending) {
-    Watch::new(options).run(pending);
-    tracing::debug!("change detection ends");
-}
-
-struct Watch<'a> {
-    options: &'a WatchOptions,
+/// Everything that is looked at.
+pub struct Watch {
+    options: WatchOptions,
     directories: Option<Directories>,
     listening: Listening,
     listen_every: Duration,
     sockets: Option<u64>,
     datagrams: Option<u64>,
-    pids: Option<BTreeSet<i32>>,
-    /// Passes until processes are looked at again though none came or went.
-    look_again: u8,
+    processes: Option<Processes>,
     /// Groups of file events not told yet, and when to tell.
     debounced: Option<(Instant, BTreeSet<Group>)>,
 }
 
-impl<'a> Watch<'a> {
-    fn new(options: &'a WatchOptions) -> Self {
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("options", &self.options).field("listening", &self.listening).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Opens what can be watched, and tells `pending` how processes are heard of. What cannot be watched is logged once and left to
+    /// the slower ways.
+    pub fn open(options: WatchOptions, pending: &Pending) -> Self {
         let directories = if options.recorded {
             None
         } else {
@@ -89,12 +93,20 @@ impl<'a> Watch<'a> {
                 (Listening::of_proc(&options.proc), LISTEN_SLOWLY)
             }
         };
-        Self { options, directories, listening, listen_every, sockets: None, datagrams: None, pids: None, look_again: 0, debounced: None }
+        let (processes, told) = if options.recorded {
+            (None, Observed::unavailable_because(Reason::NotSupported, "a recorded tree does not change by itself"))
+        } else {
+            let (processes, told) = Processes::open(&options.proc);
+            (Some(processes), told)
+        };
+        pending.set_process_events(told);
+        Self { options, directories, listening, listen_every, sockets: None, datagrams: None, processes, debounced: None }
     }
 
-    fn run(mut self, pending: &Pending) {
+    /// Watches until `pending` is closed. For a thread of its own: it blocks.
+    pub fn run(mut self, pending: &Pending) {
         let start = Instant::now();
-        let (mut sockets_at, mut processes_at, mut full_at) = (start, start, start + self.jittered());
+        let (mut sockets_at, mut datagrams_at, mut full_at) = (start, start, start + self.jittered());
         while !pending.is_closed() {
             if let (Some(directories), Some(wanted)) = (&mut self.directories, pending.take_watched()) {
                 let fresh = directories.set(wanted);
@@ -107,16 +119,17 @@ impl<'a> Watch<'a> {
                 full_at = now + self.jittered();
                 pending.add_all();
             }
+            let mut next = full_at.min(now + DATAGRAMS_EVERY);
             if !self.options.recorded {
                 if now >= sockets_at {
                     sockets_at = now + self.listen_every;
                     self.sockets(pending);
                 }
-                if now >= processes_at {
-                    processes_at = now + PROCESSES_EVERY;
-                    self.processes(pending);
+                if now >= datagrams_at {
+                    datagrams_at = now + DATAGRAMS_EVERY;
                     self.datagrams(pending);
                 }
+                next = next.min(sockets_at).min(self.processes(now, pending));
             }
             let tell_at = self.debounced.as_ref().map(|(at, _)| *at);
             if tell_at.is_some_and(|at| now >= at)
@@ -124,9 +137,9 @@ impl<'a> Watch<'a> {
             {
                 pending.add(&groups);
             }
-            let next = if self.options.recorded { full_at.min(now + PROCESSES_EVERY) } else { sockets_at.min(processes_at) };
             self.wait(tell_at.filter(|at| *at > now).map_or(next, |at| at.min(next)), pending);
         }
+        tracing::debug!("change detection ends");
     }
 
     /// Waits until `until`, or until a directory changes.
@@ -172,16 +185,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn processes(&mut self, pending: &Pending) {
-        let Ok(pids) = pids::pids(&self.options.proc) else { return };
-        let changed = self.pids.as_ref().is_some_and(|before| *before != pids);
-        let fresh = self.pids.as_ref().is_some_and(|before| !pids.is_subset(before));
-        self.pids = Some(pids);
-        // A new process is often seen between fork and exec: the next pass looks, too.
-        if changed || matches!(self.look_again, 1 | LOOK_AGAIN) {
-            pending.add(&touched_by_processes());
+    /// Looks if it is time; gives when to look next.
+    fn processes(&mut self, now: Instant, pending: &Pending) -> Instant {
+        let Some(processes) = &mut self.processes else { return now + DATAGRAMS_EVERY };
+        if now + TOGETHER < processes.next() {
+            return processes.next();
         }
-        self.look_again = if fresh { LOOK_AGAIN } else { self.look_again.saturating_sub(1) };
+        let (touched, ended) = processes.look(&self.options.proc, now);
+        if let Some(touched) = touched {
+            pending.add_processes(&touched_by_processes(), touched);
+        }
+        if let Some(why) = ended {
+            pending.set_process_events(Observed::Unavailable(why));
+            pending.add(&[Group::Node].into());
+        }
+        processes.next()
     }
 
     /// The time to the next full pass: ± 10 %, so that a fleet that was started together does not stay together.

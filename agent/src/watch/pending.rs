@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use holdfast_checks::facts::Group;
+use holdfast_checks::facts::{Group, Observed};
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +16,49 @@ pub enum Wanted {
     Groups(BTreeSet<Group>),
 }
 
+impl Wanted {
+    /// Is `group` read.
+    pub fn includes(&self, group: Group) -> bool {
+        match self {
+            Self::All => true,
+            Self::Groups(groups) => groups.contains(&group),
+        }
+    }
+}
+
+/// Which processes are not what they were when they were last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// These, by pid. New ones need not be among them.
+    Processes(BTreeSet<i64>),
+    /// Nobody knows which: the kernel had no room for what it told.
+    All,
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Processes(BTreeSet::new())
+    }
+}
+
+impl Touched {
+    /// The most that are told by pid.
+    const MAX: usize = 16_384;
+
+    fn extend(&mut self, more: Self) {
+        match (&mut *self, more) {
+            (Self::Processes(pids), Self::Processes(more)) if pids.len().saturating_add(more.len()) <= Self::MAX => pids.extend(more),
+            _ => *self = Self::All,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     all: bool,
     groups: BTreeSet<Group>,
+    touched: Touched,
+    process_events: Option<Observed<bool>>,
     watched: Option<Vec<(PathBuf, BTreeSet<Group>)>>,
     closed: bool,
 }
@@ -36,6 +75,29 @@ impl Pending {
     pub fn add(&self, groups: &BTreeSet<Group>) {
         self.lock().groups.extend(groups);
         self.changed.notify_all();
+    }
+
+    /// Asks for `groups` to be read again because of processes; `touched` says which of those already read changed.
+    pub fn add_processes(&self, groups: &BTreeSet<Group>, touched: Touched) {
+        let mut inner = self.lock();
+        inner.groups.extend(groups);
+        inner.touched.extend(touched);
+        self.changed.notify_all();
+    }
+
+    /// The processes that changed since this was last asked.
+    pub fn take_touched(&self) -> Touched {
+        std::mem::take(&mut self.lock().touched)
+    }
+
+    /// Tells how processes are heard of from now on.
+    pub fn set_process_events(&self, told: Observed<bool>) {
+        self.lock().process_events = Some(told);
+    }
+
+    /// How processes are heard of, when that changed since this was last asked.
+    pub fn take_process_events(&self) -> Option<Observed<bool>> {
+        self.lock().process_events.take()
     }
 
     /// Asks for everything to be read again.
@@ -57,8 +119,19 @@ impl Pending {
 
     /// Waits for something to read. `None`: closed.
     pub fn take(&self) -> Option<Wanted> {
+        self.take_until(None)
+    }
+
+    /// Waits for something to read, no longer than until then: what is read then may be nothing. `None`: closed.
+    pub fn take_until(&self, until: Option<Instant>) -> Option<Wanted> {
         let waiting = |inner: &mut Inner| !inner.closed && !inner.all && inner.groups.is_empty();
-        let mut inner = self.changed.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner);
+        let mut inner = match until {
+            None => self.changed.wait_while(self.lock(), waiting).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let timeout = until.saturating_duration_since(Instant::now());
+                self.changed.wait_timeout_while(self.lock(), timeout, waiting).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
         if inner.closed {
             return None;
         }

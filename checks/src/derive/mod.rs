@@ -23,13 +23,14 @@ mod values;
 
 pub use certificates::dates;
 pub use flags::last_flag;
+pub use processes::{SETTLED_MS, comes_of_age_ms};
 
 use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors, but what needs a date: see [`dates`]. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, .. } = facts;
-    processes::leave_out_young(processes, kernel);
+    let NodeFacts { kubelets, components, files, listeners, probes, handshakes, processes, network, .. } = facts;
+    processes::leave_out_young(processes);
     if let Observed::Known { value: files, at, .. } = files {
         for file in &mut files.items {
             file.access = access::of(file, *at);

@@ -14,6 +14,9 @@ pub struct Process {
     pub pid: i64,
     /// Start time in clock ticks since boot; with `pid` it identifies the process.
     pub start_ticks: i64,
+    /// For how long it had run when processes were read, in milliseconds. `None`: the reader has no clock that fits, as in a recording.
+    #[serde(default)]
+    pub age_ms: Option<i64>,
     /// Process id of its parent. For joining only.
     pub parent: i64,
     /// Its id in its own pid namespace, the last of `NSpid`; 1 is what the namespace was made for. Zero where the kernel does not
@@ -72,6 +75,7 @@ impl Process {
             subject: subject.into(),
             pid,
             start_ticks: 0,
+            age_ms: None,
             parent: 0,
             inside_pid: 0,
             name: String::new(),

@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod containers;
 mod hostile;
 mod kill;
 mod kubelet;

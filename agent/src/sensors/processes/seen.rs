@@ -146,6 +146,7 @@ impl Seen {
             subject: subject(pass, &cgroup, exe.as_deref().unwrap_or(&stat.name)),
             pid: process.pid,
             start_ticks: stat.start_ticks,
+            age_ms: None, // told once for all, when the pass is over
             parent: stat.parent,
             inside_pid: status.ids.last().copied().unwrap_or(0),
             exe_place,

@@ -1,6 +1,6 @@
 //! One pass over all processes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +71,13 @@ impl Cache {
         self.of_host = None;
         self.places = Places::default();
         self.names = Names::default();
+    }
+
+    /// Forgets these processes, which changed after they were read.
+    pub(in crate::sensors) fn touched(&mut self, pids: &BTreeSet<i64>) {
+        for pid in pids {
+            self.seen.remove(pid);
+        }
     }
 
     /// Looks at every process; reads those not read before, and those that changed.

@@ -1,0 +1,116 @@
+//! Real containers made by runc on this host: a root process in one is a finding within seconds, and what only passes by is none.
+
+use std::time::{Duration, Instant};
+
+use holdfast_tests::api::Api;
+use holdfast_tests::bundle::Bundle;
+use holdfast_tests::process::{Process, pause};
+use holdfast_tests::site::Site;
+use serde_json::Value;
+
+use crate::BINARIES;
+
+const SHOWN: Duration = Duration::from_secs(30);
+/// A change is there within this; the benchmark shows how far below it.
+const CHANGE: Duration = Duration::from_secs(5);
+/// The check that a root process in a container fails.
+const CHECK: &str = "root-process";
+
+/// The beginning of what such a finding is about.
+fn subject(container: &Bundle) -> String {
+    format!("pod:{}/", container.pod)
+}
+
+/// A collector and an agent that stepped down.
+struct Watched {
+    site: Site,
+    _collector: Process,
+    _agent: Process,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let site = Site::new(BINARIES).unwrap();
+        site.token("host").unwrap();
+        let collector = site.collector(&[]).unwrap();
+        let agent = site.agent("host", &["--no-probe", "--run-as", "65532"]).unwrap();
+        let watched = Self { site, _collector: collector, _agent: agent };
+        watched.wait("its findings are there", SHOWN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20));
+        watched
+    }
+
+    fn wait(&self, what: &str, within: Duration, there: impl Fn(&Api) -> bool) -> Duration {
+        let waited = self.site.api().wait(what, within, there);
+        waited.unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.site.log("host.log"), self.site.log("collector.log")))
+    }
+
+    /// Waits until a process of the container fails the check, or none does.
+    fn sees(&self, container: &Bundle, fails: bool) -> Duration {
+        let what = if fails { "a root process in a container is a finding" } else { "it is none any more" };
+        self.wait(what, CHANGE, |api| failing(api, container).is_empty() != fails)
+    }
+}
+
+/// Subjects in the container that fail the check.
+fn failing(api: &Api, container: &Bundle) -> Vec<String> {
+    let found = api.findings(&format!("node=host&check={CHECK}&verdict=fail")).unwrap_or_default();
+    let subjects = found.iter().filter_map(|finding| finding["subject"].as_str());
+    subjects.filter(|about| about.starts_with(&subject(container))).map(str::to_owned).collect()
+}
+
+/// How often the node's history names what a container's processes are called.
+fn history(api: &Api, container: &Bundle, name: &str) -> usize {
+    api.text("/nodes/test/host?tab=timeline").unwrap().matches(&format!("{}{name}", subject(container))).count()
+}
+
+#[test]
+fn a_root_process_started_in_a_container_is_at_the_collector_within_five_seconds() {
+    let watched = Watched::new();
+    let (root, other) = (Bundle::new(0).unwrap(), Bundle::new(1000).unwrap());
+    other.run().unwrap();
+    let started = Instant::now();
+    root.run().unwrap();
+    let seen = watched.sees(&root, true);
+    assert!(started.elapsed() < CHANGE, "{:?}", started.elapsed());
+    pause(Duration::from_secs(1));
+    let api = watched.site.api();
+    assert_eq!(failing(&api, &other), Vec::<String>::new(), "uid 1000 is not root");
+    root.delete().unwrap();
+    let gone = watched.sees(&root, false);
+    println!("started to shown {seen:?}, ended to gone {gone:?}");
+}
+
+/// `runc create` leaves a process of the runtime in the container, root and with all it will drop; a probe runs for a moment.
+#[test]
+fn neither_a_runtime_that_prepares_a_container_nor_a_probe_is_ever_a_finding() {
+    let watched = Watched::new();
+    let (prepared, probed) = (Bundle::new(0).unwrap(), Bundle::new(1000).unwrap());
+    probed.run().unwrap();
+    prepared.create().unwrap();
+    let api = watched.site.api();
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        probed.exec("0:0", "/bin/true").unwrap();
+        assert_eq!(failing(&api, &prepared), Vec::<String>::new(), "it was not started yet");
+        pause(Duration::from_millis(200));
+    }
+    prepared.start().unwrap();
+    let seen = watched.sees(&prepared, true);
+    assert_eq!(failing(&api, &prepared), [format!("{}sleep", subject(&prepared))]);
+    assert_eq!(history(&api, &probed, "true"), 0, "a probe that came and went");
+    assert_eq!(history(&api, &prepared, "runc"), 0, "the runtime's own process");
+    println!("started to shown {seen:?}");
+}
+
+/// What the node says of itself: told by the kernel, or why not.
+#[test]
+fn the_collector_knows_how_the_agent_hears_of_processes() {
+    let watched = Watched::new();
+    let log = watched.site.log("host.log");
+    let told = log.contains("the kernel tells of processes");
+    assert!(told || log.contains("no process events: "), "{log}");
+    let node: Vec<Value> = watched.site.api().list("/api/v1/inventory?node=host&kind=node", "entries").unwrap_or_default();
+    if let Some(node) = node.first() {
+        assert_eq!(node["body"]["process_events"] == true, told, "{node}");
+    }
+}
