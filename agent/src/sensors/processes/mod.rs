@@ -3,7 +3,6 @@
 //! [`ProcessTable`] is what the sensors for kubelets, components, listeners and processes share in one pass. Kernel threads and
 //! dead processes are left out; one that ends while it is read was never there. Must not know kubelet settings or sockets.
 
-mod bundles;
 mod cgroup;
 mod namespaces;
 mod parse;

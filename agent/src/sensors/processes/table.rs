@@ -9,9 +9,10 @@ use holdfast_checks::facts::{Listing, Observed, Placement, Process, Reason, Skip
 
 use super::namespaces::Namespaces;
 use super::role::{CommandLine, Role};
-use super::{bundles, cgroup, parse};
+use super::{cgroup, parse};
 use crate::host::{Host, ProcessDir, ReadError};
 use crate::sensors::aside::Aside;
+use crate::sensors::containers::Bundles;
 use crate::sensors::now;
 use crate::sensors::programs::Programs;
 
@@ -55,6 +56,8 @@ pub(in crate::sensors) struct ProcessTable {
     pub(in crate::sensors) programs: Arc<Programs>,
     /// For reading those that are not the node's.
     pub(in crate::sensors) aside: Arc<Aside>,
+    /// What files say of containers.
+    pub(in crate::sensors) bundles: Arc<Bundles>,
 }
 
 /// What earlier passes read, by pid.
@@ -64,6 +67,7 @@ pub(in crate::sensors) struct Cache {
     namespaces: Option<Namespaces>,
     programs: Arc<Programs>,
     aside: Arc<Aside>,
+    bundles: Arc<Bundles>,
 }
 
 /// A process, and when it was last found to be still itself.
@@ -92,7 +96,8 @@ impl Cache {
         let pids = host.proc.pids()?;
         let namespaces = self.namespaces.get_or_insert_with(|| Namespaces::of_host(host, &pids)).clone();
         let (programs, aside) = (Arc::clone(&self.programs), Arc::clone(&self.aside));
-        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now(), programs, aside };
+        let bundles = Arc::clone(&self.bundles);
+        let mut table = ProcessTable { processes: Vec::new(), skipped: Vec::new(), at: now(), programs, aside, bundles };
         if host.live() && pids.first() != Some(&1) {
             // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
             table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
@@ -130,7 +135,7 @@ impl Cache {
                 return Ok(Read::Process(Known { seen: Arc::clone(seen), verified: Instant::now() }));
             }
             let first = before.map_or_else(Instant::now, |seen| seen.first);
-            let seen = Arc::new(Seen::read(host, &process, stat, namespaces, first)?);
+            let seen = Arc::new(Seen::read(host, &process, stat, namespaces, &self.bundles, first)?);
             Ok(Read::Process(Known { seen, verified: Instant::now() }))
         };
         match read() {
@@ -159,7 +164,7 @@ impl Seen {
         stat.is_some_and(|stat| stat.start_ticks == self.fact.start_ticks)
     }
 
-    fn read(host: &Host, process: &ProcessDir, stat: parse::Stat, host_namespaces: &Namespaces, first: Instant) -> Result<Self, ReadError> {
+    fn read(host: &Host, process: &ProcessDir, stat: parse::Stat, host_namespaces: &Namespaces, bundles: &Bundles, first: Instant) -> Result<Self, ReadError> {
         let at = now();
         let status = parse::status(&process.read("status")?).ok_or_else(|| ReadError::content("status", "a process's status"))?;
         let cgroup = String::from_utf8_lossy(&process.read("cgroup")?).into_owned();
@@ -197,7 +202,7 @@ impl Seen {
             Err(error) => Observed::Unavailable(unreadable(error)),
         };
         let fact = Process {
-            subject: subject(host, &cgroup, exe.as_deref().unwrap_or(&stat.name)),
+            subject: subject(host, bundles, &cgroup, exe.as_deref().unwrap_or(&stat.name)),
             start_ticks: stat.start_ticks,
             exe: match exe {
                 Ok(exe) => Observed::known(exe, of_process("exe"), at),
@@ -218,19 +223,19 @@ impl Seen {
             name: stat.name,
             ..Process::unread(String::new(), process.pid)
         };
-        let instance = if role.is_some() { instance(host, &fact, &cgroup.unit) } else { String::new() };
+        let instance = if role.is_some() { instance(host, bundles, &fact, &cgroup.unit) } else { String::new() };
         let unit = if cgroup.pod_uid.is_empty() { cgroup.unit } else { cgroup.pod_uid };
         Ok(Self { fact, role, argv, argv_unread, host_mounts, instance, unit, first, read: Instant::now() })
     }
 }
 
 /// See [`Seen::instance`].
-fn instance(host: &Host, fact: &Process, unit: &str) -> String {
+fn instance(host: &Host, bundles: &Bundles, fact: &Process, unit: &str) -> String {
     if fact.subject.starts_with("pod:") {
         return fact.subject.clone();
     }
     if !fact.container_id.is_empty() {
-        return bundles::called(host, &fact.container_id);
+        return bundles.called(host, &fact.container_id);
     }
     if fact.placement == Placement::Machine {
         // `/machine.slice/systemd-nspawn@name.service/payload/…`: the machine, not the unit inside it.
@@ -241,10 +246,10 @@ fn instance(host: &Host, fact: &Process, unit: &str) -> String {
 }
 
 /// A name that outlives the process: see [`Process::subject`].
-fn subject(host: &Host, cgroup: &cgroup::Cgroup, exe: &str) -> String {
+fn subject(host: &Host, bundles: &Bundles, cgroup: &cgroup::Cgroup, exe: &str) -> String {
     let executable = exe.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
     if !cgroup.container_id.is_empty()
-        && let Some(name) = bundles::name_of(host, &cgroup.container_id)
+        && let Some(name) = bundles.name_of(host, &cgroup.container_id, &cgroup.pod_uid)
     {
         return format!("pod:{name}");
     }
