@@ -244,6 +244,11 @@ impl ProcessDir {
         self.dir.read_capped(name, cap)
     }
 
+    /// A file of the process that may be long, to be read piece by piece.
+    pub fn open(&self, name: &str) -> Result<HostFile, ReadError> {
+        self.dir.open_file(name, u64::MAX)
+    }
+
     /// The text of a link: `exe`, `ns/net`, `fd/3`. In a recording it may be a small file instead.
     pub fn link(&self, name: &str) -> Result<String, ReadError> {
         match self.dir.read_link(name) {

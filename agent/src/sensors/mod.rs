@@ -8,6 +8,7 @@ mod aside;
 mod certificates;
 mod components;
 mod config;
+mod containers;
 mod files;
 mod kernel;
 mod listeners;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
+use holdfast_checks::facts::{Container, Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
 
 use crate::host::{Host, HostError};
 use crate::profiles::Profiles;
@@ -63,6 +64,7 @@ pub struct Sensors {
     cache: Cache,
     owners: listeners::Owners,
     asked: probes::Memory,
+    mounted: containers::Memory,
     due: BTreeSet<Group>,
     profiles: Arc<Profiles>,
     /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
@@ -102,6 +104,8 @@ fn allowance(group: Group) -> Allowance {
         Group::Processes => (10, 256),
         Group::Kernel => (5, 64),
         Group::Listeners => (5, 256),
+        // 500 containers, each with a bundle and a table of mounts of 100 KiB.
+        Group::Containers => (10, 128),
         Group::Probes => (10, 1),
         Group::Handshakes => (10, 32),
         _ => (5, 32),
@@ -132,6 +136,7 @@ impl Sensors {
             cache: Cache::default(),
             owners: listeners::Owners::default(),
             asked: probes::Memory::default(),
+            mounted: containers::Memory::default(),
             due: BTreeSet::new(),
             profiles,
         })
@@ -144,6 +149,7 @@ impl Sensors {
         facts.node.process_events = self.process_events.clone();
         self.cache.forget();
         self.owners = listeners::Owners::default();
+        self.mounted = containers::Memory::default();
         self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
         facts
     }
@@ -189,7 +195,7 @@ impl Sensors {
             groups.insert(Group::Certificates);
         }
         self.supervisor.forget(&groups);
-        let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners];
+        let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners, Group::Containers];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
@@ -206,7 +212,7 @@ impl Sensors {
                 continue;
             }
             // Processes were announced above; these have no sensor to wait for.
-            if !matches!(group, Group::Processes | Group::Runtimes | Group::Containers | Group::System | Group::Versions) {
+            if !matches!(group, Group::Processes | Group::Runtimes | Group::System | Group::Versions) {
                 progress(group);
             }
             let profile = facts.node.profile.clone();
@@ -265,7 +271,7 @@ impl Sensors {
                 facts.node.process_events = self.process_events.clone();
             }
             Group::Runtimes => facts.runtimes = no_sensor(),
-            Group::Containers => facts.containers = no_sensor(),
+            Group::Containers => facts.containers = self.containers(table),
             Group::System => facts.system = no_sensor(),
             Group::Network => {
                 let (running, profile) = (network::Running::of(facts), facts.node.profile.clone());
@@ -328,6 +334,28 @@ impl Sensors {
         match self.supervisor.run(Group::Listeners, allowance(Group::Listeners), &self.host, read) {
             Ok((owners, listing)) => {
                 self.owners = owners;
+                listing
+            }
+            Err(why) => Observed::Unavailable(why),
+        }
+    }
+}
+
+impl Sensors {
+    fn containers(&mut self, table: &Result<Arc<ProcessTable>, Unavailable>) -> Observed<Listing<Container>> {
+        let table = match table {
+            Ok(table) => Arc::clone(table),
+            Err(why) => return Observed::Unavailable(why.clone()),
+        };
+        let mut mounted = std::mem::take(&mut self.mounted);
+        let group = Group::Containers;
+        let read = self.supervisor.run(group, allowance(group), &self.host, move |host| {
+            let listing = containers::read(&host, &table, &mut mounted);
+            (mounted, listing)
+        });
+        match read {
+            Ok((mounted, listing)) => {
+                self.mounted = mounted;
                 listing
             }
             Err(why) => Observed::Unavailable(why),

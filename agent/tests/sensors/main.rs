@@ -11,6 +11,7 @@
 
 mod asked;
 mod certificates;
+mod containers;
 mod files;
 mod hostile;
 mod kubelets;

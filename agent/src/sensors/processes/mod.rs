@@ -16,7 +16,6 @@
 //!
 //! More than it was permitted a process gets only by running another program, or by becoming root: the second and the third row.
 
-mod bundles;
 mod cgroup;
 mod label;
 mod namespaces;

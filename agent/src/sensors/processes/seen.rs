@@ -1,7 +1,6 @@
 //! One process, read in full.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use holdfast_checks::facts::{ExePlace, Observed, Placement, Process, Reason, Shares, Source, SourceKind, Unavailable};
@@ -10,8 +9,9 @@ use super::label::Labels;
 use super::namespaces::Namespaces;
 use super::place::{Places, Wanted};
 use super::role::{CommandLine, Role};
-use super::{bundles, cgroup, parse};
+use super::{cgroup, parse};
 use crate::host::{Buffer, Host, ProcessDir, ReadError};
+use crate::sensors::containers::Bundles;
 use crate::sensors::now;
 
 /// A process may still change its name, its uid and its namespaces for this long after it was started.
@@ -52,34 +52,8 @@ pub(super) struct Pass<'a> {
     pub(super) namespaces: &'a Namespaces,
     pub(super) labels: Labels,
     pub(super) places: &'a mut Places,
-    pub(super) names: &'a mut Names,
+    pub(super) bundles: &'a Bundles,
     pub(super) buffer: &'a mut Buffer,
-}
-
-/// What containers are called. A container's bundle is read once for all its processes, and again in the next pass where it was
-/// not there yet.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashMap<String, Option<String>>);
-
-impl Names {
-    fn of(&mut self, host: &Host, container_id: &str) -> Option<String> {
-        if let Some(known) = self.0.get(container_id) {
-            return known.clone();
-        }
-        let name = bundles::name_of(host, container_id);
-        self.0.insert(container_id.to_owned(), name.clone());
-        name
-    }
-
-    /// Keeps the names of containers that still run.
-    pub(super) fn keep<'a>(&mut self, running: impl Iterator<Item = &'a Seen>) {
-        let mut before = std::mem::take(&mut self.0);
-        for id in running.map(|seen| &seen.fact.container_id) {
-            if let Some((id, Some(name))) = before.remove_entry(id) {
-                self.0.insert(id, Some(name));
-            }
-        }
-    }
 }
 
 impl Seen {
@@ -178,7 +152,7 @@ impl Seen {
             name: stat.name.clone(),
         };
         let host_mounts = same(&mounts, &own.mounts, "ns/mnt");
-        let instance = if role.is_some() { instance(pass.host, &fact, &cgroup.unit) } else { String::new() };
+        let instance = if role.is_some() { instance(pass.host, pass.bundles, &fact, &cgroup.unit) } else { String::new() };
         let unit = if cgroup.pod_uid.is_empty() { cgroup.unit } else { cgroup.pod_uid };
         Ok(Self { fact, role, argv, argv_unread, host_mounts, instance, unit, first, read: Instant::now(), wanted })
     }
@@ -259,12 +233,12 @@ impl Seen {
 }
 
 /// See [`Seen::instance`].
-fn instance(host: &Host, fact: &Process, unit: &str) -> String {
+fn instance(host: &Host, bundles: &Bundles, fact: &Process, unit: &str) -> String {
     if fact.subject.starts_with("pod:") {
         return fact.subject.clone();
     }
     if !fact.container_id.is_empty() {
-        return bundles::called(host, &fact.container_id);
+        return bundles.called(host, &fact.container_id);
     }
     if fact.placement == Placement::Machine {
         // `/machine.slice/systemd-nspawn@name.service/payload/…`: the machine, not the unit inside it.
@@ -275,11 +249,11 @@ fn instance(host: &Host, fact: &Process, unit: &str) -> String {
 }
 
 /// A name that outlives the process: see [`Process::subject`].
-fn subject(pass: &mut Pass<'_>, cgroup: &cgroup::Cgroup, exe: &str) -> String {
+fn subject(pass: &Pass<'_>, cgroup: &cgroup::Cgroup, exe: &str) -> String {
     let executable = exe.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
     if cgroup.placement == Placement::Pod
         && !cgroup.container_id.is_empty()
-        && let Some(name) = pass.names.of(pass.host, &cgroup.container_id)
+        && let Some(name) = pass.bundles.name_of(pass.host, &cgroup.container_id, &cgroup.pod_uid)
     {
         return format!("pod:{name}");
     }

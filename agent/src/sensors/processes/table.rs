@@ -10,9 +10,10 @@ use super::label::Labels;
 use super::namespaces::Namespaces;
 use super::parse;
 use super::place::Places;
-use super::seen::{Names, Pass, Seen};
+use super::seen::{Pass, Seen};
 use crate::host::{Buffer, Host, Presence, ReadError};
 use crate::sensors::aside::Aside;
+use crate::sensors::containers::Bundles;
 use crate::sensors::now;
 use crate::sensors::programs::Programs;
 
@@ -36,6 +37,8 @@ pub(in crate::sensors) struct ProcessTable {
     pub(in crate::sensors) programs: Arc<Programs>,
     /// For reading those that are not the node's.
     pub(in crate::sensors) aside: Arc<Aside>,
+    /// What files tell of the containers they are in.
+    pub(in crate::sensors) bundles: Arc<Bundles>,
 }
 
 /// What earlier passes read, by pid.
@@ -44,9 +47,9 @@ pub(in crate::sensors) struct Cache {
     seen: HashMap<i64, Known>,
     of_host: Option<(Namespaces, Labels)>,
     places: Places,
-    names: Names,
     programs: Arc<Programs>,
     aside: Arc<Aside>,
+    bundles: Arc<Bundles>,
 }
 
 /// A process, and when it was last found to be still itself.
@@ -70,7 +73,6 @@ impl Cache {
         self.seen.clear();
         self.of_host = None;
         self.places = Places::default();
-        self.names = Names::default();
     }
 
     /// Forgets these processes, which changed after they were read.
@@ -85,8 +87,9 @@ impl Cache {
         let pids = host.proc.pids()?;
         let of_host = || (Namespaces::of_host(host, &pids), Labels::of_host(host));
         let (namespaces, labels) = self.of_host.get_or_insert_with(of_host).clone();
-        let (programs, aside) = (Arc::clone(&self.programs), Arc::clone(&self.aside));
-        let mut table = ProcessTable { processes: Vec::with_capacity(pids.len()), skipped: Vec::new(), at: now(), programs, aside };
+        let (programs, aside, bundles) = (Arc::clone(&self.programs), Arc::clone(&self.aside), Arc::clone(&self.bundles));
+        let processes = Vec::with_capacity(pids.len());
+        let mut table = ProcessTable { processes, skipped: Vec::new(), at: now(), programs, aside, bundles };
         if host.live() && pids.first() != Some(&1) {
             // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
             table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
@@ -94,7 +97,7 @@ impl Cache {
         let mut before = std::mem::take(&mut self.seen);
         let (mut buffer, mut unread) = (Buffer::default(), Vec::new());
         let mut pass =
-            Pass { host, namespaces: &namespaces, labels, places: &mut self.places, names: &mut self.names, buffer: &mut buffer };
+            Pass { host, namespaces: &namespaces, labels, places: &mut self.places, bundles: &self.bundles, buffer: &mut buffer };
         let clock = Clock::of_host(host);
         let mut seen = Vec::with_capacity(pids.len());
         for pid in pids {
@@ -106,7 +109,6 @@ impl Cache {
             }
         }
         self.places.look_up(host, seen.iter_mut().filter_map(|(_, known)| Arc::get_mut(&mut known.seen)));
-        self.names.keep(seen.iter().map(|(_, known)| known.seen.as_ref()));
         table.processes.extend(seen.iter().map(|(_, known)| Arc::clone(&known.seen)));
         table.skip(unread);
         self.seen = seen.into_iter().collect();

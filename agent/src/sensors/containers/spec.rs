@@ -1,0 +1,273 @@
+//! A container's configuration as the runtime was given it: `config.json` of an OCI bundle.
+//!
+//! What the file leaves out is what the runtime specification says absence means, and nothing else: absent capabilities,
+//! filters, labels and `readonly` are none (<https://github.com/opencontainers/runtime-spec>, `config.md`, "Process" and "Root"),
+//! an absent namespace is the runtime's own (`config-linux.md`, "Namespaces"). Must not know where the file lies.
+
+use std::collections::BTreeMap;
+
+use holdfast_checks::facts::{Configured, Listing, Mount, MountKind, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
+use serde::Deserialize;
+
+use super::mounts::decide;
+use super::places::{Places, Whose, plain};
+
+/// More mounts than any container is given.
+const MOST_MOUNTS: usize = 64;
+/// Capabilities 0 to 37, which every kernel and runtime of today has. Later ones depend on both.
+const ALL_CAPABILITIES: usize = 38;
+
+/// The parts of `config.json` that facts need. Environment and arguments are never taken.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Spec {
+    #[serde(default)]
+    pub(super) annotations: Option<BTreeMap<String, String>>,
+    process: Option<Process>,
+    root: Option<RootFileSystem>,
+    mounts: Option<Vec<SpecMount>>,
+    linux: Option<Linux>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    user: Option<User>,
+    capabilities: Option<Capabilities>,
+    #[serde(default)]
+    no_new_privileges: bool,
+    #[serde(default)]
+    apparmor_profile: String,
+    #[serde(default)]
+    selinux_label: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct User {
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Capabilities {
+    bounding: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RootFileSystem {
+    #[serde(default)]
+    readonly: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct SpecMount {
+    destination: String,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    source: Option<String>,
+    options: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    namespaces: Option<Vec<Namespace>>,
+    seccomp: Option<serde::de::IgnoredAny>,
+    resources: Option<Resources>,
+    pub(super) cgroups_path: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Namespace {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    path: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resources {
+    devices: Option<Vec<DeviceRule>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeviceRule {
+    #[serde(default)]
+    allow: bool,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    major: Option<i64>,
+    minor: Option<i64>,
+}
+
+/// What a container's namespaces of one kind are.
+enum Joins {
+    Host,
+    Own,
+    /// That of another process, by a path that only its sandbox can explain.
+    Another(String),
+}
+
+/// What is known of the sandbox whose namespaces a container joins.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sandbox<'a> {
+    /// It joins nobody's: it is a sandbox itself, or stands alone.
+    Itself,
+    Told(&'a Spec),
+    Unread(&'a Unavailable),
+}
+
+impl Spec {
+    /// Where the runtime put it in the tree of control groups.
+    pub(super) fn cgroups_path(&self) -> &str {
+        self.linux.as_ref().and_then(|linux| linux.cgroups_path.as_deref()).unwrap_or_default()
+    }
+
+    /// As facts. `place` is the file's path.
+    pub(super) fn configured(&self, place: &str, at: i64, sandbox: Sandbox<'_>, places: &Places, whose: Whose<'_>) -> Configured {
+        let source = || Source::new(SourceKind::File, place);
+        let missing = |what: &str| Unavailable::new(Reason::NotPresent, format!("{place}: it says nothing of {what}"));
+        let process = self.process.as_ref();
+        let user = process.and_then(|process| process.user.as_ref());
+        let id = |id: Option<u32>| of(id.map(i64::from), &source, at, || missing("a user"));
+        let capabilities = process.and_then(|process| process.capabilities.as_ref()).map(names);
+        let linux = self.linux.as_ref();
+        let namespace = |kind: &str| match self.namespace(kind, sandbox) {
+            Ok(host) => Observed::known(host, source(), at),
+            Err(why) => Observed::Unavailable(Unavailable::new(why.reason, format!("{place}: {}", why.detail))),
+        };
+        let host_ipc = match (self.namespace("ipc", sandbox), self.shared_memory_of_host()) {
+            // containerd and CRI-O give a container the host's shared memory exactly when it has the host's IPC.
+            (Err(_), Some(host)) => Observed::known(host, source(), at),
+            _ => namespace("ipc"),
+        };
+        Configured {
+            user: id(user.and_then(|user| user.uid)),
+            group: id(user.and_then(|user| user.gid)),
+            privileged: of(self.privileged(), &source, at, || missing("capabilities")),
+            capabilities: of(capabilities, &source, at, || missing("capabilities")),
+            no_new_privileges: of(process.map(|process| process.no_new_privileges), &source, at, || missing("a process")),
+            seccomp: of(linux.map(|linux| linux.seccomp.is_some()), &source, at, || missing("Linux")),
+            apparmor: of(process.map(|process| process.apparmor_profile.clone()), &source, at, || missing("a process")),
+            selinux: of(process.map(|process| process.selinux_label.clone()), &source, at, || missing("a process")),
+            root_read_only: of(self.root.as_ref().map(|root| root.readonly), &source, at, || missing("a root")),
+            user_namespace: namespace("user").map(|host| !host),
+            host_network: namespace("network"),
+            host_pid: namespace("pid"),
+            host_ipc,
+            mounts: Observed::known(self.mounts(places, whose), source(), at),
+        }
+    }
+
+    /// Is its namespace of `kind` the host's.
+    fn namespace(&self, kind: &str, sandbox: Sandbox<'_>) -> Result<bool, Unavailable> {
+        let Some(linux) = &self.linux else { return Err(Unavailable::new(Reason::NotPresent, "it says nothing of Linux")) };
+        let joins = |linux: &Linux| {
+            let listed = linux.namespaces.iter().flatten().find(|namespace| namespace.kind == kind);
+            match listed.map(|namespace| namespace.path.as_str()) {
+                None => Joins::Host,
+                Some("") => Joins::Own,
+                Some(path) if plain(path).starts_with(&format!("/proc/1/ns/{}", short(kind))) => Joins::Host,
+                // Made for the sandbox, and given a name to outlive the process that made it.
+                Some(path) if ["/run/netns/", "/run/utsns/", "/run/ipcns/", "/run/userns/"].iter().any(|pins| pinned(path, pins)) => Joins::Own,
+                Some(path) => Joins::Another(path.to_owned()),
+            }
+        };
+        let unknown = |path: &str| {
+            let detail = format!("it joins the {kind} namespace at {path}, and nothing tells whose that is");
+            Unavailable::new(Reason::NotSupported, detail)
+        };
+        match (joins(linux), sandbox) {
+            (Joins::Host, _) => Ok(true),
+            (Joins::Own, _) => Ok(false),
+            // The number in the path may be another's by now. What the sandbox was given does not change.
+            (Joins::Another(path), Sandbox::Told(sandbox)) => match sandbox.linux.as_ref().map(joins) {
+                Some(Joins::Host) => Ok(true),
+                Some(Joins::Own) => Ok(false),
+                Some(Joins::Another(path)) => Err(unknown(&path)),
+                None => Err(unknown(&path)),
+            },
+            (Joins::Another(path), Sandbox::Unread(why)) => {
+                let detail = format!("it joins the {kind} namespace at {path} of its sandbox, and that was not read: {}", why.detail);
+                Err(Unavailable::new(why.reason, detail))
+            }
+            (Joins::Another(path), Sandbox::Itself) => Err(unknown(&path)),
+        }
+    }
+
+    /// Is the host's `/dev/shm` mounted at `/dev/shm`, or a sandbox's.
+    fn shared_memory_of_host(&self) -> Option<bool> {
+        let mount = self.mounts.iter().flatten().rfind(|mount| mount.destination == "/dev/shm")?;
+        match plain(mount.source.as_deref()?).as_str() {
+            "/dev/shm" => Some(true),
+            source => (source.ends_with("/shm") && source.contains("/sandboxes/")).then_some(false),
+        }
+    }
+
+    /// Every capability, no filter and all devices at once.
+    fn privileged(&self) -> Option<bool> {
+        let (process, linux) = (self.process.as_ref()?, self.linux.as_ref()?);
+        let capabilities = names(process.capabilities.as_ref()?);
+        let everything = |rule: &DeviceRule| {
+            let all = |number: Option<i64>| number.is_none_or(|number| number < 0);
+            rule.allow && rule.kind.as_deref().is_none_or(|kind| matches!(kind, "a" | "")) && all(rule.major) && all(rule.minor)
+        };
+        let rules = linux.resources.as_ref().and_then(|resources| resources.devices.as_deref()).unwrap_or_default();
+        Some(capabilities.len() >= ALL_CAPABILITIES && linux.seccomp.is_none() && rules.iter().any(everything))
+    }
+
+    /// What of the host is to be mounted. The last one at a place is on top.
+    fn mounts(&self, places: &Places, whose: Whose<'_>) -> Listing<Mount> {
+        let mut items: Vec<Mount> = Vec::new();
+        let mut skipped = Vec::new();
+        let host_ipc = self.shared_memory_of_host() == Some(true);
+        for mount in self.mounts.iter().flatten() {
+            let target = plain_target(&mount.destination);
+            items.retain(|before| before.target != target);
+            let options = mount.options.as_deref().unwrap_or_default();
+            let is = |wanted: &[&str]| options.iter().any(|option| wanted.contains(&option.as_str()));
+            let bind = mount.kind.as_deref() == Some("bind") || is(&["bind", "rbind"]);
+            let Some(source) = mount.source.as_deref().filter(|source| bind && source.starts_with('/')) else { continue };
+            if host_ipc && target == "/dev/shm" {
+                continue;
+            }
+            let Some((source, kind)) = decide(vec![plain(source)], &target, places, whose) else { continue };
+            if items.len() == MOST_MOUNTS {
+                skipped.push(Skipped { what: format!("mounts after the first {MOST_MOUNTS}"), reason: Reason::TooLarge });
+                break;
+            }
+            items.push(Mount { source, target, kind, writable: !is(&["ro", "rro"]) });
+        }
+        items.sort_by(|a, b| (a.kind == MountKind::Token, &a.target).cmp(&(b.kind == MountKind::Token, &b.target)));
+        Listing { items, skipped }
+    }
+}
+
+/// `destination` is a path of the container: there `/var/run` is what its image makes of it.
+fn plain_target(path: &str) -> String {
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
+}
+
+fn pinned(path: &str, pins: &str) -> bool {
+    plain(path).strip_prefix(pins).is_some_and(|name| !name.is_empty())
+}
+
+fn short(kind: &str) -> &str {
+    match kind {
+        "network" => "net",
+        "mount" => "mnt",
+        kind => kind,
+    }
+}
+
+fn of<T>(value: Option<T>, source: &impl Fn() -> Source, at: i64, missing: impl Fn() -> Unavailable) -> Observed<T> {
+    value.map_or_else(|| Observed::Unavailable(missing()), |value| Observed::known(value, source(), at))
+}
+
+fn names(capabilities: &Capabilities) -> Vec<String> {
+    let name = |name: &String| name.strip_prefix("CAP_").unwrap_or(name).to_owned();
+    let mut names: Vec<String> = capabilities.bounding.iter().flatten().map(name).take(64).collect();
+    names.sort();
+    names.dedup();
+    names
+}
