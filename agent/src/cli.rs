@@ -10,7 +10,7 @@ use holdfast_checks::entries::Severity;
 use tracing_subscriber::EnvFilter;
 
 use crate::run::RunArgs;
-use crate::sensors::ConfigzOptions;
+use crate::sensors::{ConfigzOptions, KnownBinaries};
 use crate::{capture, run, scan};
 
 /// Exit code: usage or configuration.
@@ -63,6 +63,9 @@ pub struct HostArgs {
     /// PEM file with the CA of the kubelet's serving certificate, without which it gets no token.
     #[arg(long, env = "HOLDFAST_CONFIGZ_CA", value_name = "FILE", requires = "configz_token_file")]
     pub configz_ca: Option<PathBuf>,
+    /// Hashes of the programs that belong on a node, as sha256sum writes them: kubelet, runtimes and runc are compared with them.
+    #[arg(long, env = "HOLDFAST_KNOWN_BINARIES", value_name = "FILE", value_parser = KnownBinaries::load)]
+    pub known_binaries: Option<KnownBinaries>,
     /// A directory with further checks, in YAML.
     #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
     pub catalogue: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl HostArgs {
             proc: self.proc.clone(),
             probe: !self.no_probe,
             configz: self.configz_token_file.clone().zip(self.configz_ca.clone()).map(|(token_file, ca)| ConfigzOptions { token_file, ca }),
+            known_binaries: self.known_binaries.clone(),
             node_name: self.node_name.clone().filter(|name| !name.is_empty()),
             cluster: self.cluster.clone(),
         }
@@ -101,7 +105,7 @@ pub struct ScanArgs {
     #[arg(long, env = "HOLDFAST_FAIL_ON", value_name = "SEVERITY")]
     pub fail_on: Option<Severity>,
     /// Judge a capture of a node, made by `holdfast-agent capture`, by today's dates; `-` is stdin.
-    #[arg(long, env = "HOLDFAST_FACTS", value_name = "FILE", conflicts_with_all = ["host_root", "proc", "no_probe", "configz_token_file", "configz_ca", "node_name", "cluster"])]
+    #[arg(long, env = "HOLDFAST_FACTS", value_name = "FILE", conflicts_with_all = ["host_root", "proc", "no_probe", "configz_token_file", "configz_ca", "known_binaries", "node_name", "cluster"])]
     pub facts: Option<PathBuf>,
     /// Where and how to read.
     #[command(flatten)]

@@ -60,6 +60,7 @@ fn read(name: &str) -> NodeFacts {
         node_name: Some(name.to_owned()),
         cluster: String::new(),
         configz: None,
+        known_binaries: None,
     };
     Sensors::open(options).expect("the recording opens").read_all(&mut |_| {})
 }

@@ -20,7 +20,7 @@ pub use budget::Budget;
 pub use error::{HostError, Malformation, ReadError};
 pub use proc::{Buffer, Presence, Proc, ProcessDir};
 pub use recording::{RecordedFile, RecordedProbe, Recording, Uname};
-pub use root::{Entry, HostFile, Metadata, NodeKind, Root, Settled, Stamp};
+pub use root::{Entry, HostFile, Metadata, NodeKind, Root, Settled, Stamp, Usage};
 
 /// The name of the file that makes a directory a recorded tree.
 pub const RECORDING_FILE: &str = "holdfast-tree.json";

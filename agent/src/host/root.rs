@@ -11,6 +11,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::statvfs::fstatvfs;
 
 use super::{Budget, HostError, Malformation, ReadError};
 
@@ -109,6 +110,21 @@ impl Stamp {
     pub fn same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
+}
+
+/// How full a file system is, in its own blocks and inodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Blocks.
+    pub blocks: u64,
+    /// Blocks that nobody uses.
+    pub free: u64,
+    /// Of these, what is not kept for root.
+    pub available: u64,
+    /// Inodes; zero where they have no limit.
+    pub inodes: u64,
+    /// Inodes that nobody uses.
+    pub inodes_free: u64,
 }
 
 /// A file's content, and whose it was.
@@ -250,6 +266,19 @@ impl Root {
         let failed = |errno| self.error(path, "stat", errno);
         let handle = self.resolve(path, OFlag::O_PATH).map_err(failed)?;
         fstat(&handle).map(|status| Stamp::of(&status)).map_err(failed)
+    }
+
+    /// How full the file system is that `path` lies on. Asks it: one on the network may not answer.
+    pub fn usage(&self, path: &str) -> Result<Usage, ReadError> {
+        let handle = self.resolve(path, OFlag::O_PATH).map_err(|errno| self.error(path, "open", errno))?;
+        let said = fstatvfs(&handle).map_err(|errno| self.error(path, "statvfs", errno))?;
+        Ok(Usage {
+            blocks: said.blocks(),
+            free: said.blocks_free(),
+            available: said.blocks_available(),
+            inodes: said.files(),
+            inodes_free: said.files_free(),
+        })
     }
 
     /// The target of the link at `path`; `None` where it is no link.

@@ -22,6 +22,7 @@ mod programs;
 mod redact;
 mod sockets;
 mod supervisor;
+mod system;
 mod watched;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ pub use probes::ConfigzOptions;
 pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
 use supervisor::{Allowance, Supervisor};
+pub use system::{KnownBinaries, KnownBinariesError};
 
 /// Where and how to read.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct SensorOptions {
     pub probe: bool,
     /// Ask kubelets for their own account of their configuration; `None`: never.
     pub configz: Option<ConfigzOptions>,
+    /// Hashes of the programs that belong on the node; `None`: programs are not hashed.
+    pub known_binaries: Option<KnownBinaries>,
     /// The node's name; `None`: the host's name.
     pub node_name: Option<String>,
     /// The cluster's name; may be empty.
@@ -71,6 +75,9 @@ pub struct Sensors {
     process_events: Observed<bool>,
     /// The runtimes that ran when processes were last read.
     runtimes: BTreeSet<(i64, i64)>,
+    hashes: system::Hashes,
+    /// The programs that the system group was about when it was last read.
+    cast: BTreeSet<(i64, i64)>,
 }
 
 /// The order of a pass: what others build on comes first.
@@ -108,6 +115,8 @@ fn allowance(group: Group) -> Allowance {
         Group::Containers => (10, 128),
         Group::Probes => (10, 1),
         Group::Handshakes => (10, 32),
+        // Programs are hashed where there is a list to compare them with.
+        Group::System => (10, 1024),
         _ => (5, 32),
     };
     Allowance { time: Duration::from_secs(seconds), bytes: mib * MIB }
@@ -139,6 +148,8 @@ impl Sensors {
             mounted: containers::Memory::default(),
             due: BTreeSet::new(),
             profiles,
+            hashes: system::Hashes::default(),
+            cast: BTreeSet::new(),
         })
     }
 
@@ -195,7 +206,8 @@ impl Sensors {
             groups.insert(Group::Certificates);
         }
         self.supervisor.forget(&groups);
-        let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners, Group::Containers];
+        let needs_processes =
+            [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners, Group::Containers, Group::System];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
@@ -206,13 +218,20 @@ impl Sensors {
             if table.as_ref().is_ok_and(|table| self.runtimes_outdated(table)) {
                 groups.insert(Group::Runtimes);
             }
+            if let Ok(table) = &table {
+                let cast = system::Cast::of(table).fingerprint();
+                if self.cast != cast {
+                    self.cast = cast;
+                    groups.insert(Group::System);
+                }
+            }
         }
         for group in ORDER {
             if !groups.contains(&group) {
                 continue;
             }
             // Processes were announced above; these have no sensor to wait for.
-            if !matches!(group, Group::Processes | Group::Runtimes | Group::System | Group::Versions) {
+            if !matches!(group, Group::Processes | Group::Runtimes | Group::Versions) {
                 progress(group);
             }
             let profile = facts.node.profile.clone();
@@ -272,7 +291,11 @@ impl Sensors {
             }
             Group::Runtimes => facts.runtimes = no_sensor(),
             Group::Containers => facts.containers = self.containers(table),
-            Group::System => facts.system = no_sensor(),
+            Group::System => {
+                let (os, hashes, known) = (facts.os.clone(), self.hashes.clone(), self.options.known_binaries.clone());
+                let beside = system::Beside { os, hashes, known };
+                facts.system = self.of_processes(group, table, move |host, table| system::read(host, table, &beside));
+            }
             Group::Network => {
                 let (running, profile) = (network::Running::of(facts), facts.node.profile.clone());
                 let profiles = Arc::clone(&self.profiles);

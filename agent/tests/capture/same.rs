@@ -59,6 +59,7 @@ fn this_host_and_its_capture_give_the_same_findings() {
         proc: Path::new("/proc").to_owned(),
         probe: false,
         configz: None,
+        known_binaries: None,
         node_name: None,
         cluster: "c".to_owned(),
     };

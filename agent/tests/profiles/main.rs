@@ -36,6 +36,7 @@ fn facts(tree: &Tree) -> NodeFacts {
         proc: tree.path("proc"),
         probe: false,
         configz: None,
+        known_binaries: None,
         node_name: Some("n1".to_owned()),
         cluster: String::new(),
     };

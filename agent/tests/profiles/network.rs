@@ -167,6 +167,7 @@ fn this_hosts_own_addresses_are_found() {
         node_name: None,
         cluster: String::new(),
         configz: None,
+        known_binaries: None,
     };
     let facts = Sensors::open(options).unwrap().read_all(&mut |_| {});
     let network = facts.network.value().unwrap();
@@ -188,6 +189,7 @@ fn the_directories_that_decide_the_network_and_the_profiles_are_watched() {
         proc: tree.path("proc"),
         probe: false,
         configz: None,
+        known_binaries: None,
         node_name: None,
         cluster: String::new(),
     };

@@ -31,6 +31,7 @@ fn options(host_root: &Path, proc: &Path) -> SensorOptions {
         proc: proc.to_owned(),
         probe: false,
         configz: None,
+        known_binaries: None,
         node_name: None,
         cluster: "test".to_owned(),
     }

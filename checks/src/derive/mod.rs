@@ -19,6 +19,7 @@ mod quantity;
 mod setting;
 mod sockets;
 mod sshd;
+mod system;
 mod values;
 
 pub use certificates::dates;
@@ -29,12 +30,16 @@ use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors, but what needs a date: see [`dates`]. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kubelets, components, files, listeners, probes, handshakes, processes, network, .. } = facts;
+    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, system, .. } = facts;
     processes::leave_out_young(processes);
     if let Observed::Known { value: files, at, .. } = files {
         for file in &mut files.items {
             file.access = access::of(file, *at);
         }
+    }
+    system::of_kernel(kernel);
+    if let Some(system) = system.value_mut() {
+        system::of_journal(system);
     }
     if let Some(network) = network.value_mut() {
         pod_network::judge(&mut network.cni, processes, kubelets);

@@ -31,6 +31,10 @@ pub struct Kernel {
     pub seccomp: Observed<bool>,
     /// The selected mode of `/sys/kernel/security/lockdown`: `none`, `integrity` or `confidentiality`.
     pub lockdown: Observed<String>,
+    /// Does the kernel load signed modules only: `/sys/module/module/parameters/sig_enforce`.
+    pub module_signatures: Observed<bool>,
+    /// Derived: may users without privileges make user namespaces, by the three switches there are for it.
+    pub unprivileged_user_namespaces: Observed<bool>,
     /// The taint mask, `/proc/sys/kernel/tainted`.
     pub taint: Observed<i64>,
     /// `/sys/devices/system/cpu/vulnerabilities/*`.
@@ -39,6 +43,8 @@ pub struct Kernel {
     pub swaps: Observed<Listing<Swap>>,
     /// Installed kernels: `/lib/modules/*` with modules or an image, and `/boot/vmlinuz-*`.
     pub installed: Observed<Listing<InstalledKernel>>,
+    /// Derived: releases of installed kernels of the running one's flavour that are newer than it.
+    pub newer_installed: Observed<Listing<String>>,
     /// Files by which a distribution says that a reboot waits. Known and empty means: looked, none there.
     pub reboot_sentinels: Observed<Listing<RebootSentinel>>,
     /// Names of active livepatches, `/sys/kernel/livepatch/*`.
@@ -109,6 +115,32 @@ pub struct Sysctls {
     pub keys_root_maxkeys: Observed<i64>,
     /// `kernel.keys.root_maxbytes`
     pub keys_root_maxbytes: Observed<i64>,
+    /// `kernel.modules_disabled`
+    pub modules_disabled: Observed<i64>,
+    /// `kernel.io_uring_disabled` (Linux 6.6 and newer)
+    pub io_uring_disabled: Observed<i64>,
+    /// `kernel.pid_max`
+    pub pid_max: Observed<i64>,
+    /// `kernel.apparmor_restrict_unprivileged_userns` (Ubuntu's kernels only)
+    pub apparmor_restrict_unprivileged_userns: Observed<i64>,
+    /// `vm.mmap_min_addr`
+    pub mmap_min_addr: Observed<i64>,
+    /// `vm.unprivileged_userfaultfd`
+    pub unprivileged_userfaultfd: Observed<i64>,
+    /// `net.ipv4.conf.all.send_redirects`
+    pub ipv4_send_redirects: Observed<i64>,
+    /// `net.ipv4.conf.default.send_redirects`
+    pub ipv4_send_redirects_default: Observed<i64>,
+    /// `net.ipv4.conf.all.rp_filter`
+    pub ipv4_rp_filter: Observed<i64>,
+    /// `net.ipv4.conf.default.rp_filter`
+    pub ipv4_rp_filter_default: Observed<i64>,
+    /// `net.ipv6.conf.all.accept_redirects`
+    pub ipv6_accept_redirects: Observed<i64>,
+    /// `net.ipv6.conf.default.accept_redirects`
+    pub ipv6_accept_redirects_default: Observed<i64>,
+    /// `net.ipv6.conf.all.accept_source_route`
+    pub ipv6_accept_source_route: Observed<i64>,
 }
 
 /// SELinux as the kernel runs it.

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Listing, Observed, Settings};
+use super::{Listing, Observed, Settings, Unavailable};
 
 /// What a host of any kind should have in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct System {
-    /// Mount points that options matter for: `/tmp`, `/var/tmp`, `/dev/shm`, `/proc`.
+    /// Places that mount options matter for: `/tmp`, `/var/tmp`, `/dev/shm`, `/proc`. Those that are there, mounted or not.
     pub mounts: Observed<Listing<MountPoint>>,
     /// File systems that fill up: `/`, `/var`, `/var/log`, the kubelet's and the runtime's.
     pub disks: Observed<Listing<Disk>>,
@@ -27,17 +27,39 @@ pub struct System {
     pub updates: Observed<Listing<ServiceSeen>>,
     /// Programs that watch for intrusion: `falco`, `wazuh-agent`, `falcon-sensor`.
     pub protection: Observed<Listing<ServiceSeen>>,
-    /// kubelet, containerd, CRI-O, Docker, runc and crun: their files' hashes against the operator's list.
+    /// kubelet, containerd, CRI-O, Docker, runc and crun: their files' hashes against the operator's list. Unavailable without a
+    /// list: reading hundreds of MiB that nobody compares would cost every node.
     pub binaries: Observed<Listing<Binary>>,
 }
 
-/// A mount point of the host.
+impl System {
+    /// A host of which nothing is known, for `why`.
+    pub fn unread(why: &Unavailable) -> Self {
+        Self {
+            mounts: Observed::Unavailable(why.clone()),
+            disks: Observed::Unavailable(why.clone()),
+            core_pattern: Observed::Unavailable(why.clone()),
+            journald: Observed::Unavailable(why.clone()),
+            journal_persistent: Observed::Unavailable(why.clone()),
+            shippers: Observed::Unavailable(why.clone()),
+            time_services: Observed::Unavailable(why.clone()),
+            clock_synchronised: Observed::Unavailable(why.clone()),
+            updates: Observed::Unavailable(why.clone()),
+            protection: Observed::Unavailable(why.clone()),
+            binaries: Observed::Unavailable(why.clone()),
+        }
+    }
+}
+
+/// A place of the host, with what holds there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {
     /// `mount:` and the path.
     pub subject: String,
     /// Where.
     pub path: String,
+    /// The mount it lies on: itself, or one above.
+    pub mounted_at: String,
     /// File system type.
     pub kind: String,
     /// Options of mount and file system, sorted.
@@ -94,6 +116,6 @@ pub struct Binary {
     pub path: String,
     /// SHA-256 in lower-case hexadecimal.
     pub sha256: String,
-    /// Is the hash in the operator's list. Unavailable without a list.
+    /// Is the hash in the operator's list.
     pub listed: Observed<bool>,
 }

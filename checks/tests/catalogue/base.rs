@@ -94,6 +94,7 @@ pub(crate) fn node() -> NodeFacts {
         certificate("pki_key", "/var/lib/kubelet/pki/kubelet-client-current.pem", "", "system:node:n1", &["system:nodes"]),
     ]);
     facts.network = known(network());
+    facts.system = known(system());
     facts.files = complete(FILES.iter().map(|(role, path, mode)| file(role, path, *mode)).collect());
     for file in items(&mut facts.files).iter_mut().filter(|file| file.role == "etcd_data") {
         (file.uid, file.gid) = (998, 998);
@@ -372,7 +373,7 @@ fn kernel() -> Kernel {
             perf_event_paranoid: known(3),
             kexec_load_disabled: known(1),
             randomize_va_space: known(2),
-            unprivileged_userns_clone: known(1),
+            unprivileged_userns_clone: known(0),
             max_user_namespaces: known(10_000),
             protected_hardlinks: known(1),
             protected_symlinks: known(1),
@@ -390,12 +391,29 @@ fn kernel() -> Kernel {
             panic_on_oops: known(1),
             keys_root_maxkeys: known(1_000_000),
             keys_root_maxbytes: known(25_000_000),
+            modules_disabled: known(0),
+            io_uring_disabled: known(2),
+            pid_max: known(4_194_304),
+            apparmor_restrict_unprivileged_userns: Observed::unavailable_because(Reason::NotPresent, "/proc/sys"),
+            mmap_min_addr: known(65_536),
+            unprivileged_userfaultfd: known(0),
+            ipv4_send_redirects: known(0),
+            ipv4_send_redirects_default: known(0),
+            ipv4_rp_filter: known(2),
+            ipv4_rp_filter_default: known(2),
+            ipv6_accept_redirects: known(0),
+            ipv6_accept_redirects_default: known(0),
+            ipv6_accept_source_route: known(0),
         },
         lsms: listed(&["lockdown", "capability", "yama", "apparmor"]),
         apparmor: known(true),
         selinux: known(Selinux { enabled: false, enforcing: false }),
         seccomp: known(true),
         lockdown: known("integrity".into()),
+        module_signatures: known(true),
+        // Derived.
+        unprivileged_user_namespaces: denied(),
+        newer_installed: denied(),
         taint: known(0),
         cpu_vulnerabilities: complete(vec![CpuVulnerability {
             subject: "cpu:meltdown".into(),
@@ -403,10 +421,74 @@ fn kernel() -> Kernel {
             status: "Mitigation: PTI".into(),
         }]),
         swaps: complete(vec![]),
-        installed: complete(vec![]),
+        installed: complete(vec![
+            InstalledKernel { release: "6.12.43+deb13-amd64".into(), path: "/lib/modules/6.12.43+deb13-amd64".into() },
+            InstalledKernel { release: "6.12.48+deb13-amd64".into(), path: "/lib/modules/6.12.48+deb13-amd64".into() },
+        ]),
         reboot_sentinels: complete(vec![]),
         livepatches: listed(&[]),
     }
+}
+
+fn system() -> System {
+    let mount = |path: &str, mounted_at: &str, options: &[&str]| MountPoint {
+        subject: format!("mount:{path}"),
+        path: path.into(),
+        mounted_at: mounted_at.into(),
+        kind: "tmpfs".into(),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+    };
+    let seen = |name: &str, by: &str| complete(vec![ServiceSeen { name: name.into(), by: by.into() }]);
+    System {
+        mounts: complete(vec![
+            mount("/tmp", "/tmp", &["nodev", "nosuid", "rw"]),
+            mount("/var/tmp", "/var", &["nodev", "nosuid", "rw"]),
+            mount("/proc", "/proc", &["hidepid=invisible", "rw"]),
+        ]),
+        disks: complete(vec![
+            Disk {
+                subject: "disk:/".into(),
+                path: "/".into(),
+                holds: vec!["/".into(), "/var/lib/kubelet".into()],
+                used_percent: 45,
+                inodes_percent: 5,
+            },
+            Disk {
+                subject: "disk:/var/log".into(),
+                path: "/var/log".into(),
+                holds: vec!["/var/log".into()],
+                used_percent: 85,
+                inodes_percent: 0,
+            },
+        ]),
+        core_pattern: known("|/usr/lib/systemd/systemd-coredump %P %u %g %s %t 9223372036854775808 %h".into()),
+        // Its defaults are derived.
+        journald: known(Settings::new()),
+        journal_persistent: known(true),
+        shippers: complete(vec![LogShipper {
+            subject: "shipper:fluent-bit".into(),
+            name: "fluent-bit".into(),
+            destination: "tls://logs.example:24224".into(),
+            encrypted: "yes".into(),
+            buffered: "yes".into(),
+            source: "/etc/fluent-bit/fluent-bit.conf".into(),
+        }]),
+        time_services: seen("chronyd", "process"),
+        clock_synchronised: known(true),
+        updates: seen("unattended-upgrades", "file"),
+        protection: seen("falco", "process"),
+        binaries: complete(vec![Binary {
+            subject: "binary:/usr/bin/kubelet".into(),
+            path: "/usr/bin/kubelet".into(),
+            sha256: "a".repeat(64),
+            listed: known(true),
+        }]),
+    }
+}
+
+/// The host as a server, to change.
+pub(crate) fn system_of(facts: &mut NodeFacts) -> &mut System {
+    facts.system.value_mut().expect("the base knows it")
 }
 
 /// The kernel, to change.

@@ -2,6 +2,7 @@
 
 use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
+use serde_json::json;
 
 use crate::base::*;
 use crate::case::{Case, judged};
@@ -140,7 +141,79 @@ pub(crate) fn cases() -> Vec<Case> {
                 no_kubelet(facts);
                 kernel_of(facts).sysctls.ipv4_forward = denied();
             }),
+        sysctl("kernel-io-uring", |sysctls| &mut sysctls.io_uring_disabled, 0),
+        sysctl("kernel-userfaultfd", |sysctls| &mut sysctls.unprivileged_userfaultfd, 1),
+        sysctl("kernel-null-page", |sysctls| &mut sysctls.mmap_min_addr, 0),
+        sysctl("kernel-send-redirects", |sysctls| &mut sysctls.ipv4_send_redirects, 1)
+            .fails(|facts| kernel_of(facts).sysctls.ipv4_send_redirects_default = known(1)),
+        Case::of("kernel-reverse-path-filter")
+            .passes(|facts| kernel_of(facts).sysctls.ipv4_rp_filter = known(0))
+            .passes(|facts| kernel_of(facts).sysctls.ipv4_rp_filter_default = known(0))
+            .fails(|facts| {
+                let sysctls = &mut kernel_of(facts).sysctls;
+                (sysctls.ipv4_rp_filter, sysctls.ipv4_rp_filter_default) = (known(0), known(0));
+            })
+            .unreadable("permission_denied", |facts| {
+                let sysctls = &mut kernel_of(facts).sysctls;
+                (sysctls.ipv4_rp_filter, sysctls.ipv4_rp_filter_default) = (known(0), denied());
+            }),
+        Case::of("kernel-ipv6-redirects")
+            .passes(|facts| {
+                let sysctls = &mut kernel_of(facts).sysctls;
+                (sysctls.ipv6_accept_redirects, sysctls.ipv6_forward) = (known(1), known(1));
+            })
+            .fails(|facts| kernel_of(facts).sysctls.ipv6_accept_redirects = known(1))
+            .fails(|facts| kernel_of(facts).sysctls.ipv6_accept_redirects_default = known(1))
+            .fails(|facts| kernel_of(facts).sysctls.ipv6_accept_source_route = known(1))
+            .unreadable("permission_denied", |facts| kernel_of(facts).sysctls.ipv6_accept_redirects_default = denied()),
+        Case::of("kernel-module-signatures")
+            .passes(|facts| kernel_of(facts).module_signatures = known(false))
+            .passes(|facts| {
+                kernel_of(facts).module_signatures = known(false);
+                kernel_of(facts).lockdown = known("none".into());
+                kernel_of(facts).sysctls.modules_disabled = known(1);
+            })
+            .fails(|facts| {
+                kernel_of(facts).module_signatures = known(false);
+                kernel_of(facts).lockdown = known("none".into());
+            })
+            .unreadable("permission_denied", |facts| {
+                kernel_of(facts).module_signatures = denied();
+                kernel_of(facts).lockdown = known("none".into());
+            }),
+        Case::of("kernel-command-line")
+            .passes(|facts| kernel_of(facts).command_line = known(vec!["mitigations=auto,nosmt".into(), "apparmor=0".into()]))
+            .fails(|facts| kernel_of(facts).command_line = known(vec!["quiet".into(), "mitigations=off".into()]))
+            .fails(|facts| kernel_of(facts).command_line = known(vec!["nokaslr".into()]))
+            .unreadable("permission_denied", |facts| kernel_of(facts).command_line = denied()),
+        Case::of("kernel-unprivileged-user-namespaces")
+            .passes(|facts| {
+                let sysctls = &mut kernel_of(facts).sysctls;
+                (sysctls.unprivileged_userns_clone, sysctls.apparmor_restrict_unprivileged_userns) = (known(1), known(1));
+            })
+            .fails(|facts| kernel_of(facts).sysctls.unprivileged_userns_clone = known(1))
+            .unreadable("permission_denied", |facts| kernel_of(facts).sysctls.unprivileged_userns_clone = denied()),
+        Case::of("kernel-process-ids")
+            .fails(|facts| kernel_of(facts).sysctls.pid_max = known(32_768))
+            .not_applicable(no_kubelet)
+            .not_applicable(|facts| configure(facts, json!({"podPidsLimit": -1})))
+            .unreadable("permission_denied", |facts| kernel_of(facts).sysctls.pid_max = denied())
+            .unreadable("permission_denied", hide_config),
+        Case::of("kernel-waits-for-reboot")
+            .fails(|facts| installed(facts, "6.12.63+deb13-amd64"))
+            .passes(|facts| installed(facts, "6.12.63+deb13-cloud-amd64"))
+            .not_applicable(|facts| kernel_of(facts).installed = complete(vec![]))
+            .unreadable("permission_denied", |facts| kernel_of(facts).installed = denied()),
+        Case::of("kernel-leftovers")
+            .fails(|facts| ["6.12.1", "6.12.2"].into_iter().for_each(|release| installed(facts, release)))
+            .not_applicable(|facts| kernel_of(facts).installed = complete(vec![]))
+            .unreadable("permission_denied", |facts| kernel_of(facts).installed = denied()),
     ]
+}
+
+fn installed(facts: &mut NodeFacts, release: &str) {
+    let kernel = InstalledKernel { release: release.into(), path: format!("/lib/modules/{release}") };
+    items(&mut kernel_of(facts).installed).push(kernel);
 }
 
 #[test]

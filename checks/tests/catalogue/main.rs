@@ -18,6 +18,7 @@ mod kernel;
 mod kubelet;
 mod network;
 mod processes;
+mod system;
 mod traps;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ fn cases() -> Vec<Case> {
         kubelet::cases(),
         network::cases(),
         processes::cases(),
+        system::cases(),
     ]
     .into_iter()
     .flatten()
@@ -82,6 +84,11 @@ fn network() {
 #[test]
 fn processes() {
     processes::cases().iter().for_each(verify);
+}
+
+#[test]
+fn system() {
+    system::cases().iter().for_each(verify);
 }
 
 /// A check without `subjects` and `applies` is about every Linux host: it alone may have no not-applicable fixture.

@@ -99,6 +99,35 @@ pub(crate) fn cases() -> Vec<Case> {
             .unreadable("permission_denied", |facts| facts.network = denied())
             .unreadable("permission_denied", |facts| network_of(facts).addresses = denied())
             .unreadable("permission_denied", |facts| facts.listeners = denied()),
+        Case::of("ssh-open-to-the-internet")
+            .passes(public_address)
+            .passes(|facts| sshd_of(facts, "PasswordAuthentication", json!(true)))
+            .fails(|facts| {
+                public_address(facts);
+                sshd_of(facts, "PasswordAuthentication", json!(true));
+            })
+            .fails(|facts| {
+                public_address(facts);
+                sshd_of(facts, "PermitRootLogin", json!("yes"));
+            })
+            .fails(|facts| {
+                public_address(facts);
+                for_some(facts, "PasswordAuthentication", "yes");
+            })
+            .not_applicable(no_ssh)
+            .unreadable("permission_denied", |facts| {
+                public_address(facts);
+                network_of(facts).sshd = denied();
+            })
+            .unreadable("permission_denied", |facts| {
+                network_of(facts).addresses = denied();
+                sshd_of(facts, "PasswordAuthentication", json!(true));
+            })
+            .unreadable("permission_denied", |facts| facts.listeners = denied()),
+        Case::of("node-public-address")
+            .fails(public_address)
+            .not_applicable(no_kubelet)
+            .unreadable("permission_denied", |facts| network_of(facts).addresses = denied()),
     ]
 }
 

@@ -22,6 +22,22 @@ pub(super) fn apparmor(host: &Host) -> Observed<bool> {
     absent_means(enabled, host, "/sys/module", false)
 }
 
+/// A kernel that was built without signatures has no such parameter; one that was built without modules loads none.
+pub(super) fn module_signatures(host: &Host) -> Observed<bool> {
+    if host.root.list("/sys/module").is_ok_and(|entries| !entries.is_empty())
+        && host.proc.root().metadata("modules").is_err_and(|error| error.is_absent())
+    {
+        return Observed::known(true, Source::new(SourceKind::Kernel, "no /proc/modules"), now());
+    }
+    let path = "/sys/module/module/parameters/sig_enforce";
+    let enforced = parsed(text(host, Place::Host, path), path, |text| match text {
+        "Y" => Some(true),
+        "N" => Some(false),
+        _ => None,
+    });
+    absent_means(enforced, host, "/sys/module", false)
+}
+
 pub(super) fn selinux(host: &Host) -> Observed<Selinux> {
     let path = "/sys/fs/selinux/enforce";
     let read = parsed(text(host, Place::Host, path), path, |text| match text {

@@ -37,6 +37,19 @@ pub(super) fn read(host: &Host) -> Sysctls {
         panic_on_oops: of("kernel/panic_on_oops"),
         keys_root_maxkeys: of("kernel/keys/root_maxkeys"),
         keys_root_maxbytes: of("kernel/keys/root_maxbytes"),
+        modules_disabled: of("kernel/modules_disabled"),
+        io_uring_disabled: of("kernel/io_uring_disabled"),
+        pid_max: of("kernel/pid_max"),
+        apparmor_restrict_unprivileged_userns: of("kernel/apparmor_restrict_unprivileged_userns"),
+        mmap_min_addr: of("vm/mmap_min_addr"),
+        unprivileged_userfaultfd: of("vm/unprivileged_userfaultfd"),
+        ipv4_send_redirects: of("net/ipv4/conf/all/send_redirects"),
+        ipv4_send_redirects_default: of("net/ipv4/conf/default/send_redirects"),
+        ipv4_rp_filter: of("net/ipv4/conf/all/rp_filter"),
+        ipv4_rp_filter_default: of("net/ipv4/conf/default/rp_filter"),
+        ipv6_accept_redirects: of("net/ipv6/conf/all/accept_redirects"),
+        ipv6_accept_redirects_default: of("net/ipv6/conf/default/accept_redirects"),
+        ipv6_accept_source_route: of("net/ipv6/conf/all/accept_source_route"),
     }
 }
 

@@ -6,7 +6,7 @@
 mod addresses;
 mod cni;
 mod firewall;
-mod sshd;
+pub(super) mod sshd;
 
 use holdfast_checks::facts::{Network, NodeFacts, Observed, Placement, Source, SourceKind, Unavailable};
 

@@ -4,7 +4,7 @@
 //! Only what is written is given; derivation adds the defaults. A file that cannot be read leaves every keyword unknown that was
 //! not decided before it. A server that was started with options or a file of its own goes by those: nothing is said of it.
 
-mod glob;
+pub(in crate::sensors) mod glob;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! The patterns of `Include`: `*` and `?` in any part of a path.
+//! The patterns of `Include`, here and in other daemons' configuration: `*` and `?` in any part of a path.
 
 use holdfast_checks::facts::{Reason, Unavailable};
 
@@ -8,7 +8,7 @@ use crate::host::Root;
 const MAX: usize = 256;
 
 /// The paths that match, in order. What is not there matches nothing.
-pub(super) fn expand(root: &Root, pattern: &str) -> Result<Vec<String>, Unavailable> {
+pub(in crate::sensors) fn expand(root: &Root, pattern: &str) -> Result<Vec<String>, Unavailable> {
     if pattern.contains(['[', '\\']) {
         return Err(Unavailable::new(Reason::NotSupported, format!("{pattern}: this kind of pattern is not expanded")));
     }

@@ -1,0 +1,161 @@
+//! rsyslog's configuration: `omfwd` and `omrelp` actions, and the older lines with `@`.
+//!
+//! Files are local: one without a forwarding action is a logger, and no shipper.
+
+use super::output::{Answer, Output};
+use super::{Files, Said};
+
+/// What holds for the older lines that follow.
+#[derive(Debug, Default)]
+struct Legacy {
+    driver_mode: String,
+    queue_type: String,
+    queue_file: String,
+}
+
+pub(super) fn read(files: &mut Files<'_>, main: &str) -> Said {
+    let mut said = Said { local: true, ..Said::default() };
+    let mut legacy = Legacy::default();
+    file(files, main, &mut said, &mut legacy, 0);
+    said
+}
+
+fn file(files: &mut Files<'_>, path: &str, said: &mut Said, legacy: &mut Legacy, depth: u8) {
+    let text = match files.text(path) {
+        Some(text) if depth < 8 => text,
+        _ => {
+            said.incomplete = true;
+            return;
+        }
+    };
+    let mut statement = String::new();
+    for line in text.lines() {
+        let line = uncommented(line).trim();
+        statement.push_str(line);
+        // An object goes on over lines until its parenthesis closes.
+        if open(&statement) && statement.len() < 64 * 1024 {
+            statement.push(' ');
+            continue;
+        }
+        let whole = std::mem::take(&mut statement);
+        let before = said.outputs.len();
+        if let Some(pattern) = included(&whole) {
+            match files.expand(&pattern) {
+                Some(paths) => paths.iter().for_each(|path| file(files, path, said, legacy, depth + 1)),
+                None => said.incomplete = true,
+            }
+        } else {
+            one(&whole, said, legacy);
+        }
+        if said.source.is_empty() && said.outputs.len() > before {
+            path.clone_into(&mut said.source);
+        }
+    }
+    said.incomplete |= !statement.is_empty();
+}
+
+/// The line without what follows a `#` outside quotes.
+fn uncommented(line: &str) -> &str {
+    let mut quote = None;
+    for (at, character) in line.char_indices() {
+        match (quote, character) {
+            (None, '#') => return line.split_at_checked(at).map_or(line, |(before, _)| before),
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(open), _) if open == character => quote = None,
+            _ => {}
+        }
+    }
+    line
+}
+
+fn open(statement: &str) -> bool {
+    statement.matches('(').count() > statement.matches(')').count()
+}
+
+fn included(statement: &str) -> Option<String> {
+    if let Some(pattern) = strip_prefix_ignoring_case(statement, "$IncludeConfig") {
+        return Some(pattern.trim().to_owned());
+    }
+    let parameters = strip_prefix_ignoring_case(statement, "include")?.trim_start().strip_prefix('(')?;
+    parameter(parameters, "file")
+}
+
+fn one(statement: &str, said: &mut Said, legacy: &mut Legacy) {
+    for (key, value) in [
+        ("$ActionSendStreamDriverMode", &mut legacy.driver_mode),
+        ("$ActionQueueType", &mut legacy.queue_type),
+        ("$ActionQueueFileName", &mut legacy.queue_file),
+    ] {
+        if let Some(rest) = strip_prefix_ignoring_case(statement, key) {
+            rest.trim().clone_into(value);
+            return;
+        }
+    }
+    let mut rest = statement;
+    let mut objects = false;
+    while let Some(at) = rest.to_ascii_lowercase().find("action(") {
+        let Some((_, tail)) = rest.split_at_checked(at + "action(".len()) else { return };
+        rest = tail;
+        objects = true;
+        said.outputs.extend(action(tail));
+    }
+    if !objects {
+        said.outputs.extend(older(statement, legacy));
+    }
+}
+
+/// `action(type="omfwd" target="h" port="514" protocol="tcp" StreamDriverMode="1" queue.filename="q")`.
+fn action(parameters: &str) -> Option<Output> {
+    let of = |name: &str| parameter(parameters, name).unwrap_or_default();
+    let buffered = Answer::of(!of("queue.filename").is_empty() && !of("queue.type").eq_ignore_ascii_case("direct"));
+    match of("type").to_ascii_lowercase().as_str() {
+        "omfwd" => {
+            let udp = !of("protocol").eq_ignore_ascii_case("tcp");
+            let encrypted = Answer::of(!udp && of("streamdrivermode") == "1");
+            Some(Output::of_host(if udp { "udp" } else { "tcp" }, &of("target"), &of("port"), encrypted, buffered))
+        }
+        "omrelp" => Some(Output::of_host("relp", &of("target"), &of("port"), Answer::of(of("tls").eq_ignore_ascii_case("on")), buffered)),
+        "omhttp" | "omelasticsearch" => {
+            let clear = of("usehttps").eq_ignore_ascii_case("off");
+            Some(Output::of_host("http", &of("server"), &of("serverport"), if clear { Answer::No } else { Answer::Unknown }, buffered))
+        }
+        "omkafka" | "omgssapi" => Some(Output { place: "kafka".to_owned(), encrypted: Answer::Unknown, buffered }),
+        _ => None,
+    }
+}
+
+/// `*.* @host:514`, with two `@` over TCP; options in parentheses and a template behind `;` are of no concern.
+fn older(statement: &str, legacy: &Legacy) -> Option<Output> {
+    let (_, action) = statement.split_once(char::is_whitespace)?;
+    let target = action.trim_start().strip_prefix('@')?;
+    let (tcp, target) = target.strip_prefix('@').map_or((false, target), |target| (true, target));
+    let target = target.trim_start_matches(|c| c != ')').strip_prefix(')').filter(|_| target.starts_with('(')).unwrap_or(target);
+    let target = target.split([';', ' ']).next().unwrap_or_default();
+    let encrypted = Answer::of(tcp && legacy.driver_mode == "1");
+    let buffered = Answer::of(!legacy.queue_file.is_empty() && !legacy.queue_type.is_empty());
+    Some(Output::of_host(if tcp { "tcp" } else { "udp" }, target, "", encrypted, buffered))
+}
+
+/// The value of `name="…"`, names in any case.
+fn parameter(text: &str, name: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some((before, tail)) = rest.split_once('=') {
+        let key = before.trim_end().rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
+        let value = tail.trim_start().strip_prefix('"')?;
+        let (value, tail) = value.split_once('"')?;
+        if key.eq_ignore_ascii_case(name) {
+            return Some(value.to_owned());
+        }
+        // The next action's are its own.
+        if tail.trim_start().starts_with(')') {
+            return None;
+        }
+        rest = tail;
+    }
+    None
+}
+
+fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
