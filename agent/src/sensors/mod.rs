@@ -18,6 +18,7 @@ mod probes;
 mod processes;
 mod programs;
 mod redact;
+mod runtimes;
 mod sockets;
 mod supervisor;
 mod watched;
@@ -164,7 +165,7 @@ impl Sensors {
             groups.insert(Group::Certificates);
         }
         self.supervisor.forget(&groups);
-        let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners];
+        let needs_processes = [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners, Group::Runtimes];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
@@ -178,7 +179,7 @@ impl Sensors {
                 continue;
             }
             // Processes were announced above; these have no sensor to wait for.
-            if !matches!(group, Group::Processes | Group::Runtimes | Group::Containers | Group::System | Group::Versions) {
+            if !matches!(group, Group::Processes | Group::Containers | Group::System | Group::Versions) {
                 progress(group);
             }
             let profile = facts.node.profile.clone();
@@ -232,7 +233,7 @@ impl Sensors {
                     facts.node = node;
                 }
             }
-            Group::Runtimes => facts.runtimes = no_sensor(),
+            Group::Runtimes => facts.runtimes = self.of_processes(group, table, runtimes::read),
             Group::Containers => facts.containers = no_sensor(),
             Group::System => facts.system = no_sensor(),
             Group::Network => {

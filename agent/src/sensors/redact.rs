@@ -59,7 +59,7 @@ pub(super) fn document(value: Value) -> Value {
 }
 
 /// `scheme://user:password@host` without user and password, wherever it stands: etcd's addresses are a list with commas.
-fn text(value: &str) -> String {
+pub(super) fn text(value: &str) -> String {
     let mut shown = String::with_capacity(value.len());
     let mut rest = value;
     while let Some((scheme, tail)) = rest.split_once("://") {

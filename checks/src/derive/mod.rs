@@ -16,6 +16,7 @@ mod kubelet;
 mod pod_network;
 mod processes;
 mod quantity;
+mod runtimes;
 mod setting;
 mod sockets;
 mod sshd;
@@ -23,12 +24,13 @@ mod values;
 
 pub use certificates::dates;
 pub use flags::last_flag;
+pub use runtimes::{imports_beside_the_file, last_argument};
 
 use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors, but what needs a date: see [`dates`]. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, .. } = facts;
+    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, runtimes, .. } = facts;
     processes::leave_out_young(processes, kernel);
     if let Observed::Known { value: files, at, .. } = files {
         for file in &mut files.items {
@@ -75,6 +77,11 @@ pub fn derive(facts: &mut NodeFacts) {
             component.listeners = sockets::listeners_of(component.pid, &component.host_network, listeners);
             component.probes = sockets::probes_of(&component.listeners, probes, &[], |_| true);
             component.handshakes = sockets::handshakes_of(&component.listeners, handshakes, &[], |_| true);
+        }
+    }
+    if let Observed::Known { value: runtimes, at, .. } = runtimes {
+        for runtime in &mut runtimes.items {
+            runtimes::derive(runtime, kubelets, kernel, listeners, *at);
         }
     }
 }

@@ -10,5 +10,6 @@ mod parse;
 mod role;
 mod table;
 
+pub(super) use parse::arguments;
 pub(super) use role::{Role, Workload, role_of};
 pub(super) use table::{Cache, ProcessTable, Seen};
