@@ -228,7 +228,7 @@ impl ProcessDir {
     }
 
     /// The first `length` bytes of a file of the process, or all of it where it is shorter.
-    fn start_of(&self, name: &str, length: u64) -> Result<Vec<u8>, ReadError> {
+    pub fn start_of(&self, name: &str, length: u64) -> Result<Vec<u8>, ReadError> {
         let mut content = Vec::new();
         let mut start = std::io::Read::take(self.dir.open_file(name, u64::MAX)?, length);
         let read = std::io::Read::read_to_end(&mut start, &mut content);

@@ -413,7 +413,8 @@ impl HostFile {
     }
 
     /// The same, of which at most `cap` bytes may be read, however long it is. For files of which one needs a few parts.
-    pub(super) fn limited(self, cap: u64) -> Self {
+    #[must_use]
+    pub fn limited(self, cap: u64) -> Self {
         Self { left: cap, ..self }
     }
 

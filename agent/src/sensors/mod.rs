@@ -20,6 +20,7 @@ mod probes;
 mod processes;
 mod programs;
 mod redact;
+mod runtimes;
 mod sockets;
 mod supervisor;
 mod system;
@@ -206,8 +207,15 @@ impl Sensors {
             groups.insert(Group::Certificates);
         }
         self.supervisor.forget(&groups);
-        let needs_processes =
-            [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners, Group::Containers, Group::System];
+        let needs_processes = [
+            Group::Processes,
+            Group::Kubelets,
+            Group::Components,
+            Group::Listeners,
+            Group::Runtimes,
+            Group::Containers,
+            Group::System,
+        ];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
@@ -231,7 +239,7 @@ impl Sensors {
                 continue;
             }
             // Processes were announced above; these have no sensor to wait for.
-            if !matches!(group, Group::Processes | Group::Runtimes | Group::Versions) {
+            if !matches!(group, Group::Processes | Group::Versions) {
                 progress(group);
             }
             let profile = facts.node.profile.clone();
@@ -289,7 +297,7 @@ impl Sensors {
                 }
                 facts.node.process_events = self.process_events.clone();
             }
-            Group::Runtimes => facts.runtimes = no_sensor(),
+            Group::Runtimes => facts.runtimes = self.of_processes(group, table, runtimes::read),
             Group::Containers => facts.containers = self.containers(table),
             Group::System => {
                 let (os, hashes, known) = (facts.os.clone(), self.hashes.clone(), self.options.known_binaries.clone());

@@ -3,9 +3,11 @@
 //! The version is read from the file that runs (`/proc/<pid>/exe`), which is never executed and never read whole: its section
 //! headers, Go's build information and the variables that Kubernetes' build stamps are a few hundred KiB of a hundred MiB.
 //! What was read is kept by file and its modification, so that an idle agent opens nothing twice. The file is an attacker's:
-//! every part is capped. Must not know which component needs which version.
+//! every part is capped. Must not know what a version is for.
 
+mod crun;
 mod elf;
+mod engines;
 mod go;
 
 use std::collections::HashMap;
@@ -15,7 +17,7 @@ use holdfast_checks::facts::{Executable, Observed, Reason, Source, SourceKind, U
 
 use super::now;
 use super::processes::Seen;
-use crate::host::{Host, HostFile, ProcessDir, ReadError, Stamp};
+use crate::host::{Host, HostFile, ProcessDir, ReadError, Root, Stamp};
 
 /// The most that is read of one program.
 const READ_CAP: u64 = 12 * 1024 * 1024;
@@ -26,7 +28,22 @@ const DELETED: &str = " (deleted)";
 
 /// What earlier passes read of programs.
 #[derive(Debug, Default)]
-pub(super) struct Programs(Mutex<HashMap<Stamp, Result<String, Unavailable>>>);
+pub(super) struct Programs(Mutex<HashMap<(Stamp, Wanted), Result<String, Unavailable>>>);
+
+/// Whose version a program is asked for: one file may hold several programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::sensors) enum Wanted {
+    /// That of Kubernetes or etcd.
+    Kubernetes,
+    /// containerd, in its own program or in one that contains it.
+    Containerd,
+    /// CRI-O.
+    Crio,
+    /// Docker.
+    Docker,
+    /// An OCI runtime or a shim.
+    OciRuntime,
+}
 
 /// What a process runs.
 pub(super) struct Program {
@@ -35,14 +52,25 @@ pub(super) struct Program {
 }
 
 impl Programs {
-    /// The program of a process.
+    /// The program of a process of Kubernetes.
     pub(super) fn read(&self, host: &Host, seen: &Seen) -> Program {
+        self.read_as(host, seen, Wanted::Kubernetes)
+    }
+
+    /// The version of the program file at `path`.
+    pub(super) fn of_file(&self, root: &Root, path: &str, wanted: Wanted) -> Result<String, Unavailable> {
+        let file = root.open_file(path, u64::MAX).map_err(|error| unread(&error, path))?;
+        self.version(file.limited(READ_CAP), path, wanted)
+    }
+
+    /// The program of a process, with the version of what is `wanted` of it.
+    pub(super) fn read_as(&self, host: &Host, seen: &Seen, wanted: Wanted) -> Program {
         let found = host.proc.process(seen.fact.pid).and_then(|process| {
             let link = process.link("exe")?;
             let path = inside(&process, &link);
             let file = host.proc.program_of(&process, READ_CAP);
             let executable = executable(host, &process, &link, path.clone(), file.as_ref());
-            let version = file.map_err(|error| unread(&error, &path)).and_then(|file| self.version(file, &path));
+            let version = file.map_err(|error| unread(&error, &path)).and_then(|file| self.version(file, &path, wanted));
             if !seen.still_runs(&process) {
                 return Err(ReadError::Absent { path: format!("the process {}", seen.fact.name) });
             }
@@ -66,25 +94,25 @@ impl Programs {
         }
     }
 
-    fn version(&self, file: HostFile, path: &str) -> Result<String, Unavailable> {
+    fn version(&self, file: HostFile, path: &str, wanted: Wanted) -> Result<String, Unavailable> {
         let failed = |error: std::io::Error| Unavailable::new(Reason::NotSupported, format!("{path}: cannot stat: {error}"));
         let before = file.stamp().map_err(failed)?;
-        if let Some(known) = self.kept().get(&before) {
+        if let Some(known) = self.kept().get(&(before, wanted)) {
             return known.clone();
         }
-        let result = elf::version(file).map_err(|problem| problem.unavailable(path));
+        let result = elf::version(file, wanted).map_err(|problem| problem.unavailable(path));
         // A deadline says nothing about the file.
         if !result.as_ref().is_err_and(|why| why.reason == Reason::TimedOut) {
             let mut kept = self.kept();
             if kept.len() >= MAX_KEPT {
                 kept.clear();
             }
-            kept.insert(before, result.clone());
+            kept.insert((before, wanted), result.clone());
         }
         result
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Stamp, Result<String, Unavailable>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<(Stamp, Wanted), Result<String, Unavailable>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,6 +16,7 @@ mod kubelet;
 mod pod_network;
 mod processes;
 mod quantity;
+mod runtimes;
 mod setting;
 mod sockets;
 mod sshd;
@@ -25,12 +26,15 @@ mod values;
 pub use certificates::dates;
 pub use flags::last_flag;
 pub use processes::{SETTLED_MS, comes_of_age_ms};
+pub use runtimes::{imports_beside_the_file, last_argument};
 
 use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors, but what needs a date: see [`dates`]. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, system, .. } = facts;
+    let NodeFacts {
+        kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, runtimes, system, ..
+    } = facts;
     processes::leave_out_young(processes);
     if let Observed::Known { value: files, at, .. } = files {
         for file in &mut files.items {
@@ -81,6 +85,11 @@ pub fn derive(facts: &mut NodeFacts) {
             component.listeners = sockets::listeners_of(component.pid, &component.host_network, listeners);
             component.probes = sockets::probes_of(&component.listeners, probes, &[], |_| true);
             component.handshakes = sockets::handshakes_of(&component.listeners, handshakes, &[], |_| true);
+        }
+    }
+    if let Observed::Known { value: runtimes, at, .. } = runtimes {
+        for runtime in &mut runtimes.items {
+            runtimes::derive(runtime, kubelets, kernel, listeners, *at);
         }
     }
 }

@@ -25,6 +25,7 @@ mod role;
 mod seen;
 mod table;
 
+pub(super) use parse::arguments;
 pub(super) use role::{Role, Workload, role_of};
 pub(super) use seen::Seen;
 pub(super) use table::{Cache, ProcessTable};

@@ -110,7 +110,7 @@ pub(super) fn identity_map(uid_map: &str) -> bool {
 }
 
 /// The arguments in `cmdline`: separated by NUL, or by spaces where a process wrote a title over them.
-pub(super) fn arguments(content: &[u8]) -> Vec<String> {
+pub(in crate::sensors) fn arguments(content: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(content);
     let text = text.trim_end_matches('\0');
     if text.is_empty() {

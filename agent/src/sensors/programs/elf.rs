@@ -9,7 +9,7 @@ use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::read::{ReadCache, ReadRef};
 use object::{Endianness, FileKind};
 
-use super::go;
+use super::{Wanted, crun, engines, go};
 use crate::host::HostFile;
 
 /// The largest part that is read at once. The data of the largest Kubernetes programs is 2 MiB.
@@ -66,8 +66,8 @@ impl<'a> ReadRef<'a> for Parts<'a> {
     }
 }
 
-/// The version of the Kubernetes program in `file`.
-pub(super) fn version(mut file: HostFile) -> Result<String, Problem> {
+/// The version of what is `wanted` of the program in `file`.
+pub(super) fn version(mut file: HostFile, wanted: Wanted) -> Result<String, Problem> {
     let mut start = [0; 64];
     let mut filled = 0;
     while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -82,15 +82,15 @@ pub(super) fn version(mut file: HostFile) -> Result<String, Problem> {
     let cache = ReadCache::new(file);
     let parts = Parts(&cache);
     let found = match FileKind::parse(start.get(..filled).unwrap_or_default())? {
-        FileKind::Elf64 => version_in::<FileHeader64<Endianness>>(parts),
-        FileKind::Elf32 => version_in::<FileHeader32<Endianness>>(parts),
+        FileKind::Elf64 => version_in::<FileHeader64<Endianness>>(parts, wanted),
+        FileKind::Elf32 => version_in::<FileHeader32<Endianness>>(parts, wanted),
         _ => Err(Problem::NoGo),
     };
     // Whatever did not parse then, did so for want of time.
     if found.is_err() && deadline.used_up() { Err(Problem::TimedOut) } else { found }
 }
 
-fn version_in<Elf: FileHeader<Endian = Endianness>>(parts: Parts<'_>) -> Result<String, Problem> {
+fn version_in<Elf: FileHeader<Endian = Endianness>>(parts: Parts<'_>, wanted: Wanted) -> Result<String, Problem> {
     let header = Elf::parse(parts)?;
     let endian = header.endian()?;
     let image = Image::<Elf> { parts, endian, segments: header.program_headers(endian, parts)? };
@@ -98,9 +98,18 @@ fn version_in<Elf: FileHeader<Endian = Endianness>>(parts: Parts<'_>) -> Result<
     let section = |name: &[u8]| sections.section_by_name(endian, name).map(|(_, section)| section.data(endian, parts));
     let written = match section(b".go.buildinfo") {
         Some(data) => data?,
+        // The one OCI runtime that is written in C.
+        None if wanted == Wanted::OciRuntime => {
+            let texts = section(b".rodata").transpose()?.ok_or(Problem::NoGo)?;
+            return crun::version(texts).ok_or(Problem::NoVersion);
+        }
         None => image.start_of_data().ok_or(Problem::NoGo)?,
     };
     let info = go::build_information(written, &image).ok_or(Problem::NoGo)?;
+    if wanted != Wanted::Kubernetes {
+        let data = section(b".data").transpose()?;
+        return engines::version(&info, wanted, data, &image).ok_or(Problem::NoVersion);
+    }
     if let Some(version) = go::linked_version(&info) {
         return Ok(version);
     }

@@ -65,7 +65,7 @@ fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     None
 }
 
-fn number(bytes: &[u8], big: bool) -> Option<u64> {
+pub(super) fn number(bytes: &[u8], big: bool) -> Option<u64> {
     if !matches!(bytes.len(), 4 | 8) {
         return None;
     }
@@ -91,7 +91,7 @@ pub(super) fn module_version(info: &str) -> Option<String> {
 }
 
 /// `v0.0.0-20250515082733-8adc0f041b8e`: a commit, not a release.
-fn pseudo(version: &str) -> bool {
+pub(super) fn pseudo(version: &str) -> bool {
     version.split(['-', '.', '+']).any(|part| part.len() == 14 && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
