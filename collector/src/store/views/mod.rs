@@ -14,6 +14,7 @@ mod history;
 mod inventory;
 mod kubelets;
 mod nodes;
+mod root;
 mod select;
 mod tally;
 
@@ -36,9 +37,11 @@ pub use inventory::InventoryRow;
 pub use kubelets::{DeclaredRow, KubeletRow, Kubelets, SettingRow, SettingVerdict, Side};
 pub(crate) use kubelets::{is_kubelet, other_setting};
 pub use nodes::{NodeRow, NodeTotals};
+pub use root::{RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Rooting, Unread, UnreadNode};
 pub use select::Selection;
 pub use tally::{Extent, ResultRow, Tally};
 
+pub use super::containers::{NOT_KNOWN, Place, Root};
 use super::{Store, StoreError};
 
 /// The store as readers see it.
