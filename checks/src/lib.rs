@@ -12,3 +12,4 @@ pub mod frameworks;
 pub mod inventory;
 pub mod peers;
 pub mod versions;
+pub mod waivers;
