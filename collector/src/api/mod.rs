@@ -9,6 +9,7 @@ mod exposure;
 mod findings;
 mod kubelets;
 mod nodes;
+mod root;
 
 use axum::http::Uri;
 use axum::routing::get;
@@ -22,7 +23,18 @@ use crate::store::views::Filter;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Holdfast", description = "What Holdfast knows about the nodes of a fleet. Unknown is never pass.", version = "1"),
-    paths(nodes::list, nodes::one, kubelets::list, findings::list, findings::one, checks::list, checks::one, alerts::list, exposure::list),
+    paths(
+        nodes::list,
+        nodes::one,
+        kubelets::list,
+        findings::list,
+        findings::one,
+        checks::list,
+        checks::one,
+        alerts::list,
+        exposure::list,
+        root::list
+    ),
     components(schemas(crate::http::ErrorBody))
 )]
 struct Description;
@@ -40,6 +52,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/checks/{id}", get(checks::one))
         .route("/alerts", get(alerts::list))
         .route("/exposure", get(exposure::list))
+        .route("/root-processes", get(root::list))
         .fallback(missing)
 }
 

@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Filter, NodeState, Side, encode};
+use crate::store::views::{At, Filter, NodeState, Root, Side, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -167,6 +167,24 @@ pub(crate) fn count(of: impl Plain<i64>, path: &str, filter: impl Plain<Filter>)
     let n = of.plain();
     let zero = if n == 0 { " zero" } else { "" };
     Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(&filter.plain().link(path)), number(n)))
+}
+
+/// A number that is a link to any list with exactly that many rows.
+pub(crate) fn count_at(of: impl Plain<i64>, href: impl AsRef<str>) -> Html {
+    let n = of.plain();
+    let zero = if n == 0 { " zero" } else { "" };
+    Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(href.as_ref()), number(n)))
+}
+
+/// How much root something is: icon and word.
+pub(crate) fn root(of: impl Plain<Root>) -> Html {
+    let (class, icon, word) = words::root(of.plain());
+    Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// The word before a count of that much root: without colour when there are none.
+pub(crate) fn root_counted(of: impl Plain<Root>, n: impl Plain<i64>) -> Html {
+    if n.plain() > 0 { root(of) } else { Html(format!("<span class=\"quiet\">{}</span>", words::root(of.plain()).2)) }
 }
 
 /// The number of rows a list has: what a [`count`] elsewhere promised.

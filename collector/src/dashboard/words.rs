@@ -3,7 +3,7 @@
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::marks::Plain;
-use crate::store::views::{At, NodeState};
+use crate::store::views::{At, NodeState, Root};
 
 /// `(class, icon, word)` of a verdict.
 pub(crate) fn verdict(of: Verdict) -> (&'static str, &'static str, &'static str) {
@@ -35,6 +35,16 @@ pub(crate) fn state(of: NodeState) -> (&'static str, &'static str, &'static str)
         NodeState::Silent => ("silent", "◌", "Silent"),
         NodeState::Stopped => ("stopped", "⊘", "Stopped"),
         NodeState::Gone => ("gone", "✕", "Removed"),
+    }
+}
+
+/// `(class, icon, word)` of how much root something is. Coloured only where it is the host's, or not known.
+pub(crate) fn root(of: impl Plain<Root>) -> (&'static str, &'static str, &'static str) {
+    match of.plain() {
+        Root::Host => ("s s-high", "▲", "Host root"),
+        Root::Unknown => ("v v-unknown", "?", "Unknown"),
+        Root::UserNamespace => ("s", "◇", "Root in a user namespace"),
+        Root::None => ("s", "–", "Not root"),
     }
 }
 

@@ -21,4 +21,5 @@ mod kubelets;
 mod live;
 mod numbers;
 mod pages;
+mod root;
 mod speed;
