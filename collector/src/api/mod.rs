@@ -5,6 +5,7 @@
 
 mod alerts;
 mod checks;
+mod containers;
 mod exposure;
 mod findings;
 mod kubelets;
@@ -46,6 +47,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/nodes", get(nodes::list))
         .route("/nodes/{cluster}/{name}", get(nodes::one))
         .route("/nodes/{cluster}/{name}/kubelets", get(kubelets::list))
+        .route("/nodes/{cluster}/{name}/containers", get(containers::list))
+        .route("/nodes/{cluster}/{name}/runtimes", get(containers::runtimes))
         .route("/findings", get(findings::list))
         .route("/findings/{id}", get(findings::one))
         .route("/checks", get(checks::list))

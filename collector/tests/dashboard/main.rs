@@ -14,6 +14,7 @@
 
 mod api;
 mod colours;
+mod containers;
 mod fleet;
 mod headers;
 mod hostile;

@@ -138,7 +138,10 @@ async fn root_by_image_by_namespace_and_one_by_one() {
 async fn the_api_tells_the_same() {
     let fleet = fleet().await;
     insta::assert_json_snapshot!("root_processes", fleet.get("/api/v1/root-processes").await.json());
-    insta::assert_json_snapshot!("root_processes_list", fleet.get("/api/v1/root-processes?group=none&limit=2").await.json());
+    let mut list = fleet.get("/api/v1/root-processes?group=none&limit=2").await.json();
+    // Positions are signed with a key of this process.
+    assert!(list.as_object_mut().and_then(|list| list.remove("next")).is_some_and(|next| next.is_string()));
+    insta::assert_json_snapshot!("root_processes_list", list);
     for query in [
         "",
         "root=host",

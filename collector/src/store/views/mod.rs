@@ -5,6 +5,7 @@
 mod alerts;
 mod checks;
 mod codes;
+mod containers;
 mod cursor;
 mod exposure;
 mod filter;
@@ -15,6 +16,7 @@ mod inventory;
 mod kubelets;
 mod nodes;
 mod root;
+mod runtimes;
 mod select;
 mod tally;
 
@@ -26,6 +28,7 @@ use sqlx::sqlite::SqlitePool;
 pub use alerts::{AlertRow, Delivery};
 pub use checks::{DecidingRow, ReasonRow};
 pub use codes::{At, NodeState};
+pub use containers::{ContainerRow, Containers, MountRow, Privilege, PrivilegeKind};
 pub use cursor::{BadCursor, Cursor, CursorKey};
 pub(crate) use exposure::telling;
 pub use exposure::{Exposed, ExposedOn, Exposure, PeerAnswer, PeerOutcome, Reach};
@@ -38,6 +41,8 @@ pub use kubelets::{DeclaredRow, KubeletRow, Kubelets, SettingRow, SettingVerdict
 pub(crate) use kubelets::{is_kubelet, other_setting};
 pub use nodes::{NodeRow, NodeTotals};
 pub use root::{RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Rooting, Unread, UnreadNode};
+pub(crate) use runtimes::is_runtime;
+pub use runtimes::{HandlerRow, RegistryRow, RuntimeRow, Runtimes, SocketRow, Told, UserNamespaces};
 pub use select::Selection;
 pub use tally::{Extent, ResultRow, Tally};
 
