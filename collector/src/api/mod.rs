@@ -5,10 +5,12 @@
 
 mod alerts;
 mod checks;
+mod containers;
 mod exposure;
 mod findings;
 mod kubelets;
 mod nodes;
+mod root;
 
 use axum::http::Uri;
 use axum::routing::get;
@@ -22,7 +24,18 @@ use crate::store::views::Filter;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Holdfast", description = "What Holdfast knows about the nodes of a fleet. Unknown is never pass.", version = "1"),
-    paths(nodes::list, nodes::one, kubelets::list, findings::list, findings::one, checks::list, checks::one, alerts::list, exposure::list),
+    paths(
+        nodes::list,
+        nodes::one,
+        kubelets::list,
+        findings::list,
+        findings::one,
+        checks::list,
+        checks::one,
+        alerts::list,
+        exposure::list,
+        root::list
+    ),
     components(schemas(crate::http::ErrorBody))
 )]
 struct Description;
@@ -34,12 +47,15 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/nodes", get(nodes::list))
         .route("/nodes/{cluster}/{name}", get(nodes::one))
         .route("/nodes/{cluster}/{name}/kubelets", get(kubelets::list))
+        .route("/nodes/{cluster}/{name}/containers", get(containers::list))
+        .route("/nodes/{cluster}/{name}/runtimes", get(containers::runtimes))
         .route("/findings", get(findings::list))
         .route("/findings/{id}", get(findings::one))
         .route("/checks", get(checks::list))
         .route("/checks/{id}", get(checks::one))
         .route("/alerts", get(alerts::list))
         .route("/exposure", get(exposure::list))
+        .route("/root-processes", get(root::list))
         .fallback(missing)
 }
 

@@ -13,12 +13,13 @@ use crate::store::views::{At, Filter, NodeState, NodeTotals, encode};
 const WARM_UP_MILLIS: i64 = 120_000;
 
 /// The pages in the navigation: first path segment, name.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("", "Fleet"),
     ("nodes", "Nodes"),
     ("findings", "Findings"),
     ("checks", "Checks"),
     ("exposure", "Exposure"),
+    ("root-processes", "Root processes"),
     ("alerts", "Alerts"),
     ("changes", "Changes"),
     ("coverage", "Coverage"),

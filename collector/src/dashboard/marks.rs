@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Filter, NodeState, Side, encode};
+use crate::store::views::{At, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -167,6 +167,45 @@ pub(crate) fn count(of: impl Plain<i64>, path: &str, filter: impl Plain<Filter>)
     let n = of.plain();
     let zero = if n == 0 { " zero" } else { "" };
     Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(&filter.plain().link(path)), number(n)))
+}
+
+/// A number that is a link to any list with exactly that many rows.
+pub(crate) fn count_at(of: impl Plain<i64>, href: impl AsRef<str>) -> Html {
+    let n = of.plain();
+    let zero = if n == 0 { " zero" } else { "" };
+    Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(href.as_ref()), number(n)))
+}
+
+/// How much root something is: icon and word.
+pub(crate) fn root(of: impl Plain<Root>) -> Html {
+    let (class, icon, word) = words::root(of.plain());
+    Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// Something a container may do: icon and word.
+pub(crate) fn privilege(of: impl Plain<PrivilegeKind>) -> Html {
+    let (class, icon, word) = words::privilege(of.plain());
+    Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// A piece of the host in a container: `writable /etc (etc) at /host/etc`.
+pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
+    let MountRow { source, target, kind, writable } = of.plain();
+    let how = match (writable, kind.as_str()) {
+        (_, "token") => return Html(format!("<span class=\"quiet\">service account token</span> at {}", text(target))),
+        // Who may connect to it may do anything, and a read-only mount keeps nobody from connecting.
+        (Some(false), "runtime_socket") => "<span class=\"s s-high\"><span class=\"i\" aria-hidden=\"true\">▲</span> read-only</span>",
+        (Some(true), "other") => "<span class=\"s s-medium\"><span class=\"i\" aria-hidden=\"true\">◆</span> writable</span>",
+        (Some(true), _) => "<span class=\"s s-high\"><span class=\"i\" aria-hidden=\"true\">▲</span> writable</span>",
+        (Some(false), _) => "read-only",
+        (None, _) => "writable or not: unknown,",
+    };
+    Html(format!("{how} {} <span class=\"quiet\">({})</span> at {}", text(source), text(kind.replace('_', " ")), text(target)))
+}
+
+/// The word before a count of that much root: without colour when there are none.
+pub(crate) fn root_counted(of: impl Plain<Root>, n: impl Plain<i64>) -> Html {
+    if n.plain() > 0 { root(of) } else { Html(format!("<span class=\"quiet\">{}</span>", words::root(of.plain()).2)) }
 }
 
 /// The number of rows a list has: what a [`count`] elsewhere promised.

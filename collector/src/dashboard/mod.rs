@@ -21,6 +21,7 @@ mod nodes;
 mod pages;
 mod prefs;
 mod renderings;
+mod root;
 mod score;
 mod words;
 

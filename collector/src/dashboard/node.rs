@@ -1,4 +1,4 @@
-//! A node: its state, its results by tab, its facts and why some are missing, its ports and root processes.
+//! A node: its state, its results by tab, its facts and why some are missing, its ports and root processes, its containers and runtimes.
 
 use askama::Template;
 use axum::http::StatusCode;
@@ -6,13 +6,13 @@ use holdfast_checks::entries::{Severity, Verdict};
 use holdfast_checks::inventory::kinds;
 
 use super::certificates::{self, Certificate, Tls};
-use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
+use super::{marks, words};
 use crate::http::Failure;
 use crate::store::views::{
-    ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem, Reach, SettingRow, Side,
-    TransitionRow, is_kubelet, other_setting,
+    ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem,
+    Reach, Runtimes, SettingRow, Side, TransitionRow, is_kubelet, is_runtime, other_setting,
 };
 
 struct Tab {
@@ -65,6 +65,12 @@ struct NodePage {
     next: Option<String>,
     first: String,
     kubelets: Kubelets,
+    containers: Containers,
+    /// The page of them that is shown.
+    boxes: Page<ContainerRow>,
+    runtimes: Runtimes,
+    /// How the agent hears of processes; empty when it does not say.
+    hears: String,
     facts: Facts,
     ports: Vec<Port>,
     processes: Vec<InventoryRow>,
@@ -73,12 +79,14 @@ struct NodePage {
     reasons: String,
 }
 
-const TABS: [(&str, &str); 9] = [
+const TABS: [(&str, &str); 11] = [
     ("failing", "Failing"),
     ("unknown", "Unknown"),
     ("manual", "Manual"),
     ("all", "All"),
     ("kubelet", "Kubelet"),
+    ("containers", "Containers"),
+    ("runtimes", "Runtimes"),
     ("facts", "Facts"),
     ("listeners", "Listeners"),
     ("processes", "Root processes"),
@@ -107,11 +115,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     });
     let results = Filter { after: filter.after.clone(), ..results };
     let shows_results = matches!(tab, "failing" | "unknown" | "manual" | "all");
-    let page = if shows_results {
-        views.findings(&ask.select(&results)).await?
-    } else {
-        Page { rows: Vec::new(), total: 0, offset: 0, next: None }
-    };
+    let page = if shows_results { views.findings(&ask.select(&results)).await? } else { nothing() };
     let tally = views.tally(&ask.select(&only)).await?;
     let of = |verdict: Verdict| tally.count(|_, found, _| found == verdict);
     let ports = ports(views.exposure(&ask.select(&only)).await?.groups);
@@ -121,6 +125,8 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         Some(of(Verdict::Unknown)),
         Some(of(Verdict::Manual)),
         Some(tally.count(|_, _, _| true)),
+        None,
+        Some(views.count_containers(&node).await?),
         None,
         None,
         i64::try_from(ports.len()).ok(),
@@ -135,9 +141,12 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let field = |field: &str| self_of.first().map(|row| row.text(field)).unwrap_or_default();
     let missing = groups.iter().filter(|group| !group.known).count();
     let kubelets = if tab == "kubelet" { views.kubelets(&node, ask.now).await? } else { Kubelets::default() };
+    let containers = if tab == "containers" { views.containers(&node, ask.now).await? } else { Containers::default() };
+    let boxes = if tab == "containers" { views.containers_page(&containers.containers, &filter)? } else { nothing() };
+    let runtimes = if tab == "runtimes" { views.runtimes(&node, ask.now).await? } else { Runtimes::default() };
     let facts = if tab == "facts" { facts(ask, &node, groups).await? } else { Facts::default() };
     let history = if tab == "timeline" { views.node_history(&node).await? } else { Vec::new() };
-    let next = page.next.as_ref().map(|after| format!("{base}?tab={tab}&after={after}"));
+    let next = page.next.as_ref().or(boxes.next.as_ref()).map(|after| format!("{base}?tab={tab}&after={after}"));
     let current = i64::from(node.state.current());
     let score = Score::new(&tally, current, 1);
     let view = NodePage {
@@ -151,6 +160,10 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         page,
         next,
         kubelets,
+        containers,
+        boxes,
+        runtimes,
+        hears: hears(self_of.first()),
         facts,
         ports,
         processes,
@@ -181,6 +194,12 @@ impl NodePage {
         }
     }
 
+    /// The list of all verdicts about a container.
+    fn findings_of(&self, row: &ContainerRow) -> String {
+        let all = Filter { subject: vec![row.subject.clone()], any_verdict: true, verdict: Vec::new(), ..self.of(Verdict::Fail, None) };
+        all.link("/findings")
+    }
+
     /// `64 settings, 2 disagree, 1 unknown`.
     #[expect(clippy::unused_self, reason = "called from the template")]
     fn settings_in_words(&self, kubelet: &KubeletRow) -> String {
@@ -196,6 +215,23 @@ impl NodePage {
     }
 }
 
+/// A page without rows.
+fn nothing<T>() -> Page<T> {
+    Page { rows: Vec::new(), total: 0, offset: 0, next: None }
+}
+
+/// How the agent hears of new processes, by the node's document; empty when an older agent does not say.
+fn hears(node: Option<&InventoryRow>) -> String {
+    let Some(node) = node else { return String::new() };
+    let why = node.text("process_events_unknown");
+    match node.document.get("process_events").and_then(serde_json::Value::as_bool) {
+        Some(true) => "hears of processes from the kernel".to_owned(),
+        None if why.is_empty() => String::new(),
+        Some(false) | None if why.is_empty() => "looks for processes every second".to_owned(),
+        Some(false) | None => format!("looks for processes every second: {}", words::reasoned(&why)),
+    }
+}
+
 fn ports(groups: Vec<crate::store::views::Exposed>) -> Vec<Port> {
     let port = |group: crate::store::views::Exposed| {
         let (reach, port, owner) = (group.reach, format!("{}/{}", group.protocol, group.port), group.owner.clone());
@@ -207,7 +243,7 @@ fn ports(groups: Vec<crate::store::views::Exposed>) -> Vec<Port> {
 fn groups(rows: Vec<InventoryRow>) -> Vec<FactGroup> {
     let group = |row: InventoryRow| FactGroup {
         known: row.text("state") == "known",
-        reason: super::words::reason(&row.text("reason")).to_owned(),
+        reason: words::reason(&row.text("reason")).to_owned(),
         detail: row.text("detail"),
         items: row.text("items"),
         left_out: row.text("left_out"),
@@ -252,14 +288,14 @@ async fn facts(ask: &Ask<'_>, node: &NodeRow, groups: Vec<FactGroup>) -> Result<
             ("Lockdown", first(&kernel, &["lockdown"])),
         ],
         groups,
-        settings: views.inventory(node, kinds::SETTING).await?.iter().filter(|row| !of_kubelet(row)).map(other_setting).collect(),
+        settings: views.inventory(node, kinds::SETTING).await?.iter().filter(|row| !has_tab(row)).map(other_setting).collect(),
         certificates: certificates::certificates(&views.inventory(node, kinds::CERTIFICATE).await?, ask.now),
         tls: certificates::tls(&views.inventory(node, kinds::HANDSHAKE).await?, ask.now),
         components: views.inventory(node, kinds::COMPONENT).await?,
     })
 }
 
-/// Settings of kubelets have a tab of their own.
-fn of_kubelet(row: &InventoryRow) -> bool {
-    row.name.rsplit_once('/').is_some_and(|(subject, _)| is_kubelet(subject))
+/// Settings of kubelets and runtimes have tabs of their own.
+fn has_tab(row: &InventoryRow) -> bool {
+    row.name.rsplit_once('/').is_some_and(|(subject, _)| is_kubelet(subject) || is_runtime(subject))
 }

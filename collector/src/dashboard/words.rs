@@ -3,7 +3,7 @@
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::marks::Plain;
-use crate::store::views::{At, NodeState};
+use crate::store::views::{At, NodeState, PrivilegeKind, Root};
 
 /// `(class, icon, word)` of a verdict.
 pub(crate) fn verdict(of: Verdict) -> (&'static str, &'static str, &'static str) {
@@ -35,6 +35,31 @@ pub(crate) fn state(of: NodeState) -> (&'static str, &'static str, &'static str)
         NodeState::Silent => ("silent", "◌", "Silent"),
         NodeState::Stopped => ("stopped", "⊘", "Stopped"),
         NodeState::Gone => ("gone", "✕", "Removed"),
+    }
+}
+
+/// `(class, icon, word)` of how much root something is. Coloured only where it is the host's, or not known.
+pub(crate) fn root(of: impl Plain<Root>) -> (&'static str, &'static str, &'static str) {
+    match of.plain() {
+        Root::Host => ("s s-high", "▲", "Host root"),
+        Root::Unknown => ("v v-unknown", "?", "Unknown"),
+        Root::UserNamespace => ("s", "◇", "Root in a user namespace"),
+        Root::None => ("s", "–", "Not root"),
+    }
+}
+
+/// `(class, icon, word)` of something a container may do.
+pub(crate) fn privilege(of: PrivilegeKind) -> (&'static str, &'static str, &'static str) {
+    match of {
+        PrivilegeKind::Privileged => ("s s-high", "▲", "Privileged"),
+        PrivilegeKind::HostMounts => ("s s-high", "▲", "Host mount namespace"),
+        PrivilegeKind::HostPid => ("s s-high", "▲", "Host PID"),
+        PrivilegeKind::HostNetwork => ("s s-medium", "◆", "Host network"),
+        PrivilegeKind::HostIpc => ("s s-medium", "◆", "Host IPC"),
+        PrivilegeKind::Capabilities => ("s s-medium", "◆", "Capabilities beyond the default"),
+        PrivilegeKind::SeccompOff => ("s s-medium", "◆", "Seccomp off"),
+        PrivilegeKind::MayGainPrivileges => ("s s-low", "▽", "May gain privileges"),
+        PrivilegeKind::WritableRoot => ("s s-low", "▽", "Writable root"),
     }
 }
 

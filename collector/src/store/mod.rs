@@ -6,6 +6,7 @@
 mod alerts;
 pub mod changes;
 mod codes;
+pub mod containers;
 mod fleet;
 pub mod ingest;
 pub mod nodes;
@@ -92,7 +93,8 @@ impl Store {
     /// Opens the database at `path`, creates it when absent, and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Open`] or [`StoreError::Migrate`], with the path.
+    /// [`StoreError::Open`] or [`StoreError::Migrate`], with the path; [`StoreError::Query`] when what follows from the rest cannot
+    /// be made.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -113,7 +115,9 @@ impl Store {
         let migrated = migrator().run(&writer).await;
         migrated.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
         let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
-        Ok(Self { writer, reader })
+        let store = Self { writer, reader };
+        store.derive_containers().await?;
+        Ok(store)
     }
 
     /// Closes every connection, after what is under way.
@@ -127,8 +131,10 @@ impl Store {
 fn migrator() -> Migrator {
     let initial: SqlStr = include_str!("../../migrations/sqlite/0001_initial.sql").into_sql_str();
     let peer_probes: SqlStr = include_str!("../../migrations/sqlite/0002_peer_probes.sql").into_sql_str();
+    let containers: SqlStr = include_str!("../../migrations/sqlite/0003_containers.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
+        Migration::new(3, "containers".into(), MigrationType::Simple, containers, false),
     ])
 }

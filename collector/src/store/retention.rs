@@ -90,6 +90,7 @@ impl Store {
             "delete from transitions where node_id = $1",
             "delete from findings where node_id = $1",
             "delete from inventory where node_id = $1",
+            "delete from containers where node_id = $1",
             "delete from counts where node_id = $1",
             "delete from refused where node_id = $1",
             "delete from peer_probes where node_id = $1",

@@ -67,6 +67,7 @@ pub struct Fleet {
     pub changes: ChangeFeed,
     pub cancel: CancellationToken,
     pub pool: SqlitePool,
+    path: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
 
@@ -115,7 +116,8 @@ impl Fleet {
             public_url: None,
             clock: Arc::new(|| NOW),
         };
-        Self { router: router(app), changes, cancel, pool: open(&path).await, _directory: directory }
+        let pool = open(&path).await;
+        Self { router: router(app), changes, cancel, pool, path, _directory: directory }
     }
 
     /// Runs a statement of the fixture.
@@ -189,6 +191,12 @@ impl Fleet {
             .execute(&self.pool)
             .await
             .expect("insert inventory");
+    }
+
+    /// Makes what follows from the inventory, as a start of the collector does on a database from before.
+    pub async fn derive(&self) {
+        self.sql("delete from derived").await;
+        Store::open(&self.path).await.expect("open store").close().await;
     }
 
     /// Makes counts equal to findings, as a writer keeps them.

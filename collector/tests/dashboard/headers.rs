@@ -5,13 +5,15 @@ use axum::http::Request;
 
 use crate::fleet::{Fleet, attributes};
 
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 40] = [
     "/",
     "/nodes",
     "/nodes?state=gone",
     "/nodes/prod-eu/ip-10-0-9-3",
     "/nodes/prod-eu/ip-10-0-9-3?tab=unknown",
     "/nodes/prod-eu/ip-10-0-9-3?tab=facts",
+    "/nodes/prod-eu/ip-10-0-9-3?tab=containers",
+    "/nodes/prod-eu/ip-10-0-9-3?tab=runtimes",
     "/nodes/prod-eu/ip-10-0-9-3?tab=listeners",
     "/nodes/prod-eu/ip-10-0-9-3?tab=processes",
     "/nodes/prod-eu/ip-10-0-9-3?tab=timeline",
@@ -32,6 +34,10 @@ const ROUTES: [&str; 34] = [
     "/alerts/f00d",
     "/exposure",
     "/exposure?group=none",
+    "/root-processes",
+    "/root-processes?group=none",
+    "/root-processes?place=process",
+    "/expectations",
     "/coverage",
     "/changes",
     "/help/words",

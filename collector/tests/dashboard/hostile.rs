@@ -32,6 +32,22 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
         .sql(&format!("insert into peer_probes values (9, 'x', 1, 9, '{}', 1, 'answered', '', 200, 1, 9999999999999)", "<script>\u{202e}"))
         .await;
     fleet.inventory(9, "component", name, serde_json::json!({"name": name, "version": name})).await;
+    let mount = serde_json::json!({"source": name, "target": name, "kind": name, "writable": true});
+    let hostile = serde_json::json!({"kind": name, "placement": name, "runtime": name, "namespace": name, "pod": name, "name": name,
+        "image": name, "digest": name, "handler": name, "host_root": [name], "inside_root": [name], "configured_user": 1000, "uids": [0],
+        "capabilities": [name], "shares": [name], "mounts": [mount, mount]});
+    fleet.inventory(9, "container", name, hostile).await;
+    fleet.inventory(9, "container", &format!("pod:{name}"), serde_json::json!({"unknown": name, "image": "é".repeat(4000)})).await;
+    fleet.inventory(9, "container", &format!("pod:{name}/s"), serde_json::json!({"kind": "sandbox", "unknown": name})).await;
+    fleet.inventory(9, "group", "containers", serde_json::json!({"state": "unavailable", "reason": name, "detail": name})).await;
+    let runtime = serde_json::json!({"name": name, "flavour": name, "version": name, "user_namespaces": {"capable": true, "because": name},
+        "handlers": [{"name": name, "kind": name, "default": true, "version": name}],
+        "registries": [{"subject": name, "host": name, "endpoint": name, "tls": false, "verified": false, "source": name}],
+        "sockets": [{"subject": name, "path": name, "mode": -1, "uid": i64::MIN, "gid": i64::MAX}]});
+    fleet.inventory(9, "runtime", &format!("containerd:{name}"), runtime).await;
+    fleet.inventory(9, "setting", &format!("docker:{name}/{name}"), serde_json::json!({"value": name, "source": name})).await;
+    fleet.inventory(9, "node", "self", serde_json::json!({"process_events_unknown": name})).await;
+    fleet.derive().await;
     fleet.recount().await;
     sqlx::query("insert into alerts values ('bad', $1, '{\"node\": \"x\"}', $2, 5, 'firing', 1, 1, 0, 1, 'javascript:alert(1)')")
         .bind(name)
@@ -55,7 +71,15 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
         "/checks".into(),
         "/checks/site-hostile".into(),
     ]);
-    pages.extend(["all", "kubelet", "facts", "listeners", "processes", "timeline"].map(|tab| format!("{node}?tab={tab}")));
+    pages.extend(
+        ["all", "kubelet", "containers", "runtimes", "facts", "listeners", "processes", "timeline"].map(|tab| format!("{node}?tab={tab}")),
+    );
+    for place in ["pod", "outside", "process"] {
+        for group in ["image", "namespace", "none"] {
+            pages.push(format!("/root-processes?place={place}&group={group}"));
+        }
+    }
+    pages.push(format!("/root-processes?q={encoded}&namespace={encoded}&image={encoded}&foo={encoded}"));
     pages.push(format!("/exposure?group=none&cluster={encoded}"));
     for path in pages {
         let page = fleet.get(&path).await;
@@ -70,4 +94,48 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
     assert!(fleet.get("/findings?group=none").await.main().contains('…'), "long text is cut");
     let csv = fleet.get("/findings.csv?q=site-hostile").await.body;
     assert!(csv.contains("\"'=cmd()") && !csv.contains(",\"=cmd"), "{csv}");
+}
+
+/// Such documents are refused on the way in; one that got in otherwise must not take a page along.
+#[tokio::test]
+async fn documents_beyond_every_limit_cost_a_row_and_no_page() {
+    let fleet = Fleet::empty().await;
+    fleet.node(1, "c", "n", "agent", "connected", 1).await;
+    let mount = serde_json::json!({"source": "/etc", "target": "/etc", "kind": "etc", "writable": true});
+    let many = serde_json::json!({"kind": "container", "placement": "pod", "mounts": vec![mount; 10_000], "host_root": vec!["x"; 10_000],
+        "capabilities": vec!["SYS_ADMIN"; 10_000], "uids": vec![0; 10_000]});
+    let long = "a".repeat(1_000_000);
+    let huge = serde_json::json!({"namespace": long, "pod": long, "name": long, "image": long, "unknown": long, "host_root": [long], "digest": long});
+    let wrong = serde_json::json!({"kind": 1, "placement": [], "namespace": {}, "image": 7, "host_root": {}, "mounts": "x", "capabilities": 3,
+        "uids": "0", "shares": 1, "privileged": "yes", "processes": -1, "configured_user": "root"});
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    for (name, document) in [("many", many), ("huge", huge), ("wrong", wrong), ("null", serde_json::Value::Null)] {
+        fleet.inventory(1, "container", &format!("pod:a/{name}/c"), document.clone()).await;
+        fleet.inventory(1, "runtime", &format!("containerd:{name}"), document).await;
+    }
+    fleet
+        .sql(&format!(
+            "insert into inventory values (1, 'container', 'pod:a/deep/c', '{deep}', 'h', 1), (1, 'runtime', 'docker', '{deep}', 'h', 1)"
+        ))
+        .await;
+    let handlers = serde_json::json!({"handlers": vec![serde_json::json!({"name": "x", "kind": "runc", "default": false}); 10_000], "sockets": vec![1; 10_000]});
+    fleet.inventory(1, "runtime", "cri-o", handlers).await;
+    fleet.derive().await;
+    let api = "/api/v1/nodes/c/n";
+    for path in
+        ["/root-processes", "/root-processes?group=none", "/nodes/c/n?tab=containers", "/nodes/c/n?tab=runtimes", "/api/v1/root-processes"]
+    {
+        let page = fleet.get(path).await;
+        assert!(page.status.is_success() && page.body.len() < 400 * 1024, "{path}: {} {} bytes", page.status, page.body.len());
+    }
+    let containers = fleet.get(&format!("{api}/containers")).await.json();
+    let rows = containers["containers"].as_array().expect("rows");
+    assert_eq!(rows.len(), 5, "none is lost");
+    let cut = rows.iter().find(|row| row["subject"] == "pod:a/many/c").expect("the one with many");
+    assert_eq!((cut["mounts"].as_array().map(Vec::len), cut["mounts_left_out"].as_i64()), (Some(40), Some(9960)));
+    let unknown = rows.iter().filter(|row| row["root"] == "unknown").count();
+    assert_eq!(unknown, 3, "what does not parse is unknown");
+    let runtimes = fleet.get(&format!("{api}/runtimes")).await.json();
+    let cri = runtimes["runtimes"].as_array().expect("rows").iter().find(|row| row["subject"] == "cri-o").expect("cri-o");
+    assert_eq!((cri["handlers"]["left_out"].as_i64(), cri["sockets"]["left_out"].as_i64()), (Some(9900), Some(10_000)));
 }

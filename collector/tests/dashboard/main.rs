@@ -14,6 +14,7 @@
 
 mod api;
 mod colours;
+mod containers;
 mod fleet;
 mod headers;
 mod hostile;
@@ -21,4 +22,5 @@ mod kubelets;
 mod live;
 mod numbers;
 mod pages;
+mod root;
 mod speed;

@@ -13,7 +13,7 @@ use super::rows::{self, Findings, Hashes, Judged, TransitionRow, Upsert};
 use super::{MAX_FINDINGS, MAX_INVENTORY, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
 use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
-use crate::store::{StoreError, changes, severity_number, verdict_number};
+use crate::store::{StoreError, changes, containers, severity_number, verdict_number};
 
 /// A node's own time is believed when it is at most this much older than the message, in milliseconds: 30 days, so that
 /// what happened in an outage keeps its time, and a clock that starts in 1970 does not make history.
@@ -201,6 +201,8 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
     rows::delete(conn, write.node_id, plan.gone.iter()).await?;
     rows::upsert_findings(conn, write.node_id, Judged::Node, write.at, &findings).await?;
     rows::upsert_inventory(conn, write.node_id, write.at, &inventory).await?;
+    containers::delete(conn, write.node_id, plan.gone.iter()).await?;
+    containers::upsert(conn, write.node_id, write.at, &inventory.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
     rows::add_counts(conn, write.node_id, &counts).await?;
     let history: Vec<_> = write.transitions.iter().filter_map(|transition| history(transition, stored, write.at)).collect();
     let added = rows::insert_transitions(conn, write.node_id, epoch, write.at, &history).await?;

@@ -138,6 +138,13 @@ impl Views {
         let components = self.inventory(node, kinds::COMPONENT).await?;
         let settings = self.inventory(node, kinds::SETTING).await?;
         let readers = readers(self.catalogue());
+        let findings = self.setting_findings(node, &readers, now).await?;
+        let group = groups.iter().find(|group| group.name == "kubelets");
+        Ok(put_together(group, &components, &settings, &readers, &findings))
+    }
+
+    /// The findings of a node by checks that read settings.
+    pub(super) async fn setting_findings(&self, node: &NodeRow, readers: &Readers<'_>, now: i64) -> Result<Vec<FindingRow>, ViewError> {
         let asked = Filter {
             cluster: vec![node.cluster.clone()],
             node: vec![node.name.clone()],
@@ -146,15 +153,16 @@ impl Views {
             ..Filter::default()
         };
         // No check that reads a setting is no restriction: then nothing is asked.
-        let findings = if asked.check.is_empty() { Vec::new() } else { self.all_findings(&self.select(&asked, now), MOST).await? };
-        let group = groups.iter().find(|group| group.name == "kubelets");
-        Ok(put_together(group, &components, &settings, &readers, &findings))
+        if asked.check.is_empty() { Ok(Vec::new()) } else { self.all_findings(&self.select(&asked, now), MOST).await }
     }
 }
 
+/// Checks by the settings they read.
+pub(super) type Readers<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
 /// The checks by the settings their evidence names.
-fn readers(catalogue: &Catalogue) -> BTreeMap<&str, BTreeSet<&str>> {
-    let mut readers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+pub(super) fn readers(catalogue: &Catalogue) -> Readers<'_> {
+    let mut readers = Readers::new();
     for check in catalogue.checks() {
         for path in &check.evidence {
             let setting = PATHS.iter().find_map(|prefix| path.strip_prefix(prefix)).and_then(|rest| rest.split(['.', '[']).next());
@@ -176,7 +184,7 @@ fn put_together(
     group: Option<&InventoryRow>,
     components: &[InventoryRow],
     settings: &[InventoryRow],
-    readers: &BTreeMap<&str, BTreeSet<&str>>,
+    readers: &Readers<'_>,
     findings: &[FindingRow],
 ) -> Kubelets {
     let mut rows: BTreeMap<&str, KubeletRow> = BTreeMap::new();
@@ -189,16 +197,9 @@ fn put_together(
         row.version = field("version");
         row.host_network = component.document.get("host_network").and_then(Value::as_bool);
     }
-    for document in settings {
-        let Some((subject, name)) = document.name.rsplit_once('/').filter(|(subject, _)| is_kubelet(subject)) else { continue };
-        let checks = readers.get(name);
-        let rests =
-            |finding: &&FindingRow| finding.subject == subject && checks.is_some_and(|checks| checks.contains(finding.check.as_str()));
-        let verdicts = findings.iter().filter(rests).map(verdict).collect();
-        rows.entry(subject).or_insert_with(|| named(subject)).settings.push(setting(name, document, verdicts));
-    }
-    for row in rows.values_mut() {
-        row.settings.sort_by(|one, other| (one.rank(), &one.name).cmp(&(other.rank(), &other.name)));
+    let owners = settings_of(settings, readers, findings, is_kubelet);
+    for (subject, settings) in &owners {
+        rows.entry(subject).or_insert_with(|| named(subject)).settings.clone_from(settings);
     }
     let said = |field: &str| group.map(|group| group.text(field)).unwrap_or_default();
     let unknown = match group {
@@ -209,14 +210,39 @@ fn put_together(
     Kubelets { unknown, left_out: said("left_out").parse().unwrap_or(0), kubelets: rows.into_values().collect() }
 }
 
-fn verdict(finding: &FindingRow) -> SettingVerdict {
-    SettingVerdict {
-        finding: finding.id.clone(),
-        check: finding.check.clone(),
-        title: finding.title.clone(),
-        verdict: finding.verdict,
-        severity: finding.severity,
+impl SettingVerdict {
+    pub(super) fn of(finding: &FindingRow) -> Self {
+        Self {
+            finding: finding.id.clone(),
+            check: finding.check.clone(),
+            title: finding.title.clone(),
+            verdict: finding.verdict,
+            severity: finding.severity,
+        }
     }
+}
+
+/// Settings by the subject they belong to, of subjects that `owns`, each with the verdicts that rest on it: failing first, then
+/// disagreeing, then unknown.
+pub(super) fn settings_of(
+    settings: &[InventoryRow],
+    readers: &Readers<'_>,
+    findings: &[FindingRow],
+    owns: fn(&str) -> bool,
+) -> BTreeMap<String, Vec<SettingRow>> {
+    let mut owners: BTreeMap<String, Vec<SettingRow>> = BTreeMap::new();
+    for document in settings {
+        let Some((subject, name)) = document.name.rsplit_once('/').filter(|(subject, _)| owns(subject)) else { continue };
+        let checks = readers.get(name);
+        let rests =
+            |finding: &&FindingRow| finding.subject == subject && checks.is_some_and(|checks| checks.contains(finding.check.as_str()));
+        let verdicts = findings.iter().filter(rests).map(SettingVerdict::of).collect();
+        owners.entry(subject.to_owned()).or_default().push(setting(name, document, verdicts));
+    }
+    for rows in owners.values_mut() {
+        rows.sort_by(|one, other| (one.rank(), &one.name).cmp(&(other.rank(), &other.name)));
+    }
+    owners
 }
 
 /// A setting of another component than a kubelet, under its whole name, without verdicts.

@@ -5,6 +5,7 @@
 mod alerts;
 mod checks;
 mod codes;
+mod containers;
 mod cursor;
 mod exposure;
 mod filter;
@@ -14,6 +15,8 @@ mod history;
 mod inventory;
 mod kubelets;
 mod nodes;
+mod root;
+mod runtimes;
 mod select;
 mod tally;
 
@@ -25,6 +28,7 @@ use sqlx::sqlite::SqlitePool;
 pub use alerts::{AlertRow, Delivery};
 pub use checks::{DecidingRow, ReasonRow};
 pub use codes::{At, NodeState};
+pub use containers::{ContainerRow, Containers, MountRow, Privilege, PrivilegeKind};
 pub use cursor::{BadCursor, Cursor, CursorKey};
 pub(crate) use exposure::telling;
 pub use exposure::{Exposed, ExposedOn, Exposure, PeerAnswer, PeerOutcome, Reach};
@@ -36,9 +40,13 @@ pub use inventory::InventoryRow;
 pub use kubelets::{DeclaredRow, KubeletRow, Kubelets, SettingRow, SettingVerdict, Side};
 pub(crate) use kubelets::{is_kubelet, other_setting};
 pub use nodes::{NodeRow, NodeTotals};
+pub use root::{RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Rooting, Unread, UnreadNode};
+pub(crate) use runtimes::is_runtime;
+pub use runtimes::{HandlerRow, RegistryRow, RuntimeRow, Runtimes, SocketRow, Told, UserNamespaces};
 pub use select::Selection;
 pub use tally::{Extent, ResultRow, Tally};
 
+pub use super::containers::{NOT_KNOWN, Place, Root};
 use super::{Store, StoreError};
 
 /// The store as readers see it.

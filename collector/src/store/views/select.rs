@@ -117,7 +117,7 @@ impl Selection {
 }
 
 /// ` and column in (…)`, or nothing when there is no value.
-fn any_of<T>(query: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = T>)
+pub(super) fn any_of<T>(query: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = T>)
 where
     T: for<'t> sqlx::Encode<'t, Sqlite> + sqlx::Type<Sqlite>,
 {
@@ -134,7 +134,7 @@ where
 }
 
 /// ` and` the text contains `needle`, upper and lower case alike.
-fn find(query: &mut QueryBuilder<Sqlite>, text: &str, needle: &str) {
+pub(super) fn find(query: &mut QueryBuilder<Sqlite>, text: &str, needle: &str) {
     let escaped = needle.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
     query.push(" and lower(").push(text).push(") like ").push_bind(format!("%{escaped}%")).push(" escape '\\'");
 }
