@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use holdfast_agent::sensors::{SensorOptions, Sensors};
+use holdfast_agent::sensors::{CriEndpoint, SensorOptions, Sensors};
 use holdfast_checks::catalogue::built_in;
 use holdfast_checks::derive::derive;
 use holdfast_checks::evaluator::{Evaluator, Selection};
@@ -60,6 +60,7 @@ fn read(name: &str) -> NodeFacts {
         node_name: Some(name.to_owned()),
         cluster: String::new(),
         configz: None,
+        cri: CriEndpoint::Off,
     };
     Sensors::open(options).expect("the recording opens").read_all(&mut |_| {})
 }

@@ -8,6 +8,7 @@ mod aside;
 mod certificates;
 mod components;
 mod config;
+mod cri;
 mod files;
 mod kernel;
 mod listeners;
@@ -28,10 +29,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
+use holdfast_checks::facts::{Group, Listener, Listing, NodeFacts, Observed, Reason, Source, SourceKind, Unavailable};
 
 use crate::host::{Host, HostError};
 use crate::profiles::Profiles;
+pub use cri::CriEndpoint;
 pub use probes::ConfigzOptions;
 pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
@@ -48,6 +50,8 @@ pub struct SensorOptions {
     pub probe: bool,
     /// Ask kubelets for their own account of their configuration; `None`: never.
     pub configz: Option<ConfigzOptions>,
+    /// Ask the container runtime too.
+    pub cri: CriEndpoint,
     /// The node's name; `None`: the host's name.
     pub node_name: Option<String>,
     /// The cluster's name; may be empty.
@@ -63,6 +67,7 @@ pub struct Sensors {
     cache: Cache,
     owners: listeners::Owners,
     asked: probes::Memory,
+    runtime: cri::Memory,
     due: BTreeSet<Group>,
     profiles: Arc<Profiles>,
     /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
@@ -132,6 +137,7 @@ impl Sensors {
             cache: Cache::default(),
             owners: listeners::Owners::default(),
             asked: probes::Memory::default(),
+            runtime: cri::Memory::default(),
             due: BTreeSet::new(),
             profiles,
         })
@@ -143,6 +149,7 @@ impl Sensors {
         let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
         facts.node.process_events = self.process_events.clone();
         self.cache.forget();
+        self.runtime.forget();
         self.owners = listeners::Owners::default();
         self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
         facts
@@ -260,12 +267,17 @@ impl Sensors {
                 let read = move |host: Host| node::read(&options, &host, &running, &profiles);
                 let read = self.supervisor.run(group, allowance(group), &self.host, read);
                 if let Ok(node) = read {
-                    facts.node = node;
+                    // What was heard of the runtime was heard with the containers.
+                    let cri = std::mem::replace(&mut facts.node, node).cri;
+                    facts.node.cri = cri;
                 }
                 facts.node.process_events = self.process_events.clone();
             }
             Group::Runtimes => facts.runtimes = no_sensor(),
-            Group::Containers => facts.containers = no_sensor(),
+            Group::Containers => {
+                facts.containers = no_sensor();
+                self.ask_runtime(facts);
+            }
             Group::System => facts.system = no_sensor(),
             Group::Network => {
                 let (running, profile) = (network::Running::of(facts), facts.node.profile.clone());
@@ -355,6 +367,29 @@ impl Sensors {
                 answers
             }
             Err(why) => Observed::Unavailable(why),
+        }
+    }
+
+    /// Lays what the runtime says of its containers over what files gave, where it may be asked.
+    fn ask_runtime(&mut self, facts: &mut NodeFacts) {
+        let visit = match self.runtime.plan(&self.options.cri, facts, &self.host) {
+            Ok(visit) => visit,
+            Err(why) => {
+                facts.node.cri = Observed::Unavailable(why);
+                return;
+            }
+        };
+        let path = visit.path.clone();
+        let asked = self.supervisor.run(Group::Containers, allowance(Group::Containers), &self.host, move |host| cri::ask(&host, &visit));
+        let answer = asked.and_then(|answer| answer);
+        self.runtime.note(path.clone(), &answer);
+        match answer {
+            Ok(answer) => {
+                let source = Source::new(SourceKind::Probe, format!("unix://{path}"));
+                facts.node.cri = Observed::known(format!("{} {}", answer.runtime, answer.version), source, now());
+                cri::lay_over(&mut facts.containers, answer, &path, now());
+            }
+            Err(why) => facts.node.cri = Observed::Unavailable(why),
         }
     }
 
