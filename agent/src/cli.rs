@@ -10,7 +10,7 @@ use holdfast_checks::entries::Severity;
 use tracing_subscriber::EnvFilter;
 
 use crate::run::RunArgs;
-use crate::sensors::{ConfigzOptions, KnownBinaries};
+use crate::sensors::{ConfigzOptions, CriEndpoint, KnownBinaries};
 use crate::{capture, run, scan};
 
 /// Exit code: usage or configuration.
@@ -66,6 +66,10 @@ pub struct HostArgs {
     /// Hashes of the programs that belong on a node, as sha256sum writes them: kubelet, runtimes and runc are compared with them.
     #[arg(long, env = "HOLDFAST_KNOWN_BINARIES", value_name = "FILE", value_parser = KnownBinaries::load)]
     pub known_binaries: Option<KnownBinaries>,
+    /// Ask the container runtime for its containers too, at the socket that the kubelet uses or at PATH. Whoever may speak to that
+    /// socket is as good as root: off unless you allow it here.
+    #[arg(long, env = "HOLDFAST_CRI", value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "auto", default_value = "off", hide_default_value = true)]
+    pub cri: CriEndpoint,
     /// A directory with further checks, in YAML.
     #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
     pub catalogue: Option<PathBuf>,
@@ -86,6 +90,7 @@ impl HostArgs {
             probe: !self.no_probe,
             configz: self.configz_token_file.clone().zip(self.configz_ca.clone()).map(|(token_file, ca)| ConfigzOptions { token_file, ca }),
             known_binaries: self.known_binaries.clone(),
+            cri: self.cri.clone(),
             node_name: self.node_name.clone().filter(|name| !name.is_empty()),
             cluster: self.cluster.clone(),
         }
@@ -105,7 +110,7 @@ pub struct ScanArgs {
     #[arg(long, env = "HOLDFAST_FAIL_ON", value_name = "SEVERITY")]
     pub fail_on: Option<Severity>,
     /// Judge a capture of a node, made by `holdfast-agent capture`, by today's dates; `-` is stdin.
-    #[arg(long, env = "HOLDFAST_FACTS", value_name = "FILE", conflicts_with_all = ["host_root", "proc", "no_probe", "configz_token_file", "configz_ca", "known_binaries", "node_name", "cluster"])]
+    #[arg(long, env = "HOLDFAST_FACTS", value_name = "FILE", conflicts_with_all = ["host_root", "proc", "no_probe", "configz_token_file", "configz_ca", "known_binaries", "cri", "node_name", "cluster"])]
     pub facts: Option<PathBuf>,
     /// Where and how to read.
     #[command(flatten)]

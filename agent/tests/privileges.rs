@@ -59,7 +59,7 @@ fn a_directory_in_use_is_not_taken_over() {
 #[ignore = "run by a_directory_in_use_is_not_taken_over in a child"]
 fn spool_in_use() {
     let spool = std::path::PathBuf::from(std::env::var_os(DIRECTORY).expect("run by its parent"));
-    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool)).expect("steps down all the same");
+    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool), &[]).expect("steps down all the same");
     assert_eq!(down.spool.expect("and says so").operation, "take over");
 }
 
@@ -71,7 +71,7 @@ fn without_a_uid_the_doors_close_all_the_same() {
 
 #[test]
 fn an_unprivileged_uid_is_needed() {
-    let refused = privileges::step_down(Some(0), None).expect_err("0 is root");
+    let refused = privileges::step_down(Some(0), None, &[]).expect_err("0 is root");
     assert_eq!(refused.to_string(), "--run-as 0 is root: name an unprivileged uid such as 65532, or leave out --run-as");
 }
 
@@ -79,7 +79,7 @@ fn an_unprivileged_uid_is_needed() {
 #[ignore = "run by root_steps_down_to_a_reader in a child"]
 fn stepped_down() {
     let spool = std::path::PathBuf::from(std::env::var_os(DIRECTORY).expect("run by its parent"));
-    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool)).expect("steps down");
+    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool), &[]).expect("steps down");
     assert!(down.spool.is_none(), "{down:?}");
     let test = privileges::self_test(Path::new("/proc"));
     assert_eq!(test.violations().collect::<Vec<_>>(), Vec::<&privileges::Attempt>::new(), "{test:#?}");
@@ -101,7 +101,7 @@ fn stepped_down() {
 #[test]
 #[ignore = "run by without_a_uid_the_doors_close_all_the_same in a child"]
 fn doors_only() {
-    let down = privileges::step_down(None, Some(Path::new("/proc/no/spool"))).expect("needs no privilege");
+    let down = privileges::step_down(None, Some(Path::new("/proc/no/spool")), &[]).expect("needs no privilege");
     assert!(down.spool.is_some_and(|error| error.operation == "create"), "no disk is no reason to stop");
     let test = privileges::self_test(Path::new("/proc"));
     let open: Vec<&str> = test.violations().map(|attempt| attempt.what).collect();

@@ -1,4 +1,5 @@
-//! The gRPC contract between agent and collector: generated code, and the codec both sides use.
+//! The gRPC contract between agent and collector: generated code, and the codec both sides use. Beside it, in [`cri`], the few
+//! calls of the container runtime interface that an agent makes where it may.
 //!
 //! Depends on nothing of ours and holds no logic. Conversion to and from domain types lives where it is needed: the
 //! agent's is infallible, the collector's treats every message as hostile.
@@ -26,4 +27,18 @@ pub const PROBES_PEERS: u64 = 1;
 )]
 pub mod v1 {
     tonic::include_proto!("holdfast.v1");
+}
+
+/// Package `runtime.v1`: the part of the container runtime interface that is read. Not ours: the numbers are upstream's.
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    clippy::pedantic,
+    clippy::as_conversions,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    reason = "generated; the .proto file carries the documentation"
+)]
+pub mod cri {
+    tonic::include_proto!("runtime.v1");
 }

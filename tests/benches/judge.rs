@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use holdfast_agent::sensors::{SensorOptions, Sensors};
+use holdfast_agent::sensors::{CriEndpoint, SensorOptions, Sensors};
 use holdfast_checks::catalogue::built_in;
 use holdfast_checks::derive::derive;
 use holdfast_checks::evaluator::{Evaluator, Selection};
@@ -61,6 +61,7 @@ fn read(name: &str) -> NodeFacts {
         cluster: String::new(),
         configz: None,
         known_binaries: None,
+        cri: CriEndpoint::Off,
     };
     Sensors::open(options).expect("the recording opens").read_all(&mut |_| {})
 }

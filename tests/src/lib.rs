@@ -1,7 +1,7 @@
 //! End-to-end tests and benchmarks: real processes, real sockets, real files.
 //!
 //! `src/bin` holds two thin binaries that call the products' own mains, so that tests can kill them, and a stand-in for a kubelet; [`site`] starts them
-//! in a temporary directory; [`api`] asks the collector what it stored; [`peer`] is a hand-driven agent on the wire.
+//! in a temporary directory; [`containers`] is a host with a real containerd; [`api`] asks the collector what it stored; [`peer`] is a hand-driven agent on the wire.
 //! Nothing here is part of the product.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read their own files")]
@@ -9,6 +9,7 @@
 pub mod api;
 pub mod browser;
 pub mod bundle;
+pub mod containers;
 pub mod figures;
 pub mod namespace;
 pub mod peer;

@@ -113,6 +113,9 @@ pub enum Malformation {
     /// A socket.
     #[error("a socket, not a file")]
     Socket,
+    /// Anything, where a socket should be.
+    #[error("not a socket")]
+    NoSocket,
     /// A character or block device.
     #[error("a device, not a file")]
     Device,

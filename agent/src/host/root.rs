@@ -261,6 +261,17 @@ impl Root {
         Ok(HostFile { file: handle.into(), left: cap, budget: self.budget.clone() })
     }
 
+    /// The socket at `path`, links followed below this root: held, to be connected to as `/proc/self/fd/N`, whatever takes its name.
+    pub fn open_socket(&self, path: &str) -> Result<OwnedFd, ReadError> {
+        let there = self.resolve(path, OFlag::O_PATH).map_err(|errno| self.error(path, "open", errno))?;
+        let status = fstat(&there).map_err(|errno| self.error(path, "stat", errno))?;
+        if file_type(&status) == SFlag::S_IFSOCK {
+            Ok(there)
+        } else {
+            Err(ReadError::Malformed { path: self.show(path), kind: Malformation::NoSocket })
+        }
+    }
+
     /// Which file `path` is now, links followed below this root.
     pub fn stamp(&self, path: &str) -> Result<Stamp, ReadError> {
         let failed = |errno| self.error(path, "stat", errno);

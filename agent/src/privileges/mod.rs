@@ -88,11 +88,12 @@ pub struct SteppedDown {
 /// Steps down. Call it once, before any thread starts.
 ///
 /// With `run_as` the agent must be root and becomes that uid. Without it the uid stays, and everything else is given up
-/// all the same. `spool` is made (mode 0700) and given to the new uid first, unless it is there and in use.
+/// all the same. `spool` is made (mode 0700) and given to the new uid first, unless it is there and in use. `groups` are kept: those
+/// of sockets that the agent was allowed to speak to.
 ///
 /// # Errors
 /// Anything that could not be given up is an error; what is merely lacking is for [`self_test`] to report.
-pub fn step_down(run_as: Option<u32>, spool: Option<&Path>) -> Result<SteppedDown, PrivilegesError> {
+pub fn step_down(run_as: Option<u32>, spool: Option<&Path>, groups: &[u32]) -> Result<SteppedDown, PrivilegesError> {
     let made = spool.and_then(|spool| make(spool, run_as).err());
     if let Some(uid) = run_as {
         if uid == 0 {
@@ -103,7 +104,7 @@ pub fn step_down(run_as: Option<u32>, spool: Option<&Path>) -> Result<SteppedDow
             if !own.is_root() {
                 return Err(PrivilegesError::NotRoot { uid, own: own.as_raw() });
             }
-            become_uid(uid)?;
+            become_uid(uid, groups)?;
         }
     }
     drop_capabilities()?;
@@ -127,11 +128,12 @@ fn make(spool: &Path, run_as: Option<u32>) -> Result<(), SpoolError> {
     given.map_err(|source| failed("give away")(source.into()))
 }
 
-fn become_uid(uid: u32) -> Result<(), PrivilegesError> {
+fn become_uid(uid: u32, groups: &[u32]) -> Result<(), PrivilegesError> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
     let failed = |operation| move |source| PrivilegesError::Identity { operation, uid, source };
     nix::sys::prctl::set_keepcaps(true).map_err(failed("keep capabilities"))?;
-    nix::unistd::setgroups(&[]).map_err(failed("leave all groups"))?;
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    nix::unistd::setgroups(&groups).map_err(failed("leave all groups"))?;
     nix::unistd::setresgid(group, group, group).map_err(failed("change the group"))?;
     nix::unistd::setresuid(user, user, user).map_err(failed("change the user"))?;
     nix::sys::prctl::set_keepcaps(false).map_err(failed("forget the way back"))

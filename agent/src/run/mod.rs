@@ -25,9 +25,10 @@ use line::Line;
 use crate::causes::causes;
 use crate::connect::Target;
 use crate::health::{self, Gauges};
+use crate::host::Host;
 use crate::peers::Peers;
 use crate::privileges::{self, SelfTest};
-use crate::sensors::Sensors;
+use crate::sensors::{CriEndpoint, Sensors};
 use crate::session::{Introduction, Session};
 use crate::spool::Spool;
 use crate::watch::{Pending, Watch, WatchOptions};
@@ -42,7 +43,12 @@ const JUDGEMENTS: usize = 2;
 /// # Errors
 /// What stopped the agent, for a person; the exit code is then 3, and 2 for what [`RunArgs`] refuses.
 pub fn start(args: RunArgs) -> anyhow::Result<()> {
-    let down = privileges::step_down(args.run_as, args.spool.as_deref()).context("cannot step down to a reader")?;
+    // Without the option no group is kept, and the host is not looked at before the privileges are gone.
+    let groups = match &args.host.cri {
+        CriEndpoint::Off => Vec::new(),
+        cri => cri.groups(&Host::open(&args.host.host_root, &args.host.proc).context("cannot open the host")?),
+    };
+    let down = privileges::step_down(args.run_as, args.spool.as_deref(), &groups).context("cannot step down to a reader")?;
     if let Some(error) = down.spool {
         tracing::warn!("state is kept in memory only: {}", causes(&error));
     }

@@ -9,6 +9,7 @@ mod certificates;
 mod components;
 mod config;
 mod containers;
+mod cri;
 mod files;
 mod kernel;
 mod listeners;
@@ -31,10 +32,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::facts::{Container, Group, Listener, Listing, NodeFacts, Observed, Reason, Unavailable};
+use holdfast_checks::facts::{Container, Group, Listener, Listing, NodeFacts, Observed, Reason, Source, SourceKind, Unavailable};
 
 use crate::host::{Host, HostError};
 use crate::profiles::Profiles;
+pub use cri::CriEndpoint;
 pub use probes::ConfigzOptions;
 pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
@@ -54,6 +56,8 @@ pub struct SensorOptions {
     pub configz: Option<ConfigzOptions>,
     /// Hashes of the programs that belong on the node; `None`: programs are not hashed.
     pub known_binaries: Option<KnownBinaries>,
+    /// Ask the container runtime too.
+    pub cri: CriEndpoint,
     /// The node's name; `None`: the host's name.
     pub node_name: Option<String>,
     /// The cluster's name; may be empty.
@@ -70,6 +74,7 @@ pub struct Sensors {
     owners: listeners::Owners,
     asked: probes::Memory,
     mounted: containers::Memory,
+    runtime: cri::Memory,
     due: BTreeSet<Group>,
     profiles: Arc<Profiles>,
     /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
@@ -147,6 +152,7 @@ impl Sensors {
             owners: listeners::Owners::default(),
             asked: probes::Memory::default(),
             mounted: containers::Memory::default(),
+            runtime: cri::Memory::default(),
             due: BTreeSet::new(),
             profiles,
             hashes: system::Hashes::default(),
@@ -160,6 +166,7 @@ impl Sensors {
         let mut facts = NodeFacts::unread(node::unread(&self.options, &self.host), &unread);
         facts.node.process_events = self.process_events.clone();
         self.cache.forget();
+        self.runtime.forget();
         self.owners = listeners::Owners::default();
         self.mounted = containers::Memory::default();
         self.read(&mut facts, &Group::ALL.into_iter().collect(), progress);
@@ -207,15 +214,8 @@ impl Sensors {
             groups.insert(Group::Certificates);
         }
         self.supervisor.forget(&groups);
-        let needs_processes = [
-            Group::Processes,
-            Group::Kubelets,
-            Group::Components,
-            Group::Listeners,
-            Group::Runtimes,
-            Group::Containers,
-            Group::System,
-        ];
+        let needs_processes =
+            [Group::Processes, Group::Kubelets, Group::Components, Group::Listeners, Group::Runtimes, Group::Containers, Group::System];
         let mut table = Err(Unavailable::new(Reason::NotSupported, "processes were not read"));
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
@@ -293,12 +293,17 @@ impl Sensors {
                 let read = move |host: Host| node::read(&options, &host, &running, &profiles);
                 let read = self.supervisor.run(group, allowance(group), &self.host, read);
                 if let Ok(node) = read {
-                    facts.node = node;
+                    // What was heard of the runtime was heard with the containers.
+                    let cri = std::mem::replace(&mut facts.node, node).cri;
+                    facts.node.cri = cri;
                 }
                 facts.node.process_events = self.process_events.clone();
             }
             Group::Runtimes => facts.runtimes = self.of_processes(group, table, runtimes::read),
-            Group::Containers => facts.containers = self.containers(table),
+            Group::Containers => {
+                facts.containers = self.containers(table);
+                self.ask_runtime(facts);
+            }
             Group::System => {
                 let (os, hashes, known) = (facts.os.clone(), self.hashes.clone(), self.options.known_binaries.clone());
                 let beside = system::Beside { os, hashes, known };
@@ -414,6 +419,29 @@ impl Sensors {
                 answers
             }
             Err(why) => Observed::Unavailable(why),
+        }
+    }
+
+    /// Lays what the runtime says of its containers over what files gave, where it may be asked.
+    fn ask_runtime(&mut self, facts: &mut NodeFacts) {
+        let visit = match self.runtime.plan(&self.options.cri, facts, &self.host) {
+            Ok(visit) => visit,
+            Err(why) => {
+                facts.node.cri = Observed::Unavailable(why);
+                return;
+            }
+        };
+        let path = visit.path.clone();
+        let asked = self.supervisor.run(Group::Containers, allowance(Group::Containers), &self.host, move |host| cri::ask(&host, &visit));
+        let answer = asked.and_then(|answer| answer);
+        self.runtime.note(path.clone(), &answer);
+        match answer {
+            Ok(answer) => {
+                let source = Source::new(SourceKind::Probe, format!("unix://{path}"));
+                facts.node.cri = Observed::known(format!("{} {}", answer.runtime, answer.version), source, now());
+                cri::lay_over(&mut facts.containers, answer, &path, now());
+            }
+            Err(why) => facts.node.cri = Observed::Unavailable(why),
         }
     }
 

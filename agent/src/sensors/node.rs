@@ -1,10 +1,10 @@
 //! Who the node is, and which distribution of Kubernetes it runs.
 
-use holdfast_checks::facts::{Component, Kubelet, Listing, Node, NodeFacts, Observed, Os, Process};
+use holdfast_checks::facts::{Component, Kubelet, Listing, Node, NodeFacts, Observed, Os, Process, Source, SourceKind};
 
-use super::SensorOptions;
 use super::components::OWN;
 use super::config::flag;
+use super::{CriEndpoint, SensorOptions};
 use crate::host::Host;
 use crate::profiles::{Clues, Machine, Profiles};
 
@@ -41,6 +41,11 @@ pub(super) fn unread(options: &SensorOptions, host: &Host) -> Node {
         provider: "none".to_owned(),
         profile: "none".to_owned(),
         profile_because: "nothing was read yet".to_owned(),
+        cri_allowed: Observed::known(
+            options.cri != CriEndpoint::Off,
+            Source::new(SourceKind::Agent, options.cri.to_string()),
+            super::now(),
+        ),
         ..Node::unnamed()
     }
 }

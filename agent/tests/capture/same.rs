@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use holdfast_agent::capture::{Manifest, read, write};
-use holdfast_agent::sensors::{SensorOptions, Sensors};
+use holdfast_agent::sensors::{CriEndpoint, SensorOptions, Sensors};
 use holdfast_checks::derive::derive;
 use holdfast_checks::evaluator::{Evaluator, Selection};
 use holdfast_checks::facts::{Group, NodeFacts};
@@ -60,6 +60,7 @@ fn this_host_and_its_capture_give_the_same_findings() {
         probe: false,
         configz: None,
         known_binaries: None,
+        cri: CriEndpoint::Off,
         node_name: None,
         cluster: "c".to_owned(),
     };

@@ -18,7 +18,7 @@ mod tree;
 use std::collections::BTreeMap;
 
 use holdfast_agent::catalogue;
-use holdfast_agent::sensors::{SensorOptions, Sensors};
+use holdfast_agent::sensors::{CriEndpoint, SensorOptions, Sensors};
 use holdfast_checks::derive::derive;
 use holdfast_checks::entries::{Finding, Verdict};
 use holdfast_checks::evaluator::{Evaluator, Selection};
@@ -37,6 +37,7 @@ fn facts(tree: &Tree) -> NodeFacts {
         probe: false,
         configz: None,
         known_binaries: None,
+        cri: CriEndpoint::Off,
         node_name: Some("n1".to_owned()),
         cluster: String::new(),
     };

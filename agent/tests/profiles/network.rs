@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use holdfast_agent::sensors::{SensorOptions, Sensors};
+use holdfast_agent::sensors::{CriEndpoint, SensorOptions, Sensors};
 use holdfast_checks::facts::{BindScope, Group, Network, Reason};
 use holdfast_checks::inventory::{NetworkDocument, entries};
 use rstest::rstest;
@@ -168,6 +168,7 @@ fn this_hosts_own_addresses_are_found() {
         cluster: String::new(),
         configz: None,
         known_binaries: None,
+        cri: CriEndpoint::Off,
     };
     let facts = Sensors::open(options).unwrap().read_all(&mut |_| {});
     let network = facts.network.value().unwrap();
@@ -190,6 +191,7 @@ fn the_directories_that_decide_the_network_and_the_profiles_are_watched() {
         probe: false,
         configz: None,
         known_binaries: None,
+        cri: CriEndpoint::Off,
         node_name: None,
         cluster: String::new(),
     };

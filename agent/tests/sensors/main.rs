@@ -21,7 +21,7 @@ mod recorded;
 
 use std::path::{Path, PathBuf};
 
-use holdfast_agent::sensors::{SensorOptions, Sensors};
+use holdfast_agent::sensors::{CriEndpoint, SensorOptions, Sensors};
 use holdfast_checks::facts::{Listing, NodeFacts, Observed};
 
 /// Options for a tree or host; nothing is asked of any port.
@@ -32,6 +32,7 @@ fn options(host_root: &Path, proc: &Path) -> SensorOptions {
         probe: false,
         configz: None,
         known_binaries: None,
+        cri: CriEndpoint::Off,
         node_name: None,
         cluster: "test".to_owned(),
     }

@@ -32,9 +32,7 @@ use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors, but what needs a date: see [`dates`]. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts {
-        kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, runtimes, system, ..
-    } = facts;
+    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, runtimes, system, .. } = facts;
     processes::leave_out_young(processes);
     if let Observed::Known { value: files, at, .. } = files {
         for file in &mut files.items {

@@ -26,6 +26,10 @@ pub struct Node {
     /// How the agent hears of new and changed processes: `true`, the kernel tells it (process connector); unavailable with the reason
     /// where it looks every second instead, or once.
     pub process_events: Observed<bool>,
+    /// May the agent speak to a container runtime's socket (`--cri`): who may is as good as root, so one that may is a finding.
+    pub cri_allowed: Observed<bool>,
+    /// The runtime that answered there and its version, `containerd 1.6.20`. Unavailable where none was asked or none answered.
+    pub cri: Observed<String>,
 }
 
 impl Node {
@@ -40,6 +44,8 @@ impl Node {
             profile: String::new(),
             profile_because: String::new(),
             process_events: Observed::unavailable_because(Reason::NotSupported, "not watched"),
+            cri_allowed: Observed::unavailable_because(Reason::NotSupported, "not read"),
+            cri: Observed::unavailable_because(Reason::NotSupported, "no runtime was asked"),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Waiver {
             serde_saphyr::from_str(text).map_err(|source| WaiverError::Malformed { file: file.to_owned(), source: Box::new(source) })?;
         let mut seen = BTreeSet::new();
         for waiver in &waivers {
-            let problem = if !seen.insert(&waiver.id) { Some("its id is used twice") } else { waiver.problem() };
+            let problem = if seen.insert(&waiver.id) { waiver.problem() } else { Some("its id is used twice") };
             if let Some(problem) = problem {
                 return Err(refused(file, waiver, problem));
             }

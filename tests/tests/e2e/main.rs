@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod containerd;
 mod containers;
 mod hostile;
 mod kill;

@@ -264,7 +264,8 @@ fn bundle_of_containerd(host: &Host, id: &str) -> Option<Told> {
 
 /// The program that containerd's shim runs it with: `runtime` names one where it is not the usual one, `shim-binary-path` the shim.
 fn program(host: &Host, bundle: &str) -> Option<String> {
-    let text = |name: &str| read_believed(host, &format!("{bundle}/{name}")).ok().map(|file| String::from_utf8_lossy(&file.content).into_owned());
+    let text =
+        |name: &str| read_believed(host, &format!("{bundle}/{name}")).ok().map(|file| String::from_utf8_lossy(&file.content).into_owned());
     let base = |path: String| names::name(path.trim().rsplit('/').next().unwrap_or_default());
     text("runtime").and_then(base).or_else(|| text("shim-binary-path").and_then(base).and_then(|shim| shim_runs(&shim)))
 }

@@ -227,9 +227,7 @@ impl Pass<'_> {
         container.image = text(&names.image, "an image's name");
         container.image_digest = text(&names.digest, "an image's digest");
         container.handler = match &found.handler {
-            Some(handler) if names.handler.is_none() => {
-                Observed::known(handler.clone(), Source::new(SourceKind::Process, "its shim"), at)
-            }
+            Some(handler) if names.handler.is_none() => Observed::known(handler.clone(), Source::new(SourceKind::Process, "its shim"), at),
             _ => text(&names.handler, "what runs it"),
         };
         container.configured = match believed {

@@ -230,19 +230,49 @@ mod tests {
     #[case::root("2 1 254:0 / /host ro - ext4 d rw", "/", MountKind::Root, false)]
     #[case::directory("2 1 254:0 /etc/ssl /x rw - ext4 d rw", "/etc/ssl", MountKind::Etc, true)]
     #[case::mounted_elsewhere_too("2 1 254:0 /etc /x rw - ext4 d rw", "/etc", MountKind::Etc, true)]
-    #[case::socket("2 1 0:25 /containerd/containerd.sock /c.sock ro - tmpfs t rw", "/run/containerd/containerd.sock", MountKind::RuntimeSocket, false)]
+    #[case::socket(
+        "2 1 0:25 /containerd/containerd.sock /c.sock ro - tmpfs t rw",
+        "/run/containerd/containerd.sock",
+        MountKind::RuntimeSocket,
+        false
+    )]
     #[case::run("2 1 0:25 / /run rw - tmpfs t rw", "/run", MountKind::RuntimeSocket, true)]
     #[case::file("2 1 254:0 /lib/x.so /x.so rw - ext4 d rw", "/lib/x.so", MountKind::Other, true)]
-    #[case::another_pods("2 1 254:0 /var/lib/kubelet/pods/11111111/volumes/x /x rw - ext4 d rw", "/var/lib/kubelet/pods/11111111/volumes/x", MountKind::Kubelet, true)]
+    #[case::another_pods(
+        "2 1 254:0 /var/lib/kubelet/pods/11111111/volumes/x /x rw - ext4 d rw",
+        "/var/lib/kubelet/pods/11111111/volumes/x",
+        MountKind::Kubelet,
+        true
+    )]
     #[case::disk("2 1 8:16 /sub /x rw - ext4 d rw", "", MountKind::Other, true)]
     #[case::part_of_a_host_path("2 1 254:0 /etc/app /x ro - ext4 d rw", "/etc/app", MountKind::Etc, false)]
     #[case::part_of_another("2 1 254:0 /opt/app /x ro - ext4 d rw", "/opt/app", MountKind::Other, false)]
-    #[case::part_of_an_empty_dir("2 1 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~empty-dir/e /x rw - ext4 d rw", "", MountKind::Other, true)]
+    #[case::part_of_an_empty_dir(
+        "2 1 254:0 /var/lib/kubelet/pods/UID/volumes/kubernetes.io~empty-dir/e /x rw - ext4 d rw",
+        "",
+        MountKind::Other,
+        true
+    )]
     #[case::csi("2 1 8:32 / /x rw - ext4 d rw", "", MountKind::Other, true)]
     #[case::csi_part("2 1 8:32 /sub /x rw - ext4 d rw", "", MountKind::Other, true)]
-    #[case::token("2 1 0:59 / /var/run/secrets/kubernetes.io/serviceaccount ro - tmpfs t rw", "/var/lib/kubelet/pods/UID/volumes/kubernetes.io~projected/kube-api-access-x", MountKind::Token, false)]
-    #[case::token_elsewhere("2 1 0:59 / /tokens ro - tmpfs t rw", "/var/lib/kubelet/pods/UID/volumes/kubernetes.io~projected/kube-api-access-x", MountKind::Token, false)]
-    #[case::not_hidden_as_token("2 1 254:0 /etc /var/run/secrets/kubernetes.io/serviceaccount rw - ext4 d rw", "/etc", MountKind::Etc, true)]
+    #[case::token(
+        "2 1 0:59 / /var/run/secrets/kubernetes.io/serviceaccount ro - tmpfs t rw",
+        "/var/lib/kubelet/pods/UID/volumes/kubernetes.io~projected/kube-api-access-x",
+        MountKind::Token,
+        false
+    )]
+    #[case::token_elsewhere(
+        "2 1 0:59 / /tokens ro - tmpfs t rw",
+        "/var/lib/kubelet/pods/UID/volumes/kubernetes.io~projected/kube-api-access-x",
+        MountKind::Token,
+        false
+    )]
+    #[case::not_hidden_as_token(
+        "2 1 254:0 /etc /var/run/secrets/kubernetes.io/serviceaccount rw - ext4 d rw",
+        "/etc",
+        MountKind::Etc,
+        true
+    )]
     #[case::a_tmpfs_of_its_own("2 1 0:77 / /tmp rw - tmpfs t rw", "", MountKind::Other, true)]
     #[case::its_proc("2 1 0:78 / /proc rw - proc proc rw", "", MountKind::Other, true)]
     #[case::the_hosts_proc("2 1 0:23 / /host/proc ro - proc proc rw", "/proc", MountKind::Proc, false)]
@@ -288,8 +318,7 @@ mod tests {
     #[test]
     fn a_root_that_is_the_hosts_is_the_host() {
         let host = HostMounts::of(&mounts(HOST));
-        let listing =
-            of_host(&mounts("1 0 254:0 / / ro - ext4 d rw\n"), &host, &Places::usual(""), Whose::default(), Shared::default());
+        let listing = of_host(&mounts("1 0 254:0 / / ro - ext4 d rw\n"), &host, &Places::usual(""), Whose::default(), Shared::default());
         assert_eq!((listing.items[0].kind, listing.items[0].writable), (MountKind::Root, false));
         assert_eq!(root_read_only(&mounts("1 0 254:0 / / ro - ext4 d rw\n")), Some(true));
         assert_eq!(root_read_only(&mounts("2 1 254:0 / /x ro - ext4 d rw\n")), None);

@@ -168,7 +168,9 @@ impl Spec {
                 Some("") => Joins::Own,
                 Some(path) if plain(path).starts_with(&format!("/proc/1/ns/{}", short(kind))) => Joins::Host,
                 // Made for the sandbox, and given a name to outlive the process that made it.
-                Some(path) if ["/run/netns/", "/run/utsns/", "/run/ipcns/", "/run/userns/"].iter().any(|pins| pinned(path, pins)) => Joins::Own,
+                Some(path) if ["/run/netns/", "/run/utsns/", "/run/ipcns/", "/run/userns/"].iter().any(|pins| pinned(path, pins)) => {
+                    Joins::Own
+                }
                 Some(path) => Joins::Another(path.to_owned()),
             }
         };

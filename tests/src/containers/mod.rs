@@ -1,0 +1,186 @@
+//! A host with a real containerd, for tests: its own processes, network, `/run` and `/var/log`, so that everything is where it is on
+//! a node and nothing of it remains.
+//!
+//! [`kubelet`] says to containerd, over its socket, which [`pod`]s to make; [`mapped`] runs what containerd 1.6 cannot make with runc
+//! alone; both from our own [`image`]. Needs root, containerd and runc.
+
+pub mod image;
+pub mod kubelet;
+pub mod mapped;
+pub mod pod;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::namespace::Namespace;
+use crate::process::{Process, pause};
+use kubelet::{Kubelet, Made};
+use pod::Pod;
+
+/// Where containerd listens, as on a node.
+pub const SOCKET: &str = "/run/containerd/containerd.sock";
+/// How long cgroups may take to become empty after their processes were killed.
+const EMPTIED: Duration = Duration::from_secs(10);
+
+/// What is the host's own: nobody else sees it, and it goes with the namespace. `/var/lib` keeps what the machine has there, such as
+/// the package database; the runtime's snapshots cannot lie on an overlay, so they get a file system too.
+const MOUNTS: &str = "
+mount -t tmpfs -o mode=755 holdfast /run
+mount -t tmpfs -o mode=755 holdfast /var/log
+mkdir -p /run/var-lib/upper /run/var-lib/work
+mount -t overlay -o lowerdir=/var/lib,upperdir=/run/var-lib/upper,workdir=/run/var-lib/work holdfast /var/lib
+mkdir -p /var/lib/containerd /var/lib/kubelet
+mount -t tmpfs -o mode=711 holdfast /var/lib/containerd
+";
+
+/// A network plugin that gives every pod the same address and makes nothing: pods of the tests speak with nobody. Under two names,
+/// because containerd always asks `loopback` too.
+const PLUGIN: &str = r#"#!/bin/sh
+case $CNI_COMMAND in
+  ADD) printf '{"cniVersion":"0.3.1","interfaces":[{"name":"%s","sandbox":"%s"}],"ips":[{"version":"4","interface":0,"address":"10.88.0.2/16"}]}\n' "$CNI_IFNAME" "$CNI_NETNS" ;;
+  VERSION) printf '{"cniVersion":"0.3.1","supportedVersions":["0.3.1","0.4.0","1.0.0"]}\n' ;;
+esac
+"#;
+
+/// A host whose containers are made by a real containerd. Dropping it ends them all.
+#[derive(Debug)]
+pub struct RuntimeHost {
+    /// Where it all runs. Goes first: the cgroups are empty then.
+    pub space: Namespace,
+    /// Ends with the host, whichever goes first.
+    _containerd: Process,
+    cgroups: Cgroups,
+    directory: TempDir,
+    image: String,
+    kubelet: Kubelet,
+    /// Digest of the manifest of the image that every container has.
+    pub image_digest: String,
+}
+
+impl RuntimeHost {
+    /// Starts one and imports the image.
+    pub async fn start() -> Result<Self> {
+        let directory = TempDir::new()?;
+        let at = |name: &str| directory.path().join(name);
+        let space = Namespace::new(&at("namespace.log"))?;
+        inside(&space, "sh", &["-ec", MOUNTS])?;
+        network(&at("cni"))?;
+        std::fs::write(at("config.toml"), configuration(&at("cni")))?;
+        let config = at("config.toml").display().to_string();
+        let containerd = space.start("containerd", &["--config", &config], &at("containerd.log"), &[])?;
+        let said = || String::from_utf8_lossy(&std::fs::read(at("containerd.log")).unwrap_or_default()).into_owned();
+        let kubelet = Kubelet::connect(&root_of(&space).join(SOCKET.trim_start_matches('/'))).await.with_context(said)?;
+
+        let archive = at("image.tar");
+        let image_digest = image::write(&archive)?;
+        let archive = archive.display().to_string();
+        inside(&space, "ctr", &["--namespace", "k8s.io", "images", "import", "--base-name", image::REPOSITORY, "--digests", &archive])?;
+        let image = kubelet.image().await.with_context(said)?;
+        Ok(Self { space, _containerd: containerd, cgroups: Cgroups::default(), directory, image, kubelet, image_digest })
+    }
+
+    /// Makes a pod and waits until its program runs.
+    pub async fn run(&mut self, pod: &Pod) -> Result<Made> {
+        self.cgroups.0.push(pod.cgroup());
+        for (path, content) in pod.files() {
+            let path = self.outside(&path);
+            std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
+            std::fs::write(path, content)?;
+        }
+        self.kubelet.run(pod, &self.image).await.with_context(|| self.log())
+    }
+
+    /// A path of this host as this test reaches it.
+    pub fn outside(&self, path: &str) -> PathBuf {
+        root_of(&self.space).join(path.trim_start_matches('/'))
+    }
+
+    /// A path in the test's own directory, which host and test both see under this name.
+    pub fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
+    /// What containerd said.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.path("containerd.log")).unwrap_or_default()).into_owned()
+    }
+}
+
+/// The root directory of what runs in `space`, from outside.
+fn root_of(space: &Namespace) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root", space.first()))
+}
+
+fn inside(space: &Namespace, program: &str, arguments: &[&str]) -> Result<String> {
+    let (code, output, errors) = space.output(program, arguments)?;
+    ensure!(code == 0, "{program} {} failed: {output}{errors}", arguments.join(" "));
+    Ok(output)
+}
+
+/// As on a node but for what a test may lack: the sandbox image is our own, AppArmor needs its parser, and to protect a sandbox from
+/// running out of memory takes `CAP_SYS_RESOURCE`, without which runc ends saying nothing.
+fn configuration(cni: &Path) -> String {
+    let (cni, image) = (cni.display(), format!("{}:{}", image::REPOSITORY, image::TAG));
+    format!(
+        r#"version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{image}"
+disable_tcp_service = true
+disable_apparmor = true
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{cni}"
+conf_dir = "{cni}"
+"#
+    )
+}
+
+fn network(directory: &Path) -> Result<()> {
+    std::fs::create_dir(directory)?;
+    for name in ["loopback", "nothing"] {
+        let path = directory.join(name);
+        std::fs::write(&path, PLUGIN)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let list = r#"{"cniVersion": "0.3.1", "name": "nothing", "plugins": [{"type": "nothing"}]}"#;
+    Ok(std::fs::write(directory.join("nothing.conflist"), list)?)
+}
+
+/// Cgroups of pods, which are the whole machine's and would remain.
+#[derive(Debug, Default)]
+struct Cgroups(Vec<String>);
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        let top = Path::new("/sys/fs/cgroup");
+        // Version 2 has one tree, version 1 one for each controller.
+        let mut trees = vec![top.to_owned()];
+        trees.extend(std::fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path()));
+        let started = Instant::now();
+        for tree in trees {
+            for cgroup in &self.0 {
+                let cgroup = tree.join(cgroup.trim_start_matches('/'));
+                while !removed(&cgroup) && started.elapsed() < EMPTIED {
+                    pause(Duration::from_millis(10));
+                }
+                // The classes above, where no other test has a pod in them.
+                for above in cgroup.ancestors().skip(1).take_while(|above| **above != tree) {
+                    drop(std::fs::remove_dir(above));
+                }
+            }
+        }
+    }
+}
+
+fn removed(cgroup: &Path) -> bool {
+    for below in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            removed(&below.path());
+        }
+    }
+    std::fs::remove_dir(cgroup).is_ok() || !cgroup.exists()
+}
