@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use holdfast_agent::sensors::Sensors;
@@ -76,6 +77,9 @@ fn install(directory: &Path, mode: u32) -> PathBuf {
     program
 }
 
+/// Tests share the cgroups above their own.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// A cgroup like a pod's container, in which processes are looked at as those of pods are.
 struct Container(PathBuf);
 
@@ -87,6 +91,7 @@ impl Container {
             if !root.join("cgroup.procs").exists() || !root.join("cgroup.controllers").exists() {
                 return None;
             }
+            let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
             let path = root.join(format!("kubepods/burstable/pod{uid}/{id}"));
             fs::create_dir_all(&path).ok()?;
             Some(Self(path))
@@ -100,6 +105,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         // Those above may be in use by another test, and stay then.
         for path in self.0.ancestors().take(4) {
             let until = Instant::now() + Duration::from_secs(2);

@@ -99,7 +99,7 @@ impl Seen {
             && restrictions == (fact.no_new_privileges, fact.seccomp)
     }
 
-    pub(super) fn read(pass: &mut Pass<'_>, process: &ProcessDir, stat: parse::Stat, first: Instant) -> Result<Self, ReadError> {
+    pub(super) fn read(pass: &mut Pass<'_>, process: &ProcessDir, stat: &parse::Stat, first: Instant) -> Result<Self, ReadError> {
         let at = now();
         let own = pass.namespaces;
         let status = parse::status(process.read_into("status", pass.buffer)?);

@@ -168,7 +168,7 @@ fn read(pass: &mut Pass<'_>, clock: &Clock, pid: i64, before: Option<Known>) -> 
     {
         return Ok(Read::Process(Known { presence, verified: Instant::now(), ..known }));
     }
-    let seen = Arc::new(Seen::read(pass, &process, stat, first)?);
+    let seen = Arc::new(Seen::read(pass, &process, &stat, first)?);
     Ok(Read::Process(Known { seen, presence, verified: Instant::now() }))
 }
 

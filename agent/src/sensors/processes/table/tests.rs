@@ -1,4 +1,5 @@
 //! What a pass costs, counted in system calls, on real processes of this host.
+#![allow(clippy::disallowed_methods, reason = "a test starts programs")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
