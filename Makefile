@@ -28,6 +28,7 @@ lint: ## formatting and clippy, as CI wants it
 bench: ## print scan cost, memory, idle CPU and time from change to durable
 	@scripts/setup build
 	cargo bench --locked -p holdfast-tests
+	cargo test --release --locked -p holdfast-agent --lib cost_of_a_pass -- --ignored --nocapture
 
 manifests: ## check deploy/ against the schemas of Kubernetes
 	@scripts/setup manifests

@@ -16,6 +16,7 @@ mod files;
 mod hostile;
 mod kubelets;
 mod live;
+mod processes;
 mod programs;
 mod recorded;
 

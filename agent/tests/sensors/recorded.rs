@@ -201,3 +201,76 @@ fn probing_switched_off_is_unknown_also_in_a_recording() {
     let facts = read(options(&tree.join("host"), &tree.join("proc")));
     assert_eq!(facts.probes.unavailable().unwrap().detail, "probing is switched off");
 }
+
+const STATES: [&str; 4] = ["hardened", "misconfigured", "static-controlplane", "cgroupv2-systemd"];
+
+#[test]
+fn every_process_of_a_pod_is_attributed_to_it() {
+    for name in STATES {
+        let facts = node(name);
+        let processes = complete(&facts.processes);
+        let of_pods: Vec<_> = processes.iter().filter(|process| process.placement == Placement::Pod).collect();
+        let in_kubepods = std::fs::read_dir(recorded(name).join("proc")).unwrap().filter(|entry| {
+            let cgroup = std::fs::read_to_string(entry.as_ref().unwrap().path().join("cgroup"));
+            cgroup.is_ok_and(|cgroup| cgroup.contains("kubepods"))
+        });
+        assert_eq!(of_pods.len(), in_kubepods.count(), "{name}");
+        assert!(of_pods.len() >= 15, "{name}: {}", of_pods.len());
+        for process in of_pods {
+            let cgroup = std::fs::read_to_string(recorded(name).join(format!("proc/{}/cgroup", process.pid))).unwrap();
+            assert!(cgroup.contains("kubepods"), "{name}: {cgroup}");
+            let uid = if cgroup.contains(".slice") { process.pod_uid.replace('-', "_") } else { process.pod_uid.clone() };
+            assert!(cgroup.contains(&format!("pod{uid}")) && uid.len() >= 32, "{name}: {} of {cgroup}", process.pod_uid);
+            assert!(cgroup.trim_end().trim_end_matches(".scope").ends_with(&process.container_id), "{name}: {cgroup}");
+            assert_eq!(process.container_id.len(), 64);
+            // Namespace, pod and container, from its bundle.
+            assert_eq!(process.subject.strip_prefix("pod:").unwrap().split('/').count(), 3, "{name}: {}", process.subject);
+        }
+        let others = processes.iter().filter(|process| process.placement != Placement::Pod);
+        assert!(others.into_iter().all(|process| process.pod_uid.is_empty() && process.container_id.is_empty()), "{name}");
+    }
+}
+
+#[test]
+fn what_containers_share_with_the_host_is_known() {
+    for name in STATES {
+        let facts = node(name);
+        let processes = complete(&facts.processes);
+        let of =
+            |subject: &str| processes.iter().find(|process| process.subject.starts_with(subject)).unwrap_or_else(|| panic!("{subject}"));
+        let shares = |subject: &str| {
+            let shares = known(&of(subject).shares);
+            assert!(!shares.mounts, "{name}: {subject}");
+            (shares.pid, shares.ipc, shares.uts)
+        };
+        let agent = processes.iter().find(|process| process.subject.contains("/node-agent-")).unwrap();
+        assert!(known(&agent.shares).pid && !known(&agent.shares).ipc, "{name}: the agent with hostPID");
+        assert_eq!(agent.inside_pid, agent.pid);
+        assert_eq!(shares("pod:testbed/hostpid-hostipc/c"), (true, true, false), "{name}");
+        assert_eq!(shares("pod:testbed/hostnetwork/c"), (false, false, true), "{name}");
+        assert_eq!(shares("pod:testbed/root-default/c"), (false, false, false), "{name}");
+        let cgroups_of_its_own = name == "cgroupv2-systemd";
+        assert_eq!(known(&of("pod:testbed/root-default/c").shares).cgroup, !cgroups_of_its_own, "{name}: v1 shares them by default");
+        assert_eq!(of("pod:testbed/root-default/c").inside_pid, 1);
+        let kubelet = of("service:kubelet.service/kubelet");
+        assert!(kubelet.shares.unavailable().is_some_and(|why| why.reason == Reason::NotSupported));
+        assert!(kubelet.parent >= 1);
+        assert_eq!(of("pod:testbed/root-default/c").label.unavailable().unwrap().reason, Reason::NotPresent, "not recorded");
+    }
+}
+
+#[test]
+fn capabilities_and_users_are_those_recorded() {
+    for name in STATES {
+        let facts = node(name);
+        let processes = complete(&facts.processes);
+        let of = |subject: &str| processes.iter().find(|process| process.subject == subject).unwrap_or_else(|| panic!("{subject}"));
+        let userns = of("pod:testbed/userns/c");
+        assert!(userns.uid > 65535 && userns.real_uid == userns.uid && *known(&userns.inside_uid) == 0, "{name}: not host root");
+        let restricted = of("pod:testbed/nonroot-restricted/c");
+        assert_eq!((restricted.cap_permitted, restricted.cap_bounding, restricted.real_uid), (0, 0, 1000), "{name}");
+        let privileged = of("pod:testbed/privileged/c");
+        assert_eq!(privileged.cap_permitted, privileged.cap_bounding, "{name}");
+        assert!(privileged.cap_bounding > of("pod:testbed/root-default/c").cap_bounding, "{name}");
+    }
+}

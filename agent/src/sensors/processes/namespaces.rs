@@ -25,8 +25,6 @@ pub(super) struct Namespaces {
     ipc: Result<String, Unavailable>,
     uts: Result<String, Unavailable>,
     cgroup: Result<String, Unavailable>,
-    /// Of the host's user namespace, as the reader sees it.
-    pub(super) uid_map: Option<String>,
     /// The reader lives in a cgroup namespace of its own.
     pub(super) cgroup_is_ours: bool,
 }
@@ -62,7 +60,6 @@ impl Namespaces {
             ipc: link("ns/ipc").map_err(told),
             uts: link("ns/uts").map_err(told),
             cgroup: link("ns/cgroup").map_err(told),
-            uid_map: host.proc.root().read_text("1/uid_map").ok(),
             cgroup_is_ours,
         }
     }
@@ -102,19 +99,25 @@ fn by_socket(host: &Host, pids: &[i64]) -> Option<String> {
     })
 }
 
-/// Services may have mounts of their own, but each has others; more than half of those asked must agree.
+/// Services may have mounts of their own, but each has others: more than half of those asked must agree. Where the host has no
+/// services, whoever is in no container is asked.
 fn by_services(host: &Host, pids: &[i64], namespaced: bool) -> Option<String> {
-    let of_service = |pid: &i64| {
+    let outside_containers = |pid: &i64| {
         let process = host.proc.process(*pid).ok()?;
-        let cgroup = String::from_utf8_lossy(&process.read("cgroup").ok()?).into_owned();
-        let placement = cgroup::cgroup(&cgroup, namespaced).placement;
         // A thread of the kernel runs no program.
-        (placement == Placement::Host && process.link("exe").is_ok()).then(|| process.link("ns/mnt").ok())?
+        let mounts = process.link("exe").and_then(|_| process.link("ns/mnt")).ok()?;
+        let cgroup = String::from_utf8_lossy(&process.read("cgroup").ok()?).into_owned();
+        match cgroup::cgroup(&cgroup, namespaced).placement {
+            Placement::Pod | Placement::Machine => None,
+            placement => Some((placement == Placement::Host, mounts)),
+        }
     };
-    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-    for link in pids.iter().filter_map(of_service).take(ASKED) {
-        *counted.entry(link).or_default() += 1;
+    let asked: Vec<(bool, String)> = pids.iter().filter_map(outside_containers).take(ASKED).collect();
+    let services = asked.iter().any(|(service, _)| *service);
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, mounts) in asked.iter().filter(|(service, _)| *service || !services) {
+        *counted.entry(mounts).or_default() += 1;
     }
     let all: usize = counted.values().sum();
-    counted.into_iter().find(|(_, count)| count * 2 > all).map(|(link, _)| link)
+    counted.into_iter().find(|(_, count)| count * 2 > all).map(|(mounts, _)| mounts.to_owned())
 }

@@ -10,7 +10,7 @@ use holdfast_checks::facts::{ExePlace, Reason, Unavailable};
 
 use super::parse;
 use super::seen::Seen;
-use crate::host::{Host, ReadError, Root};
+use crate::host::{Host, ReadError};
 use crate::sensors::aside::Aside;
 
 /// The most directories remembered: whoever runs programs from ever new places makes it forget, not grow.
@@ -50,7 +50,8 @@ impl Wanted {
         if root != "/" {
             return Err(ReadError::content(&root, "the root of its file system: the process changed it"));
         }
-        let place = look(&host.proc.root_of(&process)?, &self.directory)?;
+        let root = host.proc.root_of(&process)?;
+        let place = look(&self.directory, |path| root.directory_mode(path))?;
         let stat = parse::stat(&process.read("stat")?);
         // Asked only now: the directory was that of the process, whatever took its number before it was opened.
         let same = stat.is_some_and(|stat| stat.start_ticks == self.start_ticks);
@@ -74,11 +75,12 @@ impl Places {
         if let Some(known) = self.known.get(&wanted.key()) {
             return Some(known.clone());
         }
-        (wanted.mounts.is_empty() || !host.live()).then(|| {
-            let found = look(&host.root, &wanted.directory).map_err(|error| error.unavailable());
-            self.remember(wanted.key(), found.clone());
-            found
-        })
+        if host.live() && !wanted.mounts.is_empty() {
+            return None;
+        }
+        let found = look(&wanted.directory, |path| mode_on(host, path, &wanted.mounts)).map_err(|error| error.unavailable());
+        self.remember(wanted.key(), found.clone());
+        Some(found)
     }
 
     /// Looks up what `processes` wait for, each directory once, on a thread that may hang: a container's file system may be one
@@ -125,10 +127,20 @@ impl Places {
     }
 }
 
-fn look(root: &Root, directory: &str) -> Result<ExePlace, ReadError> {
+/// The mode of a directory of the host, or what a recording says of it: nothing of what containers have.
+fn mode_on(host: &Host, path: &str, mounts: &str) -> Result<u32, ReadError> {
+    let absent = || ReadError::Absent { path: path.to_owned() };
+    match &host.recording {
+        _ if !mounts.is_empty() => Err(absent()),
+        Some(recording) if !recording.files.is_empty() => recording.files.get(path).map(|file| file.mode).ok_or_else(absent),
+        _ => host.root.directory_mode(path),
+    }
+}
+
+fn look(directory: &str, mode: impl Fn(&str) -> Result<u32, ReadError>) -> Result<ExePlace, ReadError> {
     let mut path = directory;
     for _ in 0..DEEPEST {
-        if root.directory_mode(if path.is_empty() { "/" } else { path })? & OTHERS_WRITE != 0 {
+        if mode(if path.is_empty() { "/" } else { path })? & OTHERS_WRITE != 0 {
             return Ok(ExePlace::WorldWritable);
         }
         match path.rsplit_once('/') {

@@ -1,6 +1,7 @@
 //! One process, read in full.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_checks::facts::{ExePlace, Observed, Placement, Process, Reason, Shares, Source, SourceKind, Unavailable};
@@ -53,7 +54,26 @@ pub(super) struct Pass<'a> {
     pub(super) labels: Labels,
     pub(super) places: &'a mut Places,
     pub(super) bundles: &'a Bundles,
+    pub(super) uid_maps: &'a mut UidMaps,
     pub(super) buffer: &'a mut Buffer,
+}
+
+/// The maps of user namespaces, for one pass: most processes share the host's.
+#[derive(Debug, Default)]
+pub(super) struct UidMaps(HashMap<String, Arc<str>>);
+
+impl UidMaps {
+    fn of(&mut self, process: &ProcessDir, namespace: Option<&str>) -> Result<Arc<str>, ReadError> {
+        if let Some(known) = namespace.and_then(|namespace| self.0.get(namespace)) {
+            return Ok(Arc::clone(known));
+        }
+        let map: Arc<str> = String::from_utf8_lossy(&process.read("uid_map")?).into();
+        // Whoever makes a namespace writes its map a moment later.
+        if let Some(namespace) = namespace.filter(|_| !map.is_empty()) {
+            self.0.insert(namespace.to_owned(), Arc::clone(&map));
+        }
+        Ok(map)
+    }
 }
 
 impl Seen {
@@ -79,7 +99,7 @@ impl Seen {
             && restrictions == (fact.no_new_privileges, fact.seccomp)
     }
 
-    pub(super) fn read(pass: &mut Pass<'_>, process: &ProcessDir, stat: parse::Stat, first: Instant) -> Result<Self, ReadError> {
+    pub(super) fn read(pass: &mut Pass<'_>, process: &ProcessDir, stat: &parse::Stat, first: Instant) -> Result<Self, ReadError> {
         let at = now();
         let own = pass.namespaces;
         let status = parse::status(process.read_into("status", pass.buffer)?);
@@ -88,11 +108,7 @@ impl Seen {
         let exe = process.link("exe");
         let user = process.link("ns/user");
         let mounts = process.link("ns/mnt");
-        let uid_map = match (&user, &own.user, &own.uid_map) {
-            // The map is the namespace's: most processes share the host's.
-            (Ok(user), Some(host), Some(map)) if user == host => Ok(Cow::Borrowed(map.as_str())),
-            _ => process.read("uid_map").map(|map| Cow::Owned(String::from_utf8_lossy(&map).into_owned())),
-        };
+        let uid_map = pass.uid_maps.of(process, user.as_deref().ok());
         let CommandLine { role, argv, unread: argv_unread } =
             CommandLine::read(process, exe.as_deref().ok(), cgroup.placement, pass.buffer);
 

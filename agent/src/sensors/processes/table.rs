@@ -10,7 +10,7 @@ use super::label::Labels;
 use super::namespaces::Namespaces;
 use super::parse;
 use super::place::Places;
-use super::seen::{Pass, Seen};
+use super::seen::{Pass, Seen, UidMaps};
 use crate::host::{Buffer, Host, Presence, ReadError};
 use crate::sensors::aside::Aside;
 use crate::sensors::containers::Bundles;
@@ -45,6 +45,8 @@ pub(in crate::sensors) struct ProcessTable {
 #[derive(Debug, Default)]
 pub(in crate::sensors) struct Cache {
     seen: HashMap<i64, Known>,
+    /// Threads of the kernel: they stay what they are.
+    threads: HashMap<i64, Presence>,
     of_host: Option<(Namespaces, Labels)>,
     places: Places,
     programs: Arc<Programs>,
@@ -63,7 +65,8 @@ struct Known {
 /// What one process turned out to be.
 enum Read {
     Process(Known),
-    /// A thread of the kernel, a dead process, or one that ended meanwhile.
+    Thread(Option<Presence>),
+    /// A dead process, or one that ended meanwhile.
     Nothing,
 }
 
@@ -71,6 +74,7 @@ impl Cache {
     /// Forgets every process. What is known of files stays: it is looked up by what they are.
     pub(in crate::sensors) fn forget(&mut self) {
         self.seen.clear();
+        self.threads.clear();
         self.of_host = None;
         self.places = Places::default();
     }
@@ -95,14 +99,29 @@ impl Cache {
             table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
         }
         let mut before = std::mem::take(&mut self.seen);
+        let threads = std::mem::take(&mut self.threads);
         let (mut buffer, mut unread) = (Buffer::default(), Vec::new());
-        let mut pass =
-            Pass { host, namespaces: &namespaces, labels, places: &mut self.places, bundles: &self.bundles, buffer: &mut buffer };
+        let mut pass = Pass {
+            host,
+            namespaces: &namespaces,
+            labels,
+            places: &mut self.places,
+            bundles: &self.bundles,
+            uid_maps: &mut UidMaps::default(),
+            buffer: &mut buffer,
+        };
         let clock = Clock::of_host(host);
         let mut seen = Vec::with_capacity(pids.len());
         for pid in pids {
+            if let Some(thread) = threads.get(&pid)
+                && host.proc.presence(pid).is_ok_and(|now| now.as_ref() == Some(thread))
+            {
+                self.threads.insert(pid, *thread);
+                continue;
+            }
             match process(&mut pass, &clock, pid, before.remove(&pid)) {
                 Ok(Read::Process(known)) => seen.push((pid, known)),
+                Ok(Read::Thread(presence)) => self.threads.extend(presence.map(|presence| (pid, presence))),
                 Ok(Read::Nothing) => {}
                 Err(error @ ReadError::TimedOut { .. }) => return Err(error),
                 Err(error) => unread.push(error.skipped(format!("process {pid}"))),
@@ -136,7 +155,10 @@ fn read(pass: &mut Pass<'_>, clock: &Clock, pid: i64, before: Option<Known>) -> 
     let process = pass.host.proc.process(pid)?;
     let presence = process.presence()?;
     let stat = parse::stat(process.read_into("stat", pass.buffer)?).ok_or_else(|| ReadError::content("stat", "a process's stat"))?;
-    if stat.dead || stat.kernel_thread {
+    if stat.kernel_thread {
+        return Ok(Read::Thread(presence));
+    }
+    if stat.dead {
         return Ok(Read::Nothing);
     }
     let before = before.filter(|known| known.is(&stat));
@@ -146,7 +168,7 @@ fn read(pass: &mut Pass<'_>, clock: &Clock, pid: i64, before: Option<Known>) -> 
     {
         return Ok(Read::Process(Known { presence, verified: Instant::now(), ..known }));
     }
-    let seen = Arc::new(Seen::read(pass, &process, stat, first)?);
+    let seen = Arc::new(Seen::read(pass, &process, &stat, first)?);
     Ok(Read::Process(Known { seen, presence, verified: Instant::now() }))
 }
 
@@ -234,3 +256,6 @@ impl ProcessTable {
         self.skipped.append(&mut unread);
     }
 }
+
+#[cfg(test)]
+mod tests;
