@@ -7,6 +7,7 @@ use holdfast_tests::bundle::Bundle;
 use holdfast_tests::process::{Process, pause};
 use holdfast_tests::site::Site;
 use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use crate::BINARIES;
 
@@ -103,14 +104,16 @@ fn neither_a_runtime_that_prepares_a_container_nor_a_probe_is_ever_a_finding() {
 }
 
 /// What the node says of itself: told by the kernel, or why not.
-#[test]
-fn the_collector_knows_how_the_agent_hears_of_processes() {
+#[tokio::test]
+async fn the_collector_knows_how_the_agent_hears_of_processes() {
     let watched = Watched::new();
     let log = watched.site.log("host.log");
     let told = log.contains("the kernel tells of processes");
     assert!(told || log.contains("no process events: "), "{log}");
-    let node: Vec<Value> = watched.site.api().list("/api/v1/inventory?node=host&kind=node", "entries").unwrap_or_default();
-    if let Some(node) = node.first() {
-        assert_eq!(node["body"]["process_events"] == true, told, "{node}");
-    }
+    let options = SqliteConnectOptions::new().filename(watched.site.database()).read_only(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let node: String = sqlx::query_scalar("select json from inventory where kind = 'node'").fetch_one(&pool).await.unwrap();
+    let node: Value = serde_json::from_str(&node).unwrap();
+    assert_eq!(node["process_events"] == true, told, "{node}");
+    assert_eq!(node["process_events_unknown"].is_string(), !told, "{node}");
 }
