@@ -3,7 +3,7 @@
 //! A process that is born says nothing until it has settled, and most never do: what is born and ends in between costs no reading at
 //! all. A storm is one reading every now and then, whatever its size. Pure: time is an argument.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::connector::{Event, Heard};
@@ -13,7 +13,7 @@ use super::pending::Touched;
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// Losing events makes everything be read again, which is dear: no more often than this.
 const ALL_EVERY: Duration = Duration::from_secs(10);
-/// The most processes too young to be read that are remembered; of more the rest counts as lost.
+/// The most births that are remembered until they are old enough; of more the rest counts as lost.
 const MAX_YOUNG: usize = 16_384;
 
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Changes {
     /// How long a process is young.
     settled: Duration,
     young: HashMap<i64, Instant>,
+    /// Births in their order, also of those that ended since.
+    births: VecDeque<(Instant, i64)>,
     /// Those that changed after they were read.
     touched: BTreeSet<i64>,
     /// A process has come of age.
@@ -32,7 +34,16 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn new(settled: Duration) -> Self {
-        Self { settled, young: HashMap::new(), touched: BTreeSet::new(), grown: false, lost: false, told: None, told_all: None }
+        Self {
+            settled,
+            young: HashMap::new(),
+            births: VecDeque::new(),
+            touched: BTreeSet::new(),
+            grown: false,
+            lost: false,
+            told: None,
+            told_all: None,
+        }
     }
 
     /// Takes in what was heard at `now`.
@@ -40,9 +51,10 @@ impl Changes {
         self.lost |= heard.lost;
         for event in heard.events {
             match event {
-                Event::Born(_) if self.young.len() >= MAX_YOUNG => self.lost = true,
+                Event::Born(_) if self.births.len() >= MAX_YOUNG => self.lost = true,
                 Event::Born(pid) => {
                     self.young.insert(pid, now);
+                    self.births.push_back((now, pid));
                 }
                 Event::Changed(pid) if self.young.contains_key(&pid) => {}
                 Event::Ended(pid) if self.young.remove(&pid).is_some() => {}
@@ -55,9 +67,13 @@ impl Changes {
 
     /// What to read again at `now`, if anything.
     pub(super) fn due(&mut self, now: Instant) -> Option<Touched> {
-        let before = self.young.len();
-        self.young.retain(|_, born| now.saturating_duration_since(*born) < self.settled);
-        self.grown |= self.young.len() < before;
+        while let Some((born, pid)) = self.births.pop_front_if(|(born, _)| now.saturating_duration_since(*born) >= self.settled) {
+            // Not when it ended, nor when another was born with its pid.
+            if self.young.get(&pid) == Some(&born) {
+                self.young.remove(&pid);
+                self.grown = true;
+            }
+        }
         let ago = |told: Option<Instant>, long: Duration| told.is_none_or(|told| now.saturating_duration_since(told) >= long);
         let all = self.lost && ago(self.told_all, ALL_EVERY);
         let some = self.grown || !self.touched.is_empty();
