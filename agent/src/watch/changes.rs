@@ -9,8 +9,12 @@ use std::time::{Duration, Instant};
 use super::connector::{Event, Heard};
 use super::pending::Touched;
 
-/// Readings are asked for no more often than this.
+/// Readings are asked for no more often than this,
 const TELL_EVERY: Duration = Duration::from_millis(200);
+/// and on a host on which processes come and go all the time no more often than this on average: so many may come at once after a
+/// quiet while.
+const ON_AVERAGE: Duration = Duration::from_secs(1);
+const AT_ONCE: u32 = 3;
 /// Losing events makes everything be read again, which is dear: no more often than this.
 const ALL_EVERY: Duration = Duration::from_secs(10);
 /// The most births that are remembered until they are old enough; of more the rest counts as lost.
@@ -29,6 +33,8 @@ pub(super) struct Changes {
     grown: bool,
     lost: bool,
     told: Option<Instant>,
+    /// When the readings asked for so far are paid for, one in each [`ON_AVERAGE`].
+    paid: Option<Instant>,
     told_all: Option<Instant>,
 }
 
@@ -42,6 +48,7 @@ impl Changes {
             grown: false,
             lost: false,
             told: None,
+            paid: None,
             told_all: None,
         }
     }
@@ -77,10 +84,13 @@ impl Changes {
         let ago = |told: Option<Instant>, long: Duration| told.is_none_or(|told| now.saturating_duration_since(told) >= long);
         let all = self.lost && ago(self.told_all, ALL_EVERY);
         let some = self.grown || !self.touched.is_empty();
-        if !(all || some) || !ago(self.told, TELL_EVERY) {
+        let paid = self.paid.map_or(now, |paid| paid.max(now));
+        let owed = paid.saturating_duration_since(now);
+        if !(all || some) || !ago(self.told, TELL_EVERY) || owed > ON_AVERAGE.saturating_mul(AT_ONCE - 1) {
             return None;
         }
         self.told = Some(now);
+        self.paid = Some(paid + ON_AVERAGE);
         self.grown = false;
         let touched = std::mem::take(&mut self.touched);
         if all {
@@ -153,6 +163,22 @@ mod tests {
             changes.take_in(events(&[Event::Born(7), Event::Changed(7), Event::Ended(7)]), at(ms));
             assert_eq!(changes.due(at(ms)), None);
         }
+    }
+
+    #[test]
+    fn on_a_busy_host_readings_are_as_rare_as_by_looking_every_second() {
+        let (mut changes, at) = (Changes::new(SETTLED), clock());
+        let mut told = Vec::new();
+        for ms in (0..60_000).step_by(100) {
+            changes.take_in(events(&[Event::Changed(1), Event::Ended(2)]), at(ms));
+            told.extend(changes.due(at(ms)).map(|_| ms));
+        }
+        assert_eq!(told.iter().take(3).copied().collect::<Vec<_>>(), [0, 200, 400], "at once after a quiet while");
+        assert!((60..=63).contains(&told.len()), "{}", told.len());
+        // And at once again after the next.
+        changes.due(at(65_000));
+        changes.take_in(events(&[Event::Changed(1)]), at(70_000));
+        assert_eq!(changes.due(at(70_000)), some(&[1]));
     }
 
     #[test]

@@ -112,7 +112,16 @@ async fn the_collector_knows_how_the_agent_hears_of_processes() {
     assert!(told || log.contains("no process events: "), "{log}");
     let options = SqliteConnectOptions::new().filename(watched.site.database()).read_only(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let node: String = sqlx::query_scalar("select json from inventory where kind = 'node'").fetch_one(&pool).await.unwrap();
+    let until = Instant::now() + SHOWN;
+    let node: String = loop {
+        // The snapshot comes in parts.
+        let stored = sqlx::query_scalar("select json from inventory where kind = 'node'").fetch_optional(&pool).await.unwrap();
+        match stored {
+            Some(node) => break node,
+            None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(50)).await,
+            None => panic!("the node is not stored\n{}", watched.site.log("host.log")),
+        }
+    };
     let node: Value = serde_json::from_str(&node).unwrap();
     assert_eq!(node["process_events"] == true, told, "{node}");
     assert_eq!(node["process_events_unknown"].is_string(), !told, "{node}");
