@@ -112,8 +112,8 @@ mod tests {
         Heard { events: events.to_vec(), ..Heard::default() }
     }
 
-    fn some(pids: &[i64]) -> Option<Touched> {
-        Some(Touched::Processes(pids.iter().copied().collect()))
+    fn told(pids: &[i64]) -> Touched {
+        Touched::Processes(pids.iter().copied().collect())
     }
 
     /// A clock that starts now.
@@ -128,7 +128,7 @@ mod tests {
         changes.take_in(events(&[Event::Born(7), Event::Changed(7), Event::Born(8)]), at(0));
         changes.take_in(events(&[Event::Changed(7), Event::Ended(8)]), at(500));
         assert_eq!(changes.due(at(900)), None);
-        assert_eq!(changes.due(at(1_000)), some(&[]), "its pid was never read: there is nothing to forget");
+        assert_eq!(changes.due(at(1_000)), Some(told(&[])), "its pid was never read: there is nothing to forget");
         assert_eq!(changes.due(at(5_000)), None);
         changes.take_in(events(&[Event::Born(9), Event::Ended(9)]), at(6_000));
         assert_eq!(changes.due(at(8_000)), None);
@@ -138,10 +138,10 @@ mod tests {
     fn what_happens_to_a_process_that_was_read_is_told_at_once_and_by_name() {
         let (mut changes, at) = (Changes::new(SETTLED), clock());
         changes.take_in(events(&[Event::Changed(1), Event::Ended(2)]), at(0));
-        assert_eq!(changes.due(at(0)), some(&[1, 2]));
+        assert_eq!(changes.due(at(0)), Some(told(&[1, 2])));
         changes.take_in(events(&[Event::Changed(1)]), at(50));
         assert_eq!(changes.due(at(100)), None, "one reading every now and then");
-        assert_eq!(changes.due(at(200)), some(&[1]));
+        assert_eq!(changes.due(at(200)), Some(told(&[1])));
     }
 
     #[test]
@@ -168,17 +168,17 @@ mod tests {
     #[test]
     fn on_a_busy_host_readings_are_as_rare_as_by_looking_every_second() {
         let (mut changes, at) = (Changes::new(SETTLED), clock());
-        let mut told = Vec::new();
+        let mut asked = Vec::new();
         for ms in (0..60_000).step_by(100) {
             changes.take_in(events(&[Event::Changed(1), Event::Ended(2)]), at(ms));
-            told.extend(changes.due(at(ms)).map(|_| ms));
+            asked.extend(changes.due(at(ms)).map(|_| ms));
         }
-        assert_eq!(told.iter().take(3).copied().collect::<Vec<_>>(), [0, 200, 400], "at once after a quiet while");
-        assert!((60..=63).contains(&told.len()), "{}", told.len());
+        assert_eq!(asked.iter().take(3).copied().collect::<Vec<_>>(), [0, 200, 400], "at once after a quiet while");
+        assert!((60..=63).contains(&asked.len()), "{}", asked.len());
         // And at once again after the next.
         changes.due(at(65_000));
         changes.take_in(events(&[Event::Changed(1)]), at(70_000));
-        assert_eq!(changes.due(at(70_000)), some(&[1]));
+        assert_eq!(changes.due(at(70_000)), Some(told(&[1])));
     }
 
     #[test]
