@@ -103,6 +103,26 @@ fn neither_a_runtime_that_prepares_a_container_nor_a_probe_is_ever_a_finding() {
     println!("started to shown {seen:?}");
 }
 
+/// It has the same pid, name and start as before: nothing but the kernel's word tells that it is another program now.
+#[test]
+fn a_process_that_becomes_root_by_a_setuid_program_is_seen_when_it_does() {
+    let watched = Watched::new();
+    // Named like the shell that becomes it, and after the time in which a new process is looked at again.
+    let container = Bundle::of(1000, &["/bin/sh", "-c", "sleep 8; exec /tmp/sh 86400"], false).unwrap();
+    container.add_setuid("/usr/bin/sleep", "sh").unwrap();
+    let started = Instant::now();
+    container.run().unwrap();
+    let api = watched.site.api();
+    while started.elapsed() < Duration::from_secs(7) {
+        assert_eq!(failing(&api, &container), Vec::<String>::new());
+        pause(Duration::from_millis(200));
+    }
+    if watched.site.log("host.log").contains("the kernel tells of processes") {
+        let seen = watched.sees(&container, true);
+        println!("a setuid program: shown {:?} after the container started, {seen:?} of them waited", started.elapsed());
+    }
+}
+
 /// What the node says of itself: told by the kernel, or why not.
 #[tokio::test]
 async fn the_collector_knows_how_the_agent_hears_of_processes() {
