@@ -133,5 +133,6 @@ fn tells_everybody() -> bool {
     let first = |name: &str, number: &str| {
         std::fs::read_link(format!("/proc/thread-self/ns/{name}")).is_ok_and(|link| link.to_string_lossy().contains(number))
     };
-    version >= (6, 6) && first("pid", "4026531836") && first("user", "4026531837") && first("net", "4026531840")
+    let net = if version >= (6, 17) { "4026531833" } else { "4026531840" };
+    version >= (6, 6) && first("pid", "4026531836") && first("user", "4026531837") && first("net", net)
 }

@@ -1,5 +1,7 @@
 //! A container of a test's own: runc, a cgroup such as the kubelet makes, this machine's `/usr` to run from.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +27,13 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// A container whose process, `sleep`, runs as `uid`. Needs root and runc.
+    /// A container whose process, `sleep`, runs as `uid` for good. Needs root and runc.
     pub fn new(uid: u32) -> Result<Self> {
+        Self::of(uid, &["/bin/sleep", "86400"], true)
+    }
+
+    /// A container whose process runs as `uid`, and may become somebody else only without `no_new_privileges`.
+    pub fn of(uid: u32, arguments: &[&str], no_new_privileges: bool) -> Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let process = u64::from(std::process::id());
         let (id, pod) = (format!("{process:032x}{number:032x}"), format!("{process:08x}-0000-4000-8000-{number:012x}"));
@@ -42,8 +49,8 @@ impl Bundle {
         let config = json!({
             "ociVersion": "1.0.2",
             "process": {
-                "terminal": false, "user": {"uid": uid, "gid": uid}, "args": ["/bin/sleep", "86400"], "env": ["PATH=/bin"], "cwd": "/",
-                "capabilities": {"bounding": none, "effective": none, "permitted": none}, "noNewPrivileges": true
+                "terminal": false, "user": {"uid": uid, "gid": uid}, "args": arguments, "env": ["PATH=/bin"], "cwd": "/",
+                "capabilities": {"bounding": none, "effective": none, "permitted": none}, "noNewPrivileges": no_new_privileges
             },
             "root": {"path": "rootfs"},
             "hostname": "test",
@@ -58,6 +65,15 @@ impl Bundle {
         });
         std::fs::write(directory.path().join("config.json"), config.to_string())?;
         Ok(Self { directory, id, pod })
+    }
+
+    /// Puts a copy of a program into its `/tmp` that runs as root whoever starts it.
+    pub fn add_setuid(&self, program: &str, name: &str) -> Result<()> {
+        let copy = self.directory.path().join("rootfs/tmp").join(name);
+        std::fs::copy(program, &copy).with_context(|| format!("copy {program}"))?;
+        std::fs::set_permissions(&copy, Permissions::from_mode(0o4755))?;
+        // Others than root pass through here.
+        Ok(std::fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755))?)
     }
 
     /// Prepares the container; it waits for [`Self::start`].

@@ -21,8 +21,10 @@ use crate::watch::{Pending, Touched, Wanted, touched_by_processes};
 
 /// The longest pause between two readings when changes wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// So much later than a process comes of age it is looked for: most often change detection asks just before, for others, too.
+/// So much later than a process comes of age it is looked for: where the kernel tells of processes change detection has asked by
+/// then, unless the process is older than the agent.
 const LATER: Duration = Duration::from_millis(150);
+const LATER_WHEN_TOLD: Duration = Duration::from_secs(2);
 
 /// Fresh entries, and which keys they replace.
 #[derive(Debug)]
@@ -60,7 +62,8 @@ impl Judging {
         let mut grown = None;
         loop {
             if wanted.includes(Group::Processes) {
-                grown = comes_of_age_ms(&facts).map(|ms| Instant::now() + Duration::from_millis(ms.unsigned_abs()) + LATER);
+                let later = if facts.node.process_events.value().is_some() { LATER_WHEN_TOLD } else { LATER };
+                grown = comes_of_age_ms(&facts).map(|ms| Instant::now() + Duration::from_millis(ms.unsigned_abs()) + later);
             }
             derive(&mut facts);
             if let Some(watched) = self.sensors.watched(&facts) {

@@ -106,9 +106,6 @@ const ORDER: [Group; 16] = [
     Group::Versions,
 ];
 
-/// The names of container runtimes' daemons.
-const RUNTIMES: [&str; 4] = ["containerd", "crio", "dockerd", "cri-dockerd"];
-
 const MIB: u64 = 1024 * 1024;
 
 /// Time and bytes of one pass of one sensor.
@@ -338,8 +335,8 @@ impl Sensors {
 
     /// Has a container runtime started or ended since this was last asked.
     fn runtimes_outdated(&mut self, table: &ProcessTable) -> bool {
-        let running = table.processes.iter().map(|seen| &seen.fact).filter(|process| RUNTIMES.contains(&process.name.as_str()));
-        let running: BTreeSet<(i64, i64)> = running.map(|process| (process.pid, process.start_ticks)).collect();
+        let running = table.processes.iter().filter(|seen| runtimes::may_be(seen));
+        let running: BTreeSet<(i64, i64)> = running.map(|seen| (seen.fact.pid, seen.fact.start_ticks)).collect();
         let outdated = running != self.runtimes;
         self.runtimes = running;
         outdated

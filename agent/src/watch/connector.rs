@@ -236,8 +236,8 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// The error code, 0 for none, of the kernel's answer to the request with `ticket`, when it is in this datagram.
 fn acknowledged(datagram: &[u8], ticket: u32) -> Option<i32> {
     messages(datagram).find_map(|(header, data)| {
-        // It counts one up in its answer.
-        let ours = word(header, 8)? == ticket && word(header, 12)? == ticket.wrapping_add(1);
+        // It counts one up in its answer. Linux 6.18 puts a number of its own where the request's first one was.
+        let ours = word(header, 12)? == ticket.wrapping_add(1);
         (ours && word(data, 0)? == ACKNOWLEDGED).then(|| word(data, EVENT_DATA))?.map(u32::cast_signed)
     })
 }

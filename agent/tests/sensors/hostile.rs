@@ -1,5 +1,6 @@
 //! Trees made to mislead, to hang and to crash the sensors.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -200,6 +201,45 @@ fn a_socket_is_not_called_the_kernels_where_a_process_could_not_be_asked() {
     tree.write("proc/66/status", "nothing of the kind");
     let facts = tree.read();
     assert_eq!(known(&facts.listeners).items[0].owner.unavailable().unwrap().reason, Reason::PermissionDenied);
+}
+
+/// Where the kernel tells that one became another, nobody has to look at all of them.
+#[test]
+fn a_settled_process_that_is_said_to_have_changed_is_asked_again() {
+    let tree = Tree::new();
+    tree.process(66, "old", "x");
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    std::thread::sleep(Duration::from_millis(5_100));
+    let mut name = |touched: Option<Option<BTreeSet<i64>>>| {
+        if let Some(pids) = touched {
+            sensors.touched(pids.as_ref());
+        }
+        sensors.refresh(&mut facts, &[Group::Processes].into());
+        complete(&facts.processes).iter().find(|process| process.pid == 66).map(|process| process.name.clone())
+    };
+    assert_eq!(name(None).as_deref(), Some("old"));
+    tree.process(66, "new", "x");
+    assert_eq!(name(Some(Some([10, 67].into()))).as_deref(), Some("old"), "others changed");
+    assert_eq!(name(Some(Some([66].into()))).as_deref(), Some("new"));
+    tree.process(66, "newer", "x");
+    assert_eq!(name(Some(None)).as_deref(), Some("newer"), "any may have changed");
+}
+
+#[test]
+fn a_runtime_that_starts_or_ends_has_the_runtimes_read_again() {
+    let tree = Tree::new();
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let mut reads = || sensors.refresh(&mut facts, &[Group::Processes].into()).contains(&Group::Runtimes);
+    assert!(!reads(), "none runs");
+    tree.process(70, "containerd", "/usr/bin/containerd\0");
+    fs::remove_file(tree.path("proc/70/exe")).unwrap();
+    symlink("/usr/bin/containerd", tree.path("proc/70/exe")).unwrap();
+    assert!(reads(), "it starts");
+    assert!(!reads(), "it runs");
+    fs::remove_dir_all(tree.path("proc/70")).unwrap();
+    assert!(reads(), "it ended");
 }
 
 #[test]

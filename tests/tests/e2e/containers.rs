@@ -7,6 +7,7 @@ use holdfast_tests::bundle::Bundle;
 use holdfast_tests::process::{Process, pause};
 use holdfast_tests::site::Site;
 use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use crate::BINARIES;
 
@@ -102,15 +103,46 @@ fn neither_a_runtime_that_prepares_a_container_nor_a_probe_is_ever_a_finding() {
     println!("started to shown {seen:?}");
 }
 
-/// What the node says of itself: told by the kernel, or why not.
+/// It has the same pid, name and start as before: nothing but the kernel's word tells that it is another program now.
 #[test]
-fn the_collector_knows_how_the_agent_hears_of_processes() {
+fn a_process_that_becomes_root_by_a_setuid_program_is_seen_when_it_does() {
+    let watched = Watched::new();
+    // Named like the shell that becomes it, and after the time in which a new process is looked at again.
+    let container = Bundle::of(1000, &["/bin/sh", "-c", "sleep 8; exec /tmp/sh 86400"], false).unwrap();
+    container.add_setuid("/usr/bin/sleep", "sh").unwrap();
+    let started = Instant::now();
+    container.run().unwrap();
+    let api = watched.site.api();
+    while started.elapsed() < Duration::from_secs(7) {
+        assert_eq!(failing(&api, &container), Vec::<String>::new());
+        pause(Duration::from_millis(200));
+    }
+    if watched.site.log("host.log").contains("the kernel tells of processes") {
+        let seen = watched.sees(&container, true);
+        println!("a setuid program: shown {:?} after the container started, {seen:?} of them waited", started.elapsed());
+    }
+}
+
+/// What the node says of itself: told by the kernel, or why not.
+#[tokio::test]
+async fn the_collector_knows_how_the_agent_hears_of_processes() {
     let watched = Watched::new();
     let log = watched.site.log("host.log");
     let told = log.contains("the kernel tells of processes");
     assert!(told || log.contains("no process events: "), "{log}");
-    let node: Vec<Value> = watched.site.api().list("/api/v1/inventory?node=host&kind=node", "entries").unwrap_or_default();
-    if let Some(node) = node.first() {
-        assert_eq!(node["body"]["process_events"] == true, told, "{node}");
-    }
+    let options = SqliteConnectOptions::new().filename(watched.site.database()).read_only(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let until = Instant::now() + SHOWN;
+    let node: String = loop {
+        // The snapshot comes in parts.
+        let stored = sqlx::query_scalar("select json from inventory where kind = 'node'").fetch_optional(&pool).await.unwrap();
+        match stored {
+            Some(node) => break node,
+            None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(50)).await,
+            None => panic!("the node is not stored\n{}", watched.site.log("host.log")),
+        }
+    };
+    let node: Value = serde_json::from_str(&node).unwrap();
+    assert_eq!(node["process_events"] == true, told, "{node}");
+    assert_eq!(node["process_events_unknown"].is_string(), !told, "{node}");
 }
