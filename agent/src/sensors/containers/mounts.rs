@@ -79,7 +79,7 @@ pub(super) fn of_host(mounts: &Mounts, host: &HostMounts, places: &Places, whose
     for mount in visible {
         let Some((source, kind)) = piece(mount, host, places, whose, shared) else { continue };
         let found = Mount { source, target: mount.target.to_string(), kind, writable: mount.writable };
-        if adds_nothing(&found, &listed) {
+        if adds_nothing(&found, &listed, whose) {
             continue;
         }
         if listed.len() == MOST {
@@ -95,11 +95,15 @@ pub(super) fn of_host(mounts: &Mounts, host: &HostMounts, places: &Places, whose
 }
 
 /// Does it lie in a listed mount that leads to the same place, and allows as much.
-fn adds_nothing(found: &Mount, listed: &[Mount]) -> bool {
+fn adds_nothing(found: &Mount, listed: &[Mount], whose: Whose<'_>) -> bool {
     let around = |outer: &&Mount| outer.kind != MountKind::Token && outer.target != found.target && within(&found.target, &outer.target);
     // Sorted by target, the last one around it is the innermost.
     let Some(outer) = listed.iter().rfind(around) else { return false };
     let rest = found.target.strip_prefix(outer.target.trim_end_matches('/')).unwrap_or_default();
+    // Its own token and its own root file system, seen through a piece of the host that holds all of them.
+    if found.kind == MountKind::Token || (!whose.id.is_empty() && rest.split('/').any(|part| part == whose.id)) {
+        return true;
+    }
     if joined(&outer.source, rest) != found.source {
         return false;
     }
@@ -305,6 +309,8 @@ mod tests {
 3 2 0:25 / /host/run rw - tmpfs t rw
 4 3 0:25 /lock /host/run/lock rw - tmpfs t rw
 5 2 0:22 / /host/sys ro - sysfs s rw
+9 2 0:59 / /host/var/lib/kubelet/pods/UID/volumes/kubernetes.io~projected/kube-api-access-x rw - tmpfs t rw
+10 2 0:22 / /host/run/containerd/task/ID/rootfs/sys ro - sysfs s rw
 6 2 0:6 / /host/dev rw - devtmpfs u rw
 7 6 0:26 / /host/dev/shm rw - tmpfs t rw
 8 2 8:32 / /host/var/lib/kubelet/plugins/kubernetes.io/csi/x/globalmount rw - ext4 d rw";

@@ -71,6 +71,7 @@ struct SpecMount {
 #[serde(rename_all = "camelCase")]
 struct Linux {
     namespaces: Option<Vec<Namespace>>,
+    uid_mappings: Option<Vec<Mapping>>,
     seccomp: Option<serde::de::IgnoredAny>,
     resources: Option<Resources>,
     pub(super) cgroups_path: Option<String>,
@@ -82,6 +83,14 @@ struct Namespace {
     kind: String,
     #[serde(default)]
     path: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mapping {
+    #[serde(default, rename = "containerID")]
+    inside: u32,
+    #[serde(default, rename = "hostID")]
+    outside: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,7 +159,11 @@ impl Spec {
             apparmor: of(process.map(|process| process.apparmor_profile.clone()), &source, at, || missing("a process")),
             selinux: of(process.map(|process| process.selinux_label.clone()), &source, at, || missing("a process")),
             root_read_only: of(self.root.as_ref().map(|root| root.readonly), &source, at, || missing("a root")),
-            user_namespace: namespace("user").map(|host| !host),
+            user_namespace: match (self.namespace("user", sandbox), self.maps_users()) {
+                // Ids are mapped only where there is a namespace for it, whoever holds that.
+                (Err(_), true) => Observed::known(true, source(), at),
+                _ => namespace("user").map(|host| !host),
+            },
             host_network: namespace("network"),
             host_pid: namespace("pid"),
             host_ipc,
@@ -194,6 +207,12 @@ impl Spec {
             }
             (Joins::Another(path), Sandbox::Itself) => Err(unknown(&path)),
         }
+    }
+
+    /// Does a uid inside mean another outside.
+    fn maps_users(&self) -> bool {
+        let mappings = self.linux.iter().flat_map(|linux| linux.uid_mappings.iter().flatten());
+        mappings.into_iter().any(|mapping| mapping.inside != mapping.outside)
     }
 
     /// Is the host's `/dev/shm` mounted at `/dev/shm`, or a sandbox's.
