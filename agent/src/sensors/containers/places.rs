@@ -4,7 +4,7 @@
 
 use holdfast_checks::facts::{MountKind, Placement};
 
-use crate::host::{Host, NodeKind};
+use crate::host::Host;
 use crate::sensors::config::flag;
 use crate::sensors::processes::{ProcessTable, Workload};
 
@@ -113,9 +113,7 @@ impl Places {
         places.sockets.extend(endpoints.map(|endpoint| plain(endpoint.strip_prefix("unix://").unwrap_or(endpoint))));
         let recorded = |path: &str| host.recording.as_ref().is_some_and(|recording| recording.files.contains_key(path));
         // One that may not be looked at may be there.
-        let there = |path: &String| {
-            recorded(path) || host.root.look(path).map_or_else(|error| !error.is_absent(), |found| found.kind == NodeKind::Special)
-        };
+        let there = |path: &String| recorded(path) || host.root.stamp(path).err().is_none_or(|error| !error.is_absent());
         places.present = places.sockets.iter().filter(|path| there(path)).cloned().collect();
         places
     }
