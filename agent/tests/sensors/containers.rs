@@ -201,6 +201,8 @@ fn print_containers() {
 const UID: &str = "8c0a2ef1-7b98-45d7-ba20-30e060ff9b58";
 const OTHER_UID: &str = "11111111-7b98-45d7-ba20-30e060ff9b58";
 const CONTAINER: &str = "80482ab85e8bbd84bc05126aa36ab4e46ae9ee806de9197c614896296fee9537";
+/// Its start, as people see it.
+const SHORT: &str = "80482ab85e8b";
 const SANDBOX: &str = "1f05c5e3eee706504a52ed2243f6ada30ab4a2f37dfeb476763afb6df1c56b3d";
 const K8S: &str = "host/run/containerd/io.containerd.runtime.v2.task/k8s.io";
 
@@ -232,7 +234,7 @@ fn write(tree: &Tree, path: &str, document: &Value) {
 }
 
 /// What every bundle says, with these annotations and namespaces.
-fn bundle(annotations: Value, namespaces: Value) -> Value {
+fn bundle(annotations: &Value, namespaces: &Value) -> Value {
     json!({
         "ociVersion": "1.0.2-dev",
         "annotations": annotations,
@@ -286,11 +288,11 @@ fn cri_o_containers_are_read() {
         annotations[format!("io.kubernetes.cri-o.{key}")] = json!(value);
     }
     let joined = json!([{"type": "pid", "path": "/proc/4711/ns/pid"}, {"type": "network", "path": "/var/run/netns/2f6a"}, {"type": "mount"}, {"type": "ipc"}]);
-    write(&tree, &userdata(CONTAINER), &bundle(annotations, joined));
+    write(&tree, &userdata(CONTAINER), &bundle(&annotations, &joined));
     let mut annotations = labels("POD");
     annotations["io.kubernetes.cri-o.ContainerType"] = json!("sandbox");
     annotations["io.kubernetes.cri-o.RuntimeHandler"] = json!("crun");
-    write(&tree, &userdata(SANDBOX), &bundle(annotations, json!([{"type": "mount"}, {"type": "pid"}])));
+    write(&tree, &userdata(SANDBOX), &bundle(&annotations, &json!([{"type": "mount"}, {"type": "pid"}])));
     runs(&tree, 20, &in_pod(UID, "crio", CONTAINER), BARE);
     runs(&tree, 21, &in_pod(UID, "crio", SANDBOX), BARE);
     let facts = tree.read();
@@ -370,7 +372,7 @@ fn podman_containers_are_read() {
     let names = json!({"image-name": "docker.io/library/redis:8", "image-id": "x", "name": "cache"}).to_string();
     write(&tree, &format!("{storage}/containers.json"), &json!([{"id": CONTAINER, "names": ["cache"], "image": "x", "metadata": names}]));
     let config =
-        bundle(json!({"io.container.manager": "libpod"}), json!([{"type": "mount"}, {"type": "network", "path": "/run/netns/netns-1"}]));
+        bundle(&json!({"io.container.manager": "libpod"}), &json!([{"type": "mount"}, {"type": "network", "path": "/run/netns/netns-1"}]));
     write(&tree, &format!("{storage}/{CONTAINER}/userdata/config.json"), &config);
     runs(&tree, 20, &format!("/machine.slice/libpod-{CONTAINER}.scope/container"), BARE);
     let facts = tree.read();
@@ -399,7 +401,7 @@ fn of_containerd(kind: &str) -> Value {
         "io.kubernetes.cri.sandbox-name": "web-0", "io.kubernetes.cri.sandbox-namespace": "shop", "io.kubernetes.cri.sandbox-uid": UID,
         "io.kubernetes.cri.image-name": "registry.example/web:v1",
     });
-    bundle(annotations, json!([{"type": "mount"}, {"type": "pid"}]))
+    bundle(&annotations, &json!([{"type": "mount"}, {"type": "pid"}]))
 }
 
 /// What runs in a virtual machine has no process in its cgroup. Its shim runs in the sandbox's bundle.
@@ -409,7 +411,7 @@ fn containers_in_sandboxes_of_their_own_are_kept_while_their_shim_runs() {
         let tree = tree();
         write(&tree, &format!("{K8S}/{CONTAINER}/config.json"), &of_containerd("container"));
         write(&tree, &format!("{K8S}/{SANDBOX}/config.json"), &of_containerd("sandbox"));
-        write(&tree, &format!("{K8S}/{}/config.json", "b".repeat(64)), &bundle(json!({}), json!([])));
+        write(&tree, &format!("{K8S}/{}/config.json", "b".repeat(64)), &bundle(&json!({}), &json!([])));
         tree.process(30, program, "shim\0");
         tree.write("proc/30/cwd", format!("{}/{SANDBOX}", K8S.trim_start_matches("host")));
         let facts = tree.read();
@@ -442,7 +444,7 @@ fn a_container_whose_bundle_is_spoilt_is_listed_by_its_cgroup(#[case] content: &
     runs(&tree, 20, &in_pod(UID, "cri-containerd", CONTAINER), BARE);
     let facts = tree.read();
     let [spoilt] = complete(&facts.containers) else { panic!("one") };
-    assert_eq!(spoilt.subject, format!("pod:{UID}/{}", &CONTAINER[..12]));
+    assert_eq!(spoilt.subject, format!("pod:{UID}/{SHORT}"));
     assert_eq!((spoilt.runtime.as_str(), spoilt.pod_uid.as_str()), ("containerd", UID));
     for (found, detail) in [why(&spoilt.configured), why(&spoilt.name), why(&spoilt.image)] {
         assert_eq!(found, reason);
@@ -481,7 +483,7 @@ fn a_bundle_of_another_pod_is_not_believed() {
         runs(&tree, 20, &in_pod(OTHER_UID, "cri-containerd", CONTAINER), BARE);
         let facts = tree.read();
         let [found] = complete(&facts.containers) else { panic!("one") };
-        assert_eq!(found.subject, format!("pod:{OTHER_UID}/{}", &CONTAINER[..12]));
+        assert_eq!(found.subject, format!("pod:{OTHER_UID}/{SHORT}"));
         for found in [why(&found.configured).0, why(&found.namespace).0, why(&found.pod).0, why(&found.name).0, why(&found.image).0] {
             assert_eq!(found, Reason::Malformed);
         }
@@ -505,7 +507,7 @@ fn a_file_that_others_may_write_is_not_believed() {
 
 #[test]
 fn where_no_bundle_is_logs_name_the_container_of_the_same_pod() {
-    for (uid, subject) in [(UID, "pod:shop/web-0/web".to_owned()), (OTHER_UID, format!("pod:{OTHER_UID}/{}", &CONTAINER[..12]))] {
+    for (uid, subject) in [(UID, "pod:shop/web-0/web".to_owned()), (OTHER_UID, format!("pod:{OTHER_UID}/{SHORT}"))] {
         let tree = tree();
         fs::create_dir_all(tree.path("host/var/log/containers")).unwrap();
         fs::create_dir_all(tree.path(&format!("host/var/log/pods/shop_web-0_{UID}/web"))).unwrap();
@@ -538,6 +540,22 @@ fn mounts_are_those_of_the_process_the_container_was_made_for() {
     let facts = tree.read();
     let expected = [("/run/containerd/containerd.sock", "/c.sock", MountKind::RuntimeSocket, true)];
     assert_eq!(pieces(of(&facts, "pod:shop/web-0/web")), expected);
+}
+
+/// A kubelet's directory is often a link to a larger disk. Mounts say where it leads.
+#[test]
+fn volumes_are_the_pods_own_wherever_the_kubelets_directory_is() {
+    let tree = tree();
+    fs::create_dir_all(tree.path("host/data/kubelet")).unwrap();
+    fs::create_dir_all(tree.path("host/var/lib")).unwrap();
+    std::os::unix::fs::symlink("../../data/./kubelet", tree.path("host/var/lib/kubelet")).unwrap();
+    let volume = |uid: &str| format!("3 1 254:0 /data/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/x /x rw - ext4 d rw\n");
+    runs(&tree, 20, &in_pod(UID, "cri-containerd", CONTAINER), &format!("{BARE}{}", volume(UID)));
+    runs(&tree, 21, &in_pod(UID, "cri-containerd", SANDBOX), &format!("{BARE}{}", volume(OTHER_UID)));
+    let facts = tree.read();
+    let of = |id: &str| complete(&facts.containers).iter().find(|container| container.id == id).unwrap();
+    assert!(pieces(of(CONTAINER)).is_empty());
+    assert_eq!(pieces(of(SANDBOX))[0].2, MountKind::Kubelet, "another pod's volume");
 }
 
 #[test]
@@ -578,8 +596,8 @@ fn cost_of_110_containers() {
         let mut config = of_containerd("container");
         config["process"]["env"] = json!((0..60).map(|n| format!("SERVICE_{n}_PORT=tcp://10.0.0.{n}:80")).collect::<Vec<_>>());
         write(&tree, &format!("{K8S}/{id}/config.json"), &config);
-        let mounts: String = (0..30).map(|n| format!("{} 1 0:{} / /m/{n} rw - tmpfs t rw\n", n + 10, 100 + n)).collect();
-        runs(&tree, 100 + index, &in_pod(UID, "cri-containerd", &id), &format!("{BARE}{mounts}"));
+        let mounts: Vec<String> = (0..30).map(|n| format!("{} 1 0:{} / /m/{n} rw - tmpfs t rw", n + 10, 100 + n)).collect();
+        runs(&tree, 100 + index, &in_pod(UID, "cri-containerd", &id), &format!("{BARE}{}\n", mounts.join("\n")));
     }
     let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
     let mut facts = sensors.read_all(&mut |_| {});

@@ -33,13 +33,13 @@ use crate::host::{Host, ReadError};
 
 /// Kubernetes recommends 110 pods a node, and nodes of 500 exist: sandboxes and several containers each.
 const MOST: usize = 2000;
-/// A container's mounts may still change for this long after it was first seen: until then its first process is its runtime.
+/// A container's mounts may still change for this long after its first process was started: until then that may be its runtime.
 const SETTLING: Duration = Duration::from_secs(5);
 /// Mounts this old are read again.
 const STALE: Duration = Duration::from_mins(15);
 
 /// What is on the host is not looked at again sooner.
-const SURE: Duration = Duration::from_secs(5);
+const SURE: Duration = Duration::from_secs(15);
 
 /// What earlier passes read.
 #[derive(Debug, Default)]
@@ -51,7 +51,6 @@ pub(super) struct Memory {
 
 #[derive(Debug, Clone)]
 struct Kept {
-    first: Instant,
     read: Instant,
     mounts: InContainer,
 }
@@ -110,9 +109,9 @@ fn by_cgroup<'a>(host: &Host, table: &'a ProcessTable) -> Vec<Found<'a>> {
         }
     }
     let runs = |seen: &Seen| {
-        let parent = table.processes.iter().find(|process| seen.fact.parent != 0 && process.fact.pid == seen.fact.parent)?;
-        let program = parent.fact.exe.value()?.trim_end_matches(" (deleted)");
-        bundles::shim_runs(program.rsplit('/').next()?)
+        // They are in the order of their ids.
+        let parent = table.processes.binary_search_by_key(&seen.fact.parent, |process| process.fact.pid).ok()?;
+        shim(table.processes.get(parent)?)
     };
     first
         .into_iter()
@@ -152,12 +151,13 @@ fn in_sandboxes<'a>(host: &Host, table: &'a ProcessTable, known: &[Found<'a>]) -
 
 /// What a shim runs that keeps containers in a sandbox of their own; `None` for what is no such shim.
 fn sandboxing(shim: &Seen) -> Option<String> {
-    if shim.fact.placement == Placement::Pod && !shim.fact.container_id.is_empty() {
-        // In a container anybody may start a program of that name.
-        return None;
-    }
-    let program = shim.fact.exe.value()?.trim_end_matches(" (deleted)");
-    bundles::shim_runs(program.rsplit('/').next()?).filter(|class| is_sandbox(class))
+    self::shim(shim).filter(|class| is_sandbox(class))
+}
+
+/// What it runs, if it is one of containerd's shims. In a container anybody may start a program of that name.
+fn shim(seen: &Seen) -> Option<String> {
+    let program = seen.fact.exe.value().filter(|_| seen.fact.container_id.is_empty())?.trim_end_matches(" (deleted)");
+    bundles::shim_runs(program.rsplit('/').next()?)
 }
 
 /// Does it keep what runs in a container from the host's kernel, so that the host's tables do not show it.
@@ -307,20 +307,22 @@ impl Pass<'_> {
         };
         let key = (seen.fact.pid, seen.fact.start_ticks);
         let known = self.known.get(&key);
-        if let Some(kept) = known.filter(|kept| kept.read.duration_since(kept.first) >= SETTLING && kept.read.elapsed() < STALE) {
+        if let Some(kept) = known.filter(|kept| kept.read.duration_since(seen.first) >= SETTLING && kept.read.elapsed() < STALE) {
             let mounts = kept.mounts.clone();
             self.kept.insert(key, kept.clone());
             return mounts;
         }
-        let first = known.map_or_else(Instant::now, |kept| kept.first);
         // Before it becomes what it was made for, its process is the runtime's own. Only for so long: the name is its own choice.
-        let young = first.elapsed() < SETTLING;
+        let young = seen.first.elapsed() < SETTLING;
         let mounts = if young && BEING_STARTED.iter().any(|name| seen.fact.name.starts_with(name)) {
             InContainer::unavailable(&being_started())
         } else {
             self.read_mounts(seen, found, container, young).unwrap_or_else(|why| InContainer::unavailable(&why))
         };
-        self.kept.insert(key, Kept { first, read: Instant::now(), mounts: mounts.clone() });
+        // A pass that ran out of time says nothing about the container.
+        if mounts.of_host.unavailable().is_none_or(|why| why.reason != Reason::TimedOut) {
+            self.kept.insert(key, Kept { read: Instant::now(), mounts: mounts.clone() });
+        }
         mounts
     }
 
@@ -332,7 +334,8 @@ impl Pass<'_> {
         }
         let source = Source::new(SourceKind::Process, "mountinfo");
         let at = now();
-        let root_read_only = match mounts::root_read_only(&mounts) {
+        let visible = mounts.visible();
+        let root_read_only = match mounts::root_read_only(&visible) {
             Some(read_only) => Observed::known(read_only, source.clone(), at),
             None if mounts.cut => Observed::unavailable_because(Reason::TooLarge, "mountinfo: cut before the root's line"),
             None => Observed::unavailable_because(Reason::NotSupported, "mountinfo: its root is no mount of its own"),
@@ -348,7 +351,7 @@ impl Pass<'_> {
         let (host, table) = (self.host, self.table);
         let of_host = match self.of_host.get_or_insert_with(|| mounts_of_host(host, table)) {
             Ok(of_host) => {
-                let pieces = mounts::of_host(&mounts, of_host, &self.places, whose(found), shared);
+                let pieces = mounts::of_host(visible, mounts.cut, of_host, &self.places, whose(found), shared);
                 if young && pieces.items.first().is_some_and(|mount| mount.target == "/" && mount.kind == MountKind::Root) {
                     // It has not been given a root of its own yet.
                     return Err(being_started());
