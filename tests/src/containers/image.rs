@@ -32,8 +32,10 @@ pub fn write(path: &Path) -> Result<String> {
         "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
     })
     .to_string();
-    let mut listed = descriptor("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes());
-    listed["annotations"] = json!({"org.opencontainers.image.ref.name": TAG});
+    let listed = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": sha256(manifest.as_bytes()), "size": manifest.len(),
+        "annotations": {"org.opencontainers.image.ref.name": TAG},
+    });
     let index = json!({"schemaVersion": 2, "manifests": [listed]}).to_string();
 
     let mut archive = Builder::new(std::fs::File::create(path)?);

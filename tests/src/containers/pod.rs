@@ -19,6 +19,7 @@ pub const CONTAINER: &str = "main";
 
 /// A pod with one container. [`Pod::named`] is what a pod is that says nothing: root, with the runtime's default capabilities.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one per field of a pod's security context")]
 pub struct Pod {
     /// Its name.
     pub name: String,
