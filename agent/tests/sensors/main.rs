@@ -18,6 +18,7 @@ mod kubelets;
 mod live;
 mod programs;
 mod recorded;
+mod runtimes;
 
 use std::path::{Path, PathBuf};
 
