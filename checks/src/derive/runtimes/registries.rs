@@ -81,6 +81,8 @@ impl Found {
     ) -> Result<(), Unavailable> {
         let path = match runtime.settings.get("registry_config_path") {
             Some(Observed::Known { value, .. }) => value.value.as_str().unwrap_or_default(),
+            // Which directories are the default depends on the release; where there is nothing in any, that makes no difference.
+            Some(Observed::Unavailable(_)) if layers.unread().is_none() && nothing_in(documents) => "",
             Some(Observed::Unavailable(why)) => return Err(why.clone()),
             None => "",
         };
@@ -232,6 +234,12 @@ impl Found {
         self.add("127.0.0.0/8", "http://127.0.0.0/8", false, false, "default");
         Ok(())
     }
+}
+
+/// Is no file of a registry's in any directory that was looked at, and each could be.
+fn nothing_in(documents: &Listing<RuntimeDocument>) -> bool {
+    documents.items.iter().all(|document| document.role != DocumentRole::RegistryHosts)
+        && !documents.skipped.iter().any(|skipped| about_registries(&skipped.what))
 }
 
 /// `r.example_5000_` and `r.example:5000` are one host; `_default` is every other.
