@@ -147,6 +147,7 @@ fn exposure() -> Vec<Case> {
             .passes(|facts| more(facts, "docker", "-H tcp://0.0.0.0:2376 --tlsverify", json!({})))
             .fails(|facts| more(facts, "docker", "-H tcp://0.0.0.0:2376 --tls", json!({})))
             .fails(|facts| more(facts, "docker", "", json!({"hosts": ["unix:///run/docker.sock", "tcp://"]})))
+            .passes(with("grpc", json!({"tcp_address": "0.0.0.0:1", "tcp_tls_cert": "/c", "tcp_tls_key": "/k", "tcp_tls_ca": "/ca"})))
             .fails(with("grpc", json!({"tcp_address": "0.0.0.0:1", "tcp_tls_cert": "/c", "tcp_tls_key": "/k"})))
             .not_applicable(only_crio)
             .unreadable("permission_denied", unread),

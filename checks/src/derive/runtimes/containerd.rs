@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::layers::{Default, Key, Kind, Layer, Layers, decided_by, since};
 use super::release::{Release, Running};
-use crate::facts::{Observed, Reason, Runtime, Setting, SourceKind, Unavailable};
+use crate::facts::{Observed, Reason, Runtime, Setting, Settings, SourceKind, Unavailable};
 
 pub(super) const PRODUCT: &str = "containerd";
 const CRI: &str = "io.containerd.grpc.v1.cri";
@@ -240,6 +240,17 @@ pub(super) fn further(layers: &Layers, release: Running, at: i64) -> Vec<(&'stat
 /// The old way of configuring registries holds where no directory is configured; 2.2 and newer then have no default for that.
 pub(super) fn has_mirrors(layers: &Layers) -> bool {
     layers.all(&["images", "registry", "mirrors"]).any(|(value, _)| value.as_object().is_some_and(|mirrors| !mirrors.is_empty()))
+}
+
+/// Without a certificate of its own the TCP server speaks no TLS, and asks nobody for one (`cmd/containerd/server/server.go`).
+pub(super) fn without_certificate(settings: &mut Settings) {
+    let Some(tls) = settings.get("tcp_tls").cloned() else { return };
+    match tls {
+        Observed::Known { ref value, .. } if value.value == json!(true) => {}
+        off_or_unknown => {
+            settings.insert("tcp_tls_verify".to_owned(), off_or_unknown);
+        }
+    }
 }
 
 /// The setting without its default where mirrors are configured the old way.

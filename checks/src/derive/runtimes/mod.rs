@@ -93,6 +93,9 @@ fn effective(runtime: &Runtime, product: Product, layers: &Layers, release: Runn
         Product::Docker => docker::further(layers, release, at),
     };
     settings.extend(further.into_iter().map(|(name, setting)| (name.to_owned(), setting)));
+    if product == Product::Containerd {
+        containerd::without_certificate(&mut settings);
+    }
     if let Some(path) = settings.remove("registry_config_path") {
         settings.insert("registry_config_path".to_owned(), containerd::config_path(path, layers));
     }

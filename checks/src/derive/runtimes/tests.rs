@@ -75,20 +75,27 @@ fn mixed_versions_are_migrated_as_each_release_does() {
 #[test]
 fn sockets_are_plugins_in_version_4() {
     let config = json!({"version": 4, "plugins": {
-        "io.containerd.server.v1.grpc-tcp": {"address": "0.0.0.0:9", "tls_ca": "/ca"},
+        "io.containerd.server.v1.grpc-tcp": {"address": "0.0.0.0:9", "tls_cert": "/cert", "tls_ca": "/ca"},
         "io.containerd.server.v1.debug": {"address": "/run/d.sock"},
         "io.containerd.server.v1.metrics": {"address": "127.0.0.1:1"},
     }});
     let runtime = derived(runtime("containerd", Some("2.3.4"), vec![(DocumentRole::Main, config)]));
     for (name, expected) in [
         ("tcp_address", json!("0.0.0.0:9")),
-        ("tcp_tls", json!(false)),
+        ("tcp_tls", json!(true)),
         ("tcp_tls_verify", json!(true)),
         ("debug_address", json!("/run/d.sock")),
         ("metrics_address", json!("127.0.0.1:1")),
     ] {
         assert_eq!(value(&runtime, name), Some(expected), "{name}");
     }
+}
+
+#[test]
+fn an_authority_without_a_certificate_verifies_nobody() {
+    let config = json!({"grpc": {"tcp_address": "0.0.0.0:9", "tcp_tls_ca": "/ca"}});
+    let runtime = derived(runtime("containerd", Some("1.7.27"), vec![(DocumentRole::Main, config)]));
+    assert_eq!((value(&runtime, "tcp_tls"), value(&runtime, "tcp_tls_verify")), (Some(json!(false)), Some(json!(false))));
 }
 
 #[test]
