@@ -105,7 +105,6 @@ const ORDER: [Group; 16] = [
     Group::Versions,
 ];
 
-
 const MIB: u64 = 1024 * 1024;
 
 /// Time and bytes of one pass of one sensor.
