@@ -173,6 +173,10 @@ fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
     if [Group::Listeners, Group::Probes, Group::Handshakes, Group::Files, Group::Processes].iter().any(|group| read.contains(group)) {
         groups.extend([Group::Kubelets, Group::Components]);
     }
+    if [Group::Listeners, Group::Kubelets, Group::Kernel].iter().any(|group| read.contains(group)) {
+        // Runtimes have sockets, one of them a kubelet, and user namespaces the kernel.
+        groups.insert(Group::Runtimes);
+    }
     if read.contains(&Group::Processes) {
         // Whether network policies are enforced shows in what runs, and so does what a container is.
         groups.extend([Group::Network, Group::Containers]);

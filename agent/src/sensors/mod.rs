@@ -76,11 +76,10 @@ pub struct Sensors {
     mounted: containers::Memory,
     runtime: cri::Memory,
     due: BTreeSet<Group>,
+    runtimes: runtimes::Daemons,
     profiles: Arc<Profiles>,
     /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
     process_events: Observed<bool>,
-    /// The runtimes that ran when processes were last read.
-    runtimes: BTreeSet<(i64, i64)>,
     hashes: system::Hashes,
     /// The programs that the system group was about when it was last read.
     cast: BTreeSet<(i64, i64)>,
@@ -141,7 +140,6 @@ impl Sensors {
         let why = if host.live() { "a single scan watches nothing" } else { "a recorded tree does not change by itself" };
         Ok(Self {
             process_events: Observed::unavailable_because(Reason::NotSupported, why),
-            runtimes: BTreeSet::new(),
             options,
             host,
             supervisor: Supervisor::default(),
@@ -151,6 +149,7 @@ impl Sensors {
             mounted: containers::Memory::default(),
             runtime: cri::Memory::default(),
             due: BTreeSet::new(),
+            runtimes: runtimes::Daemons::default(),
             profiles,
             hashes: system::Hashes::default(),
             cast: BTreeSet::new(),
@@ -220,7 +219,7 @@ impl Sensors {
             if table.as_ref().is_ok_and(|table| self.owners.outdated(table)) {
                 groups.insert(Group::Listeners);
             }
-            if table.as_ref().is_ok_and(|table| self.runtimes_outdated(table)) {
+            if table.as_ref().is_ok_and(|table| self.runtimes.changed(table)) {
                 groups.insert(Group::Runtimes);
             }
             if let Ok(table) = &table {
@@ -331,15 +330,6 @@ impl Sensors {
         let (cache, table) = self.supervisor.run(Group::Processes, allowance(Group::Processes), &self.host, pass)?;
         self.cache = cache;
         table.map(Arc::new).map_err(|error| error.unavailable())
-    }
-
-    /// Has a container runtime started or ended since this was last asked.
-    fn runtimes_outdated(&mut self, table: &ProcessTable) -> bool {
-        let running = table.processes.iter().filter(|seen| runtimes::may_be(seen));
-        let running: BTreeSet<(i64, i64)> = running.map(|seen| (seen.fact.pid, seen.fact.start_ticks)).collect();
-        let outdated = running != self.runtimes;
-        self.runtimes = running;
-        outdated
     }
 
     fn of_processes<T: Send + 'static>(

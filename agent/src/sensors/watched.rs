@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use holdfast_checks::facts::{Group, Kubelet, NodeFacts, SourceKind};
+use holdfast_checks::facts::{DocumentRole, Group, Kubelet, NodeFacts, Runtime, SourceKind};
 
 use super::config::absolute;
 use super::files;
@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 25] = [
+const USUAL: [(&str, &[Group]); 36] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
@@ -40,6 +40,18 @@ const USUAL: [(&str, &[Group]); 25] = [
     ("/usr/lib/systemd/system/kubelet.service.d", &[Group::Files]),
     ("/lib/systemd/system/kubelet.service.d", &[Group::Files]),
     ("/root/.kube/config", &[Group::Files]),
+    ("/etc/containerd", &[Group::Runtimes]),
+    ("/etc/containerd/conf.d", &[Group::Runtimes]),
+    ("/etc/containerd/certs.d", &[Group::Runtimes]),
+    ("/etc/docker", &[Group::Runtimes]),
+    ("/etc/crio", &[Group::Runtimes]),
+    ("/etc/crio/crio.conf.d", &[Group::Runtimes]),
+    ("/etc/containers", &[Group::Runtimes]),
+    ("/etc/containers/registries.conf.d", &[Group::Runtimes]),
+    // Their modes are who may be root.
+    ("/run/containerd/containerd.sock", &[Group::Runtimes]),
+    ("/run/crio/crio.sock", &[Group::Runtimes]),
+    ("/run/docker.sock", &[Group::Runtimes]),
 ];
 
 /// Files of variables that units of kubelets usually read.
@@ -111,7 +123,30 @@ pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
             wanted.want(None, &program.path, &[Group::Components]);
         }
     }
+    for runtime in facts.runtimes.value().into_iter().flat_map(|listing| &listing.items) {
+        of_runtime(runtime, &mut wanted);
+    }
     wanted
+}
+
+fn of_runtime(runtime: &Runtime, wanted: &mut Wanted) {
+    for document in runtime.documents.value().iter().flat_map(|listing| &listing.items) {
+        wanted.want(None, parent(&document.path), &[Group::Runtimes]);
+        if document.role == DocumentRole::RegistryHosts {
+            // Where another registry's may appear.
+            wanted.want(None, parent(parent(&document.path)), &[Group::Runtimes]);
+        }
+    }
+    // By name, as what lies beside them is no concern of ours.
+    for socket in runtime.sockets.value().iter().flat_map(|listing| &listing.items) {
+        wanted.want(None, &socket.path, &[Group::Runtimes]);
+    }
+    for program in runtime.programs.value().iter().flat_map(|listing| &listing.items) {
+        wanted.want(None, &program.path, &[Group::Runtimes]);
+    }
+    if let Some(program) = runtime.executable.value() {
+        wanted.want(None, &program.path, &[Group::Runtimes]);
+    }
 }
 
 fn of_kubelet(kubelet: &Kubelet, unit: Option<&str>, wanted: &mut Wanted) {

@@ -19,6 +19,7 @@ mod live;
 mod processes;
 mod programs;
 mod recorded;
+mod runtimes;
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 10] = [
+const DOCUMENTS: [(&str, &str); 11] = [
     ("certificates.yaml", include_str!("../../catalogue/certificates.yaml")),
     ("contradictions.yaml", include_str!("../../catalogue/contradictions.yaml")),
     ("control-plane.yaml", include_str!("../../catalogue/control-plane.yaml")),
@@ -13,6 +13,7 @@ const DOCUMENTS: [(&str, &str); 10] = [
     ("kubelet.yaml", include_str!("../../catalogue/kubelet.yaml")),
     ("network.yaml", include_str!("../../catalogue/network.yaml")),
     ("processes.yaml", include_str!("../../catalogue/processes.yaml")),
+    ("runtimes.yaml", include_str!("../../catalogue/runtimes.yaml")),
     ("system.yaml", include_str!("../../catalogue/system.yaml")),
 ];
 

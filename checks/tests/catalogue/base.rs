@@ -94,6 +94,7 @@ pub(crate) fn node() -> NodeFacts {
         certificate("pki_key", "/var/lib/kubelet/pki/kubelet-client-current.pem", "", "system:node:n1", &["system:nodes"]),
     ]);
     facts.network = known(network());
+    facts.runtimes = complete(vec![containerd()]);
     facts.system = known(system());
     facts.files = complete(FILES.iter().map(|(role, path, mode)| file(role, path, *mode)).collect());
     for file in items(&mut facts.files).iter_mut().filter(|file| file.role == "etcd_data") {
@@ -350,6 +351,45 @@ pub(crate) fn component(name: &str, pid: i64, flags: &str) -> Component {
         documents: complete(vec![]),
         ..Component::unread(name, pid)
     }
+}
+
+/// containerd 2.1 as a careful person sets it up.
+fn containerd() -> Runtime {
+    let config = json!({
+        "version": 3,
+        "plugins": {
+            "io.containerd.cri.v1.runtime": {
+                "enable_unprivileged_ports": false,
+                "enable_cdi": false,
+                "containerd": {"runtimes": {
+                    "runc": {"runtime_type": "io.containerd.runc.v2", "options": {"SystemdCgroup": true}},
+                    "gvisor": {"runtime_type": "io.containerd.runsc.v1"},
+                }},
+            },
+            "io.containerd.nri.v1.nri": {"disable": true},
+        },
+    });
+    let path = "/etc/containerd/config.toml";
+    let document = RuntimeDocument { path: path.into(), role: DocumentRole::Main, content: known(config) };
+    let program = |path: &str, version: &str| RuntimeProgram { path: path.into(), version: known(version.into()) };
+    Runtime {
+        version: known("2.1.9".into()),
+        executable: known(Executable { path: "/usr/bin/containerd".into(), replaced: false }),
+        argv: words("/usr/bin/containerd"),
+        documents: complete(vec![document]),
+        programs: complete(vec![program("/usr/sbin/runc", "1.3.1"), program("/usr/bin/runsc", "20250101.0")]),
+        sockets: complete(vec![runtime_socket("/run/containerd/containerd.sock", 0o660, 0)]),
+        ..Runtime::unread("containerd", "containerd", 150)
+    }
+}
+
+pub(crate) fn runtime_socket(path: &str, mode: i64, gid: i64) -> RuntimeSocket {
+    RuntimeSocket { subject: format!("socket:{path}"), path: path.into(), mode, uid: 0, gid }
+}
+
+/// The runtime, to change.
+pub(crate) fn runtime_of(facts: &mut NodeFacts) -> &mut Runtime {
+    items(&mut facts.runtimes).first_mut().expect("the base has a runtime")
 }
 
 fn words(line: &str) -> Vec<String> {

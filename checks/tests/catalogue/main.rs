@@ -18,6 +18,7 @@ mod kernel;
 mod kubelet;
 mod network;
 mod processes;
+mod runtimes;
 mod system;
 mod traps;
 
@@ -39,6 +40,7 @@ fn cases() -> Vec<Case> {
         kubelet::cases(),
         network::cases(),
         processes::cases(),
+        runtimes::cases(),
         system::cases(),
     ]
     .into_iter()
@@ -84,6 +86,11 @@ fn network() {
 #[test]
 fn processes() {
     processes::cases().iter().for_each(verify);
+}
+
+#[test]
+fn runtimes() {
+    runtimes::cases().iter().for_each(verify);
 }
 
 #[test]
@@ -139,6 +146,9 @@ fn no_evidence_has_a_process_id() {
         base::kubelet_of(facts).pid += 1000;
         for component in base::items(&mut facts.components) {
             component.pid += 1000;
+        }
+        for runtime in base::items(&mut facts.runtimes) {
+            runtime.pid += 1000;
         }
         for process in base::items(&mut facts.processes) {
             process.pid += 1000;

@@ -18,7 +18,7 @@ mod tests {
 
     #[test]
     fn the_text_before_the_format_is_it() {
-        assert_eq!(version(b"please\0001.8.1\0%s version %s\n\0commit: %s\n\0").as_deref(), Some("1.8.1"));
+        assert_eq!(version(b"please\x001.8.1\0%s version %s\n\0commit: %s\n\0").as_deref(), Some("1.8.1"));
         assert_eq!(version(b"1.0.0\0please specify a command\0%s version %s\n\0"), None);
         assert_eq!(version(b"\0%s version %s\n\0"), None);
         assert_eq!(version(b""), None);

@@ -13,6 +13,7 @@ mod glob;
 mod programs;
 mod sockets;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_checks::facts::{Listing, Observed, Placement, Reason, Runtime, Skipped, Source, SourceKind, Unavailable};
@@ -40,10 +41,24 @@ struct Daemon {
     argv: Result<Vec<String>, Unavailable>,
 }
 
+/// The processes that may be daemons, to know when one starts or ends without reading any.
+#[derive(Debug, Default)]
+pub(super) struct Daemons(BTreeSet<(i64, i64)>);
+
+impl Daemons {
+    /// Are they others than before.
+    pub(super) fn changed(&mut self, table: &ProcessTable) -> bool {
+        let processes = table.processes.iter().filter(|seen| of_host(seen) && may_be(seen));
+        let now = processes.map(|seen| (seen.fact.pid, seen.fact.start_ticks)).collect();
+        let before = std::mem::replace(&mut self.0, now);
+        before != self.0
+    }
+}
+
 /// One fact per daemon. None is a complete answer where every process could be seen.
 pub(super) fn read(host: &Host, table: &ProcessTable) -> Observed<Listing<Runtime>> {
     let mut skipped = table.skipped.clone();
-    let mut found: Vec<Daemon> = table.processes.iter().filter(|seen| may_be(seen)).filter_map(|seen| daemon(host, seen)).collect();
+    let mut found: Vec<Daemon> = table.processes.iter().filter(|seen| of_host(seen)).filter_map(|seen| daemon(host, seen)).collect();
     found.sort_by_key(|daemon| (daemon.engine.kind, daemon.rank(), daemon.seen.fact.start_ticks, daemon.seen.fact.pid));
     if found.len() > MAX_RUNTIMES {
         skipped.push(Skipped { what: "further processes that are runtimes by name".to_owned(), reason: Reason::TooLarge });
@@ -65,15 +80,14 @@ fn of_host(seen: &Seen) -> bool {
     !contained && seen.fact.uid == 0 && seen.fact.host_network.value() != Some(&false) && seen.fact.user_namespace.value() != Some(&true)
 }
 
-/// Is its program one that can be a runtime's daemon. Most processes are none by that alone, and cost nothing more.
-pub(super) fn may_be(seen: &Seen) -> bool {
-    let exe = seen.fact.exe.value().map(String::as_str).unwrap_or_default();
-    let program = exe.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
-    matches!(program, "containerd" | "crio" | "dockerd" | "k3s") && of_host(seen)
+/// Most processes are no daemon by their program's name alone, and cost nothing more.
+fn may_be(seen: &Seen) -> bool {
+    let program = seen.fact.exe.value().map(|exe| exe.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default());
+    matches!(program, Some("containerd" | "crio" | "dockerd" | "k3s"))
 }
 
 fn daemon(host: &Host, seen: &Arc<Seen>) -> Option<Daemon> {
-    let exe = seen.fact.exe.value()?;
+    let exe = seen.fact.exe.value().filter(|_| may_be(seen))?;
     let read = host.proc.process(seen.fact.pid).and_then(|process| process.read_capped("cmdline", ARGV_CAP));
     let argv = read.map(|content| arguments(&content)).map_err(|error| error.unavailable());
     let engine = engine::engine(exe, argv.as_deref().unwrap_or_default())?;

@@ -18,8 +18,8 @@
 use serde_json::{Map, Value, json};
 
 use super::layers::{Default, Key, Kind, Layer, Layers, decided_by, since};
-use super::release::Release;
-use crate::facts::{Observed, Reason, Runtime, Setting, SourceKind, Unavailable};
+use super::release::{Release, Running};
+use crate::facts::{Observed, Reason, Runtime, Setting, Settings, SourceKind, Unavailable};
 
 pub(super) const PRODUCT: &str = "containerd";
 const CRI: &str = "io.containerd.grpc.v1.cri";
@@ -31,10 +31,12 @@ const OFF: Default = |_| Ok(json!(false));
 const NONE: Default = |_| Ok(json!(""));
 
 /// Effective settings by where the documents, brought into one shape, say them.
-pub(super) const KEYS: [Key; 22] = [
+pub(super) const KEYS: [Key; 23] = [
     Key::new("default_runtime", &["runtime", "containerd", "default_runtime_name"], Kind::Text, |_| Ok(json!("runc"))),
     // Of containers that ask for none. Empty is no filter; pods get one by the kubelet's `seccompDefault`.
     Key::new("unset_seccomp_profile", &["runtime", "unset_seccomp_profile"], Kind::Text, NONE),
+    // The same under the name of other runtimes' default profile.
+    Key::new("seccomp_profile", &["runtime", "unset_seccomp_profile"], Kind::Text, NONE),
     Key::new("disable_apparmor", &["runtime", "disable_apparmor"], Kind::Bool, OFF),
     Key::new("enable_selinux", &["runtime", "enable_selinux"], Kind::Bool, OFF),
     Key::new("enable_unprivileged_ports", &["runtime", "enable_unprivileged_ports"], Kind::Bool, SINCE_2),
@@ -77,7 +79,7 @@ enum Era {
 }
 
 /// The documents in one shape: `runtime`, `images`, `server`, `nri`, and the sections outside of plugins.
-pub(super) fn layers(runtime: &Runtime, release: Option<Release>, at: i64) -> Layers {
+pub(super) fn layers(runtime: &Runtime, release: Running, at: i64) -> Layers {
     let given = super::arguments::last(&runtime.argv, &["--config", "-c"]).is_some();
     let mut layers = Layers::of(&runtime.documents, given);
     let era = match era(release, &layers) {
@@ -103,23 +105,29 @@ pub(super) fn layers(runtime: &Runtime, release: Option<Release>, at: i64) -> La
 }
 
 /// Without a version, one document of a version that both read alike can still be read.
-fn era(release: Option<Release>, layers: &Layers) -> Result<Era, Unavailable> {
+fn era(release: Running, layers: &Layers) -> Result<Era, Unavailable> {
     match release {
-        Some(release) if release >= Release(2, 3, 0) => Ok(Era::Migrating),
-        Some(release) if release >= Release(2, 0, 0) => Ok(Era::Two),
-        Some(_) => Ok(Era::One),
-        None => {
-            let versions: Vec<i64> = layers.all(&[]).map(|(document, _)| version(document)).collect();
-            match versions.as_slice() {
-                versions if versions.iter().any(|version| *version > 2) => Ok(Era::Two),
-                [] | [2] => Ok(Era::One),
-                _ => {
-                    let detail = "what its configuration means depends on the version of containerd, which could not be read";
-                    Err(Unavailable::new(Reason::NotSupported, detail))
-                }
+        Running::Exact(release) if release >= Release(2, 3, 0) => Ok(Era::Migrating),
+        Running::Exact(release) if release >= Release(2, 0, 0) => Ok(Era::Two),
+        Running::Exact(_) => Ok(Era::One),
+        // All documents of version 3 are read alike by 2.0 and by 2.3.
+        Running::AtLeast(_) => Ok(Era::Two),
+        Running::Unknown => match layers.all(&[]).map(|(document, _)| version(document)).collect::<Vec<_>>().as_slice() {
+            [] | [2] => Ok(Era::One),
+            _ => {
+                let detail = "what its configuration means depends on the version of containerd, which could not be read";
+                Err(Unavailable::new(Reason::NotSupported, detail))
             }
-        }
+        },
     }
+}
+
+/// What is known of the release: version 3 of the configuration came with 2.0.
+pub(super) fn running(runtime: &Runtime) -> Running {
+    let by_program = Running::of(runtime.version.value().map(String::as_str));
+    let layers = Layers::of(&runtime.documents, false);
+    let new = || layers.all(&[]).next().is_some() && layers.all(&[]).all(|(document, _)| version(document) == 3);
+    if by_program == Running::Unknown && new() { Running::AtLeast(Release(2, 0, 0)) } else { by_program }
 }
 
 fn version(document: &Value) -> i64 {
@@ -216,7 +224,7 @@ fn only_the_last_section(layers: &mut Layers) {
 }
 
 /// Settings that are not one key: what is switched off, and the driver of the default handler.
-pub(super) fn further(layers: &Layers, release: Option<Release>, at: i64) -> Vec<(&'static str, Observed<Setting>)> {
+pub(super) fn further(layers: &Layers, release: Running, at: i64) -> Vec<(&'static str, Observed<Setting>)> {
     let disabled: Vec<Value> = layers.all(&["disabled_plugins"]).filter_map(|(value, _)| value.as_array()).flatten().cloned().collect();
     let names = [CRI, RUNTIME, IMAGES];
     let off = disabled.iter().filter_map(Value::as_str).any(|name| names.contains(&name));
@@ -232,6 +240,17 @@ pub(super) fn further(layers: &Layers, release: Option<Release>, at: i64) -> Vec
 /// The old way of configuring registries holds where no directory is configured; 2.2 and newer then have no default for that.
 pub(super) fn has_mirrors(layers: &Layers) -> bool {
     layers.all(&["images", "registry", "mirrors"]).any(|(value, _)| value.as_object().is_some_and(|mirrors| !mirrors.is_empty()))
+}
+
+/// Without a certificate of its own the TCP server speaks no TLS, and asks nobody for one (`cmd/containerd/server/server.go`).
+pub(super) fn without_certificate(settings: &mut Settings) {
+    let Some(tls) = settings.get("tcp_tls").cloned() else { return };
+    match tls {
+        Observed::Known { ref value, .. } if value.value == json!(true) => {}
+        off_or_unknown => {
+            settings.insert("tcp_tls_verify".to_owned(), off_or_unknown);
+        }
+    }
 }
 
 /// The setting without its default where mirrors are configured the old way.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{all, last, switch};
 use super::layers::{Default, Key, Kind, Layer, Layers, decided_by, since};
-use super::release::Release;
+use super::release::{Release, Running};
 use crate::facts::{DocumentRole, Observed, Runtime, Setting, Source, SourceKind};
 
 pub(super) const PRODUCT: &str = "CRI-O";
@@ -76,12 +76,12 @@ pub(super) fn layers(runtime: &Runtime, at: i64) -> Layers {
     layers
 }
 
-pub(super) fn further(runtime: &Runtime, layers: &Layers, release: Option<Release>, at: i64) -> Vec<(&'static str, Observed<Setting>)> {
+pub(super) fn further(runtime: &Runtime, layers: &Layers, release: Running, at: i64) -> Vec<(&'static str, Observed<Setting>)> {
     vec![("metrics_address", metrics(layers, release, at)), ("signature_policy", signature_policy(runtime, at))]
 }
 
 /// The address and port of the metrics, empty where they are off.
-fn metrics(layers: &Layers, release: Option<Release>, at: i64) -> Observed<Setting> {
+fn metrics(layers: &Layers, release: Running, at: i64) -> Observed<Setting> {
     let on = Key::new("", &["crio", "metrics", "enable_metrics"], Kind::Bool, OFF).setting(layers, release, PRODUCT, at);
     // Every address before 1.30, which brought the key.
     let host = Key::new("", &["crio", "metrics", "metrics_host"], Kind::Text, |release| {
@@ -140,5 +140,5 @@ fn signature_policy(runtime: &Runtime, at: i64) -> Observed<Setting> {
         () if rejects(rules) => "reject",
         () => "signed",
     };
-    decided_by(value.into(), Some(Source::new(SourceKind::File, policy.path.as_str())), PRODUCT, None, at)
+    decided_by(value.into(), Some(Source::new(SourceKind::File, policy.path.as_str())), PRODUCT, Running::Unknown, at)
 }

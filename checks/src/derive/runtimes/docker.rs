@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{all, last, switch};
 use super::layers::{Default, Key, Kind, Layer, Layers, Said, decided_by};
-use super::release::Release;
+use super::release::Running;
 use crate::facts::{Observed, Reason, Runtime, Setting};
 
 pub(super) const PRODUCT: &str = "Docker";
@@ -21,7 +21,7 @@ pub(super) const KEYS: [Key; 14] = [
     // Empty, or `builtin`: the profile that is built in.
     Key::new("seccomp_profile", &["seccomp-profile"], Kind::Text, NONE),
     Key::new("enable_selinux", &["selinux-enabled"], Kind::Bool, OFF),
-    Key::new("tls_verify", &["tlsverify"], Kind::Bool, OFF),
+    Key::new("tcp_tls_verify", &["tlsverify"], Kind::Bool, OFF),
     Key::new("userns_remap", &["userns-remap"], Kind::Text, NONE),
     Key::new("icc", &["icc"], Kind::Bool, |_| Ok(json!(true))),
     Key::new("live_restore", &["live-restore"], Kind::Bool, OFF),
@@ -77,7 +77,7 @@ pub(super) fn layers(runtime: &Runtime, at: i64) -> Layers {
     layers
 }
 
-pub(super) fn further(layers: &Layers, release: Option<Release>, at: i64) -> Vec<(&'static str, Observed<Setting>)> {
+pub(super) fn further(layers: &Layers, release: Running, at: i64) -> Vec<(&'static str, Observed<Setting>)> {
     vec![
         ("tcp_address", tcp(layers, release, at)),
         (
@@ -97,7 +97,7 @@ fn or_verify(setting: Setting, layers: &Layers) -> Setting {
 }
 
 /// Where the API is served over the network; empty where it is not.
-fn tcp(layers: &Layers, release: Option<Release>, at: i64) -> Observed<Setting> {
+fn tcp(layers: &Layers, release: Running, at: i64) -> Observed<Setting> {
     let (hosts, source) = match layers.last(&["hosts"], false) {
         Said::Unknown(why) => return Observed::Unavailable(why),
         Said::Nothing => return decided_by("".into(), None, PRODUCT, release, at),
@@ -114,7 +114,7 @@ fn tcp(layers: &Layers, release: Option<Release>, at: i64) -> Observed<Setting> 
     decided_by(value.into(), Some(source), PRODUCT, release, at)
 }
 
-fn driver(layers: &Layers, release: Option<Release>, at: i64) -> Observed<Setting> {
+fn driver(layers: &Layers, release: Running, at: i64) -> Observed<Setting> {
     match layers.last(&["exec-opts"], false) {
         Said::Unknown(why) => Observed::Unavailable(why),
         Said::Value(Value::Array(options), source, _)

@@ -28,6 +28,7 @@ pub(super) fn of(runtime: &Runtime, product: Product, layers: &Layers, at: i64) 
     };
     if !built_in.is_empty() && !names.iter().any(|name| name == built_in) {
         names.push(built_in.to_owned());
+        names.sort();
     }
     // containerd 1.x: `default_runtime`, deprecated, with a type is the handler `default` (`ValidatePluginConfig`).
     let old = [table.split_last().map_or(&[][..], |(_, outer)| outer), &["default_runtime", "runtime_type"]].concat();

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::release::Release;
+use super::release::{Release, Running};
 use crate::derive::setting::{decided, unavailable};
 use crate::facts::{
     Declared, DocumentRole, Listing, Observed, Reason, RuntimeDocument, Setting, Settings, Source, SourceKind, Unavailable,
@@ -148,7 +148,7 @@ pub(super) enum Kind {
 }
 
 /// A default of a release, or why it cannot be told.
-pub(super) type Default = fn(Option<Release>) -> Result<Value, &'static str>;
+pub(super) type Default = fn(Running) -> Result<Value, &'static str>;
 
 /// One setting: its name in checks, where it is written, and what holds where nothing is.
 pub(super) struct Key {
@@ -170,7 +170,7 @@ impl Key {
         self
     }
 
-    pub(super) fn setting(&self, layers: &Layers, release: Option<Release>, product: &str, at: i64) -> Observed<Setting> {
+    pub(super) fn setting(&self, layers: &Layers, release: Running, product: &str, at: i64) -> Observed<Setting> {
         let declared = || {
             let said = layers.all(self.path).filter_map(|(value, source)| Some((self.typed(value)?, source)));
             said.map(|(value, source)| Declared { value, source: source.clone() }).collect::<Vec<_>>()
@@ -211,13 +211,12 @@ impl Key {
 }
 
 /// Where a default comes from: the product and its release.
-pub(super) fn default_source(product: &str, release: Option<Release>) -> Source {
-    let place = release.map_or_else(|| product.to_owned(), |release| format!("{product} {release}"));
-    Source::new(SourceKind::Default, place)
+pub(super) fn default_source(product: &str, release: Running) -> Source {
+    Source::new(SourceKind::Default, format!("{product}{release}"))
 }
 
 /// The effective settings of `keys`.
-pub(super) fn settings(keys: &[Key], layers: &Layers, release: Option<Release>, product: &str, at: i64) -> Settings {
+pub(super) fn settings(keys: &[Key], layers: &Layers, release: Running, product: &str, at: i64) -> Settings {
     keys.iter().map(|key| (key.name.to_owned(), key.setting(layers, release, product, at))).collect()
 }
 
@@ -225,16 +224,16 @@ pub(super) fn settings(keys: &[Key], layers: &Layers, release: Option<Release>, 
 const BY_VERSION: &str = "its default depends on the version, which could not be read";
 
 /// `after` from `first` on, `before` earlier.
-pub(super) fn since(release: Option<Release>, first: Release, before: Value, after: Value) -> Result<Value, &'static str> {
-    match release {
-        Some(release) if release >= first => Ok(after),
-        Some(_) => Ok(before),
+pub(super) fn since(release: Running, first: Release, before: Value, after: Value) -> Result<Value, &'static str> {
+    match release.is_at_least(first) {
+        Some(true) => Ok(after),
+        Some(false) => Ok(before),
         None if before == after => Ok(after),
         None => Err(BY_VERSION),
     }
 }
 
 /// A setting that follows from several keys: said by `source`, or by default.
-pub(super) fn decided_by(value: Value, source: Option<Source>, product: &str, release: Option<Release>, at: i64) -> Observed<Setting> {
+pub(super) fn decided_by(value: Value, source: Option<Source>, product: &str, release: Running, at: i64) -> Observed<Setting> {
     decided(value, source.unwrap_or_else(|| default_source(product, release)), at)
 }

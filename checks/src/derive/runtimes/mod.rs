@@ -17,7 +17,7 @@ mod user_namespaces;
 
 pub use self::arguments::last as last_argument;
 use self::layers::{Layers, settings};
-use self::release::Release;
+use self::release::Running;
 use super::sockets;
 use crate::facts::{Kernel, Kubelet, Listener, Listing, Observed, Reason, Runtime, Settings, Source, SourceKind};
 
@@ -55,7 +55,10 @@ pub(super) fn derive(
     at: i64,
 ) {
     let Some(product) = Product::of(runtime) else { return };
-    let release = runtime.version.value().and_then(|version| Release::of(version));
+    let release = match product {
+        Product::Containerd => containerd::running(runtime),
+        Product::Crio | Product::Docker => Running::of(runtime.version.value().map(String::as_str)),
+    };
     let layers = layers(runtime, product, release, at);
     runtime.settings = effective(runtime, product, &layers, release, at);
     runtime.handlers = handlers::of(runtime, product, &layers, at);
@@ -69,7 +72,7 @@ pub(super) fn derive(
     runtime.user_namespaces = user_namespaces::of(runtime, product, kernel, at);
 }
 
-fn layers(runtime: &Runtime, product: Product, release: Option<Release>, at: i64) -> Layers {
+fn layers(runtime: &Runtime, product: Product, release: Running, at: i64) -> Layers {
     match product {
         Product::Containerd => containerd::layers(runtime, release, at),
         Product::Crio => crio::layers(runtime, at),
@@ -77,7 +80,7 @@ fn layers(runtime: &Runtime, product: Product, release: Option<Release>, at: i64
     }
 }
 
-fn effective(runtime: &Runtime, product: Product, layers: &Layers, release: Option<Release>, at: i64) -> Settings {
+fn effective(runtime: &Runtime, product: Product, layers: &Layers, release: Running, at: i64) -> Settings {
     let (keys, name) = match product {
         Product::Containerd => (&containerd::KEYS[..], containerd::PRODUCT),
         Product::Crio => (&crio::KEYS[..], crio::PRODUCT),
@@ -90,6 +93,9 @@ fn effective(runtime: &Runtime, product: Product, layers: &Layers, release: Opti
         Product::Docker => docker::further(layers, release, at),
     };
     settings.extend(further.into_iter().map(|(name, setting)| (name.to_owned(), setting)));
+    if product == Product::Containerd {
+        containerd::without_certificate(&mut settings);
+    }
     if let Some(path) = settings.remove("registry_config_path") {
         settings.insert("registry_config_path".to_owned(), containerd::config_path(path, layers));
     }

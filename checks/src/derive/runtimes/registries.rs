@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::Product;
 use super::layers::{Layers, Said, about_registries};
-use super::release::Release;
+use super::release::{Release, Running};
 use crate::facts::{DocumentRole, Listing, Observed, Registry, Runtime, RuntimeDocument, Skipped, Source, SourceKind, Unavailable};
 
 /// More registries than anybody says something of.
 const MAX_REGISTRIES: usize = 256;
 
-pub(super) fn of(runtime: &Runtime, product: Product, layers: &Layers, release: Option<Release>, at: i64) -> Observed<Listing<Registry>> {
+pub(super) fn of(runtime: &Runtime, product: Product, layers: &Layers, release: Running, at: i64) -> Observed<Listing<Registry>> {
     let documents = match &runtime.documents {
         Observed::Unavailable(why) => return Observed::Unavailable(why.clone()),
         Observed::Known { value, .. } => value,
@@ -77,10 +77,12 @@ impl Found {
         runtime: &Runtime,
         documents: &Listing<RuntimeDocument>,
         layers: &Layers,
-        release: Option<Release>,
+        release: Running,
     ) -> Result<(), Unavailable> {
         let path = match runtime.settings.get("registry_config_path") {
             Some(Observed::Known { value, .. }) => value.value.as_str().unwrap_or_default(),
+            // Which directories are the default depends on the release; where there is nothing in any, that makes no difference.
+            Some(Observed::Unavailable(_)) if layers.unread().is_none() && nothing_in(documents) => "",
             Some(Observed::Unavailable(why)) => return Err(why.clone()),
             None => "",
         };
@@ -126,14 +128,14 @@ impl Found {
     }
 
     /// `registry.mirrors` and `registry.configs` of the CRI plugin. 2.0 dropped `configs.*.tls`.
-    fn mirrors(&mut self, layers: &Layers, release: Option<Release>) -> Result<(), Unavailable> {
+    fn mirrors(&mut self, layers: &Layers, release: Running) -> Result<(), Unavailable> {
         if let Some(why) = layers.unread() {
             return Err(why.clone());
         }
         let unverified: Vec<(String, String)> = layers
             .names(&["images", "registry", "configs"])
             .into_iter()
-            .filter(|_| release.is_none_or(|release| release < Release(2, 0, 0)))
+            .filter(|_| release.is_at_least(Release(2, 0, 0)) != Some(true))
             .filter_map(|host| match layers.last(&["images", "registry", "configs", &host, "tls", "insecure_skip_verify"], false) {
                 Said::Value(Value::Bool(true), source, _) => Some((host, source.place.clone())),
                 _ => None,
@@ -232,6 +234,12 @@ impl Found {
         self.add("127.0.0.0/8", "http://127.0.0.0/8", false, false, "default");
         Ok(())
     }
+}
+
+/// Is no file of a registry's in any directory that was looked at, and each could be.
+fn nothing_in(documents: &Listing<RuntimeDocument>) -> bool {
+    documents.items.iter().all(|document| document.role != DocumentRole::RegistryHosts)
+        && !documents.skipped.iter().any(|skipped| about_registries(&skipped.what))
 }
 
 /// `r.example_5000_` and `r.example:5000` are one host; `_default` is every other.

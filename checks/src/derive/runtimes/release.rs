@@ -18,6 +18,40 @@ impl Release {
     }
 }
 
+/// What is known of the release that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Running {
+    Exact(Release),
+    /// An older one would not have read its configuration.
+    AtLeast(Release),
+    Unknown,
+}
+
+impl Running {
+    pub(super) fn of(version: Option<&str>) -> Self {
+        version.and_then(Release::of).map_or(Self::Unknown, Self::Exact)
+    }
+
+    /// Is it `first` or newer; `None` where that is not known.
+    pub(super) fn is_at_least(self, first: Release) -> Option<bool> {
+        match self {
+            Self::Exact(release) => Some(release >= first),
+            Self::AtLeast(release) if release >= first => Some(true),
+            Self::AtLeast(_) | Self::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(release) => write!(f, " {release}"),
+            Self::AtLeast(Release(major, minor, _)) => write!(f, " {major}.{minor} or newer"),
+            Self::Unknown => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
