@@ -102,8 +102,9 @@ pub(crate) fn node() -> NodeFacts {
     facts.processes = complete(vec![
         process("service:kubelet.service/kubelet", Placement::Host, 0),
         Process { name: "calico-node".into(), ..process("service:calico.service/calico-node", Placement::Host, 0) },
-        process("pod:default/web/c", Placement::Pod, 1000),
+        crate::containers::process_of("pod:default/web/c", "c1"),
     ]);
+    facts.containers = complete(vec![crate::containers::container("pod:default/web/c", "c1")]);
     let verdict = KernelVerdict {
         family: "debian".into(),
         tracks_stable: false,

@@ -11,6 +11,7 @@
 mod base;
 mod case;
 mod certificates;
+mod containers;
 mod control_plane;
 mod exposure;
 mod files;
@@ -32,6 +33,7 @@ use holdfast_checks::facts::{NodeFacts, Reason, Unavailable};
 fn cases() -> Vec<Case> {
     [
         certificates::cases(),
+        containers::cases(),
         control_plane::cases(),
         exposure::cases(),
         files::cases(),
@@ -49,6 +51,11 @@ fn cases() -> Vec<Case> {
 #[test]
 fn certificates() {
     certificates::cases().iter().for_each(verify);
+}
+
+#[test]
+fn containers() {
+    containers::cases().iter().for_each(verify);
 }
 
 #[test]
