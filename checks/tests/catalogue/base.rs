@@ -37,6 +37,7 @@ pub(crate) fn node() -> NodeFacts {
         provider: "none".into(),
         profile: "kubeadm".into(),
         profile_because: "/etc/kubernetes/manifests is there".into(),
+        cri_allowed: known(false),
         ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this fixture"));

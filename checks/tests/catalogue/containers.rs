@@ -160,7 +160,18 @@ fn each(kinds: &[MountKind], writable: bool) -> Vec<(MountKind, bool)> {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [by_user(), by_privilege(), by_module(), by_namespace(), by_mount(), by_program(), by_image()].into_iter().flatten().collect()
+    [by_user(), by_privilege(), by_module(), by_namespace(), by_mount(), by_program(), by_image(), by_agent()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn by_agent() -> Vec<Case> {
+    vec![
+        Case::of("agent-holds-runtime-socket")
+            .fails(|facts| facts.node.cri_allowed = known(true))
+            .unreadable("permission_denied", |facts| facts.node.cri_allowed = denied()),
+    ]
 }
 
 fn by_user() -> Vec<Case> {
