@@ -44,7 +44,7 @@ const SHORT_ID: usize = 12;
 /// A file is not looked at again sooner.
 const SURE: Duration = Duration::from_secs(5);
 /// What was not there is not looked for again sooner.
-const RETRY: Duration = Duration::from_secs(15);
+const RETRY: Duration = Duration::from_secs(2);
 /// More containers than any node has.
 const MOST_KEPT: usize = 4096;
 

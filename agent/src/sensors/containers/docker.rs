@@ -17,7 +17,8 @@ use super::places::{Places, Whose, plain};
 pub(super) struct Config {
     #[serde(default)]
     pub(super) name: String,
-    config: Option<Asked>,
+    #[serde(rename = "Config")]
+    asked: Option<Asked>,
     #[serde(default)]
     app_armor_profile: String,
     mount_points: Option<BTreeMap<String, MountPoint>>,
@@ -63,11 +64,11 @@ pub(super) struct HostConfig {
 
 impl Config {
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        self.config.as_ref().and_then(|asked| asked.labels.clone()).unwrap_or_default()
+        self.asked.as_ref().and_then(|asked| asked.labels.clone()).unwrap_or_default()
     }
 
     pub(super) fn image(&self) -> &str {
-        self.config.as_ref().map(|asked| asked.image.as_str()).unwrap_or_default()
+        self.asked.as_ref().map(|asked| asked.image.as_str()).unwrap_or_default()
     }
 
     /// What these files alone tell of how it was started. `paths`: theirs; `host`: that of the host's options, or why not.
@@ -84,7 +85,7 @@ impl Config {
             let detail = format!("{}: {what} is not in it, but in the bundle, which was not read", paths.config);
             Unavailable::new(Reason::NotPresent, detail)
         };
-        let (user, group) = self.config.as_ref().map_or((None, None), |asked| user(&asked.user));
+        let (user, group) = self.asked.as_ref().map_or((None, None), |asked| user(&asked.user));
         let known = |id: Option<i64>, what: &str| match id {
             Some(id) => Observed::known(id, file(&paths.config), at),
             None => Observed::Unavailable(not_told(what)),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_checks::facts::{
-    Configured, Container, ContainerKind, Listing, Mount, Observed, Placement, Reason, Skipped, Source, SourceKind, Unavailable,
+    Configured, Container, ContainerKind, Listing, Mount, MountKind, Observed, Placement, Reason, Skipped, Source, SourceKind, Unavailable,
 };
 
 pub(super) use bundles::Bundles;
@@ -33,18 +33,24 @@ use crate::host::{Host, ReadError};
 
 /// Kubernetes recommends 110 pods a node, and nodes of 500 exist: sandboxes and several containers each.
 const MOST: usize = 2000;
-/// A container's mounts may still change for this long after it was first seen: until then its first process is its runtime.
+/// A container's mounts may still change for this long after its first process was started: until then that may be its runtime.
 const SETTLING: Duration = Duration::from_secs(5);
 /// Mounts this old are read again.
 const STALE: Duration = Duration::from_mins(15);
 
-/// What earlier passes read of mounts, by pid and start time.
+/// What is on the host is not looked at again sooner.
+const SURE: Duration = Duration::from_secs(15);
+
+/// What earlier passes read.
 #[derive(Debug, Default)]
-pub(super) struct Memory(HashMap<(i64, i64), Kept>);
+pub(super) struct Memory {
+    /// By pid and start time.
+    mounts: HashMap<(i64, i64), Kept>,
+    places: Option<(Instant, Places)>,
+}
 
 #[derive(Debug, Clone)]
 struct Kept {
-    first: Instant,
     read: Instant,
     mounts: InContainer,
 }
@@ -70,7 +76,9 @@ struct Found<'a> {
 
 /// Every running container.
 pub(super) fn read(host: &Host, table: &ProcessTable, memory: &mut Memory) -> Observed<Listing<Container>> {
-    let mut pass = Pass { host, table, places: Places::of(host, table), of_host: None, memory, kept: HashMap::new() };
+    let known = memory.places.take().filter(|(looked, _)| looked.elapsed() < SURE);
+    let (looked, places) = known.unwrap_or_else(|| (Instant::now(), Places::of(host, table)));
+    let mut pass = Pass { host, table, places, of_host: None, known: std::mem::take(&mut memory.mounts), kept: HashMap::new() };
     let mut found = by_cgroup(host, table);
     found.extend(in_sandboxes(host, table, &found));
     let mut skipped = Vec::new();
@@ -85,7 +93,7 @@ pub(super) fn read(host: &Host, table: &ProcessTable, memory: &mut Memory) -> Ob
     let mut items: Vec<Container> = found.iter().map(|found| pass.container(found)).collect();
     items.sort_by(|a, b| (&a.subject, &a.id).cmp(&(&b.subject, &b.id)));
     table.bundles.retain(&ids);
-    *pass.memory = Memory(pass.kept);
+    *memory = Memory { mounts: pass.kept, places: Some((looked, pass.places)) };
     Observed::known(Listing { items, skipped }, Source::new(SourceKind::Derived, "processes and runtimes' files"), table.at)
 }
 
@@ -101,9 +109,9 @@ fn by_cgroup<'a>(host: &Host, table: &'a ProcessTable) -> Vec<Found<'a>> {
         }
     }
     let runs = |seen: &Seen| {
-        let parent = table.processes.iter().find(|process| seen.fact.parent != 0 && process.fact.pid == seen.fact.parent)?;
-        let program = parent.fact.exe.value()?.trim_end_matches(" (deleted)");
-        bundles::shim_runs(program.rsplit('/').next()?)
+        // They are in the order of their ids.
+        let parent = table.processes.binary_search_by_key(&seen.fact.parent, |process| process.fact.pid).ok()?;
+        shim(table.processes.get(parent)?)
     };
     first
         .into_iter()
@@ -143,12 +151,13 @@ fn in_sandboxes<'a>(host: &Host, table: &'a ProcessTable, known: &[Found<'a>]) -
 
 /// What a shim runs that keeps containers in a sandbox of their own; `None` for what is no such shim.
 fn sandboxing(shim: &Seen) -> Option<String> {
-    if shim.fact.placement == Placement::Pod && !shim.fact.container_id.is_empty() {
-        // In a container anybody may start a program of that name.
-        return None;
-    }
-    let program = shim.fact.exe.value()?.trim_end_matches(" (deleted)");
-    bundles::shim_runs(program.rsplit('/').next()?).filter(|class| is_sandbox(class))
+    self::shim(shim).filter(|class| is_sandbox(class))
+}
+
+/// What it runs, if it is one of containerd's shims. In a container anybody may start a program of that name.
+fn shim(seen: &Seen) -> Option<String> {
+    let program = seen.fact.exe.value().filter(|_| seen.fact.container_id.is_empty())?.trim_end_matches(" (deleted)");
+    bundles::shim_runs(program.rsplit('/').next()?)
 }
 
 /// Does it keep what runs in a container from the host's kernel, so that the host's tables do not show it.
@@ -163,7 +172,8 @@ struct Pass<'a> {
     places: Places,
     /// The host's mounts, once they are needed.
     of_host: Option<Result<HostMounts, Unavailable>>,
-    memory: &'a mut Memory,
+    /// What the last pass remembered.
+    known: HashMap<(i64, i64), Kept>,
     /// What the next pass is to remember.
     kept: HashMap<(i64, i64), Kept>,
 }
@@ -173,8 +183,11 @@ impl Pass<'_> {
         let told = &found.told;
         let names = &told.names;
         let at = self.table.at;
-        let in_pod = !found.pod_uid.is_empty() || names.pod.is_some() && told.runtime != "docker";
-        let pod = if in_pod { told.pod(&found.pod_uid) } else { Err(Unavailable::new(Reason::NotPresent, "it belongs to no pod")) };
+        let pod = if found.placement == Placement::Pod {
+            told.pod(&found.pod_uid)
+        } else {
+            Err(Unavailable::new(Reason::NotPresent, "it belongs to no pod"))
+        };
         let source = || Source::new(SourceKind::File, &*told.path);
         let mut container = Container::unread(String::new(), &*found.id);
         container.subject = match &pod {
@@ -204,7 +217,7 @@ impl Pass<'_> {
             ),
             Err(why) if found.pod_uid.is_empty() => {
                 let name = names.name.clone();
-                let nameless = || Observed::unavailable_because(Reason::NotPresent, self.untold(found, "a name"));
+                let nameless = || Observed::unavailable_because(Reason::NotPresent, untold(found, "a name"));
                 (unnamed(why), unnamed(why), name.map_or_else(nameless, |name| Observed::known(name, source(), at)))
             }
             Err(why) => match Told::pod_in_logs(self.host, &found.pod_uid) {
@@ -221,7 +234,7 @@ impl Pass<'_> {
             (Ok(()), Some(value)) => Observed::known(value.clone(), source(), at),
             (Ok(()), None) => match &told.spec {
                 Err(why) if told.docker.is_none() => Observed::Unavailable(why.clone()),
-                _ => Observed::unavailable_because(Reason::NotPresent, self.untold(found, what)),
+                _ => Observed::unavailable_because(Reason::NotPresent, untold(found, what)),
             },
         };
         container.image = text(&names.image, "an image's name");
@@ -238,11 +251,6 @@ impl Pass<'_> {
         container.mounts = in_container.of_host;
         container.root_read_only = in_container.root_read_only;
         container
-    }
-
-    fn untold(&self, found: &Found<'_>, what: &str) -> String {
-        let path = if found.told.path.is_empty() { "no runtime's file" } else { &found.told.path };
-        format!("{path}: it does not tell {what}")
     }
 
     fn configured(&self, found: &Found<'_>) -> Observed<Configured> {
@@ -298,25 +306,27 @@ impl Pass<'_> {
             return InContainer::unavailable(&Unavailable::new(Reason::NotPresent, "none of its processes is the host's"));
         };
         let key = (seen.fact.pid, seen.fact.start_ticks);
-        let known = self.memory.0.get(&key);
-        if let Some(kept) = known.filter(|kept| kept.read.duration_since(kept.first) >= SETTLING && kept.read.elapsed() < STALE) {
+        let known = self.known.get(&key);
+        if let Some(kept) = known.filter(|kept| kept.read.duration_since(seen.first) >= SETTLING && kept.read.elapsed() < STALE) {
             let mounts = kept.mounts.clone();
             self.kept.insert(key, kept.clone());
             return mounts;
         }
-        let first = known.map_or_else(Instant::now, |kept| kept.first);
-        // Before it becomes what it was made for, its process is the runtime's and sees all of the host. Only for so long: the name
-        // is its own choice.
-        let mounts = if seen.fact.name.starts_with("runc:[") && first.elapsed() < SETTLING {
-            InContainer::unavailable(&Unavailable::new(Reason::NotPresent, "it is being started"))
+        // Before it becomes what it was made for, its process is the runtime's own. Only for so long: the name is its own choice.
+        let young = seen.first.elapsed() < SETTLING;
+        let mounts = if young && BEING_STARTED.iter().any(|name| seen.fact.name.starts_with(name)) {
+            InContainer::unavailable(&being_started())
         } else {
-            self.read_mounts(seen, found, container).unwrap_or_else(|why| InContainer::unavailable(&why))
+            self.read_mounts(seen, found, container, young).unwrap_or_else(|why| InContainer::unavailable(&why))
         };
-        self.kept.insert(key, Kept { first, read: Instant::now(), mounts: mounts.clone() });
+        // A pass that ran out of time says nothing about the container.
+        if mounts.of_host.unavailable().is_none_or(|why| why.reason != Reason::TimedOut) {
+            self.kept.insert(key, Kept { read: Instant::now(), mounts: mounts.clone() });
+        }
         mounts
     }
 
-    fn read_mounts(&mut self, seen: &Seen, found: &Found<'_>, container: &Container) -> Result<InContainer, Unavailable> {
+    fn read_mounts(&mut self, seen: &Seen, found: &Found<'_>, container: &Container, young: bool) -> Result<InContainer, Unavailable> {
         let process = self.host.proc.process(seen.fact.pid).map_err(|error| error.unavailable())?;
         let mounts = table_of(&process)?;
         if !seen.still_runs(&process) || mounts.all.is_empty() {
@@ -324,32 +334,52 @@ impl Pass<'_> {
         }
         let source = Source::new(SourceKind::Process, "mountinfo");
         let at = now();
-        let root_read_only = match mounts::root_read_only(&mounts) {
+        let visible = mounts.visible();
+        let root_read_only = match mounts::root_read_only(&visible) {
             Some(read_only) => Observed::known(read_only, source.clone(), at),
             None if mounts.cut => Observed::unavailable_because(Reason::TooLarge, "mountinfo: cut before the root's line"),
             None => Observed::unavailable_because(Reason::NotSupported, "mountinfo: its root is no mount of its own"),
         };
         let configured = container.configured.value();
-        let shared = |kernel: Option<bool>, file: Option<&Observed<bool>>| kernel.or_else(|| file?.value().copied()) == Some(true);
-        let shares = seen.fact.shares.value();
+        let either = |kernel: Option<bool>, file: Option<&Observed<bool>>| kernel.or_else(|| file?.value().copied()) == Some(true);
+        let kernel = seen.fact.shares.value();
         let shared = Shared {
-            pid: shared(shares.map(|shares| shares.pid), configured.map(|configured| &configured.host_pid)),
-            network: shared(seen.fact.host_network.value().copied(), configured.map(|configured| &configured.host_network)),
-            ipc: shared(shares.map(|shares| shares.ipc), configured.map(|configured| &configured.host_ipc)),
+            pid: either(kernel.map(|shares| shares.pid), configured.map(|configured| &configured.host_pid)),
+            network: either(seen.fact.host_network.value().copied(), configured.map(|configured| &configured.host_network)),
+            ipc: either(kernel.map(|shares| shares.ipc), configured.map(|configured| &configured.host_ipc)),
         };
         let (host, table) = (self.host, self.table);
         let of_host = match self.of_host.get_or_insert_with(|| mounts_of_host(host, table)) {
-            Ok(of_host) => Observed::known(mounts::of_host(&mounts, of_host, &self.places, whose(found), shared), source, at),
+            Ok(of_host) => {
+                let pieces = mounts::of_host(visible, mounts.cut, of_host, &self.places, whose(found), shared);
+                if young && pieces.items.first().is_some_and(|mount| mount.target == "/" && mount.kind == MountKind::Root) {
+                    // It has not been given a root of its own yet.
+                    return Err(being_started());
+                }
+                Observed::known(pieces, source, at)
+            }
             Err(why) => Observed::Unavailable(why.clone()),
         };
         Ok(InContainer { of_host, root_read_only })
     }
 }
 
+/// What runtimes call the process that becomes a container.
+const BEING_STARTED: [&str; 3] = ["runc:[", "youki:[", "crun"];
+
+fn being_started() -> Unavailable {
+    Unavailable::new(Reason::NotPresent, "it is being started")
+}
+
 impl InContainer {
     fn unavailable(why: &Unavailable) -> Self {
         Self { of_host: Observed::Unavailable(why.clone()), root_read_only: Observed::Unavailable(why.clone()) }
     }
+}
+
+fn untold(found: &Found<'_>, what: &str) -> String {
+    let path = if found.told.path.is_empty() { "no runtime's file" } else { &found.told.path };
+    format!("{path}: it does not tell {what}")
 }
 
 fn whose<'a>(found: &'a Found<'_>) -> Whose<'a> {

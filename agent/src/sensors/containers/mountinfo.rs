@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 
 /// More mounts than any host has. What comes after is cut, and said to be.
 const MOST_LINES: usize = 100_000;
+/// A container with that many may give them long names: so much is read of its table.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// The kernel escapes a path of 4 KiB into 16 KiB, twice a line, and gives options a page.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -38,7 +40,7 @@ impl Mounts {
     /// Reads all there is in `content`, up to the cap.
     pub(super) fn read(content: impl Read) -> std::io::Result<Self> {
         let mut mounts = Self::default();
-        let mut lines = BufReader::new(content);
+        let mut lines = BufReader::new(content.take(MOST_BYTES));
         let mut line = Vec::new();
         for _ in 0..MOST_LINES {
             line.clear();

@@ -66,20 +66,26 @@ fn joined(parent: &str, rest: &str) -> String {
 }
 
 /// Is its root read-only. `None` where its root is no mount of its own.
-pub(super) fn root_read_only(mounts: &Mounts) -> Option<bool> {
-    mounts.visible().into_iter().find(|mount| mount.target.as_ref() == "/").map(|mount| !mount.writable)
+pub(super) fn root_read_only(visible: &[&Mounted]) -> Option<bool> {
+    visible.iter().find(|mount| mount.target.as_ref() == "/").map(|mount| !mount.writable)
 }
 
-/// The pieces of the host among a container's mounts, and its token.
-pub(super) fn of_host(mounts: &Mounts, host: &HostMounts, places: &Places, whose: Whose<'_>, shared: Shared) -> Listing<Mount> {
-    let mut visible = mounts.visible();
+/// The pieces of the host among a container's mounts that a path leads to, and its token. `cut`: there are more.
+pub(super) fn of_host(
+    mut visible: Vec<&Mounted>,
+    cut: bool,
+    host: &HostMounts,
+    places: &Places,
+    whose: Whose<'_>,
+    shared: Shared,
+) -> Listing<Mount> {
     visible.sort_by(|a, b| a.target.cmp(&b.target));
     let mut listed: Vec<Mount> = Vec::new();
     let mut skipped = Vec::new();
     for mount in visible {
         let Some((source, kind)) = piece(mount, host, places, whose, shared) else { continue };
         let found = Mount { source, target: mount.target.to_string(), kind, writable: mount.writable };
-        if adds_nothing(&found, &listed) {
+        if adds_nothing(&found, &listed, whose) {
             continue;
         }
         if listed.len() == MOST {
@@ -88,18 +94,22 @@ pub(super) fn of_host(mounts: &Mounts, host: &HostMounts, places: &Places, whose
         }
         listed.push(found);
     }
-    if mounts.cut || host.cut {
+    if cut || host.cut {
         skipped.push(Skipped { what: "mounts that the table was cut before".to_owned(), reason: Reason::TooLarge });
     }
     Listing { items: listed, skipped }
 }
 
 /// Does it lie in a listed mount that leads to the same place, and allows as much.
-fn adds_nothing(found: &Mount, listed: &[Mount]) -> bool {
+fn adds_nothing(found: &Mount, listed: &[Mount], whose: Whose<'_>) -> bool {
     let around = |outer: &&Mount| outer.kind != MountKind::Token && outer.target != found.target && within(&found.target, &outer.target);
     // Sorted by target, the last one around it is the innermost.
     let Some(outer) = listed.iter().rfind(around) else { return false };
     let rest = found.target.strip_prefix(outer.target.trim_end_matches('/')).unwrap_or_default();
+    // Its own token and its own root file system, seen through a piece of the host that holds all of them.
+    if found.kind == MountKind::Token || (!whose.id.is_empty() && rest.split('/').any(|part| part == whose.id)) {
+        return true;
+    }
     if joined(&outer.source, rest) != found.source {
         return false;
     }
@@ -133,6 +143,7 @@ pub(super) fn decide(paths: Vec<String>, target: &str, places: &Places, whose: W
     for path in paths {
         match places.place(&path, whose) {
             Place::Own => own = true,
+            Place::Host(MountKind::RuntimeData) if whose.sandbox.is_empty() && of_some_sandbox(&path, target) => own = true,
             Place::PartOfOwn => {}
             Place::Token => token = Some(path),
             Place::Host(kind) => {
@@ -152,6 +163,18 @@ pub(super) fn decide(paths: Vec<String>, target: &str, places: &Places, whose: W
             None => None,
         },
     }
+}
+
+/// Where no file tells which sandbox it is in: the few files that runtimes keep for it, where they mount them.
+fn of_some_sandbox(path: &str, target: &str) -> bool {
+    let name = match target {
+        "/etc/hosts" => "/hosts",
+        "/etc/hostname" => "/hostname",
+        "/etc/resolv.conf" => "/resolv.conf",
+        "/dev/shm" => "/shm",
+        _ => return false,
+    };
+    path.ends_with(name)
 }
 
 /// A file system that shows a namespace, where it is customary: that the namespace is the host's is said elsewhere.
@@ -221,7 +244,7 @@ mod tests {
         let table = format!("1 0 0:99 / / rw - overlay overlay rw\n{table}\n");
         let places = Places::usual("/run/containerd/containerd.sock");
         let whose = Whose { id: ID, sandbox: "", pod_uid: UID };
-        let listing = of_host(&mounts(&table), &HostMounts::of(&mounts(HOST)), &places, whose, shared);
+        let listing = of_host(mounts(&table).visible(), false, &HostMounts::of(&mounts(HOST)), &places, whose, shared);
         assert!(listing.skipped.is_empty());
         listing.items.into_iter().map(|mount| (mount.source, mount.target, mount.kind, mount.writable)).collect()
     }
@@ -283,6 +306,18 @@ mod tests {
     #[case::all_cgroups("2 1 0:27 / /sys/fs/cgroup rw - cgroup2 c rw", "/sys/fs/cgroup", MountKind::Cgroup, true)]
     #[case::all_cgroups_seen_from_a_pod("2 1 0:27 /../../.. /sys/fs/cgroup rw - cgroup2 c rw", "/sys/fs/cgroup", MountKind::Cgroup, true)]
     #[case::hostname("2 1 254:0 /var/lib/containerd/x/ID/hostname /etc/hostname rw - ext4 d rw", "", MountKind::Other, true)]
+    #[case::hostname_of_a_sandbox(
+        "2 1 254:0 /var/lib/containerd/x/sandboxes/y/hostname /etc/hostname rw - ext4 d rw",
+        "",
+        MountKind::Other,
+        true
+    )]
+    #[case::no_hostname(
+        "2 1 254:0 /var/lib/containerd/x/sandboxes/y/hostname /x rw - ext4 d rw",
+        "/var/lib/containerd/x/sandboxes/y/hostname",
+        MountKind::RuntimeData,
+        true
+    )]
     #[case::namespace("2 1 0:4 net:[4026532279] /netns rw - nsfs nsfs rw", "", MountKind::Other, true)]
     fn mounts_are_classified(#[case] line: &str, #[case] source: &str, #[case] kind: MountKind, #[case] writable: bool) {
         let target = line.split(' ').nth(4).unwrap().to_owned();
@@ -305,6 +340,8 @@ mod tests {
 3 2 0:25 / /host/run rw - tmpfs t rw
 4 3 0:25 /lock /host/run/lock rw - tmpfs t rw
 5 2 0:22 / /host/sys ro - sysfs s rw
+9 2 0:59 / /host/var/lib/kubelet/pods/UID/volumes/kubernetes.io~projected/kube-api-access-x rw - tmpfs t rw
+10 2 0:22 / /host/run/containerd/task/ID/rootfs/sys ro - sysfs s rw
 6 2 0:6 / /host/dev rw - devtmpfs u rw
 7 6 0:26 / /host/dev/shm rw - tmpfs t rw
 8 2 8:32 / /host/var/lib/kubelet/plugins/kubernetes.io/csi/x/globalmount rw - ext4 d rw";
@@ -318,17 +355,23 @@ mod tests {
     #[test]
     fn a_root_that_is_the_hosts_is_the_host() {
         let host = HostMounts::of(&mounts(HOST));
-        let listing = of_host(&mounts("1 0 254:0 / / ro - ext4 d rw\n"), &host, &Places::usual(""), Whose::default(), Shared::default());
+        let listing = of_host(
+            mounts("1 0 254:0 / / ro - ext4 d rw\n").visible(),
+            false,
+            &host,
+            &Places::usual(""),
+            Whose::default(),
+            Shared::default(),
+        );
         assert_eq!((listing.items[0].kind, listing.items[0].writable), (MountKind::Root, false));
-        assert_eq!(root_read_only(&mounts("1 0 254:0 / / ro - ext4 d rw\n")), Some(true));
-        assert_eq!(root_read_only(&mounts("2 1 254:0 / /x ro - ext4 d rw\n")), None);
+        assert_eq!(root_read_only(&mounts("1 0 254:0 / / ro - ext4 d rw\n").visible()), Some(true));
+        assert_eq!(root_read_only(&mounts("2 1 254:0 / /x ro - ext4 d rw\n").visible()), None);
     }
 
     #[test]
     fn a_table_that_was_cut_is_incomplete() {
-        let mut cut = mounts("1 0 0:99 / / rw - overlay overlay rw\n");
-        cut.cut = true;
-        let listing = of_host(&cut, &HostMounts::default(), &Places::default(), Whose::default(), Shared::default());
+        let table = mounts("1 0 0:99 / / rw - overlay overlay rw\n");
+        let listing = of_host(table.visible(), true, &HostMounts::default(), &Places::default(), Whose::default(), Shared::default());
         assert_eq!(listing.skipped.len(), 1);
     }
 }

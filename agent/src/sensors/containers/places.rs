@@ -4,7 +4,7 @@
 
 use holdfast_checks::facts::{MountKind, Placement};
 
-use crate::host::{Host, NodeKind};
+use crate::host::Host;
 use crate::sensors::config::flag;
 use crate::sensors::processes::{ProcessTable, Workload};
 
@@ -71,6 +71,7 @@ const DEFAULT_DEVICES: [&str; 7] = ["/dev/null", "/dev/zero", "/dev/full", "/dev
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     kubelets: Vec<String>,
+    data: Vec<String>,
     sockets: Vec<String>,
     /// Those that are there, for directories.
     present: Vec<String>,
@@ -109,13 +110,17 @@ impl Places {
         places.kubelets.extend(KUBELETS.map(str::to_owned));
         places.kubelets.extend(kubelets().filter_map(|seen| flag(&seen.argv, "root-dir")).map(plain));
         let endpoints = kubelets().filter_map(|seen| flag(&seen.argv, "container-runtime-endpoint"));
+        places.data.extend(RUNTIME_DATA.map(str::to_owned));
+        for paths in [&mut places.kubelets, &mut places.data] {
+            // Where a link leads, mounts say.
+            let elsewhere: Vec<String> = paths.iter().filter_map(|path| real(host, path)).collect();
+            paths.extend(elsewhere);
+        }
         places.sockets.extend(SOCKETS.map(str::to_owned));
         places.sockets.extend(endpoints.map(|endpoint| plain(endpoint.strip_prefix("unix://").unwrap_or(endpoint))));
         let recorded = |path: &str| host.recording.as_ref().is_some_and(|recording| recording.files.contains_key(path));
         // One that may not be looked at may be there.
-        let there = |path: &String| {
-            recorded(path) || host.root.look(path).map_or_else(|error| !error.is_absent(), |found| found.kind == NodeKind::Special)
-        };
+        let there = |path: &String| recorded(path) || host.root.stamp(path).err().is_none_or(|error| !error.is_absent());
         places.present = places.sockets.iter().filter(|path| there(path)).cloned().collect();
         places
     }
@@ -124,7 +129,8 @@ impl Places {
     #[cfg(test)]
     pub(super) fn usual(socket: &str) -> Self {
         let sockets = SOCKETS.map(str::to_owned).to_vec();
-        Self { kubelets: vec!["/var/lib/kubelet".to_owned()], sockets, present: vec![socket.to_owned()] }
+        let data = RUNTIME_DATA.map(str::to_owned).to_vec();
+        Self { kubelets: vec!["/var/lib/kubelet".to_owned()], data, sockets, present: vec![socket.to_owned()] }
     }
 
     /// What a plain path of the host is.
@@ -145,7 +151,7 @@ impl Places {
             MountKind::Kubernetes
         } else if self.kubelets.iter().any(|kubelet| within(path, kubelet)) {
             MountKind::Kubelet
-        } else if any(&RUNTIME_DATA) {
+        } else if self.data.iter().any(|data| within(path, data)) {
             MountKind::RuntimeData
         } else if within(path, "/etc") {
             MountKind::Etc
@@ -179,7 +185,9 @@ impl Places {
         let kind = self.kind(path);
         match kind {
             MountKind::Kubelet => self.in_pod(path, whose).unwrap_or(Place::Host(kind)),
-            MountKind::RuntimeData | MountKind::RuntimeSocket if runtime_made(path, whose) => Place::Own,
+            MountKind::RuntimeData | MountKind::RuntimeSocket if has_own_id(path, whose) || is_volume(path) => Place::Own,
+            // A runtime may keep its data anywhere. Before it makes a container nobody knows its id, to name a directory so.
+            MountKind::Other if has_own_id(path, whose) => Place::Own,
             _ => Place::Host(kind),
         }
     }
@@ -208,16 +216,45 @@ fn is_token(volume: &str) -> bool {
         || name("kubernetes.io~secret").is_some_and(|name| name.contains("-token-"))
 }
 
-/// Below a runtime's directory: the container's own files, its sandbox's, or a volume that the runtime keeps for it.
-fn runtime_made(path: &str, whose: Whose<'_>) -> bool {
+/// What the runtime made for the container or its sandbox.
+fn has_own_id(path: &str, whose: Whose<'_>) -> bool {
+    let own = |part: &str| !part.is_empty() && (part == whose.id || part == whose.sandbox);
+    path.split('/').any(own)
+}
+
+/// A volume that the runtime keeps: `/var/lib/docker/volumes/<name>/_data`, `/var/lib/containers/storage/volumes/<name>/_data`.
+fn is_volume(path: &str) -> bool {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
-    if parts.clone().any(|part| part == whose.id || (!whose.sandbox.is_empty() && part == whose.sandbox)) {
-        return true;
-    }
-    // `/var/lib/docker/volumes/<name>/_data`, `/var/lib/containers/storage/volumes/<name>/_data`.
     let at = parts.by_ref().position(|part| part == "volumes");
     at.is_some_and(|at| at <= 4) && parts.nth(1) == Some("_data")
 }
+
+/// Where a directory really is, when a link is on the way to it.
+fn real(host: &Host, path: &str) -> Option<String> {
+    let (mut real, mut linked) = (String::new(), false);
+    let mut left: Vec<String> = path.split('/').rev().filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    for _ in 0..MOST_PARTS {
+        let Some(part) = left.pop() else { return (linked && !real.is_empty()).then_some(real) };
+        if part == ".." {
+            real.truncate(real.rfind('/').unwrap_or(0));
+            continue;
+        }
+        let next = format!("{real}/{part}");
+        let Some(target) = host.root.link_at(&next).ok()? else {
+            real = next;
+            continue;
+        };
+        linked = true;
+        if target.starts_with('/') {
+            real.clear();
+        }
+        left.extend(target.split('/').rev().filter(|part| !matches!(*part, "" | ".")).map(str::to_owned));
+    }
+    None
+}
+
+/// More parts than a path with links has; some lead in circles.
+const MOST_PARTS: usize = 64;
 
 /// Is `path` that of `parent` or below it.
 pub(super) fn within(path: &str, parent: &str) -> bool {
@@ -305,6 +342,8 @@ mod tests {
     )]
     #[case(format!("/tmp/pods/{UID}/volumes/x"), Place::Host(MountKind::Other))]
     #[case(format!("/run/containerd/io.containerd.grpc.v1.cri/sandboxes/{SANDBOX}/shm"), Place::Own)]
+    #[case(format!("/data/docker/containers/{ID}/resolv.conf"), Place::Own)]
+    #[case(format!("/etc/{ID}"), Place::Host(MountKind::Etc))]
     #[case(format!("/run/containerd/io.containerd.grpc.v1.cri/sandboxes/{ID}x/shm"), Place::Host(MountKind::RuntimeData))]
     #[case(format!("/run/containers/storage/overlay-containers/{ID}/userdata/run/secrets"), Place::Own)]
     #[case("/var/lib/docker/volumes/data/_data".to_owned(), Place::Own)]

@@ -71,6 +71,7 @@ struct SpecMount {
 #[serde(rename_all = "camelCase")]
 struct Linux {
     namespaces: Option<Vec<Namespace>>,
+    uid_mappings: Option<Vec<Mapping>>,
     seccomp: Option<serde::de::IgnoredAny>,
     resources: Option<Resources>,
     pub(super) cgroups_path: Option<String>,
@@ -82,6 +83,14 @@ struct Namespace {
     kind: String,
     #[serde(default)]
     path: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mapping {
+    #[serde(default, rename = "containerID")]
+    inside: u32,
+    #[serde(default, rename = "hostID")]
+    outside: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,7 +159,11 @@ impl Spec {
             apparmor: of(process.map(|process| process.apparmor_profile.clone()), &source, at, || missing("a process")),
             selinux: of(process.map(|process| process.selinux_label.clone()), &source, at, || missing("a process")),
             root_read_only: of(self.root.as_ref().map(|root| root.readonly), &source, at, || missing("a root")),
-            user_namespace: namespace("user").map(|host| !host),
+            user_namespace: match (self.namespace("user", sandbox), self.maps_users()) {
+                // Ids are mapped only where there is a namespace for it, whoever holds that.
+                (Err(_), true) => Observed::known(true, source(), at),
+                _ => namespace("user").map(|host| !host),
+            },
             host_network: namespace("network"),
             host_pid: namespace("pid"),
             host_ipc,
@@ -196,12 +209,18 @@ impl Spec {
         }
     }
 
+    /// Does a uid inside mean another outside.
+    fn maps_users(&self) -> bool {
+        let mappings = self.linux.iter().flat_map(|linux| linux.uid_mappings.iter().flatten());
+        mappings.into_iter().any(|mapping| mapping.inside != mapping.outside)
+    }
+
     /// Is the host's `/dev/shm` mounted at `/dev/shm`, or a sandbox's.
     fn shared_memory_of_host(&self) -> Option<bool> {
         let mount = self.mounts.iter().flatten().rfind(|mount| mount.destination == "/dev/shm")?;
         match plain(mount.source.as_deref()?).as_str() {
             "/dev/shm" => Some(true),
-            source => (source.ends_with("/shm") && source.contains("/sandboxes/")).then_some(false),
+            source => (source.ends_with("/shm") && (source.contains("/sandboxes/") || source.ends_with("/userdata/shm"))).then_some(false),
         }
     }
 
@@ -272,4 +291,142 @@ fn names(capabilities: &Capabilities) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn spec(text: &serde_json::Value) -> Spec {
+        serde_json::from_value(text.clone()).unwrap()
+    }
+
+    fn told(spec: &Spec, sandbox: Sandbox<'_>) -> Configured {
+        spec.configured("/c.json", 7, sandbox, &Places::usual(""), Whose::default())
+    }
+
+    #[rstest]
+    #[case::missing_is_the_runtimes_own(json!([]), json!([]), Some(true))]
+    #[case::its_own(json!([{"type": "network"}]), json!([]), Some(false))]
+    #[case::process_1(json!([{"type": "network", "path": "/proc/1/ns/net"}]), json!([{"type": "network"}]), Some(true))]
+    #[case::the_sandboxes_which_is_the_hosts(json!([{"type": "network", "path": "/proc/77/ns/net"}]), json!([{"type": "pid"}]), Some(true))]
+    #[case::the_sandboxes(json!([{"type": "network", "path": "/proc/77/ns/net"}]), json!([{"type": "network", "path": "/var/run/netns/cni-1"}]), Some(false))]
+    #[case::pinned(json!([{"type": "network", "path": "/var/run/netns/cni-1"}]), json!([]), Some(false))]
+    #[case::by_a_number_twice(json!([{"type": "network", "path": "/proc/77/ns/net"}]), json!([{"type": "network", "path": "/proc/9/ns/net"}]), None)]
+    fn a_joined_namespace_is_what_the_sandbox_was_given(
+        #[case] own: serde_json::Value,
+        #[case] sandbox: serde_json::Value,
+        #[case] host: Option<bool>,
+    ) {
+        let (own, sandbox) = (json!({"linux": {"namespaces": own}}), json!({"linux": {"namespaces": sandbox}}));
+        let told = told(&spec(&own), Sandbox::Told(&spec(&sandbox)));
+        assert_eq!(told.host_network.value().copied(), host);
+        assert_eq!(told.host_network.unavailable().map(|why| why.reason), host.is_none().then_some(Reason::NotSupported));
+    }
+
+    #[test]
+    fn a_number_is_never_trusted_where_the_sandbox_is_not_known() {
+        let joined = spec(
+            &json!({"linux": {"namespaces": [{"type": "pid", "path": "/proc/77/ns/pid"}, {"type": "user", "path": "/proc/77/ns/user"}]}}),
+        );
+        let why = Unavailable::new(Reason::PermissionDenied, "/run/x/config.json: permission denied");
+        let told = told(&joined, Sandbox::Unread(&why));
+        let pid = told.host_pid.unavailable().unwrap();
+        assert_eq!(pid.reason, Reason::PermissionDenied);
+        assert_eq!(
+            pid.detail,
+            "/c.json: it joins the pid namespace at /proc/77/ns/pid of its sandbox, and that was not read: /run/x/config.json: permission denied"
+        );
+        assert!(told.user_namespace.unavailable().is_some());
+        assert_eq!(told.host_network.value(), Some(&true));
+    }
+
+    #[test]
+    fn mapped_users_have_a_namespace_whoever_holds_it() {
+        let mapped = spec(&json!({"linux": {
+            "namespaces": [{"type": "user", "path": "/proc/77/ns/user"}],
+            "uidMappings": [{"containerID": 0, "hostID": 100_000, "size": 65536}],
+        }}));
+        let why = Unavailable::new(Reason::NotPresent, "not there");
+        assert_eq!(told(&mapped, Sandbox::Unread(&why)).user_namespace.value(), Some(&true));
+    }
+
+    #[test]
+    fn what_a_bundle_does_not_say_is_unavailable_never_a_default() {
+        let told = told(&spec(&json!({})), Sandbox::Itself);
+        for unknown in [
+            told.user.unavailable(),
+            told.group.unavailable(),
+            told.privileged.unavailable(),
+            told.capabilities.unavailable(),
+            told.no_new_privileges.unavailable(),
+            told.seccomp.unavailable(),
+            told.apparmor.unavailable(),
+            told.root_read_only.unavailable(),
+            told.user_namespace.unavailable(),
+            told.host_network.unavailable(),
+            told.host_pid.unavailable(),
+            told.host_ipc.unavailable(),
+        ] {
+            assert_eq!(unknown.unwrap().reason, Reason::NotPresent);
+        }
+    }
+
+    #[rstest]
+    #[case::as_the_runtime_makes_it(41, json!(null), json!([{"allow": true, "access": "rwm"}]), true)]
+    #[case::with_a_filter(41, json!({"defaultAction": "SCMP_ACT_ERRNO"}), json!([{"allow": true, "access": "rwm"}]), false)]
+    #[case::without_devices(41, json!(null), json!([{"allow": false, "access": "rwm"}]), false)]
+    #[case::one_device(41, json!(null), json!([{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}]), false)]
+    #[case::few_capabilities(14, json!(null), json!([{"allow": true, "access": "rwm"}]), false)]
+    fn privileged_is_everything_at_once(
+        #[case] capabilities: usize,
+        #[case] seccomp: serde_json::Value,
+        #[case] devices: serde_json::Value,
+        #[case] expected: bool,
+    ) {
+        let bounding: Vec<String> = (0..capabilities).map(|number| format!("CAP_{number}")).collect();
+        let told = told(
+            &spec(
+                &json!({"process": {"capabilities": {"bounding": bounding}}, "linux": {"seccomp": seccomp, "resources": {"devices": devices}}}),
+            ),
+            Sandbox::Itself,
+        );
+        assert_eq!(told.privileged.value(), Some(&expected));
+    }
+
+    #[test]
+    fn the_last_mount_at_a_place_is_the_one() {
+        let mounts = json!({"mounts": [
+            {"destination": "/x", "type": "bind", "source": "/etc", "options": ["rbind"]},
+            {"destination": "/x/", "type": "tmpfs", "source": "tmpfs"},
+            {"destination": "/y", "source": "/home/a/../b", "options": ["bind", "ro"]},
+            {"destination": "/z", "type": "bind", "source": "relative"},
+        ]});
+        let told = told(&spec(&mounts), Sandbox::Itself);
+        let expected = Mount { source: "/home/b".to_owned(), target: "/y".to_owned(), kind: MountKind::Home, writable: false };
+        assert_eq!(told.mounts.value().unwrap().items, [expected]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_a_bundle_may_say_makes_it_panic(text: String, path: String, destination: String, source: String, id: u32) {
+            let _any = serde_json::from_str::<Spec>(&text);
+            let hostile = json!({
+                "annotations": {"io.kubernetes.cri.sandbox-name": text, "io.kubernetes.cri.container-type": path},
+                "process": {"user": {"uid": id}, "capabilities": {"bounding": [text, source]}, "apparmorProfile": path},
+                "mounts": [{"destination": destination, "source": source, "type": "bind"}, {"destination": "/dev/shm", "source": format!("/{source}/shm")}],
+                "linux": {"namespaces": [{"type": "network", "path": path}, {"type": "user"}], "cgroupsPath": text, "uidMappings": [{"containerID": id}]},
+            });
+            let spec = spec(&hostile);
+            let whose = Whose { id: &text, sandbox: &path, pod_uid: &source };
+            let _told = spec.configured(&path, 0, Sandbox::Told(&spec), &Places::usual(&destination), whose);
+            let annotations = spec.annotations.unwrap();
+            let named = super::super::names::containerd(&annotations).pod.into_iter().chain(super::super::names::crio(&annotations).pod);
+            for names in named {
+                proptest::prop_assert!(!names.pod.contains('/'));
+            }
+        }
+    }
 }

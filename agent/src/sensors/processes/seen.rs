@@ -39,7 +39,7 @@ pub(in crate::sensors) struct Seen {
     /// systemd unit or pod uid; empty when neither.
     pub(in crate::sensors) unit: String,
     /// When it was started, or first seen where that is not known.
-    pub(super) first: Instant,
+    pub(in crate::sensors) first: Instant,
     read: Instant,
     /// Its program's directory, while that is not looked up.
     pub(super) wanted: Option<Wanted>,
