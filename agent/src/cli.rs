@@ -34,9 +34,13 @@ pub struct Cli {
 pub enum Command {
     /// Judge this node once and print the findings.
     ///
+    /// What system workloads are built to need is marked as expected and does not count for --fail-on: see `expectations`.
+    ///
     /// Exit codes: 0 done; 1 a finding at or above --fail-on; 2 usage or configuration; 3 failure; 4 a sensor timed out or
     /// crashed.
     Scan(ScanArgs),
+    /// List what system workloads (the control plane, network and storage plug-ins, this agent) are expected to fail.
+    Expectations(ExpectationsArgs),
     /// Record what was read on this node, secrets left out, to be judged elsewhere by `scan --facts`.
     ///
     /// Exit codes: 0 done; 2 usage or configuration; 3 failure; 4 a sensor timed out or crashed, and the capture was written.
@@ -106,7 +110,7 @@ pub struct ScanArgs {
     /// Only checks that answer this framework, such as cis-1.12.
     #[arg(long, env = "HOLDFAST_FRAMEWORK", value_name = "ID")]
     pub framework: Option<String>,
-    /// Exit with 1 when a check of at least this severity fails: info, low, medium, high or critical.
+    /// Exit with 1 when a check of at least this severity fails and is not expected to: info, low, medium, high or critical.
     #[arg(long, env = "HOLDFAST_FAIL_ON", value_name = "SEVERITY")]
     pub fail_on: Option<Severity>,
     /// Judge a capture of a node, made by `holdfast-agent capture`, by today's dates; `-` is stdin.
@@ -115,6 +119,14 @@ pub struct ScanArgs {
     /// Where and how to read.
     #[command(flatten)]
     pub host: HostArgs,
+}
+
+/// `expectations`.
+#[derive(Debug, Clone, Args)]
+pub struct ExpectationsArgs {
+    /// How to print.
+    #[arg(short, long, env = "HOLDFAST_OUTPUT", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// `capture`.
@@ -155,6 +167,7 @@ pub fn main() -> ExitCode {
             log("warn");
             ExitCode::from(scan::main(&args))
         }
+        Command::Expectations(args) => ExitCode::from(scan::expectations(&args)),
         Command::Capture(args) => {
             log("warn");
             ExitCode::from(capture::main(&args))

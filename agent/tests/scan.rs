@@ -199,4 +199,19 @@ fn help_is_stable() {
         text(&output.stdout)
     };
     insta::assert_snapshot!("scan_help", help("scan"));
+    insta::assert_snapshot!("expectations_help", help("expectations"));
+}
+
+#[test]
+fn what_is_expected_can_be_seen() {
+    let list = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-agent"));
+        let output = command.env_clear().arg("expectations").args(arguments).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    insta::assert_snapshot!(list(&[]));
+    let json: Value = serde_json::from_str(&list(&["-o", "json"])).unwrap();
+    assert_eq!(json[0]["id"], "kube-apiserver");
+    assert!(json.as_array().unwrap().iter().all(|waiver| waiver["by"] == "built_in" && waiver["reason"].is_string()));
 }

@@ -2,6 +2,7 @@
 //!
 //! Reads the node, or a capture of one, derives, judges, prints. Must not know how facts are read or how a check comes to its verdict.
 
+mod expectations;
 mod report;
 mod table;
 
@@ -15,11 +16,12 @@ use holdfast_checks::entries::{Finding, Severity, Verdict};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::{Group, NodeFacts};
 use holdfast_checks::versions::judge;
+use holdfast_checks::waivers::{self, WaiverError};
 
 use crate::capture::{self, Capture, ReadError};
 use crate::catalogue::{self, LoadError};
 use crate::causes::causes;
-use crate::cli::{FAILURE, Output, ScanArgs, TROUBLED, USAGE};
+use crate::cli::{ExpectationsArgs, FAILURE, Output, ScanArgs, TROUBLED, USAGE};
 use crate::host::HostError;
 use crate::sensors::Sensors;
 use crate::{inert, progress};
@@ -42,6 +44,9 @@ pub enum ScanError {
         /// Those that checks answer.
         known: String,
     },
+    /// A build that ships bad expectations, which a test prevents.
+    #[error("the built-in expectations were refused")]
+    Expectations(#[from] WaiverError),
     /// The host could not be opened.
     #[error("the host cannot be read")]
     Host(#[from] HostError),
@@ -68,7 +73,11 @@ pub enum ScanError {
 impl ScanError {
     fn code(&self) -> u8 {
         match self {
-            Self::Host(HostError::NoOpenat2 | HostError::Profiles { .. }) | Self::Facts(_) | Self::Print(_) | Self::Json(_) => FAILURE,
+            Self::Host(HostError::NoOpenat2 | HostError::Profiles { .. })
+            | Self::Facts(_)
+            | Self::Print(_)
+            | Self::Json(_)
+            | Self::Expectations(_) => FAILURE,
             Self::Catalogue(_) | Self::Framework { .. } | Self::Capture { .. } | Self::Host(_) => USAGE,
         }
     }
@@ -77,8 +86,18 @@ impl ScanError {
 /// Scans and prints; gives the exit code.
 pub fn main(args: &ScanArgs) -> u8 {
     let printed = scan(args).and_then(|report| print(args.output, &report).map(|()| report));
-    match printed {
-        Ok(report) => code(&report, args.fail_on),
+    exit(printed.map(|report| code(&report, args.fail_on)))
+}
+
+/// Prints what system workloads are expected to fail; gives the exit code.
+pub fn expectations(args: &ExpectationsArgs) -> u8 {
+    let text = waivers::built_in().map_err(ScanError::from).and_then(|waivers| Ok(expectations::render(&waivers, args.output)?));
+    exit(text.and_then(|text| write(&text)).map(|()| 0))
+}
+
+fn exit(done: Result<u8, ScanError>) -> u8 {
+    match done {
+        Ok(code) => code,
         // Whoever closed the pipe has read enough.
         Err(ScanError::Print(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(error) => {
@@ -98,6 +117,7 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     if let Some(framework) = &args.framework {
         known(&catalogue, framework)?;
     }
+    let expectations = waivers::built_in()?;
     let evaluator = Evaluator::new(catalogue);
     let started = jiff::Timestamp::now();
     let (mut facts, troubled, origin) = match &args.facts {
@@ -112,7 +132,7 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     if let Some(framework) = &args.framework {
         findings.retain(|finding| answers(evaluator.catalogue(), finding, framework));
     }
-    Ok(Report::new(&facts, findings, &evaluator, troubled, started, origin))
+    Ok(Report::new(&facts, findings, expectations, &evaluator, troubled, started, origin))
 }
 
 /// What the sensors gave, the groups whose sensor had trouble, and where it was read.
@@ -147,10 +167,13 @@ fn answers(catalogue: &Catalogue, finding: &Finding, framework: &str) -> bool {
 }
 
 fn print(output: Output, report: &Report) -> Result<(), ScanError> {
-    let text = match output {
+    write(&match output {
         Output::Table => table::render(report, std::io::stdout().is_terminal()),
         Output::Json => report.json()?,
-    };
+    })
+}
+
+fn write(text: &str) -> Result<(), ScanError> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
@@ -158,7 +181,10 @@ fn print(output: Output, report: &Report) -> Result<(), ScanError> {
 }
 
 fn code(report: &Report, fail_on: Option<Severity>) -> u8 {
-    let fails = |finding: &&Finding| finding.verdict == Verdict::Fail && fail_on.is_some_and(|least| finding.severity >= least);
+    let fails = |finding: &&Finding| {
+        let counts = finding.verdict == Verdict::Fail && fail_on.is_some_and(|least| finding.severity >= least);
+        counts && report.expected(finding).is_none()
+    };
     if report.findings().iter().find(fails).is_some() {
         FAILED
     } else if report.troubled().is_empty() {
@@ -204,7 +230,7 @@ mod tests {
         };
         let facts = NodeFacts::unread(node, &Unavailable::new(Reason::TimedOut, "late"));
         let evaluator = Evaluator::new(catalogue::load(None).unwrap());
-        Report::new(&facts, findings, &evaluator, troubled, jiff::Timestamp::now(), Origin::Host)
+        Report::new(&facts, findings, waivers::built_in().unwrap(), &evaluator, troubled, jiff::Timestamp::now(), Origin::Host)
     }
 
     #[test]
@@ -216,5 +242,16 @@ mod tests {
         assert_eq!(code(&high(Verdict::Fail, BTreeSet::new()), None), 0);
         assert_eq!(code(&high(Verdict::Unknown, BTreeSet::new()), Some(Severity::Info)), 0);
         assert_eq!(code(&high(Verdict::Pass, trouble()), None), 4);
+    }
+
+    #[test]
+    fn what_is_expected_does_not_fail_a_scan_and_nothing_else_is_excused() {
+        let failed = |check: &str, subject: &str| {
+            let failed = Finding { check: check.to_owned(), subject: subject.to_owned(), ..finding(Verdict::Fail, Severity::High) };
+            code(&report(vec![failed], BTreeSet::new()), Some(Severity::Low))
+        };
+        assert_eq!(failed("pod-privileged", "pod:kube-system/kube-proxy-x7k2p/kube-proxy"), 0);
+        assert_eq!(failed("container-runtime-socket", "pod:kube-system/kube-proxy-x7k2p/kube-proxy"), 1);
+        assert_eq!(failed("pod-privileged", "pod:default/kube-proxy-x7k2p/kube-proxy"), 1);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_checks::entries::{Finding, Verdict};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_checks::facts::{Group, Node, NodeFacts, Unavailable};
+use holdfast_checks::waivers::{self, Waiver};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -36,6 +37,7 @@ pub struct Report {
     started: Timestamp,
     duration_ms: i64,
     findings: Vec<Finding>,
+    expectations: Vec<Waiver>,
     frameworks: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     unread: Vec<(Group, Unavailable)>,
     troubled: BTreeSet<Group>,
@@ -103,6 +105,15 @@ struct Row<'a> {
     title: &'a str,
     evidence: Vec<Item<'a>>,
     frameworks: Option<&'a BTreeMap<String, Vec<String>>>,
+    /// Only where a failure is what the subject is built to need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Expected<'a>>,
+}
+
+#[derive(Serialize)]
+struct Expected<'a> {
+    id: &'a str,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -117,6 +128,7 @@ impl Report {
     pub(super) fn new(
         facts: &NodeFacts,
         findings: Vec<Finding>,
+        expectations: Vec<Waiver>,
         evaluator: &Evaluator,
         troubled: BTreeSet<Group>,
         started: Timestamp,
@@ -129,6 +141,7 @@ impl Report {
             started,
             duration_ms: Timestamp::now().as_millisecond() - started.as_millisecond(),
             findings,
+            expectations,
             frameworks: checks.iter().map(|check| (check.id.to_string(), check.frameworks.clone())).collect(),
             unread: Group::ALL.into_iter().filter_map(|group| Some((group, facts.unavailable(group)?.clone()))).collect(),
             troubled,
@@ -139,6 +152,12 @@ impl Report {
     /// Every check and subject once, sorted by both.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What says that a failure is expected, as the subject is built to need it. What does not fail is not expected to.
+    pub fn expected(&self, finding: &Finding) -> Option<&Waiver> {
+        Some(finding).filter(|finding| finding.verdict == Verdict::Fail)?;
+        waivers::expected(&self.expectations, &finding.check, &finding.subject)
     }
 
     /// Groups whose sensor timed out or crashed.
@@ -213,6 +232,7 @@ impl Report {
             title: &finding.title,
             evidence: finding.evidence.iter().map(item).collect(),
             frameworks: self.frameworks.get(&finding.check),
+            expected: self.expected(finding).map(|waiver| Expected { id: &waiver.id, reason: &waiver.reason }),
         }
     }
 }

@@ -35,13 +35,15 @@ pub(super) fn render(report: &Report, terminal: bool) -> String {
     for severity in Severity::ALL {
         let failed = of(report, Verdict::Fail, severity);
         if !failed.is_empty() {
-            parts.push(format!("Failed, {}: {}\n{}", severity.name(), failed.len(), checks(&failed, false, width)));
+            let expected = failed.iter().filter(|finding| report.expected(finding).is_some()).count();
+            let heading = format!("Failed, {}: {}{}", severity.name(), failed.len(), of_which_expected(expected));
+            parts.push(format!("{heading}\n{}", checks(report, &failed, false, width)));
         }
     }
     for (verdict, heading) in [(Verdict::Unknown, "Not known"), (Verdict::Manual, "To be answered by a person")] {
         let found: Vec<&Finding> = Severity::ALL.into_iter().flat_map(|severity| of(report, verdict, severity)).collect();
         if !found.is_empty() {
-            parts.push(format!("{heading}: {}\n{}", found.len(), checks(&found, true, width)));
+            parts.push(format!("{heading}: {}\n{}", found.len(), checks(report, &found, true, width)));
         }
     }
     parts.push(summary(report));
@@ -52,13 +54,18 @@ fn of(report: &Report, verdict: Verdict, severity: Severity) -> Vec<&Finding> {
     report.findings().iter().filter(|finding| finding.verdict == verdict && finding.severity == severity).collect()
 }
 
-/// A line per check, and one below it for each of its subjects; after some of them the rest is a number.
-fn checks(findings: &[&Finding], severity: bool, width: Option<u16>) -> String {
+fn of_which_expected(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", of which {count} as expected") }
+}
+
+/// A line per check, and one below it for each of its subjects, what is expected last; after some of them the rest is a number.
+fn checks(report: &Report, findings: &[&Finding], severity: bool, width: Option<u16>) -> String {
     let mut lines = Vec::new();
     for group in findings.chunk_by(|one, next| one.check == next.check) {
         let severity = group.first().filter(|_| severity).map(|first| format!(", {}", first.severity.name())).unwrap_or_default();
         lines.extend(group.first().map(|first| format!("  {}{severity}: {}", cell(&first.check), cell(&first.title))));
-        let rows = subjects(group.iter().take(MAX_SUBJECTS), width);
+        let (expected, others): (Vec<&Finding>, Vec<&Finding>) = group.iter().partition(|finding| report.expected(finding).is_some());
+        let rows = subjects(report, others.into_iter().chain(expected).take(MAX_SUBJECTS), width);
         lines.extend(rows.lines().map(|row| format!("{INDENT}{}", row.trim_end())));
         if let Some(more) = group.len().checked_sub(MAX_SUBJECTS).filter(|more| *more > 0) {
             lines.push(format!("{INDENT}… and {more} more"));
@@ -68,7 +75,7 @@ fn checks(findings: &[&Finding], severity: bool, width: Option<u16>) -> String {
 }
 
 /// Subjects and what decided them, in two columns; wrapped where a terminal has a width.
-fn subjects<'a>(findings: impl Iterator<Item = &'a &'a Finding>, width: Option<u16>) -> String {
+fn subjects<'a>(report: &Report, findings: impl Iterator<Item = &'a Finding>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).force_no_tty();
     if let Some(width) = width {
@@ -77,6 +84,10 @@ fn subjects<'a>(findings: impl Iterator<Item = &'a &'a Finding>, width: Option<u
     }
     for finding in findings {
         let because = if finding.reason.is_empty() { finding.deciding() } else { finding.reason.clone() };
+        let because = match report.expected(finding) {
+            Some(waiver) => format!("expected of {}: {because}", waiver.id),
+            None => because,
+        };
         table.add_row([cell(&finding.subject), cell(&because)]);
     }
     for column in table.column_iter_mut() {
@@ -95,7 +106,9 @@ fn cell(text: &str) -> String {
 
 fn summary(report: &Report) -> String {
     let count = |verdict| report.findings().iter().filter(|finding| finding.verdict == verdict).count();
-    let counts = Verdict::ALL.map(|verdict| format!("{} {}", count(verdict), verdict.name().replace('_', " ")));
+    let expected = report.findings().iter().filter(|finding| report.expected(finding).is_some()).count();
+    let marked = |verdict| if verdict == Verdict::Fail && expected > 0 { format!(" ({expected} as expected)") } else { String::new() };
+    let counts = Verdict::ALL.map(|verdict| format!("{} {}{}", count(verdict), verdict.name().replace('_', " "), marked(verdict)));
     let coverage = report.coverage();
     let share = (coverage.decided * 100).checked_div(coverage.applicable).map(|percent| format!(" ({percent} %)")).unwrap_or_default();
     let mut text = format!("{}. Decided: {} of {} that apply{share}.\n", counts.join(", "), coverage.decided, coverage.applicable);
@@ -109,6 +122,9 @@ fn summary(report: &Report) -> String {
     for ((_, why), groups) in unread {
         text.push_str(&inert::line(&format!("Not read: {}: {why}", groups.join(", "))));
         text.push('\n');
+    }
+    if expected > 0 {
+        text.push_str("Expected is what system workloads are built to need: `holdfast-agent expectations` lists it and says why.\n");
     }
     text.push_str("`-o json` lists everything, with the evidence.\n");
     text
@@ -147,12 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_is_marked_counted_apart_and_comes_last() {
+        let failed = |subject: &str| {
+            let mut failed = finding(Verdict::Fail, Severity::High);
+            (failed.check, failed.title, failed.subject) = ("pod-privileged".into(), "None is privileged".into(), subject.into());
+            failed
+        };
+        let subjects = ["pod:kube-system/kube-proxy-a/kube-proxy", "pod:kube-system/kube-proxy-b/shell", "pod:shop/web/c"];
+        insta::assert_snapshot!(render(&report(subjects.map(failed).into(), BTreeSet::new()), false));
+    }
+
+    #[test]
     fn no_line_is_wider_than_the_terminal() {
         let mut failed = finding(Verdict::Fail, Severity::High);
         failed.subject = format!("pod:ns/{}", "p".repeat(40));
         failed.reason = "word ".repeat(20);
-        let text = checks(&[&failed], false, Some(60));
+        let report = report(Vec::new(), BTreeSet::new());
+        let text = checks(&report, &[&failed], false, Some(60));
         assert!(text.lines().count() > 3 && text.lines().all(|line| line.chars().count() <= 60), "{text}");
-        assert_eq!(checks(&[&failed], false, None).lines().count(), 2, "a pipe gets a line per finding");
+        assert_eq!(checks(&report, &[&failed], false, None).lines().count(), 2, "a pipe gets a line per finding");
     }
 }

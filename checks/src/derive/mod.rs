@@ -1,13 +1,14 @@
 //! Derivation: what follows from facts without reading anything more.
 //!
 //! The only place that adds derived groups and members (effective settings, a component's own listeners and probe answers, who
-//! can reach a file, version verdicts), and that leaves out processes too young to say anything about the node. Pure functions over
+//! can reach a file, what a container's processes are, version verdicts), and that leaves out processes too young to say anything about the node. Pure functions over
 //! [`crate::facts`]; must not know checks or CEL.
 
 mod access;
 mod behaviour;
 mod certificates;
 mod components;
+mod containers;
 mod defaults;
 mod differences;
 mod fields;
@@ -32,8 +33,23 @@ use crate::facts::{NodeFacts, Observed, Reason};
 
 /// Adds everything derived to facts fresh from sensors, but what needs a date: see [`dates`]. Idempotent.
 pub fn derive(facts: &mut NodeFacts) {
-    let NodeFacts { kernel, kubelets, components, files, listeners, probes, handshakes, processes, network, runtimes, system, .. } = facts;
+    let NodeFacts {
+        kernel,
+        kubelets,
+        components,
+        files,
+        listeners,
+        probes,
+        handshakes,
+        processes,
+        containers,
+        network,
+        runtimes,
+        system,
+        ..
+    } = facts;
     processes::leave_out_young(processes);
+    containers::add_running(containers, processes);
     if let Observed::Known { value: files, at, .. } = files {
         for file in &mut files.items {
             file.access = access::of(file, *at);

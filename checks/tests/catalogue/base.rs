@@ -37,6 +37,7 @@ pub(crate) fn node() -> NodeFacts {
         provider: "none".into(),
         profile: "kubeadm".into(),
         profile_because: "/etc/kubernetes/manifests is there".into(),
+        cri_allowed: known(false),
         ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this fixture"));
@@ -103,8 +104,9 @@ pub(crate) fn node() -> NodeFacts {
     facts.processes = complete(vec![
         process("service:kubelet.service/kubelet", Placement::Host, 0),
         Process { name: "calico-node".into(), ..process("service:calico.service/calico-node", Placement::Host, 0) },
-        process("pod:default/web/c", Placement::Pod, 1000),
+        crate::containers::process_of("pod:default/web/c", "c1"),
     ]);
+    facts.containers = complete(vec![crate::containers::container("pod:default/web/c", "c1")]);
     let verdict = KernelVerdict {
         family: "debian".into(),
         tracks_stable: false,

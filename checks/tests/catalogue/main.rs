@@ -11,6 +11,7 @@
 mod base;
 mod case;
 mod certificates;
+mod containers;
 mod control_plane;
 mod exposure;
 mod files;
@@ -28,11 +29,12 @@ use case::{Case, evaluator, findings_after, verify};
 use holdfast_checks::catalogue::{Check, Judge};
 use holdfast_checks::entries::Verdict;
 use holdfast_checks::evaluator::Selection;
-use holdfast_checks::facts::{NodeFacts, Reason, Unavailable};
+use holdfast_checks::facts::{Node, NodeFacts, Observed, Reason, Unavailable};
 
 fn cases() -> Vec<Case> {
     [
         certificates::cases(),
+        containers::cases(),
         control_plane::cases(),
         exposure::cases(),
         files::cases(),
@@ -51,6 +53,11 @@ fn cases() -> Vec<Case> {
 #[test]
 fn certificates() {
     certificates::cases().iter().for_each(verify);
+}
+
+#[test]
+fn containers() {
+    containers::cases().iter().for_each(verify);
 }
 
 #[test]
@@ -133,7 +140,11 @@ fn nothing_fails_on_the_base_node() {
 /// Every group unavailable: nothing passes, nothing fails, and every reason is the group's own.
 #[test]
 fn a_node_of_which_nothing_was_read_is_unknown_throughout() {
-    let unread = |facts: &mut NodeFacts| *facts = NodeFacts::unread(facts.node.clone(), &Unavailable::new(Reason::TimedOut, "everything"));
+    let unread = |facts: &mut NodeFacts| {
+        let why = Unavailable::new(Reason::TimedOut, "everything");
+        let node = Node { cri_allowed: Observed::Unavailable(why.clone()), ..facts.node.clone() };
+        *facts = NodeFacts::unread(node, &why);
+    };
     for finding in findings_after(&unread, &Selection::default()) {
         assert_eq!((finding.verdict, finding.reason.as_str()), (Verdict::Unknown, "timed_out: everything"), "{}", finding.check);
     }
