@@ -17,6 +17,7 @@ mod kubelets;
 mod live;
 mod programs;
 mod recorded;
+mod system;
 
 use std::path::{Path, PathBuf};
 
