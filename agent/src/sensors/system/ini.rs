@@ -132,24 +132,15 @@ mod tests {
 
     #[test]
     fn values_are_read_as_systemd_reads_them() {
-        assert_eq!([bytes("500M"), bytes("1024"), bytes("4G"), bytes("1X"), bytes(""), bytes("-1")], [
-            Some(500 << 20),
-            Some(1024),
-            Some(4 << 30),
-            None,
-            None,
-            None
-        ]);
+        assert_eq!(
+            [bytes("500M"), bytes("1024"), bytes("4G"), bytes("1X"), bytes(""), bytes("-1")],
+            [Some(500 << 20), Some(1024), Some(4 << 30), None, None, None]
+        );
         assert_eq!(bytes("9223372036854775807T"), None);
-        assert_eq!([seconds("30s"), seconds("5min 1"), seconds("0"), seconds("1month"), seconds("500ms"), seconds("x"), seconds("")], [
-            Some(30),
-            Some(301),
-            Some(0),
-            Some(2_629_800),
-            Some(1),
-            None,
-            None
-        ]);
+        assert_eq!(
+            [seconds("30s"), seconds("5min 1"), seconds("0"), seconds("1month"), seconds("500ms"), seconds("x"), seconds("")],
+            [Some(30), Some(301), Some(0), Some(2_629_800), Some(1), None, None]
+        );
         assert_eq!([boolean("Yes"), boolean("off"), boolean("maybe")], [Some(true), Some(false), None]);
     }
 

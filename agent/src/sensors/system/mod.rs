@@ -75,7 +75,9 @@ fn listing<T>(items: Vec<T>, cast: &Cast, source: Source) -> Observed<Listing<T>
 fn core_pattern(host: &Host) -> Observed<String> {
     let path = "sys/kernel/core_pattern";
     match host.proc.root().read_text(path) {
-        Ok(text) => Observed::known(text.trim_end_matches('\n').to_owned(), Source::new(SourceKind::Kernel, format!("/proc/{path}")), now()),
+        Ok(text) => {
+            Observed::known(text.trim_end_matches('\n').to_owned(), Source::new(SourceKind::Kernel, format!("/proc/{path}")), now())
+        }
         Err(error) => error.observed(),
     }
 }

@@ -43,7 +43,9 @@ impl Mounts {
 
     /// The mount that `path`, without links, lies on: the one whose path is the longest beginning of it, the last of those.
     pub(super) fn covering(&self, path: &str) -> Option<&Mount> {
-        let below = |mount: &&Mount| mount.path == "/" || path.strip_prefix(&mount.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let below = |mount: &&Mount| {
+            mount.path == "/" || path.strip_prefix(&mount.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         self.0.iter().flatten().filter(below).max_by_key(|mount| mount.path.len())
     }
 
@@ -60,8 +62,12 @@ fn line(line: &str) -> Option<Mount> {
     let (device, _, path, options) = (before.next()?, before.next()?, before.next()?, before.next()?);
     let mut after = after.split(' ');
     let (kind, _, of_file_system) = (after.next()?, after.next()?, after.next().unwrap_or_default());
-    let mut options: Vec<String> =
-        options.split(',').chain(of_file_system.split(',')).filter(|option| !option.contains('/') && !option.is_empty()).map(str::to_owned).collect();
+    let mut options: Vec<String> = options
+        .split(',')
+        .chain(of_file_system.split(','))
+        .filter(|option| !option.contains('/') && !option.is_empty())
+        .map(str::to_owned)
+        .collect();
     options.sort();
     options.dedup();
     options.truncate(MAX_OPTIONS);
@@ -70,7 +76,9 @@ fn line(line: &str) -> Option<Mount> {
 
 /// The kernel writes blanks, tabs, line ends and backslashes of a path as three octal digits.
 fn unescape(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")].iter().fold(path.to_owned(), |path, (code, is)| path.replace(code, is))
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (code, is)| path.replace(code, is))
 }
 
 /// Where `path` of the host is, its links followed; `None` where it is no directory.

@@ -102,8 +102,12 @@ fn timers(host: &Host) -> Result<BTreeSet<&'static str>, ReadError> {
 
 /// Without `apply_updates` dnf-automatic only tells that there are some.
 fn applies(text: &str) -> bool {
-    let value = |line: &str| line.trim().split_once('=').filter(|(key, _)| key.trim() == "apply_updates").map(|(_, value)| value.trim().to_owned());
-    text.lines().filter_map(value).next_back().is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "yes" | "true" | "1" | "on"))
+    let value =
+        |line: &str| line.trim().split_once('=').filter(|(key, _)| key.trim() == "apply_updates").map(|(_, value)| value.trim().to_owned());
+    text.lines()
+        .filter_map(value)
+        .next_back()
+        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "yes" | "true" | "1" | "on"))
 }
 
 #[cfg(test)]

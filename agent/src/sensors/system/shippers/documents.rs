@@ -56,7 +56,9 @@ fn vector_sink(sink: &Value) -> Option<Output> {
     if LOCAL_SINKS.contains(&kind) {
         return None;
     }
-    let disk = sink.get("buffer").is_some_and(|buffer| of_type(buffer, "disk") || buffer.as_array().is_some_and(|all| all.iter().any(|one| of_type(one, "disk"))));
+    let disk = sink
+        .get("buffer")
+        .is_some_and(|buffer| of_type(buffer, "disk") || buffer.as_array().is_some_and(|all| all.iter().any(|one| of_type(one, "disk"))));
     let buffered = Answer::of(disk);
     let first = |key: &str| sink.get(key).and_then(Value::as_array).and_then(|all| all.first()).and_then(Value::as_str);
     let address = ["endpoint", "uri", "address", "url", "bootstrap_servers"].into_iter().find_map(text).or_else(|| first("endpoints"));
@@ -142,9 +144,7 @@ fn at(value: &Value, path: &str) -> Option<Value> {
     }
     let nested = path.split_once('.').and_then(|(first, rest)| at(members.get(first)?, rest));
     // What stands below: `output.logstash.hosts` belongs to `output.logstash`.
-    let below: Map<String, Value> = members
-        .iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix(path)?.strip_prefix('.')?.to_owned(), value.clone())))
-        .collect();
+    let below: Map<String, Value> =
+        members.iter().filter_map(|(key, value)| Some((key.strip_prefix(path)?.strip_prefix('.')?.to_owned(), value.clone()))).collect();
     nested.or_else(|| (!below.is_empty()).then_some(Value::Object(below)))
 }
