@@ -3,7 +3,7 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 11] = [
+const DOCUMENTS: [(&str, &str); 12] = [
     ("certificates.yaml", include_str!("../../catalogue/certificates.yaml")),
     ("containers.yaml", include_str!("../../catalogue/containers.yaml")),
     ("contradictions.yaml", include_str!("../../catalogue/contradictions.yaml")),

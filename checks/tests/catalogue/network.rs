@@ -23,6 +23,10 @@ fn proxy_config(facts: &mut NodeFacts, content: Observed<serde_json::Value>) {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
+    services().into_iter().chain(outside()).collect()
+}
+
+fn services() -> Vec<Case> {
     vec![
         Case::only("kubelet-read-only-port-listening")
             .passes(|facts| items(&mut facts.listeners).push(netcat(10255, BindScope::Loopback)))
@@ -99,6 +103,12 @@ pub(crate) fn cases() -> Vec<Case> {
             .unreadable("permission_denied", |facts| facts.network = denied())
             .unreadable("permission_denied", |facts| network_of(facts).addresses = denied())
             .unreadable("permission_denied", |facts| facts.listeners = denied()),
+    ]
+}
+
+/// What the internet reaches.
+fn outside() -> Vec<Case> {
+    vec![
         Case::of("ssh-open-to-the-internet")
             .passes(public_address)
             .passes(|facts| sshd_of(facts, "PasswordAuthentication", json!(true)))
@@ -124,11 +134,27 @@ pub(crate) fn cases() -> Vec<Case> {
                 sshd_of(facts, "PasswordAuthentication", json!(true));
             })
             .unreadable("permission_denied", |facts| facts.listeners = denied()),
+        Case::of("host-firewall")
+            .passes(|facts| {
+                no_firewall(facts);
+                network_of(facts).firewall_rules = known(12);
+            })
+            .fails(|facts| {
+                no_firewall(facts);
+                network_of(facts).firewall_rules = known(0);
+            })
+            .unreadable("permission_denied", no_firewall)
+            .unreadable("permission_denied", |facts| network_of(facts).firewall = denied()),
         Case::of("node-public-address")
             .fails(public_address)
             .not_applicable(no_kubelet)
             .unreadable("permission_denied", |facts| network_of(facts).addresses = denied()),
     ]
+}
+
+/// kube-proxy's tables say nothing of a firewall.
+fn no_firewall(facts: &mut NodeFacts) {
+    network_of(facts).firewall.value_mut().expect("the base knows it").services.clear();
 }
 
 fn network_of(facts: &mut NodeFacts) -> &mut Network {
