@@ -57,14 +57,15 @@ impl Rig {
         sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap()
     }
 
-    async fn counts(&self, sql: &'static str, node_id: i64) -> Vec<(String, i64, i64, i64)> {
+    async fn counts(&self, sql: &'static str, node_id: i64) -> Vec<(String, i64, i64, String, i64)> {
         sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap()
     }
 
     /// Counts kept beside the findings equal counting them, and the digest equals adding up what is stored.
     async fn consistent(&self, node_id: i64) -> Digest {
-        let counted = "select check_id, severity, verdict, count(*) from findings where node_id = $1 group by 1, 2, 3 order by 1, 2, 3";
-        let kept = "select check_id, severity, verdict, n from counts where node_id = $1 order by 1, 2, 3";
+        let counted =
+            "select check_id, severity, verdict, waiver, count(*) from findings where node_id = $1 group by 1, 2, 3, 4 order by 1, 2, 3, 4";
+        let kept = "select check_id, severity, verdict, waiver, n from counts where node_id = $1 order by 1, 2, 3, 4";
         assert_eq!(self.counts(counted, node_id).await, self.counts(kept, node_id).await, "counts");
         let mut digest = Digest::EMPTY;
         let findings = "select check_id, subject, hash from findings where node_id = $1 and origin = 'node'";

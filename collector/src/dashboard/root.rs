@@ -8,7 +8,7 @@ use super::pages::{Ask, Rendered};
 use super::{marks, words};
 use crate::http::Failure;
 use crate::store::views::{
-    Filter, NOT_KNOWN, NodeState, Page, Place, Problem, Root, RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Unread,
+    Filter, NOT_KNOWN, NodeState, Page, Place, Problem, Root, RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Rooting, Unread,
 };
 
 /// Where the page is.
@@ -83,7 +83,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         problems,
         chips: chips(&filter),
         tabs: places.into_iter().map(|(place, n)| tab(place, n, &filter)).collect(),
-        counts: Root::ALL.map(|root| (root, count(totals.containers.of(root), &filter, |inside| inside.root = vec![root]))).into(),
+        counts: by_root(totals.containers, &filter),
         contradictions: count(totals.contradictions, &filter, |inside| inside.contradicts = true),
         unread: views.root_unread(&filter, ask.now).await?,
         silent: (views.count_nodes(&ask.select(&silent)).await?, silent),
@@ -115,6 +115,15 @@ fn count(n: i64, filter: &RootFilter, change: impl FnOnce(&mut RootFilter)) -> C
     Count { n, href: inside.link(PATH) }
 }
 
+/// Numbers by how much root, in the order of [`Root::ALL`]. One that the filter leaves out is no link: behind it are others.
+fn by_root(of: Rooting, filter: &RootFilter) -> Vec<(Root, Count)> {
+    let one = |root: Root| match filter.root.is_empty() || filter.root.contains(&root) {
+        true => count(of.of(root), filter, |inside| inside.root = vec![root]),
+        false => Count { n: of.of(root), href: String::new() },
+    };
+    Root::ALL.map(|root| (root, one(root))).into()
+}
+
 fn group(row: RootGroupRow, filter: &RootFilter) -> Group {
     let name = row.name.clone().unwrap_or_else(|| NOT_KNOWN.to_owned());
     let inside = filter.with(|inside| match filter.group {
@@ -122,8 +131,7 @@ fn group(row: RootGroupRow, filter: &RootFilter) -> Group {
         RootGroup::Image | RootGroup::None => inside.image = vec![name],
     });
     Group {
-        // A root that the filter leaves out has no rows here, whatever else is asked.
-        counts: Root::ALL.map(|root| (root, count(row.containers.of(root), &inside, |inside| inside.root = vec![root]))).into(),
+        counts: by_root(row.containers, &inside),
         contradictions: count(row.contradictions, &inside, |inside| inside.contradicts = true),
         row,
     }

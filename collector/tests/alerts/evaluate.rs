@@ -22,7 +22,14 @@ fn node(cluster: &str, name: &str, state: &str) -> Node {
 }
 
 fn failing(node_id: i64, check: &str) -> Failing {
-    Failing { node_id, check: check.to_owned(), severity: Severity::High, deciding: "port = 10255 (socket)".to_owned(), since: START }
+    Failing {
+        node_id,
+        check: check.to_owned(),
+        subject: "kubelet".to_owned(),
+        severity: Severity::High,
+        deciding: "port = 10255 (socket)".to_owned(),
+        since: START,
+    }
 }
 
 fn fleet(nodes: impl IntoIterator<Item = Node>, failing: Vec<Failing>) -> Snapshot {

@@ -31,7 +31,7 @@ async fn pages_of_a_thousand_nodes() {
              case when (i.n * 7 + f.k * 13) % 100 < 60 then 1 when (i.n * 7 + f.k * 13) % 100 < 75 then 2 when (i.n * 7 + f.k * 13) % 100 < 90 \
              then 3 when (i.n * 7 + f.k * 13) % 100 < 97 then 4 else 5 end, f.k % 5 + 1, 'A title as long as titles are', '', '', \
              '[{{\"path\":\"kubelets.settings.anonymousAuth\",\"value\":true,\"source\":\"drop-in 20-debug.conf\",\"at\":1}}]', 0, \
-             'value = ' || (i.n % 5) || ' (drop-in 20-debug.conf)', 'h', {NOW} - 864000000, {NOW} - (i.n * 9973 + f.k * 131) % 864000000, {NOW} \
+             'value = ' || (i.n % 5) || ' (drop-in 20-debug.conf)', 'h', {NOW} - 864000000, {NOW} - (i.n * 9973 + f.k * 131) % 864000000, {NOW}, '' \
              from i, f, m join c on c.k = f.k % m.n"
         ))
         .await;
