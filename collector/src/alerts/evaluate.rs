@@ -237,7 +237,7 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
         ("rule", &rule.id),
         ("severity", rule.severity.name()),
         ("cluster", group.labels.get("cluster").map_or("", String::as_str)),
-        ("namespace", group.labels.get("namespace").map_or("outside pods", String::as_str)),
+        ("namespace", group.labels.get("namespace").map_or("no namespace", String::as_str)),
         ("count", &count),
         ("nodes", &nodes),
         ("node_names", &node_names),

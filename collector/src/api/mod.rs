@@ -90,7 +90,7 @@ struct FilterParameters {
     node: Option<String>,
     /// Check ids, comma separated.
     check: Option<String>,
-    /// Areas, comma separated: control-plane, files, kernel, kubelet, network, processes.
+    /// Areas of checks, comma separated: `/api/v1/checks` has them.
     area: Option<String>,
     /// Frameworks, comma separated: cis-1.12, nsa-1.2.
     framework: Option<String>,

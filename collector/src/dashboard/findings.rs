@@ -1,5 +1,7 @@
 //! Findings: one row a check unless asked for more; the deciding value stands in the row.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
 
@@ -51,6 +53,7 @@ struct Findings {
     regroup: Vec<(&'static str, String, bool)>,
     headings: Vec<Heading>,
     exports: [(String, &'static str); 2],
+    areas: BTreeSet<String>,
     failing: bool,
     silent: (i64, Filter),
     unknown: (i64, Filter),
@@ -131,6 +134,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
             .to_vec(),
         headings: headings(&filter),
         exports: exports("/findings", &filter),
+        areas: views.catalogue().checks().iter().map(|check| check.area.clone()).collect(),
         failing: filter.verdict == [Verdict::Fail],
         silent: (views.count_nodes(&ask.select(&silent)).await?, silent),
         unknown: (views.count_findings(&ask.select(&unknown)).await?, unknown),
