@@ -10,6 +10,8 @@ use crate::store::views::{Expectation, Filter, Group, Problem};
 struct Row {
     expectation: Expectation,
     findings: Filter,
+    /// The checks it names, each with whether it is in the collector's catalogue.
+    checks: Vec<(String, bool)>,
 }
 
 #[derive(Template)]
@@ -31,6 +33,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
             filter.any_verdict = true;
             filter.group = Some(Group::None);
         }),
+        checks: expectation.checks.iter().map(|check| (check.clone(), ask.site.views.catalogue().get(check).is_some())).collect(),
         expectation,
     };
     let covered = scope.with(|filter| {

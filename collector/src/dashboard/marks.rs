@@ -124,7 +124,7 @@ pub(crate) fn expected(of: impl Plain<Expected>) -> Html {
     let Expected { id, reason } = of.plain();
     let title: String = visible(&reason).chars().take(500).collect();
     Html(format!(
-        "<a class=\"v v-waived\" href=\"/expectations#{}\" title=\"{}\"><span class=\"i\" aria-hidden=\"true\">⏸</span> Expected</a>",
+        "<a class=\"v v-waived\" href=\"/expectations#{}\" title=\"{}\"><span class=\"i\" aria-hidden=\"true\">‖</span> Expected</a>",
         encode(&id),
         escape(&title)
     ))
@@ -202,7 +202,7 @@ pub(crate) fn privilege(of: impl Plain<PrivilegeKind>) -> Html {
     Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
 }
 
-/// A piece of the host in a container: `writable /etc (etc) at /host/etc`.
+/// A piece of the host in a container: `writable /etc (etc) at /host/etc`; without the second path where it is the first.
 pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
     let MountRow { source, target, kind, writable } = of.plain();
     let how = match (writable, kind.as_str()) {
@@ -214,7 +214,8 @@ pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
         (Some(false), _) => "read-only",
         (None, _) => "writable or not: unknown,",
     };
-    Html(format!("{how} {} <span class=\"quiet\">({})</span> at {}", text(source), text(kind.replace('_', " ")), text(target)))
+    let place = if source == target { String::new() } else { format!(" at {}", text(target)) };
+    Html(format!("{how} {} <span class=\"quiet\">({})</span>{place}", text(source), text(kind.replace('_', " "))))
 }
 
 /// The word before a count of that much root: without colour when there are none.

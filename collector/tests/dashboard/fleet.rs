@@ -273,7 +273,7 @@ impl Fleet {
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, 8 * 1024 * 1024).await.expect("body");
+        let body = axum::body::to_bytes(body, 64 * 1024 * 1024).await.expect("body");
         Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).expect("UTF-8") }
     }
 }
