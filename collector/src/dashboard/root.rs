@@ -202,7 +202,7 @@ fn chips(filter: &RootFilter) -> Vec<Chip> {
     let mut chip = |text: String, change: fn(&mut RootFilter)| {
         chips.push(Chip { text, without: filter.with(change).link(PATH), clear: clear.link(PATH) });
     };
-    let named =
+    let shown =
         |values: &[String]| values.iter().map(|value| if value == NOT_KNOWN { "not known" } else { value }).collect::<Vec<_>>().join(", ");
     if !filter.nodes.cluster.is_empty() {
         chip(format!("cluster: {}", filter.nodes.cluster.join(", ")), |filter| filter.nodes.cluster.clear());
@@ -215,10 +215,10 @@ fn chips(filter: &RootFilter) -> Vec<Chip> {
         chip(format!("node state: {names}"), |filter| filter.nodes.state.clear());
     }
     if !filter.namespace.is_empty() {
-        chip(format!("namespace: {}", named(&filter.namespace)), |filter| filter.namespace.clear());
+        chip(format!("namespace: {}", shown(&filter.namespace)), |filter| filter.namespace.clear());
     }
     if !filter.image.is_empty() {
-        chip(format!("{}: {}", group_word(RootGroup::Image, filter.place), named(&filter.image)), |filter| filter.image.clear());
+        chip(format!("{}: {}", group_word(RootGroup::Image, filter.place), shown(&filter.image)), |filter| filter.image.clear());
     }
     if !filter.root.is_empty() {
         let words = filter.root.iter().map(|root| words::root(*root).2).collect::<Vec<_>>().join(", ");
