@@ -22,3 +22,13 @@ insert into counts_with_waiver select node_id, check_id, severity, verdict, '', 
 drop table counts;
 alter table counts_with_waiver rename to counts;
 create index counts_by_verdict on counts (verdict, severity, check_id, node_id, waiver, n);
+
+-- Containers in the order pages list them, contradictions first; and in an order in which nodes and pods of a group are counted
+-- without remembering them.
+alter table containers add column rank bigint not null default 9;
+drop index containers_by_image;
+drop index containers_by_namespace;
+create index containers_by_image on containers (place, image, node_id, pod_key, root, contradicts);
+create index containers_by_namespace on containers (place, namespace, node_id, pod_key, root, contradicts);
+create index containers_by_node on containers (place, node_id, pod_key, root, contradicts);
+create index containers_by_rank on containers (place, rank, node_id, subject);
