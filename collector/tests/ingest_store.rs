@@ -57,14 +57,15 @@ impl Rig {
         sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap()
     }
 
-    async fn counts(&self, sql: &'static str, node_id: i64) -> Vec<(String, i64, i64, i64)> {
+    async fn counts(&self, sql: &'static str, node_id: i64) -> Vec<(String, i64, i64, String, i64)> {
         sqlx::query_as(sql).bind(node_id).fetch_all(&self.raw).await.unwrap()
     }
 
     /// Counts kept beside the findings equal counting them, and the digest equals adding up what is stored.
     async fn consistent(&self, node_id: i64) -> Digest {
-        let counted = "select check_id, severity, verdict, count(*) from findings where node_id = $1 group by 1, 2, 3 order by 1, 2, 3";
-        let kept = "select check_id, severity, verdict, n from counts where node_id = $1 order by 1, 2, 3";
+        let counted =
+            "select check_id, severity, verdict, waiver, count(*) from findings where node_id = $1 group by 1, 2, 3, 4 order by 1, 2, 3, 4";
+        let kept = "select check_id, severity, verdict, waiver, n from counts where node_id = $1 order by 1, 2, 3, 4";
         assert_eq!(self.counts(counted, node_id).await, self.counts(kept, node_id).await, "counts");
         let mut digest = Digest::EMPTY;
         let findings = "select check_id, subject, hash from findings where node_id = $1 and origin = 'node'";
@@ -444,4 +445,86 @@ async fn retention_deletes_what_is_old_and_nothing_else() {
     let late = rig.store.sweep(Retention::default(), NOW + 91 * DAY).await.unwrap();
     assert_eq!(late.transitions, 1);
     assert_eq!(rig.number("select count(*) from findings").await, 1, "current findings have no age");
+}
+
+fn container(subject: &str, image: &str, root: &[&str]) -> Entry {
+    let document = serde_json::json!({"kind": "container", "placement": "pod", "namespace": "a", "pod": subject, "image": image,
+        "host_root": root, "inside_root": []});
+    Entry::inventory("container", subject, &document, NOW).unwrap()
+}
+
+impl Rig {
+    /// What pages read of containers: subject, image, root.
+    async fn containers(&self) -> Vec<(i64, String, String, String)> {
+        let sql = "select node_id, subject, image, root from containers order by node_id, kind, subject";
+        sqlx::query_as(sql).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// The same of a database from before: the table is made anew and comes out as it was kept.
+    async fn rebuilt(&self) -> Vec<(i64, String, String, String)> {
+        let kept = self.containers().await;
+        sqlx::query("delete from derived").execute(&self.raw).await.unwrap();
+        sqlx::query("delete from containers").execute(&self.raw).await.unwrap();
+        Store::open(&self._dir.path().join("holdfast.db")).await.unwrap().close().await;
+        assert_eq!(self.containers().await, kept, "kept and made anew are the same");
+        kept
+    }
+}
+
+#[tokio::test]
+async fn containers_as_columns_are_those_of_the_inventory_after_every_kind_of_write() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let row = |subject: &str, image: &str, root: &str| (node.node_id, subject.to_owned(), image.to_owned(), root.to_owned());
+    let (one, two) = (container("pod:a/1/c", "x", &["sh"]), container("pod:a/2/c", "x", &[]));
+    let process =
+        Entry::inventory("root-process", "service:sshd.service/sshd", &serde_json::json!({"exe": "/usr/sbin/sshd"}), NOW).unwrap();
+    let entries = vec![one.clone(), two.clone(), process.clone(), inventory("os", "self", 1)];
+    committed(rig.writer.write(delta(&node, 7, 1, entries)).await.unwrap());
+    let sshd = row("service:sshd.service/sshd", "/usr/sbin/sshd", "host");
+    assert_eq!(rig.rebuilt().await, [row("pod:a/1/c", "x", "host"), row("pod:a/2/c", "x", "none"), sshd.clone()]);
+
+    // Another content under a key, a key that goes, and a message told twice.
+    let mut write = delta(&node, 7, 2, vec![container("pod:a/1/c", "y", &[])]);
+    write.gone = vec![two.key.clone()];
+    committed(rig.writer.write(write.clone()).await.unwrap());
+    committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(rig.rebuilt().await, [row("pod:a/1/c", "y", "none"), sshd.clone()]);
+
+    // A refused entry takes what was there along.
+    let mut write = delta(&node, 7, 3, Vec::new());
+    write.refused = vec![Refusal { kind: 2, key: process.key.as_str().into(), hash: vec![1; 16], code: RefusalCode::TooLarge }];
+    committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(rig.rebuilt().await, [row("pod:a/1/c", "y", "none")]);
+
+    // A snapshot without it.
+    committed(rig.writer.write(snapshot(&node, 8, 1, vec![two.clone()])).await.unwrap());
+    assert_eq!(rig.rebuilt().await, [row("pod:a/2/c", "x", "none")]);
+
+    // Its node goes.
+    let gone = StateChange { node_id: node.node_id, session: node.session, state: NodeState::Gone, reason: String::new(), at: NOW - 1 };
+    rig.writer.write_states(vec![gone]).await.unwrap();
+    rig.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, NOW).await.unwrap();
+    assert_eq!(rig.rebuilt().await, []);
+}
+
+#[tokio::test]
+async fn an_expected_failure_is_counted_apart_from_the_others() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let proxy = "pod:kube-system/kube-proxy-x7k2p/kube-proxy";
+    let cells = async || -> Vec<(i64, String, i64)> {
+        sqlx::query_as("select verdict, waiver, n from counts order by 1, 2").fetch_all(&rig.raw).await.unwrap()
+    };
+    let entries = vec![finding("container-root", proxy, Verdict::Fail), finding("container-root", "pod:shop/db-0/db", Verdict::Fail)];
+    committed(rig.writer.write(delta(&node, 7, 1, entries)).await.unwrap());
+    assert_eq!(cells().await, [(2, String::new(), 1), (2, "kube-proxy".into(), 1)]);
+    rig.consistent(node.node_id).await;
+    committed(rig.writer.write(delta(&node, 7, 2, vec![finding("container-root", proxy, Verdict::Pass)])).await.unwrap());
+    assert_eq!(cells().await, [(1, String::new(), 1), (2, String::new(), 1)]);
+    let mut write = delta(&node, 7, 3, vec![finding("container-root", proxy, Verdict::Fail)]);
+    write.gone = vec![Key::finding("container-root", "pod:shop/db-0/db")];
+    committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(cells().await, [(2, "kube-proxy".into(), 1)]);
+    rig.consistent(node.node_id).await;
 }

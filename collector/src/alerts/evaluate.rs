@@ -51,13 +51,15 @@ pub struct Node {
     pub last_seen: i64,
 }
 
-/// A failing finding.
+/// A failing finding that is not expected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     /// Its node.
     pub node_id: i64,
     /// Its check.
     pub check: String,
+    /// What it is about.
+    pub subject: String,
     /// How much it matters.
     pub severity: Severity,
     /// The deciding evidence in one line; may be empty.
@@ -158,14 +160,15 @@ pub fn evaluate(rules: &Rules, snapshot: &Snapshot, now: i64) -> Vec<Alert> {
 /// The groups in which `rule` fires.
 fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
     let mut groups: BTreeMap<Vec<String>, Group<'a>> = BTreeMap::new();
-    let mut join = |node_id: i64, node: &Node, check: &str, evidence: &str, since: i64| {
+    let mut join = |node_id: i64, node: &Node, failing: Option<&Failing>, since: i64| {
         if (node.recorded && !snapshot.alert_on_recorded) || since.saturating_add(rule.hold_ms) > now {
             return;
         }
         let value = |label: &GroupLabel| match label {
             GroupLabel::Cluster => safe(&node.cluster),
             GroupLabel::Node => safe(&node.name),
-            GroupLabel::Check => check.to_owned(),
+            GroupLabel::Check => failing.map(|failing| failing.check.clone()).unwrap_or_default(),
+            GroupLabel::Namespace => failing.map(|failing| safe(namespace_of(&failing.subject))).unwrap_or_default(),
         };
         let values: Vec<String> = rule.group_by.iter().map(value).collect();
         let group = groups.entry(values.clone()).or_insert_with(|| {
@@ -174,26 +177,31 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
         });
         group.nodes.insert(node_id);
         group.since = group.since.min(since);
-        if !evidence.is_empty() {
-            group.evidence.insert(safe(evidence));
+        if let Some(failing) = failing.filter(|failing| !failing.deciding.is_empty()) {
+            group.evidence.insert(safe(&failing.deciding));
         }
     };
     match &rule.when {
         Condition::Silent => {
             for (id, node) in snapshot.nodes.iter().filter(|(_, node)| is_silent(node, snapshot.warming_since)) {
-                join(*id, node, "", "", node.state_since);
+                join(*id, node, None, node.state_since);
             }
         }
         Condition::Findings { checks, min_severity } => {
             let asked = |failing: &&Failing| checks.contains(&failing.check) && failing.severity >= *min_severity;
             for failing in snapshot.failing.iter().filter(asked) {
                 if let Some(node) = snapshot.nodes.get(&failing.node_id).filter(|node| node.state != "gone") {
-                    join(failing.node_id, node, &failing.check, &failing.deciding, failing.since);
+                    join(failing.node_id, node, Some(failing), failing.since);
                 }
             }
         }
     }
     groups.into_values().collect()
+}
+
+/// The namespace of a subject `pod:<namespace>/…`; empty for what is in no pod.
+fn namespace_of(subject: &str) -> &str {
+    subject.strip_prefix("pod:").and_then(|rest| rest.split_once('/')).map_or("", |(namespace, _)| namespace)
 }
 
 /// A restart finds every agent away. Until they had time to return, only those are silent that were before, or that
@@ -229,6 +237,7 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
         ("rule", &rule.id),
         ("severity", rule.severity.name()),
         ("cluster", group.labels.get("cluster").map_or("", String::as_str)),
+        ("namespace", group.labels.get("namespace").map_or("no namespace", String::as_str)),
         ("count", &count),
         ("nodes", &nodes),
         ("node_names", &node_names),
@@ -259,13 +268,23 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
 
 /// The dashboard's list of exactly what the alert is about.
 fn link(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
-    let split = rule.group_by.iter().filter_map(|label| Some((label.name(), labels.get(label.name())?.as_str())));
+    // A namespace is no filter of findings: the start of the subject is.
+    let named = rule.group_by.iter().filter(|label| **label != GroupLabel::Namespace);
+    let split = named.filter_map(|label| Some((label.name(), labels.get(label.name())?.as_str())));
+    let within = rule.group_by.contains(&GroupLabel::Namespace).then(|| match labels.get("namespace") {
+        Some(namespace) => format!("pod:{namespace}/"),
+        None => "container:".to_owned(),
+    });
     match &rule.when {
         Condition::Silent => page("nodes", split.chain([("state", "silent")])),
         Condition::Findings { checks, .. } => {
             let checks = checks.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+            let within = within.as_deref().map(|within| ("q", within));
             let checks = (!labels.contains_key("check")).then_some(("check", checks.as_str()));
-            page("findings", split.chain(checks).chain([("verdict", "fail"), ("state", "current,last_known")]))
+            page(
+                "findings",
+                split.chain(checks).chain(within).chain([("verdict", "fail"), ("expected", "no"), ("state", "current,last_known")]),
+            )
         }
     }
 }

@@ -69,6 +69,8 @@ pub enum GroupLabel {
     Node,
     /// The check's id.
     Check,
+    /// The namespace of the pod that a finding is about; left out for what is in no pod.
+    Namespace,
 }
 
 impl GroupLabel {
@@ -78,6 +80,7 @@ impl GroupLabel {
             Self::Cluster => "cluster",
             Self::Node => "node",
             Self::Check => "check",
+            Self::Namespace => "namespace",
         }
     }
 }
@@ -236,8 +239,9 @@ fn accept(written: Written) -> Result<Rule, (&'static str, String)> {
         }
     };
     let group_by: BTreeSet<GroupLabel> = written.group_by.into_iter().collect();
-    if when == Condition::Silent && group_by.contains(&GroupLabel::Check) {
-        return Err(("group_by", "a node's state has no check to group by".to_owned()));
+    let of_findings = [GroupLabel::Check, GroupLabel::Namespace].into_iter().find(|label| group_by.contains(label));
+    if let Some(label) = of_findings.filter(|_| when == Condition::Silent) {
+        return Err(("group_by", format!("a node's state has no {} to group by", label.name())));
     }
     let template = |field: &'static str, text: &str| Template::parse(text).map_err(|problem| (field, problem));
     Ok(Rule {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 const MAX_CHARACTERS: usize = 256;
 
 /// What a template may name.
-const PLACEHOLDERS: [&str; 8] = ["title", "rule", "severity", "cluster", "count", "nodes", "node_names", "evidence"];
+const PLACEHOLDERS: [&str; 9] = ["title", "rule", "severity", "cluster", "namespace", "count", "nodes", "node_names", "evidence"];
 
 /// A text with `{placeholders}`, each of a known name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 mod alerts;
 mod checks;
 mod containers;
+mod expectations;
 mod exposure;
 mod findings;
 mod kubelets;
@@ -28,13 +29,16 @@ use crate::store::views::Filter;
         nodes::list,
         nodes::one,
         kubelets::list,
+        containers::list,
+        containers::runtimes,
         findings::list,
         findings::one,
         checks::list,
         checks::one,
         alerts::list,
         exposure::list,
-        root::list
+        root::list,
+        expectations::list
     ),
     components(schemas(crate::http::ErrorBody))
 )]
@@ -56,6 +60,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/alerts", get(alerts::list))
         .route("/exposure", get(exposure::list))
         .route("/root-processes", get(root::list))
+        .route("/expectations", get(expectations::list))
         .fallback(missing)
 }
 
@@ -85,7 +90,7 @@ struct FilterParameters {
     node: Option<String>,
     /// Check ids, comma separated.
     check: Option<String>,
-    /// Areas, comma separated: control-plane, files, kernel, kubelet, network, processes.
+    /// Areas of checks, comma separated: `/api/v1/checks` has them.
     area: Option<String>,
     /// Frameworks, comma separated: cis-1.12, nsa-1.2.
     framework: Option<String>,
@@ -101,6 +106,10 @@ struct FilterParameters {
     subject: Option<String>,
     /// A deciding value as shown; repeat for any of several.
     deciding: Option<String>,
+    /// `yes`: only what fails as expected; `no`: without it. Default: both.
+    expected: Option<String>,
+    /// An expectation's id; repeat for any of several.
+    waiver: Option<String>,
     /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, gone. Default: all but gone.
     state: Option<String>,
     /// Changed since: 1h, 24h, 7d, or an RFC 3339 time.

@@ -9,7 +9,7 @@ use super::marks;
 use super::pages::{Ask, Rendered};
 use crate::http::Failure;
 use crate::store::retention::Retention;
-use crate::store::views::{At, NodeState, NodeTotals};
+use crate::store::views::{At, NodeState, NodeTotals, Root};
 
 #[derive(Template)]
 #[template(path = "about.html")]

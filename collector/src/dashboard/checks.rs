@@ -125,6 +125,7 @@ struct CheckPage {
     score: Score,
     counts: Vec<(Verdict, i64, Filter)>,
     last_known: (i64, Filter),
+    expected: (i64, Filter),
     deciding: Vec<Deciding>,
 }
 
@@ -184,6 +185,7 @@ pub(super) async fn page(ask: &Ask<'_>, id: &str) -> Result<Rendered, Failure> {
         score: Score::new(&tally, totals.current(), totals.all()),
         counts: counts.to_vec(),
         last_known: (tally.last_known(), last),
+        expected: (tally.expected(), of(id, Verdict::Fail, &everywhere).with(|filter| filter.expected = Some(true))),
         deciding: deciding.collect(),
     };
     Rendered::new(format!("{} failing · {}", marks::number(tally.current(Verdict::Fail)), page.title), &page)

@@ -1,5 +1,7 @@
 //! Findings: one row a check unless asked for more; the deciding value stands in the row.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
 
@@ -51,14 +53,22 @@ struct Findings {
     regroup: Vec<(&'static str, String, bool)>,
     headings: Vec<Heading>,
     exports: [(String, &'static str); 2],
+    areas: BTreeSet<String>,
     failing: bool,
     silent: (i64, Filter),
     unknown: (i64, Filter),
+    /// What the same filter would show of expected findings.
+    expected: (i64, Filter),
 }
 
-/// Without a verdict in the query the list is about what fails; `verdict=any` asks for all.
+/// Without a verdict in the query the list is about what fails and is not expected to; `verdict=any` asks for all.
 pub(super) fn with_default_verdict(filter: Filter) -> Filter {
-    if filter.verdict.is_empty() && !filter.any_verdict { Filter { verdict: vec![Verdict::Fail], ..filter } } else { filter }
+    if !filter.verdict.is_empty() || filter.any_verdict {
+        return filter;
+    }
+    // What is expected is asked for by name.
+    let open = filter.waiver.is_empty().then_some(false);
+    Filter { verdict: vec![Verdict::Fail], expected: filter.expected.or(open), ..filter }
 }
 
 pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
@@ -105,6 +115,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         filter.verdict = vec![Verdict::Unknown];
         filter.state = NodeState::CURRENT.to_vec();
     });
+    let expected = filter.with(|filter| filter.expected = Some(true));
     let silent = Filter { cluster: filter.cluster.clone(), state: vec![NodeState::Silent], ..Filter::default() };
     let findings = Findings {
         now: ask.now,
@@ -123,9 +134,15 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
             .to_vec(),
         headings: headings(&filter),
         exports: exports("/findings", &filter),
+        areas: views.catalogue().checks().iter().map(|check| check.area.clone()).collect(),
         failing: filter.verdict == [Verdict::Fail],
         silent: (views.count_nodes(&ask.select(&silent)).await?, silent),
         unknown: (views.count_findings(&ask.select(&unknown)).await?, unknown),
+        expected: if filter.expected == Some(false) {
+            (views.count_findings(&ask.select(&expected)).await?, expected)
+        } else {
+            (0, expected)
+        },
         extent,
         filter,
         page,
@@ -193,6 +210,16 @@ pub(super) fn chips(path: &str, filter: &Filter) -> Vec<Chip> {
         let names = filter.state.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
         chip(format!("node state: {names}"), |filter| filter.state.clear());
     }
+    if !filter.waiver.is_empty() {
+        chip(format!("expectation: {}", filter.waiver.join(", ")), |filter| filter.waiver.clear());
+    }
+    if let Some(expected) = filter.expected {
+        // Without a verdict the list would leave out what is expected again.
+        chip(format!("expected: {}", if expected { "yes" } else { "no" }), |filter| {
+            filter.expected = None;
+            filter.any_verdict = filter.verdict.is_empty();
+        });
+    }
     if let Some(since) = &filter.since {
         chip(format!("changed since: {}", since.text), |filter| filter.since = None);
     }
@@ -223,13 +250,15 @@ impl Findings {
             ("subject", &filter.subject),
             ("reason", &filter.reason),
             ("deciding", &filter.deciding),
+            ("waiver", &filter.waiver),
         ];
+        let expected = filter.expected.map(|expected| ("expected", if expected { "yes" } else { "no" }.to_owned()));
         let listed = lists.into_iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value.clone())));
         let states = filter.state.iter().map(|state| ("state", state.name().to_owned()));
         let since = filter.since.iter().map(|since| ("since", since.text.clone()));
         let group = filter.group.iter().map(|group| ("group", group.name().to_owned()));
         let sort = filter.sort.iter().map(|sort| ("sort", sort.name().to_owned()));
-        listed.chain(states).chain(since).chain(group).chain(sort).collect()
+        listed.chain(expected).chain(states).chain(since).chain(group).chain(sort).collect()
     }
 
     fn has_area(&self, area: &str) -> bool {

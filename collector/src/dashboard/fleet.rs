@@ -42,6 +42,7 @@ struct Fleet {
     silent: Filter,
     stopped: Filter,
     failing: (i64, Filter),
+    expected: (i64, Filter),
     not_known: (i64, Filter),
     pass: (i64, Filter),
     manual: (i64, Filter),
@@ -61,18 +62,19 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let current = base.with(|filter| filter.state = NodeState::CURRENT.to_vec());
     let of = |verdict: Verdict| current.with(|filter| filter.verdict = vec![verdict]);
     // The slow ones side by side.
-    let (everything, failing) = (ask.select(&base), ask.select(&of(Verdict::Fail)));
+    let open = of(Verdict::Fail).with(|filter| filter.expected = Some(false));
+    let (everything, failing) = (ask.select(&base), ask.select(&open));
     let (tally, mut groups) = tokio::try_join!(views.tally(&everything), views.groups(&failing, Group::Check))?;
     let totals = views.node_totals(ask.site.started).await?;
-    let lines = |verdict: Verdict, severities: &[Severity]| -> Vec<Line> {
+    let lines = |scope: &Filter, severities: &[Severity]| -> Vec<Line> {
         let line = |severity: &Severity| Line {
             severity: *severity,
-            n: tally.count(|state, found, of| state.current() && found == verdict && of == *severity),
-            filter: of(verdict).with(|filter| filter.severity = vec![*severity]),
+            n: tally.open(|state, found, of| state.current() && scope.verdict == [found] && of == *severity),
+            filter: scope.with(|filter| filter.severity = vec![*severity]),
         };
         severities.iter().map(line).collect()
     };
-    let since = |verdict: Verdict| of(verdict).with(|filter| filter.since = crate::store::views::Since::read("24h"));
+    let since = |scope: Filter| scope.with(|filter| filter.since = crate::store::views::Since::read("24h"));
     let counted = async |filter: Filter| -> Result<(i64, Filter), Failure> {
         let n = views.count_findings(&ask.select(&filter)).await?;
         Ok((n, filter))
@@ -80,7 +82,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let severe = groups.iter().any(|group| group.severity >= Severity::High);
     groups.truncate(FIRST);
     let first = groups.into_iter().map(|row| {
-        let findings = of(Verdict::Fail).with(|filter| filter.check = vec![row.check.clone()]);
+        let findings = open.with(|filter| filter.check = vec![row.check.clone()]);
         First {
             fix: first_sentence(views.catalogue().get(&row.check).map_or("", |check| check.fix.as_str())),
             nodes: findings.clone(),
@@ -108,19 +110,20 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         clusters: views.clusters().await?,
         cluster: base.cluster.first().cloned().unwrap_or_default(),
         totals: if base.cluster.is_empty() { totals } else { totals_of(ask, &base).await? },
-        fail: lines(Verdict::Fail, &Severity::ALL),
-        unknown: lines(Verdict::Unknown, &Severity::ALL),
+        fail: lines(&open, &Severity::ALL),
+        unknown: lines(&of(Verdict::Unknown), &Severity::ALL),
         reporting: in_state(NodeState::Reporting),
         recorded: in_state(NodeState::Recorded),
         silent: in_state(NodeState::Silent),
         stopped: in_state(NodeState::Stopped),
-        failing: (score.fail, of(Verdict::Fail)),
+        failing: (tally.open(|state, found, _| state.current() && found == Verdict::Fail), open.clone()),
+        expected: (tally.expected(), of(Verdict::Fail).with(|filter| filter.expected = Some(true))),
         not_known: (score.unknown, of(Verdict::Unknown)),
         pass: (score.pass, of(Verdict::Pass)),
         manual: (score.manual, of(Verdict::Manual)),
         last_known: (score.last_known, last),
-        new_fail: counted(since(Verdict::Fail)).await?,
-        new_unknown: counted(since(Verdict::Unknown)).await?,
+        new_fail: counted(since(open.clone())).await?,
+        new_unknown: counted(since(of(Verdict::Unknown))).await?,
         contradictions,
         severe,
         first: first.collect(),

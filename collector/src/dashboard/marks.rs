@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, encode};
+use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -119,6 +119,17 @@ pub(crate) fn verdict_on(of: impl Plain<Verdict>, state: impl Plain<NodeState>) 
     if state.plain().current() { mark } else { Html(format!("<span class=\"was\">last known</span> {mark}")) }
 }
 
+/// What an expectation lays over a verdict: beside it, never instead.
+pub(crate) fn expected(of: impl Plain<Expected>) -> Html {
+    let Expected { id, reason } = of.plain();
+    let title: String = visible(&reason).chars().take(500).collect();
+    Html(format!(
+        "<a class=\"v v-waived\" href=\"/expectations#{}\" title=\"{}\"><span class=\"i\" aria-hidden=\"true\">‖</span> Expected</a>",
+        encode(&id),
+        escape(&title)
+    ))
+}
+
 /// A verdict or its absence, in a history.
 pub(crate) fn end(of: impl Plain<Option<Verdict>>) -> Html {
     of.plain().map_or_else(|| Html("<span class=\"v v-na\">Not present</span>".to_owned()), verdict)
@@ -169,9 +180,12 @@ pub(crate) fn count(of: impl Plain<i64>, path: &str, filter: impl Plain<Filter>)
     Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(&filter.plain().link(path)), number(n)))
 }
 
-/// A number that is a link to any list with exactly that many rows.
+/// A number that is a link to any list with exactly that many rows; without an address it is only a number.
 pub(crate) fn count_at(of: impl Plain<i64>, href: impl AsRef<str>) -> Html {
     let n = of.plain();
+    if href.as_ref().is_empty() {
+        return Html(number(n));
+    }
     let zero = if n == 0 { " zero" } else { "" };
     Html(format!("<a class=\"n{zero}\" data-n=\"{n}\" href=\"{}\">{}</a>", escape(href.as_ref()), number(n)))
 }
@@ -188,7 +202,7 @@ pub(crate) fn privilege(of: impl Plain<PrivilegeKind>) -> Html {
     Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
 }
 
-/// A piece of the host in a container: `writable /etc (etc) at /host/etc`.
+/// A piece of the host in a container: `writable /etc (etc) at /host/etc`; without the second path where it is the first.
 pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
     let MountRow { source, target, kind, writable } = of.plain();
     let how = match (writable, kind.as_str()) {
@@ -200,7 +214,8 @@ pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
         (Some(false), _) => "read-only",
         (None, _) => "writable or not: unknown,",
     };
-    Html(format!("{how} {} <span class=\"quiet\">({})</span> at {}", text(source), text(kind.replace('_', " ")), text(target)))
+    let place = if source == target { String::new() } else { format!(" at {}", text(target)) };
+    Html(format!("{how} {} <span class=\"quiet\">({})</span>{place}", text(source), text(kind.replace('_', " "))))
 }
 
 /// The word before a count of that much root: without colour when there are none.

@@ -9,6 +9,7 @@ mod certificates;
 mod checks;
 mod coverage;
 mod events;
+mod expectations;
 mod exports;
 mod exposure;
 mod finding;

@@ -110,6 +110,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     };
     let results = only.with(|only| {
         only.verdict = verdicts;
+        only.expected = (tab == "failing").then_some(false);
         only.sort = filter.sort;
         only.limit = filter.limit;
     });
@@ -121,7 +122,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let ports = ports(views.exposure(&ask.select(&only)).await?.groups);
     let processes = views.inventory(&node, kinds::ROOT_PROCESS).await?;
     let counts = [
-        Some(of(Verdict::Fail)),
+        Some(node.fail - node.expected),
         Some(of(Verdict::Unknown)),
         Some(of(Verdict::Manual)),
         Some(tally.count(|_, _, _| true)),
@@ -173,7 +174,8 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         score,
         node,
     };
-    let mut rendered = Rendered::new(format!("{} failing · {}", marks::number(of(Verdict::Fail)), view.node.name), &view)?;
+    let mut rendered =
+        Rendered::new(format!("{} failing · {}", marks::number(view.node.fail - view.node.expected), view.node.name), &view)?;
     if view.node.state == NodeState::Gone {
         rendered.status = StatusCode::GONE;
     }
@@ -181,6 +183,11 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
 }
 
 impl NodePage {
+    /// What fails on this node, as expected or not.
+    fn failing(&self, expected: bool, severity: Option<Severity>) -> Filter {
+        Filter { expected: Some(expected), ..self.of(Verdict::Fail, severity) }
+    }
+
     /// The results of this node with a verdict, and a severity when one is given.
     fn of(&self, verdict: Verdict, severity: Option<Severity>) -> Filter {
         Filter {

@@ -47,6 +47,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
             cluster: vec![node.cluster.clone()],
             node: vec![node.name.clone()],
             verdict: vec![verdict],
+            expected: (verdict == Verdict::Fail).then_some(false),
             severity: severity.into_iter().collect(),
             ..Filter::default()
         };

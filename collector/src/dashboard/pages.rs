@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::frame::{self, Frame};
-use super::{about, alerts, checks, coverage, exposure, finding, findings, fleet, node, nodes, root};
+use super::{about, alerts, checks, coverage, expectations, exposure, finding, findings, fleet, node, nodes, root};
 use crate::http::{Failure, Shared, Site, decode, pairs};
 use crate::store::views::{Filter, Problem, Selection};
 
@@ -65,6 +65,7 @@ pub(super) async fn render(site: &Site, path: &str, pairs: Vec<(String, String)>
         ["alerts"] => alerts::list(&ask).await,
         ["alerts", fingerprint] => alerts::page(&ask, fingerprint).await,
         ["exposure"] => exposure::page(&ask).await,
+        ["expectations"] => expectations::page(&ask).await,
         ["root-processes"] => root::page(&ask).await,
         ["coverage"] => coverage::page(&ask).await,
         ["changes"] => coverage::changes(&ask).await,

@@ -8,7 +8,7 @@ use super::pages::{Ask, Rendered};
 use super::{marks, words};
 use crate::http::Failure;
 use crate::store::views::{
-    Filter, NOT_KNOWN, NodeState, Page, Place, Problem, Root, RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Unread,
+    Filter, NOT_KNOWN, NodeState, Page, Place, Problem, Root, RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Rooting, Unread,
 };
 
 /// Where the page is.
@@ -83,7 +83,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         problems,
         chips: chips(&filter),
         tabs: places.into_iter().map(|(place, n)| tab(place, n, &filter)).collect(),
-        counts: Root::ALL.map(|root| (root, count(totals.containers.of(root), &filter, |inside| inside.root = vec![root]))).into(),
+        counts: by_root(totals.containers, &filter),
         contradictions: count(totals.contradictions, &filter, |inside| inside.contradicts = true),
         unread: views.root_unread(&filter, ask.now).await?,
         silent: (views.count_nodes(&ask.select(&silent)).await?, silent),
@@ -115,6 +115,15 @@ fn count(n: i64, filter: &RootFilter, change: impl FnOnce(&mut RootFilter)) -> C
     Count { n, href: inside.link(PATH) }
 }
 
+/// Numbers by how much root, in the order of [`Root::ALL`]. One that the filter leaves out is no link: behind it are others.
+fn by_root(of: Rooting, filter: &RootFilter) -> Vec<(Root, Count)> {
+    let one = |root: Root| match filter.root.is_empty() || filter.root.contains(&root) {
+        true => count(of.of(root), filter, |inside| inside.root = vec![root]),
+        false => Count { n: of.of(root), href: String::new() },
+    };
+    Root::ALL.map(|root| (root, one(root))).into()
+}
+
 fn group(row: RootGroupRow, filter: &RootFilter) -> Group {
     let name = row.name.clone().unwrap_or_else(|| NOT_KNOWN.to_owned());
     let inside = filter.with(|inside| match filter.group {
@@ -122,8 +131,7 @@ fn group(row: RootGroupRow, filter: &RootFilter) -> Group {
         RootGroup::Image | RootGroup::None => inside.image = vec![name],
     });
     Group {
-        // A root that the filter leaves out has no rows here, whatever else is asked.
-        counts: Root::ALL.map(|root| (root, count(row.containers.of(root), &inside, |inside| inside.root = vec![root]))).into(),
+        counts: by_root(row.containers, &inside),
         contradictions: count(row.contradictions, &inside, |inside| inside.contradicts = true),
         row,
     }
@@ -194,7 +202,7 @@ fn chips(filter: &RootFilter) -> Vec<Chip> {
     let mut chip = |text: String, change: fn(&mut RootFilter)| {
         chips.push(Chip { text, without: filter.with(change).link(PATH), clear: clear.link(PATH) });
     };
-    let named =
+    let shown =
         |values: &[String]| values.iter().map(|value| if value == NOT_KNOWN { "not known" } else { value }).collect::<Vec<_>>().join(", ");
     if !filter.nodes.cluster.is_empty() {
         chip(format!("cluster: {}", filter.nodes.cluster.join(", ")), |filter| filter.nodes.cluster.clear());
@@ -207,10 +215,10 @@ fn chips(filter: &RootFilter) -> Vec<Chip> {
         chip(format!("node state: {names}"), |filter| filter.nodes.state.clear());
     }
     if !filter.namespace.is_empty() {
-        chip(format!("namespace: {}", named(&filter.namespace)), |filter| filter.namespace.clear());
+        chip(format!("namespace: {}", shown(&filter.namespace)), |filter| filter.namespace.clear());
     }
     if !filter.image.is_empty() {
-        chip(format!("{}: {}", group_word(RootGroup::Image, filter.place), named(&filter.image)), |filter| filter.image.clear());
+        chip(format!("{}: {}", group_word(RootGroup::Image, filter.place), shown(&filter.image)), |filter| filter.image.clear());
     }
     if !filter.root.is_empty() {
         let words = filter.root.iter().map(|root| words::root(*root).2).collect::<Vec<_>>().join(", ");

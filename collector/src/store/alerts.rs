@@ -30,7 +30,8 @@ pub struct Delivery {
 }
 
 impl Store {
-    /// Reads nodes, failing findings of `checks` and alerts, all of one moment. What is not stored is left at its default.
+    /// Reads nodes, failing findings of `checks` and alerts, all of one moment; what fails as
+    /// expected is left out. What is not stored is left at its default.
     pub async fn alert_snapshot<'a>(&self, checks: impl IntoIterator<Item = &'a str>) -> Result<Snapshot, StoreError> {
         let failed = StoreError::query("read the state alerts are judged from");
         let mut reader = self.reader.acquire().await.map_err(&failed)?;
@@ -52,14 +53,15 @@ impl Store {
         }
         let mut failing = Vec::new();
         for check in checks {
-            let select = "select node_id, check_id, severity, deciding, changed_at from findings where check_id = $1 and verdict = $2";
-            let rows = sqlx::query_as::<_, (i64, String, i64, String, i64)>(select)
+            let select = "select node_id, check_id, subject, severity, deciding, changed_at from findings \
+                          where check_id = $1 and verdict = $2 and waiver = ''";
+            let rows = sqlx::query_as::<_, (i64, String, String, i64, String, i64)>(select)
                 .bind(check)
                 .bind(verdict_number(Verdict::Fail))
                 .fetch_all(&mut *transaction)
                 .await;
-            for (node_id, check, severity, deciding, since) in rows.map_err(&failed)? {
-                failing.push(Failing { node_id, check, severity: severity_of(severity)?, deciding, since });
+            for (node_id, check, subject, severity, deciding, since) in rows.map_err(&failed)? {
+                failing.push(Failing { node_id, check, subject, severity: severity_of(severity)?, deciding, since });
             }
         }
         let previous = read_alerts(&mut transaction).await?;

@@ -13,7 +13,7 @@ use super::ingest::json;
 use super::{Store, StoreError};
 
 /// Raised when [`Row::of`] or the table changes: then every row is made anew at start.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// The table's name in `derived`.
 const TABLE: &str = "containers";
 /// The longest name kept in a column, in characters; longer ones are cut and marked. Kubernetes allows 253, registries 383.
@@ -180,6 +180,8 @@ struct Row {
     programs: String,
     contradicts: bool,
     privileged: i64,
+    /// The order of lists: contradictions, then by [`Root::ALL`].
+    rank: i64,
     changed_at: i64,
 }
 
@@ -201,6 +203,7 @@ impl Row {
             programs: String::new(),
             contradicts: false,
             privileged: -1,
+            rank: rank(Root::Host, false),
             changed_at,
         };
         match kind {
@@ -230,6 +233,7 @@ impl Row {
                     unknown: cut(&rooted.unknown, MAX_NAME),
                     programs: cut(&rooted.programs.join(", "), MAX_PROGRAMS),
                     contradicts: rooted.contradicts,
+                    rank: rank(rooted.root, rooted.contradicts),
                     privileged: document.get("privileged").and_then(Value::as_bool).map_or(-1, i64::from),
                     namespace,
                     pod,
@@ -239,6 +243,16 @@ impl Row {
             }
             _ => None,
         }
+    }
+}
+
+fn rank(root: Root, contradicts: bool) -> i64 {
+    match root {
+        _ if contradicts => 0,
+        Root::Host => 1,
+        Root::Unknown => 2,
+        Root::UserNamespace => 3,
+        Root::None => 4,
     }
 }
 
@@ -283,13 +297,13 @@ async fn write(conn: &mut SqliteConnection, node_id: i64, rows: &[Row]) -> Resul
         return Ok(());
     }
     let sql = "insert into containers (node_id, kind, subject, place, namespace, pod, pod_key, name, image, root, unknown, programs, \
-               contradicts, privileged, changed_at) select $1, value ->> 'kind', value ->> 'subject', value ->> 'place', \
+               contradicts, privileged, rank, changed_at) select $1, value ->> 'kind', value ->> 'subject', value ->> 'place', \
                value ->> 'namespace', value ->> 'pod', value ->> 'pod_key', value ->> 'name', value ->> 'image', value ->> 'root', \
-               value ->> 'unknown', value ->> 'programs', value ->> 'contradicts', value ->> 'privileged', value ->> 'changed_at' \
+               value ->> 'unknown', value ->> 'programs', value ->> 'contradicts', value ->> 'privileged', value ->> 'rank', value ->> 'changed_at' \
                from json_each($2) where true on conflict (node_id, kind, subject) do update set place = excluded.place, \
                namespace = excluded.namespace, pod = excluded.pod, pod_key = excluded.pod_key, name = excluded.name, \
                image = excluded.image, root = excluded.root, unknown = excluded.unknown, programs = excluded.programs, \
-               contradicts = excluded.contradicts, privileged = excluded.privileged, changed_at = excluded.changed_at";
+               contradicts = excluded.contradicts, privileged = excluded.privileged, rank = excluded.rank, changed_at = excluded.changed_at";
     let query = sqlx::query(sql).bind(node_id).bind(json(rows)?);
     query.execute(conn).await.map_err(StoreError::query("upsert containers"))?;
     Ok(())

@@ -7,6 +7,7 @@ mod alerts;
 pub mod changes;
 mod codes;
 pub mod containers;
+pub mod expectations;
 mod fleet;
 pub mod ingest;
 pub mod nodes;
@@ -117,6 +118,7 @@ impl Store {
         let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
         let store = Self { writer, reader };
         store.derive_containers().await?;
+        store.derive_expectations().await?;
         Ok(store)
     }
 
@@ -132,9 +134,11 @@ fn migrator() -> Migrator {
     let initial: SqlStr = include_str!("../../migrations/sqlite/0001_initial.sql").into_sql_str();
     let peer_probes: SqlStr = include_str!("../../migrations/sqlite/0002_peer_probes.sql").into_sql_str();
     let containers: SqlStr = include_str!("../../migrations/sqlite/0003_containers.sql").into_sql_str();
+    let expectations: SqlStr = include_str!("../../migrations/sqlite/0004_expectations.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
         Migration::new(3, "containers".into(), MigrationType::Simple, containers, false),
+        Migration::new(4, "expectations".into(), MigrationType::Simple, expectations, false),
     ])
 }

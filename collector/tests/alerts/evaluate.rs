@@ -22,7 +22,14 @@ fn node(cluster: &str, name: &str, state: &str) -> Node {
 }
 
 fn failing(node_id: i64, check: &str) -> Failing {
-    Failing { node_id, check: check.to_owned(), severity: Severity::High, deciding: "port = 10255 (socket)".to_owned(), since: START }
+    Failing {
+        node_id,
+        check: check.to_owned(),
+        subject: "kubelet".to_owned(),
+        severity: Severity::High,
+        deciding: "port = 10255 (socket)".to_owned(),
+        since: START,
+    }
 }
 
 fn fleet(nodes: impl IntoIterator<Item = Node>, failing: Vec<Failing>) -> Snapshot {
@@ -221,4 +228,34 @@ fn hostile_names_stay_one_harmless_line() {
     let mut shown: Vec<_> = alerts.iter().map(|alert| (&alert.labels, &alert.annotations, &alert.link)).collect();
     shown.sort();
     insta::assert_json_snapshot!(shown);
+}
+
+const ROOT: &str = "\
+- id: root
+  title: Containers run as root
+  severity: high
+  when: {findings: {checks: [container-root]}}
+  group_by: [cluster, namespace]
+  summary: 'Containers run as root in {namespace} on {nodes}'
+  description: d
+  runbook: r
+";
+
+/// One alert a namespace; what is in no pod has one of its own, and each links to exactly its findings.
+#[test]
+fn root_is_one_alert_a_namespace() {
+    let of = |node_id: i64, subject: &str| Failing { subject: subject.to_owned(), ..failing(node_id, "container-root") };
+    let found = vec![of(1, "pod:shop/db-0/db"), of(2, "pod:shop/db-1/db"), of(1, "pod:ci/x/y"), of(1, "container:registry")];
+    let snapshot = fleet([node("prod", "a1", "connected"), node("prod", "a2", "connected")], found);
+    let alerts = evaluate(&Rules::parse("mine.yaml", ROOT).unwrap(), &snapshot, START);
+    let mut told: Vec<(String, &str)> = alerts.iter().map(|alert| (alert.annotations["summary"].clone(), alert.link.as_str())).collect();
+    told.sort();
+    let link = |q: &str| format!("/findings?cluster=prod&check=container-root&q={q}&verdict=fail&expected=no&state=current%2Clast_known");
+    let (ci, outside, shop) = (link("pod%3Aci%2F"), link("container%3A"), link("pod%3Ashop%2F"));
+    let wanted = [
+        ("Containers run as root in ci on 1 node".to_owned(), ci.as_str()),
+        ("Containers run as root in no namespace on 1 node".to_owned(), outside.as_str()),
+        ("Containers run as root in shop on 2 nodes".to_owned(), shop.as_str()),
+    ];
+    assert_eq!(told, wanted);
 }

@@ -160,7 +160,7 @@ impl Fleet {
         let evidence = serde_json::json!([{"path": "kubelets.settings.anonymousAuth", "value": true, "source": "drop-in 20-debug.conf", "at": NOW - 6000}]);
         let title =
             CHECKS.split("- id: ").find(|part| part.starts_with(&format!("{check}\n"))).and_then(|part| part.split("title: ").nth(1));
-        sqlx::query("insert into findings values ($1, $2, $3, $4, 'node', $5, $6, $7, $8, $9, $10, 0, $11, 'h', $12, $13, $13)")
+        sqlx::query("insert into findings values ($1, $2, $3, $4, 'node', $5, $6, $7, $8, $9, $10, 0, $11, 'h', $12, $13, $13, '')")
             .bind(node)
             .bind(check)
             .bind(subject)
@@ -202,7 +202,8 @@ impl Fleet {
     /// Makes counts equal to findings, as a writer keeps them.
     pub async fn recount(&self) {
         self.sql("delete from counts").await;
-        self.sql("insert into counts select node_id, check_id, severity, verdict, count(*) from findings group by 1, 2, 3, 4").await;
+        self.sql("insert into counts select node_id, check_id, severity, verdict, waiver, count(*) from findings group by 1, 2, 3, 4, 5")
+            .await;
     }
 
     async fn seed(&self) {
@@ -272,7 +273,7 @@ impl Fleet {
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, 8 * 1024 * 1024).await.expect("body");
+        let body = axum::body::to_bytes(body, 64 * 1024 * 1024).await.expect("body");
         Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).expect("UTF-8") }
     }
 }

@@ -15,6 +15,7 @@
 mod api;
 mod colours;
 mod containers;
+mod expectations;
 mod fleet;
 mod headers;
 mod hostile;

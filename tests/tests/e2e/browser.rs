@@ -11,7 +11,20 @@ use holdfast_tests::site::{Site, recorded};
 use crate::{BINARIES, READ_ONLY_PORT};
 
 const WITHIN: Duration = Duration::from_secs(20);
-const PAGES: [&str; 8] = ["/", "/nodes", "/nodes/test/open", "/findings", "/checks", "/alerts", "/exposure", "/coverage"];
+const PAGES: [&str; 12] = [
+    "/",
+    "/nodes",
+    "/nodes/test/open",
+    "/nodes/test/open?tab=containers",
+    "/nodes/test/open?tab=runtimes",
+    "/findings",
+    "/checks",
+    "/alerts",
+    "/exposure",
+    "/root-processes",
+    "/expectations",
+    "/coverage",
+];
 
 /// A collector with an open and a hardened recorded node.
 fn fleet() -> (Site, Vec<Process>) {

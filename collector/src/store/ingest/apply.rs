@@ -183,12 +183,12 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
             _ if same => {}
             Body::Inventory(document) => inventory.push((*entry, document)),
             Body::Finding(finding) => {
-                let (verdict, severity) = (verdict_number(finding.verdict), severity_number(finding.severity));
+                let verdict = verdict_number(finding.verdict);
                 let old = stored.findings.get(*key);
                 if let Some(old) = old {
-                    *counts.entry((old.check_id.clone(), old.severity, old.verdict)).or_default() -= 1;
+                    *counts.entry(old.cell()).or_default() -= 1;
                 }
-                *counts.entry((finding.check.clone(), severity, verdict)).or_default() += 1;
+                *counts.entry(rows::cell(finding)).or_default() += 1;
                 let still = old.filter(|old| old.verdict == verdict).map(|old| old.changed_at);
                 let changed_at = still.unwrap_or_else(|| believed(entry.changed_at, write.at));
                 findings.push(Upsert { finding, hash: &entry.hash, changed_at });
@@ -196,7 +196,7 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
         }
     }
     for old in plan.gone.iter().filter_map(|key| stored.findings.get(key)) {
-        *counts.entry((old.check_id.clone(), old.severity, old.verdict)).or_default() -= 1;
+        *counts.entry(old.cell()).or_default() -= 1;
     }
     rows::delete(conn, write.node_id, plan.gone.iter()).await?;
     rows::upsert_findings(conn, write.node_id, Judged::Node, write.at, &findings).await?;

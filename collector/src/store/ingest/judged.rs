@@ -53,9 +53,9 @@ async fn replace(
         }
         let (verdict, severity) = (verdict_number(finding.verdict), severity_number(finding.severity));
         if let Some(old) = old {
-            *counts.entry((old.check_id.clone(), old.severity, old.verdict)).or_default() -= 1;
+            *counts.entry(old.cell()).or_default() -= 1;
         }
-        *counts.entry((finding.check.clone(), severity, verdict)).or_default() += 1;
+        *counts.entry(rows::cell(finding)).or_default() += 1;
         let still = old.filter(|old| old.verdict == verdict);
         if still.is_none() {
             let (from, because) = (old.map_or(0, |old| old.verdict), finding.deciding());
@@ -75,7 +75,7 @@ async fn replace(
     let gone: Vec<&Key> =
         stored.iter().filter(|(key, row)| checks.contains(&row.check_id) && !fresh.contains(key)).map(|(key, _)| key).collect();
     for old in gone.iter().filter_map(|key| stored.get(*key)) {
-        *counts.entry((old.check_id.clone(), old.severity, old.verdict)).or_default() -= 1;
+        *counts.entry(old.cell()).or_default() -= 1;
         let (check, subject) = (old.check_id.as_str(), old.subject.as_str());
         history.push(Moved { check, subject, from: old.verdict, to: 0, severity: old.severity, reason: "", because: String::new() });
     }

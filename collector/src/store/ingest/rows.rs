@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::{Refusal, json};
-use crate::store::StoreError;
+use crate::store::{StoreError, expectations};
 
 /// Who judged a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,25 @@ pub(super) struct StoredFinding {
     pub(super) severity: i64,
     pub(super) hash: String,
     pub(super) changed_at: i64,
+    /// The id of the expectation that covers it; empty without one.
+    pub(super) waiver: String,
+}
+
+impl StoredFinding {
+    /// Where it is counted.
+    pub(super) fn cell(&self) -> Cell {
+        (self.check_id.clone(), self.severity, self.verdict, self.waiver.clone())
+    }
+}
+
+/// Check, severity, verdict and waiver: what findings are counted by.
+pub(super) type Cell = (String, i64, i64, String);
+
+/// Where a finding is counted.
+pub(super) fn cell(finding: &Finding) -> Cell {
+    let waiver = expectations::covering(finding.verdict, &finding.check, &finding.subject);
+    let (severity, verdict) = (crate::store::severity_number(finding.severity), crate::store::verdict_number(finding.verdict));
+    (finding.check.clone(), severity, verdict, waiver.to_owned())
 }
 
 impl FromRow<'_, SqliteRow> for StoredFinding {
@@ -54,6 +73,7 @@ impl FromRow<'_, SqliteRow> for StoredFinding {
             severity: row.try_get("severity")?,
             hash: row.try_get("hash")?,
             changed_at: row.try_get("changed_at")?,
+            waiver: row.try_get("waiver")?,
         })
     }
 }
@@ -78,7 +98,7 @@ pub(super) type Hashes = BTreeMap<Key, String>;
 /// The stored findings among `keys`.
 pub(super) async fn findings(conn: &mut SqliteConnection, node_id: i64, keys: &[(&str, &str)]) -> Result<Findings, StoreError> {
     // `cross join` keeps the order: the few keys outside, the primary key inside.
-    let sql = "select f.check_id, f.subject, f.origin, f.verdict, f.severity, f.hash, f.changed_at from json_each($2) as k \
+    let sql = "select f.check_id, f.subject, f.origin, f.verdict, f.severity, f.hash, f.changed_at, f.waiver from json_each($2) as k \
                cross join findings as f where f.node_id = $1 and f.check_id = k.value ->> 0 and f.subject = k.value ->> 1";
     let query = sqlx::query_as::<_, StoredFinding>(sql).bind(node_id).bind(json(keys)?);
     Ok(by_key(query.fetch_all(conn).await.map_err(StoreError::query("read findings"))?))
@@ -86,7 +106,8 @@ pub(super) async fn findings(conn: &mut SqliteConnection, node_id: i64, keys: &[
 
 /// Every finding of a node by one judge.
 pub(super) async fn all_findings(conn: &mut SqliteConnection, node_id: i64, judged: Judged) -> Result<Findings, StoreError> {
-    let sql = "select check_id, subject, origin, verdict, severity, hash, changed_at from findings where node_id = $1 and origin = $2";
+    let sql =
+        "select check_id, subject, origin, verdict, severity, hash, changed_at, waiver from findings where node_id = $1 and origin = $2";
     let query = sqlx::query_as::<_, StoredFinding>(sql).bind(node_id).bind(judged.name());
     Ok(by_key(query.fetch_all(conn).await.map_err(StoreError::query("read a node's findings"))?))
 }
@@ -136,6 +157,7 @@ struct FindingRow<'a> {
     hash: String,
     first_seen: i64,
     changed_at: i64,
+    waiver: &'static str,
 }
 
 /// A finding to write.
@@ -179,18 +201,19 @@ pub(super) async fn upsert_findings(
             hash: hash.to_string(),
             first_seen: *changed_at,
             changed_at: *changed_at,
+            waiver: expectations::covering(finding.verdict, &finding.check, &finding.subject),
         });
     }
     let sql = "insert into findings (node_id, check_id, subject, finding_id, origin, verdict, severity, title, reason, reason_class, \
-               evidence, evidence_truncated, deciding, hash, first_seen, changed_at, updated_at) \
+               evidence, evidence_truncated, deciding, hash, first_seen, changed_at, updated_at, waiver) \
                select $1, value ->> 'check', value ->> 'subject', value ->> 'id', $3, value ->> 'verdict', value ->> 'severity', \
                value ->> 'title', value ->> 'reason', value ->> 'class', value ->> 'evidence', value ->> 'truncated', \
-               value ->> 'deciding', value ->> 'hash', value ->> 'first_seen', value ->> 'changed_at', $4 \
+               value ->> 'deciding', value ->> 'hash', value ->> 'first_seen', value ->> 'changed_at', $4, value ->> 'waiver' \
                from json_each($2) where true \
                on conflict (node_id, check_id, subject) do update set verdict = excluded.verdict, severity = excluded.severity, \
                title = excluded.title, reason = excluded.reason, reason_class = excluded.reason_class, evidence = excluded.evidence, \
                evidence_truncated = excluded.evidence_truncated, deciding = excluded.deciding, hash = excluded.hash, \
-               changed_at = excluded.changed_at, updated_at = excluded.updated_at";
+               changed_at = excluded.changed_at, updated_at = excluded.updated_at, waiver = excluded.waiver";
     let query = sqlx::query(sql).bind(node_id).bind(json(&rows)?).bind(judged.name()).bind(at);
     query.execute(conn).await.map_err(StoreError::query("upsert findings"))?;
     Ok(())
@@ -242,21 +265,20 @@ pub(super) async fn delete<'a>(conn: &mut SqliteConnection, node_id: i64, keys: 
     Ok(())
 }
 
-/// Moves the counts of a node: by (check, severity, verdict).
-pub(super) async fn add_counts(
-    conn: &mut SqliteConnection,
-    node_id: i64,
-    moved: &BTreeMap<(String, i64, i64), i64>,
-) -> Result<(), StoreError> {
-    let rows: Vec<_> =
-        moved.iter().filter(|(_, n)| **n != 0).map(|((check, severity, verdict), n)| (check, severity, verdict, n)).collect();
+/// Moves the counts of a node.
+pub(super) async fn add_counts(conn: &mut SqliteConnection, node_id: i64, moved: &BTreeMap<Cell, i64>) -> Result<(), StoreError> {
+    let rows: Vec<_> = moved
+        .iter()
+        .filter(|(_, n)| **n != 0)
+        .map(|((check, severity, verdict, waiver), n)| (check, severity, verdict, waiver, n))
+        .collect();
     if rows.is_empty() {
         return Ok(());
     }
     let rows = json(&rows)?;
-    let add = "insert into counts (node_id, check_id, severity, verdict, n) \
-               select $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 from json_each($2) where true \
-               on conflict (node_id, check_id, severity, verdict) do update set n = counts.n + excluded.n";
+    let add = "insert into counts (node_id, check_id, severity, verdict, waiver, n) \
+               select $1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 from json_each($2) where true \
+               on conflict (node_id, check_id, severity, verdict, waiver) do update set n = counts.n + excluded.n";
     sqlx::query(add).bind(node_id).bind(rows).execute(&mut *conn).await.map_err(StoreError::query("keep counts"))?;
     let sweep = "delete from counts where node_id = $1 and n = 0";
     sqlx::query(sweep).bind(node_id).execute(conn).await.map_err(StoreError::query("keep counts"))?;

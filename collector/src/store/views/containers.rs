@@ -336,7 +336,7 @@ fn privileges(document: &Value) -> (Vec<Privilege>, Vec<String>) {
         Ok(None) | Err(_) => not_known.push("capabilities".to_owned()),
     }
     // Namespaces that are not known are not in the list: without processes none is known.
-    let shares = names(document, "shares").ok().flatten().unwrap_or_default();
+    let with_host = names(document, "shares").ok().flatten().unwrap_or_default();
     let shared = [
         ("mounts", PrivilegeKind::HostMounts),
         ("pid", PrivilegeKind::HostPid),
@@ -346,7 +346,7 @@ fn privileges(document: &Value) -> (Vec<Privilege>, Vec<String>) {
     found.extend(
         shared
             .iter()
-            .filter(|(name, _)| shares.iter().any(|share| share == name))
+            .filter(|(name, _)| with_host.iter().any(|share| share == name))
             .map(|(_, kind)| Privilege { kind: *kind, detail: Vec::new() }),
     );
     if document.get("processes").is_none_or(Value::is_null) {

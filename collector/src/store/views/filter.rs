@@ -94,6 +94,10 @@ pub struct Filter {
     pub subject: Vec<String>,
     /// Deciding values, as shown.
     pub deciding: Vec<String>,
+    /// Only what fails as expected, or only what does not.
+    pub expected: Option<bool>,
+    /// Ids of expectations that cover the findings.
+    pub waiver: Vec<String>,
     /// Node states; empty: all but gone.
     pub state: Vec<NodeState>,
     /// Only what changed since: `1h`, `24h`, `7d`, or an RFC 3339 time.
@@ -175,6 +179,14 @@ impl Filter {
             "subject" => self.subject.push(value.to_owned()),
             "deciding" => self.deciding.push(value.to_owned()),
             "row" => self.row.push(value.to_owned()),
+            "waiver" => self.waiver.push(value.to_owned()),
+            "expected" => {
+                self.expected = match value {
+                    "yes" => Some(true),
+                    "no" => Some(false),
+                    _ => return Err(format!("`{value}` is neither yes nor no")),
+                }
+            }
             "check" => self.check.extend(list(value)),
             "area" => self.area.extend(list(value)),
             "framework" => self.framework.extend(list(value)),
@@ -249,6 +261,8 @@ impl Filter {
         each("reason", &self.reason);
         each("subject", &self.subject);
         each("deciding", &self.deciding);
+        each("waiver", &self.waiver);
+        pairs.push(("expected", self.expected.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()));
         pairs.push(("state", self.states_as_written()));
         pairs.push(("since", self.since.as_ref().map(|since| since.text.clone()).unwrap_or_default()));
         pairs.push(("q", self.q.clone().unwrap_or_default()));

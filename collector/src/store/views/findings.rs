@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use super::filter::Sort;
 use super::select::Selection;
 use super::{Page, ViewError, Views, failed};
-use crate::store::{severity_number, severity_of, verdict_from};
+use crate::store::{expectations, severity_number, severity_of, verdict_from};
 
 /// One finding in a list.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -45,6 +45,8 @@ pub struct FindingRow {
     pub reason_class: String,
     /// The deciding evidence in one line.
     pub deciding: String,
+    /// The expectation that covers it. The verdict stays what it is; such a finding is counted apart and alerts nobody.
+    pub expected: Option<Expected>,
     /// First reported.
     #[schema(value_type = String, format = DateTime)]
     pub first_seen: At,
@@ -54,6 +56,23 @@ pub struct FindingRow {
     /// Last message whose digest matched what is stored; `null` before the first.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub confirmed_at: At,
+}
+
+/// Why a finding is expected to fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Expected {
+    /// The expectation's id: `/expectations` lists them.
+    pub id: String,
+    /// Why that is accepted.
+    pub reason: String,
+}
+
+impl Expected {
+    /// The expectation called `id`; `None` for the empty one.
+    fn of(id: String) -> Option<Self> {
+        let reason = expectations::built_in().iter().find(|waiver| waiver.id == id).map(|waiver| waiver.reason.clone());
+        (!id.is_empty()).then(|| Self { reason: reason.unwrap_or_default(), id })
+    }
 }
 
 /// One piece of evidence.
@@ -87,7 +106,7 @@ pub struct FindingDetail {
 }
 
 const COLUMNS: &str = "f.finding_id, n.cluster, n.name, f.check_id, f.subject, f.title, f.verdict, f.severity, f.reason, f.reason_class, \
-     f.deciding, f.first_seen, f.changed_at, n.confirmed_at";
+     f.deciding, f.waiver, f.first_seen, f.changed_at, n.confirmed_at";
 
 /// The sort key of an order, every part ascending; the finding id makes it total.
 fn key_of(sort: Sort) -> &'static [&'static str] {
@@ -260,6 +279,7 @@ fn finding_row(row: &SqliteRow) -> Option<FindingRow> {
         reason: row.get("reason"),
         reason_class: row.get("reason_class"),
         deciding: row.get("deciding"),
+        expected: Expected::of(row.get("waiver")),
         first_seen: At(row.get("first_seen")),
         changed_at: At(row.get("changed_at")),
         confirmed_at: At(row.get("confirmed_at")),

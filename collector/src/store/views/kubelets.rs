@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::codes::At;
 use super::filter::Filter;
-use super::findings::FindingRow;
+use super::findings::{Expected, FindingRow};
 use super::inventory::InventoryRow;
 use super::nodes::NodeRow;
 use super::{ViewError, Views};
@@ -129,6 +129,8 @@ pub struct SettingVerdict {
     /// `critical`, `high`, `medium`, `low` or `info`.
     #[schema(value_type = String)]
     pub severity: Severity,
+    /// The expectation that covers it.
+    pub expected: Option<Expected>,
 }
 
 impl Views {
@@ -218,6 +220,7 @@ impl SettingVerdict {
             title: finding.title.clone(),
             verdict: finding.verdict,
             severity: finding.severity,
+            expected: finding.expected.clone(),
         }
     }
 }

@@ -43,14 +43,16 @@ pub struct NodeRow {
     pub truncated_transitions: i64,
     /// How far its clock is off, in milliseconds.
     pub clock_skew_ms: i64,
-    /// Failing, critical.
+    /// Failing, critical; without what is expected.
     pub critical: i64,
-    /// Failing, high.
+    /// Failing, high; without what is expected.
     pub high: i64,
-    /// Failing, medium.
+    /// Failing, medium; without what is expected.
     pub medium: i64,
-    /// All failing.
+    /// All failing, expected or not.
     pub fail: i64,
+    /// Failing as expected.
+    pub expected: i64,
     /// Passing.
     pub pass: i64,
     /// Unknown.
@@ -98,10 +100,11 @@ impl NodeTotals {
 }
 
 /// The row type of nodes: `n` with its state and counts, `r` in the outer query.
-const ROWS: &str = "coalesce(sum(case when c.verdict = 2 and c.severity = 5 then c.n end), 0) as critical, \
-     coalesce(sum(case when c.verdict = 2 and c.severity = 4 then c.n end), 0) as high, \
-     coalesce(sum(case when c.verdict = 2 and c.severity = 3 then c.n end), 0) as medium, \
-     coalesce(sum(case when c.verdict = 2 then c.n end), 0) as fail, coalesce(sum(case when c.verdict = 1 then c.n end), 0) as pass, \
+const ROWS: &str = "coalesce(sum(case when c.verdict = 2 and c.severity = 5 and c.waiver = '' then c.n end), 0) as critical, \
+     coalesce(sum(case when c.verdict = 2 and c.severity = 4 and c.waiver = '' then c.n end), 0) as high, \
+     coalesce(sum(case when c.verdict = 2 and c.severity = 3 and c.waiver = '' then c.n end), 0) as medium, \
+     coalesce(sum(case when c.verdict = 2 then c.n end), 0) as fail, \
+     coalesce(sum(case when c.verdict = 2 and c.waiver <> '' then c.n end), 0) as expected, coalesce(sum(case when c.verdict = 1 then c.n end), 0) as pass, \
      coalesce(sum(case when c.verdict = 4 then c.n end), 0) as unknown, coalesce(sum(case when c.verdict = 5 then c.n end), 0) as manual";
 const KEY: [&str; 7] = ["r.silent_first", "-r.critical", "-r.high", "-r.unknown", "r.cluster", "r.name", "r.uid"];
 
@@ -209,6 +212,7 @@ fn node_row(row: &SqliteRow) -> Option<NodeRow> {
         high: row.get("high"),
         medium: row.get("medium"),
         fail: row.get("fail"),
+        expected: row.get("expected"),
         pass: row.get("pass"),
         unknown: row.get("unknown"),
         manual: row.get("manual"),

@@ -201,9 +201,15 @@ impl Rooting {
     }
 }
 
-/// Columns of a [`Rooting`].
+/// What is counted on one node: a pod is on one node, so that pods can be added up.
 const ROOTING: &str = "sum(case c.root when 'host' then 1 else 0 end) as host, sum(case c.root when 'unknown' then 1 else 0 end) as unknown, \
-     sum(case c.root when 'user_namespace' then 1 else 0 end) as user_namespace, sum(case c.root when 'none' then 1 else 0 end) as none";
+     sum(case c.root when 'user_namespace' then 1 else 0 end) as user_namespace, sum(case c.root when 'none' then 1 else 0 end) as none, \
+     count(distinct nullif(c.pod_key, 0)) as pods, sum(c.contradicts) as contradictions";
+/// The same over the nodes of a group.
+const SUMS: &str = "sum(g.host) as host, sum(g.unknown) as unknown, sum(g.user_namespace) as user_namespace, sum(g.none) as none, \
+     sum(g.pods) as pods, sum(g.contradictions) as contradictions, count(*) as nodes";
+/// Containers with their nodes.
+const FROM: &str = "from containers c join nodes n on n.node_id = c.node_id where 1 = 1";
 
 fn rooting(row: &SqliteRow) -> Rooting {
     let n = |column: &str| row.get::<Option<i64>, _>(column).unwrap_or_default();
@@ -299,14 +305,7 @@ pub struct UnreadNode {
 }
 
 /// The sort key of the list, every part ascending.
-const KEY: [&str; 6] = [
-    "-c.contradicts",
-    "case c.root when 'host' then 0 when 'unknown' then 1 when 'user_namespace' then 2 else 3 end",
-    "n.cluster",
-    "n.name",
-    "c.subject",
-    "c.node_id",
-];
+const KEY: [&str; 3] = ["c.rank", "c.node_id", "c.subject"];
 /// Names of the orders that page positions belong to.
 const ORDER: &str = "root";
 
@@ -314,15 +313,13 @@ impl Views {
     /// Totals of `filter`, and how many there are at each place under the same choice of nodes.
     pub async fn root_totals(&self, filter: &RootFilter, now: i64) -> Result<(RootTotals, Vec<(Place, i64)>), ViewError> {
         let selection = self.select(&filter.nodes, now);
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "select {ROOTING}, count(distinct nullif(c.pod_key, 0)) as pods, count(distinct c.node_id) as nodes, \
-             sum(c.contradicts) as contradictions from containers c join nodes n on n.node_id = c.node_id where 1 = 1"
-        ));
+        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!("select {SUMS} from (select c.node_id, {ROOTING} {FROM}"));
         filter.restrict(&selection, &mut query);
+        query.push(" group by c.node_id) g");
         let row = query.build().fetch_one(&self.reader).await.map_err(failed("count containers"))?;
         let totals = RootTotals {
             containers: rooting(&row),
-            pods: row.get("pods"),
+            pods: row.get::<Option<i64>, _>("pods").unwrap_or_default(),
             nodes: row.get("nodes"),
             contradictions: row.get::<Option<i64>, _>("contradictions").unwrap_or_default(),
         };
@@ -339,20 +336,17 @@ impl Views {
     pub async fn root_groups(&self, filter: &RootFilter, now: i64) -> Result<Page<RootGroupRow>, ViewError> {
         let selection = self.select(&filter.nodes, now);
         let column = filter.group.column();
-        let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "select {column} as name, {ROOTING}, count(distinct nullif(c.pod_key, 0)) as pods, count(distinct c.node_id) as nodes, \
-             sum(c.contradicts) as contradictions from containers c join nodes n on n.node_id = c.node_id where 1 = 1"
-        ));
+        let mut query: QueryBuilder<Sqlite> =
+            QueryBuilder::new(format!("select g.name, {SUMS} from (select {column} as name, c.node_id, {ROOTING} {FROM}"));
         filter.restrict(&selection, &mut query);
-        query.push(format!(
-            " group by {column} order by contradictions desc, host desc, unknown desc, user_namespace desc, none desc, name"
-        ));
+        query.push(format!(" group by {column}, c.node_id) g group by g.name"));
+        query.push(" order by contradictions desc, host desc, unknown desc, user_namespace desc, none desc, g.name");
         query.push(" limit ").push_bind(i64::try_from(MOST_GROUPS).unwrap_or(i64::MAX));
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("group containers"))?;
         let read = |row: &SqliteRow| RootGroupRow {
             name: known(row, "name"),
             containers: rooting(row),
-            pods: row.get("pods"),
+            pods: row.get::<Option<i64>, _>("pods").unwrap_or_default(),
             nodes: row.get("nodes"),
             contradictions: row.get::<Option<i64>, _>("contradictions").unwrap_or_default(),
         };

@@ -94,6 +94,8 @@ impl Selection {
             || !filter.verdict.is_empty()
             || filter.since.is_some()
             || self.checks.is_some()
+            || filter.expected.is_some()
+            || !filter.waiver.is_empty()
     }
 
     fn results(&self, query: &mut QueryBuilder<Sqlite>) {
@@ -107,6 +109,12 @@ impl Selection {
         }
         any_of(query, "f.severity", filter.severity.iter().map(|severity| severity_number(*severity)));
         any_of(query, "f.verdict", filter.verdict.iter().map(|verdict| verdict_number(*verdict)));
+        match filter.expected {
+            Some(true) => drop(query.push(" and f.waiver <> ''")),
+            Some(false) => drop(query.push(" and f.waiver = ''")),
+            None => {}
+        }
+        any_of(query, "f.waiver", filter.waiver.iter().cloned());
         any_of(query, "f.reason_class", filter.reason.iter().cloned());
         any_of(query, "f.subject", filter.subject.iter().cloned());
         any_of(query, "f.deciding", filter.deciding.iter().cloned());

@@ -10,16 +10,26 @@ use super::select::Selection;
 use super::{ViewError, Views, failed};
 use crate::store::{severity_of, verdict_from};
 
+/// Results with one state of their node, verdict, severity, and whether they are expected.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    state: NodeState,
+    verdict: Verdict,
+    severity: Severity,
+    expected: bool,
+    n: i64,
+}
+
 /// Counts of results.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    cells: Vec<(NodeState, Verdict, Severity, i64)>,
+    cells: Vec<Cell>,
 }
 
 impl Tally {
     /// The tally of one node that reports.
     pub fn of_node(pass: i64, fail: i64, unknown: i64, manual: i64) -> Self {
-        let cell = |verdict: Verdict, n: i64| (NodeState::Reporting, verdict, Severity::Info, n);
+        let cell = |verdict: Verdict, n: i64| Cell { state: NodeState::Reporting, verdict, severity: Severity::Info, expected: false, n };
         Self {
             cells: vec![
                 cell(Verdict::Pass, pass),
@@ -32,7 +42,17 @@ impl Tally {
 
     /// Results of nodes whose state and verdict and severity fit.
     pub fn count(&self, fits: impl Fn(NodeState, Verdict, Severity) -> bool) -> i64 {
-        self.cells.iter().filter(|(state, verdict, severity, _)| fits(*state, *verdict, *severity)).map(|(.., n)| n).sum()
+        self.cells.iter().filter(|cell| fits(cell.state, cell.verdict, cell.severity)).map(|cell| cell.n).sum()
+    }
+
+    /// The same, without what fails as expected.
+    pub fn open(&self, fits: impl Fn(NodeState, Verdict, Severity) -> bool) -> i64 {
+        self.cells.iter().filter(|cell| !cell.expected && fits(cell.state, cell.verdict, cell.severity)).map(|cell| cell.n).sum()
+    }
+
+    /// Results that fail as expected, on nodes whose results count.
+    pub fn expected(&self) -> i64 {
+        self.cells.iter().filter(|cell| cell.expected && cell.state.current()).map(|cell| cell.n).sum()
     }
 
     /// Results with `verdict` on nodes whose results count.
@@ -70,19 +90,24 @@ pub struct Extent {
     pub checks: i64,
 }
 
+fn cell_of(row: &sqlx::sqlite::SqliteRow, state: NodeState) -> Option<Cell> {
+    let (verdict, severity) = (verdict_from(row.get("verdict"))?, severity_of(row.get("severity")));
+    Some(Cell { state, verdict, severity, expected: row.get::<i64, _>("expected") != 0, n: row.get("total") })
+}
+
 impl Views {
     /// Totals of `selection`, from the counts where they know every restriction.
     pub async fn tally(&self, selection: &Selection) -> Result<Tally, ViewError> {
         let (table, sum) = selection.counting();
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "select {NODE_STATE} as class, f.verdict, f.severity, {sum} as total from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
+            "select {NODE_STATE} as class, f.verdict, f.severity, f.waiver <> '' as expected, {sum} as total from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
         ));
         selection.findings(&mut query);
-        query.push(" group by f.verdict, f.severity, class");
+        query.push(" group by f.verdict, f.severity, class, expected");
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results"))?;
         let cell = |row: &sqlx::sqlite::SqliteRow| {
             let state = NodeState::of(&row.get::<String, _>("class"))?;
-            Some((state, verdict_from(row.get("verdict"))?, severity_of(row.get("severity")), row.get("total")))
+            cell_of(row, state)
         };
         Ok(Tally { cells: rows.iter().filter_map(cell).collect() })
     }
@@ -112,17 +137,16 @@ impl Views {
     pub async fn tallies(&self, selection: &Selection) -> Result<BTreeMap<String, Tally>, ViewError> {
         let (table, sum) = selection.counting();
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "select f.check_id, {NODE_STATE} as class, f.verdict, f.severity, {sum} as total \
+            "select f.check_id, {NODE_STATE} as class, f.verdict, f.severity, f.waiver <> '' as expected, {sum} as total \
              from {table} f join nodes n on n.node_id = f.node_id where 1 = 1"
         ));
         selection.findings(&mut query);
-        query.push(" group by f.verdict, f.severity, f.check_id, class");
+        query.push(" group by f.verdict, f.severity, f.check_id, class, expected");
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count results by check and state"))?;
         let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
         for row in &rows {
             let state = NodeState::of(&row.get::<String, _>("class"));
-            if let (Some(state), Some(verdict)) = (state, verdict_from(row.get("verdict"))) {
-                let cell = (state, verdict, severity_of(row.get("severity")), row.get("total"));
+            if let Some(cell) = state.and_then(|state| cell_of(row, state)) {
                 tallies.entry(row.get("check_id")).or_default().cells.push(cell);
             }
         }
