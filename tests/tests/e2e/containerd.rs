@@ -216,6 +216,89 @@ async fn every_container_is_known_by_name_and_for_what_it_is_and_may() {
     assert_eq!(mounts("restricted"), []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_processes_are_is_told_of_every_container() {
+    let _kubelet = KUBELET.lock().await;
+    let node = Node::start().await;
+    let (facts, _) = node.facts(&[]);
+    let all = containers(&facts);
+    for (name, (pod, _, id)) in &node.pods {
+        let container = all[id.as_str()];
+        let mapped = name == "mapped";
+        let running = container.running.value().unwrap_or_else(|| panic!("{}: {:?}", container.subject, container.running));
+        let root = pod.user.is_none() && !mapped;
+        assert_eq!(running.processes, if pod.becomes_root { 2 } else { 1 }, "{name}");
+        assert_eq!(!running.host_root.value().unwrap().is_empty(), root || pod.becomes_root, "{name}: {running:#?}");
+        assert_eq!(!running.inside_root.value().unwrap().is_empty(), mapped, "{name}: {running:#?}");
+        assert_eq!(!running.became_root.value().unwrap().is_empty(), pod.becomes_root, "{name}: {running:#?}");
+        assert_eq!(running.user_namespace.value(), Some(&mapped), "{name}");
+        assert_eq!(running.host_network.value(), Some(&pod.host_network), "{name}");
+        assert_eq!(running.host_pid.value(), Some(&pod.host_pid), "{name}");
+        assert_eq!(running.host_mounts.value(), Some(&false), "{name}");
+        assert_eq!(!running.unfiltered.value().unwrap().is_empty(), !pod.seccomp || pod.privileged || mapped, "{name}: {running:#?}");
+        assert_eq!(!running.may_gain.value().unwrap().is_empty(), !pod.no_new_privileges, "{name}: {running:#?}");
+    }
+}
+
+/// What fails of each; everything else about it passes or does not apply. All of them name their image by a tag.
+const FAILS: [(&str, &[&str]); 11] = [
+    ("root", &["container-read-only-root", "container-root", "container-root-group", "container-service-token", "pod-no-new-privileges"]),
+    ("restricted", &[]),
+    (
+        "privileged",
+        &[
+            "container-added-capabilities",
+            "container-read-only-root",
+            "container-root",
+            "container-root-group",
+            "pod-dangerous-capabilities",
+            "pod-no-new-privileges",
+            "pod-privileged",
+            "pod-seccomp",
+        ],
+    ),
+    ("host-network", &["container-read-only-root", "pod-host-network", "pod-no-new-privileges"]),
+    ("host-pid", &["container-host-pid", "container-read-only-root", "pod-no-new-privileges"]),
+    (
+        "capable",
+        &[
+            "container-added-capabilities",
+            "container-read-only-root",
+            "container-root",
+            "container-root-group",
+            "pod-dangerous-capabilities",
+            "pod-no-new-privileges",
+        ],
+    ),
+    ("unfiltered", &["container-read-only-root", "pod-no-new-privileges", "pod-seccomp"]),
+    ("read-only", &["container-root", "container-root-group", "pod-no-new-privileges"]),
+    ("host-mounts", &["container-host-path", "container-read-only-root", "container-runtime-socket", "pod-no-new-privileges"]),
+    (
+        "becomes-root",
+        &["container-became-root", "container-read-only-root", "container-root", "container-root-contradiction", "pod-no-new-privileges"],
+    ),
+    // Root inside, and nobody here: neither root nor in root's group.
+    ("mapped", &["container-read-only-root", "pod-no-new-privileges", "pod-seccomp"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_container_is_judged_for_what_it_is() {
+    let _kubelet = KUBELET.lock().await;
+    let node = Node::start().await;
+    let verdicts = node.verdicts(&[]);
+    let of = |subject: &str, verdict: &str| {
+        let about = verdicts.iter().filter(|((_, about), said)| about == subject && *said == verdict);
+        about.map(|((check, _), _)| check.as_str()).filter(|check| *check != "container-image-digest").collect::<Vec<_>>()
+    };
+    assert_eq!(FAILS.len(), node.pods.len());
+    for (name, fails) in FAILS {
+        let subject = node.pods[name].0.subject();
+        assert_eq!(of(&subject, "fail"), fails, "{name}");
+        assert_eq!(of(&subject, "unknown"), [""; 0], "{name}");
+        assert!(of(&subject, "pass").len() > 10, "{name}");
+    }
+}
+
 /// What both ways say of who runs here: pod uid, namespace, pod, container and image by id.
 fn identities(facts: &NodeFacts) -> BTreeMap<String, [String; 6]> {
     let text = |field: &Observed<String>| field.value().cloned().unwrap_or_default();
