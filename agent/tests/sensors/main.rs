@@ -20,6 +20,7 @@ mod processes;
 mod programs;
 mod recorded;
 mod runtimes;
+mod system;
 
 use std::path::{Path, PathBuf};
 

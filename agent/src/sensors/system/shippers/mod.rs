@@ -142,6 +142,3 @@ fn shipper(name: &str, said: Said) -> Option<LogShipper> {
         source: said.source,
     })
 }
-
-#[cfg(test)]
-mod tests;
