@@ -30,6 +30,38 @@ fn every_row_that_a_check_names_exists() {
     assert_eq!(unknown, Vec::<String>::new());
 }
 
+/// What a node can tell of itself as a server is told; of the rest the question is there.
+#[test]
+fn the_rows_about_the_host_as_a_server_are_answered() {
+    const BY_CHECKS: [&str; 16] = [
+        "NSA-LOG-06",
+        "NSA-LOG-08",
+        "NSA-LOG-10",
+        "NSA-LOG-11",
+        "NSA-LOG-12",
+        "NSA-LOG-13",
+        "NSA-LOG-14",
+        "NSA-ALR-01",
+        "NSA-ALR-02",
+        "NSA-NET-12",
+        "NSA-NET-25",
+        "NSA-NET-28",
+        "NSA-SUP-04",
+        "NSA-UPG-09",
+        "NCC-06",
+        "SEED-06",
+    ];
+    let catalogue = catalogue().expect("valid");
+    let nsa = built_in().expect("valid").into_iter().find(|framework| framework.id == "nsa-1.2").expect("it ships");
+    let rows = nsa.rows(&catalogue);
+    let coverage = |id: &str| rows.iter().find(|row| row.id == id).map(|row| &row.coverage);
+    let unanswered: Vec<&str> = BY_CHECKS.into_iter().filter(|id| !matches!(coverage(id), Some(Coverage::Checks(_)))).collect();
+    assert_eq!(unanswered, Vec::<&str>::new());
+    let not_asked: Vec<&str> =
+        ["NSA-NET-32", "NSA-LOG-07", "NSA-ALR-03"].into_iter().filter(|id| !matches!(coverage(id), Some(Coverage::Manual(_)))).collect();
+    assert_eq!(not_asked, Vec::<&str>::new());
+}
+
 /// What a node can tell of networking, ports and authentication is told; the rest says whom to ask.
 #[test]
 fn the_rows_about_a_nodes_own_surface_are_answered() {

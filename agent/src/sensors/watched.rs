@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 36] = [
+const USUAL: [(&str, &[Group]); 46] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
@@ -27,6 +27,17 @@ const USUAL: [(&str, &[Group]); 36] = [
     // Where enabling a firewall's unit leaves a link.
     ("/etc/systemd/system/multi-user.target.wants", &[Group::Network]),
     ("/etc/systemd/system/sysinit.target.wants", &[Group::Network]),
+    // What is logged, where to, and what installs updates.
+    ("/etc/systemd/journald.conf", &[Group::System]),
+    ("/etc/systemd/journald.conf.d", &[Group::System]),
+    ("/etc/systemd/journal-upload.conf", &[Group::System]),
+    ("/var/log/journal", &[Group::System]),
+    ("/etc/rsyslog.conf", &[Group::System]),
+    ("/etc/rsyslog.d", &[Group::System]),
+    ("/etc/apt/apt.conf.d", &[Group::System]),
+    ("/etc/dnf/automatic.conf", &[Group::System]),
+    ("/etc/systemd/system/timers.target.wants", &[Group::System]),
+    ("/run/systemd/timesync/synchronized", &[Group::System]),
     ("/var/lib/kubelet", &[Group::Files, Group::Kubelets]),
     ("/var/lib/kubelet/pki", &[Group::Files]),
     // By name: files that concern nobody come and go in /run every second, such as the lock of iptables.
@@ -113,6 +124,10 @@ pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
         for source in setting.declared.iter().map(|declared| &declared.source).filter(|source| source.kind == SourceKind::DropIn) {
             wanted.want(None, &source.place, &[Group::Network]);
         }
+    }
+    // Files that shippers of logs read; where those run in pods, they lie elsewhere and are read again with the full pass.
+    for shipper in facts.system.value().and_then(|system| system.shippers.value()).iter().flat_map(|listing| &listing.items) {
+        wanted.want(None, &shipper.source, &[Group::System]);
     }
     for component in facts.components.value().into_iter().flat_map(|listing| &listing.items) {
         for document in component.documents.value().iter().flat_map(|listing| &listing.items) {

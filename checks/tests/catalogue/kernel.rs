@@ -42,6 +42,10 @@ fn addresses() -> Case {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
+    settings().into_iter().chain(hardening()).collect()
+}
+
+fn settings() -> Vec<Case> {
     vec![
         addresses(),
         sysctl("kernel-dmesg-restrict", |sysctls| &mut sysctls.dmesg_restrict, 0),
@@ -141,6 +145,12 @@ pub(crate) fn cases() -> Vec<Case> {
                 no_kubelet(facts);
                 kernel_of(facts).sysctls.ipv4_forward = denied();
             }),
+    ]
+}
+
+/// Settings that make a way into the kernel longer, and kernels that wait.
+fn hardening() -> Vec<Case> {
+    vec![
         sysctl("kernel-io-uring", |sysctls| &mut sysctls.io_uring_disabled, 0),
         sysctl("kernel-userfaultfd", |sysctls| &mut sysctls.unprivileged_userfaultfd, 1),
         sysctl("kernel-null-page", |sysctls| &mut sysctls.mmap_min_addr, 0),

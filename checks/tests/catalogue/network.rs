@@ -23,6 +23,10 @@ fn proxy_config(facts: &mut NodeFacts, content: Observed<serde_json::Value>) {
 }
 
 pub(crate) fn cases() -> Vec<Case> {
+    services().into_iter().chain(outside()).collect()
+}
+
+fn services() -> Vec<Case> {
     vec![
         Case::only("kubelet-read-only-port-listening")
             .passes(|facts| items(&mut facts.listeners).push(netcat(10255, BindScope::Loopback)))
@@ -99,6 +103,12 @@ pub(crate) fn cases() -> Vec<Case> {
             .unreadable("permission_denied", |facts| facts.network = denied())
             .unreadable("permission_denied", |facts| network_of(facts).addresses = denied())
             .unreadable("permission_denied", |facts| facts.listeners = denied()),
+    ]
+}
+
+/// What the internet reaches.
+fn outside() -> Vec<Case> {
+    vec![
         Case::of("ssh-open-to-the-internet")
             .passes(public_address)
             .passes(|facts| sshd_of(facts, "PasswordAuthentication", json!(true)))

@@ -119,9 +119,12 @@ fn sha256(mut file: HostFile) -> std::io::Result<(String, Stamp)> {
         }
         context.update(piece.get(..read).unwrap_or_default());
     }
-    let hash = context.finish().as_ref().iter().fold(String::with_capacity(64), |mut hash, byte| {
-        hash.push_str(&format!("{byte:02x}"));
-        hash
-    });
+    let hash = context
+        .finish()
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect();
     Ok((hash, file.stamp()?))
 }

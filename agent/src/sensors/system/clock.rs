@@ -26,7 +26,7 @@ pub(super) fn synchronised(host: &Host, cast: &Cast) -> Observed<bool> {
             Err(error) => error.observed(),
         };
     }
-    for (name, paths) in DRIFT.iter().filter(|(name, _)| cast.runs(Part::Clock, name)) {
+    if let Some((name, paths)) = DRIFT.iter().find(|(name, _)| cast.runs(Part::Clock, name)) {
         let written = paths.iter().find_map(|path| Some((*path, host.root.metadata(path).ok()?.modified)));
         let fresh = |modified: i64| (now() / 1000).saturating_sub(modified) < FRESH_SECONDS;
         return match written {

@@ -57,7 +57,7 @@ pub(super) fn read(files: &mut Files<'_>, given: Option<&str>) -> Said {
     let mut said = Said { local: true, ..Said::default() };
     let Some(path) = path else { return Said { incomplete: true, ..said } };
     let mut sections = Vec::new();
-    if path.ends_with(".yaml") || path.ends_with(".yml") {
+    if matches!(path.rsplit('.').next(), Some("yaml" | "yml")) {
         match files.text(&path).and_then(|text| config::parse(&text).ok()) {
             Some(document) => {
                 // More files may be included by name.
