@@ -11,6 +11,9 @@ pub struct Network {
     pub addresses: Observed<Listing<Address>>,
     /// Whether something filters what comes in. Rules themselves need `CAP_NET_ADMIN`, which the agent has not.
     pub firewall: Observed<Firewall>,
+    /// How many rules filter packets. Unavailable by default: nftables shows its rules to `CAP_NET_ADMIN` only, which could also
+    /// change them.
+    pub firewall_rules: Observed<i64>,
     /// The pod network as its configuration files name it.
     pub cni: Observed<Cni>,
     /// The SSH server's effective settings under `sshd_config`'s names (`PermitRootLogin`), each with its source; the defaults are

@@ -295,7 +295,8 @@ fn network() -> Network {
             Address { interface: "lo".into(), address: "127.0.0.1".into(), scope: BindScope::Loopback },
             Address { interface: "eth0".into(), address: "192.0.2.2".into(), scope: BindScope::Node },
         ]),
-        firewall: known(Firewall { legacy_tables: vec!["filter".into()], services: vec![] }),
+        firewall: known(Firewall { legacy_tables: vec!["filter".into()], services: vec!["nftables".into()] }),
+        firewall_rules: denied(),
         cni: known(Cni {
             path: "/etc/cni/net.d/10-calico.conflist".into(),
             name: "k8s-pod-network".into(),

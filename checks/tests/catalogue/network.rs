@@ -134,11 +134,27 @@ fn outside() -> Vec<Case> {
                 sshd_of(facts, "PasswordAuthentication", json!(true));
             })
             .unreadable("permission_denied", |facts| facts.listeners = denied()),
+        Case::of("host-firewall")
+            .passes(|facts| {
+                no_firewall(facts);
+                network_of(facts).firewall_rules = known(12);
+            })
+            .fails(|facts| {
+                no_firewall(facts);
+                network_of(facts).firewall_rules = known(0);
+            })
+            .unreadable("permission_denied", no_firewall)
+            .unreadable("permission_denied", |facts| network_of(facts).firewall = denied()),
         Case::of("node-public-address")
             .fails(public_address)
             .not_applicable(no_kubelet)
             .unreadable("permission_denied", |facts| network_of(facts).addresses = denied()),
     ]
+}
+
+/// kube-proxy's tables say nothing of a firewall.
+fn no_firewall(facts: &mut NodeFacts) {
+    network_of(facts).firewall.value_mut().expect("the base knows it").services.clear();
 }
 
 fn network_of(facts: &mut NodeFacts) -> &mut Network {

@@ -154,6 +154,7 @@ pub(crate) fn facts() -> NodeFacts {
             address("cali1", "fe80::1", BindScope::Node),
         ]),
         firewall: known(Firewall { legacy_tables: vec!["filter".into()], services: vec!["ufw".into()] }),
+        firewall_rules: denied(),
         cni: known(Cni {
             path: "/etc/cni/net.d/10-calico.conflist".into(),
             name: "k8s-pod-network".into(),

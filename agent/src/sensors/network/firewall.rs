@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_checks::facts::{Firewall, Observed, Source, SourceKind, Unavailable};
+use holdfast_checks::facts::{Firewall, Observed, Reason, Source, SourceKind, Unavailable};
 
 use super::super::now;
 use crate::host::{Host, ReadError};
@@ -26,6 +26,12 @@ pub(super) fn read(host: &Host, running: &Result<Vec<String>, Unavailable>) -> O
         Ok(firewall) => Observed::known(firewall, Source::new(SourceKind::Kernel, "/proc/1/net and units"), now()),
         Err(error) => error.observed(),
     }
+}
+
+/// Never asked for: whoever may see them may change them.
+pub(super) fn rules() -> Observed<i64> {
+    let why = "nftables shows its rules to CAP_NET_ADMIN only, which could change them too and which the agent does not have";
+    Observed::unavailable_because(Reason::PermissionDenied, why)
 }
 
 /// The tables of either family.

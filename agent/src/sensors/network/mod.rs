@@ -40,6 +40,7 @@ pub(super) fn read(host: &Host, running: &Running, locations: &[Location]) -> Ob
     let network = Network {
         addresses: addresses::read(host),
         firewall: firewall::read(host, &running.services),
+        firewall_rules: firewall::rules(),
         cni: cni::read(host, locations),
         sshd: sshd::overridden(host, &running.ssh_servers).unwrap_or_else(|| sshd::read(host)),
     };

@@ -38,6 +38,10 @@ pub(super) fn read(host: &Host, mounts: &Mounts) -> Observed<Listing<Disk>> {
     let mut listing = Listing::complete(Vec::new());
     let mut disks: BTreeMap<String, Disk> = BTreeMap::new();
     for place in PLACES {
+        // Before it is looked at: what lies on the network may not answer.
+        if mounts.covering(place).is_some_and(|mount| !LOCAL.contains(&mount.kind.as_str())) {
+            continue;
+        }
         match host.root.metadata(place) {
             Ok(_) => {}
             Err(error) if error.is_absent() => continue,

@@ -49,6 +49,11 @@ impl Mounts {
         self.0.iter().flatten().filter(below).max_by_key(|mount| mount.path.len())
     }
 
+    /// Is something mounted right there. Then it is there, and need not be asked: one on the network may not answer.
+    pub(super) fn is_mounted(&self, path: &str) -> bool {
+        self.covering(path).is_some_and(|mount| mount.path == path)
+    }
+
     /// Where else the same file system is mounted: the shortest path.
     pub(super) fn first_of<'a>(&'a self, mount: &'a Mount) -> &'a str {
         let same = self.0.iter().flatten().filter(|other| other.device == mount.device);
@@ -95,15 +100,17 @@ pub(super) fn options(host: &Host, mounts: &Mounts) -> Observed<Listing<MountPoi
     }
     let mut listing = Listing::complete(Vec::new());
     for place in PLACES {
-        match host.root.metadata(place) {
-            Ok(_) => {}
-            Err(error) if error.is_absent() => continue,
-            Err(error) => {
-                listing.skipped.push(error.skipped(place));
-                continue;
+        let mut at = place.to_owned();
+        if !mounts.is_mounted(place) {
+            match host.root.metadata(place) {
+                Ok(_) => at = real(host, place).unwrap_or(at),
+                Err(error) if error.is_absent() => continue,
+                Err(error) => {
+                    listing.skipped.push(error.skipped(place));
+                    continue;
+                }
             }
         }
-        let at = real(host, place).unwrap_or_else(|| place.to_owned());
         if let Some(mount) = mounts.covering(&at) {
             listing.items.push(MountPoint {
                 subject: format!("mount:{place}"),
