@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use holdfast_agent::sensors::{KnownBinaries, SensorOptions};
-use holdfast_checks::facts::{LogShipper, Observed, Reason, ServiceSeen, Settings, System};
+use holdfast_agent::sensors::{KnownBinaries, SensorOptions, Sensors};
+use holdfast_checks::facts::{Group, LogShipper, NodeFacts, Observed, Reason, ServiceSeen, Settings, System};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -326,4 +326,22 @@ fn this_host_has_disks_and_what_it_does_with_core_dumps() {
         assert!((0..=100).contains(&disk.inodes_percent) && disk.inodes_percent % 5 == 0, "{disk:?}");
     }
     assert!(known(&system.mounts).items.iter().any(|mount| mount.path == "/proc"));
+}
+
+#[test]
+fn a_program_that_matters_and_comes_or_goes_is_seen_with_the_next_look_at_processes() {
+    let tree = Tree::new();
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let mut facts = sensors.read_all(&mut |_| {});
+    let mut look = |facts: &mut NodeFacts| sensors.refresh(facts, &[Group::Processes].into()).contains(&Group::System);
+    assert!(!look(&mut facts), "nothing has changed");
+    tree.process(30, "falco", "falco\0");
+    assert!(look(&mut facts));
+    assert_eq!(names(&known(&facts.system).protection), ["falco by process"]);
+    assert!(!look(&mut facts));
+    tree.process(31, "sleep", "sleep\0");
+    assert!(!look(&mut facts), "of no concern");
+    fs::remove_dir_all(tree.path("proc/30")).unwrap();
+    assert!(look(&mut facts));
+    assert!(names(&known(&facts.system).protection).is_empty());
 }
