@@ -325,7 +325,8 @@ fn garbage_in_place_of_processes_is_counted_and_named_within_bounds() {
 fn a_user_who_names_his_cgroup_after_a_container_does_not_become_its_process() {
     let tree = Tree::new();
     let container = "80482ab85e8bbd84bc05126aa36ab4e46ae9ee806de9197c614896296fee9537";
-    let names = r#"{"annotations": {"io.kubernetes.cri.sandbox-namespace": "shop", "io.kubernetes.cri.sandbox-name": "web"}}"#;
+    let names = r#"{"annotations": {"io.kubernetes.cri.sandbox-namespace": "shop", "io.kubernetes.cri.sandbox-name": "web",
+        "io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-uid": "8c0a2ef1-7b98-45d7-ba20-30e060ff9b58"}}"#;
     tree.write(&format!("host/run/containerd/io.containerd.runtime.v2.task/k8s.io/{container}/config.json"), names);
     tree.process(66, "sh", "sh");
     let session = "0::/user.slice/user-1000.slice/user@1000.service";
