@@ -23,7 +23,7 @@ const NOW: i64 = 1_800_000_000_000;
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 struct Rig {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     store: Store,
     writer: Writer,
     feed: ChangeFeed,
@@ -38,7 +38,7 @@ async fn rig() -> Rig {
     let (writer, running) = store.writer(feed.clone(), Metrics::default(), tokio_util::sync::CancellationToken::new());
     tokio::spawn(running);
     let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
-    Rig { _dir: dir, store, writer, feed, raw }
+    Rig { dir, store, writer, feed, raw }
 }
 
 impl Rig {
@@ -465,7 +465,7 @@ impl Rig {
         let kept = self.containers().await;
         sqlx::query("delete from derived").execute(&self.raw).await.unwrap();
         sqlx::query("delete from containers").execute(&self.raw).await.unwrap();
-        Store::open(&self._dir.path().join("holdfast.db")).await.unwrap().close().await;
+        Store::open(&self.dir.path().join("holdfast.db")).await.unwrap().close().await;
         assert_eq!(self.containers().await, kept, "kept and made anew are the same");
         kept
     }

@@ -117,9 +117,12 @@ fn count(n: i64, filter: &RootFilter, change: impl FnOnce(&mut RootFilter)) -> C
 
 /// Numbers by how much root, in the order of [`Root::ALL`]. One that the filter leaves out is no link: behind it are others.
 fn by_root(of: Rooting, filter: &RootFilter) -> Vec<(Root, Count)> {
-    let one = |root: Root| match filter.root.is_empty() || filter.root.contains(&root) {
-        true => count(of.of(root), filter, |inside| inside.root = vec![root]),
-        false => Count { n: of.of(root), href: String::new() },
+    let one = |root: Root| {
+        if filter.root.is_empty() || filter.root.contains(&root) {
+            count(of.of(root), filter, |inside| inside.root = vec![root])
+        } else {
+            Count { n: of.of(root), href: String::new() }
+        }
     };
     Root::ALL.map(|root| (root, one(root))).into()
 }

@@ -354,15 +354,15 @@ mod tests {
 
     use super::*;
 
-    fn root(document: Value) -> Root {
-        Rooted::of(&document).root
+    fn root(document: &Value) -> Root {
+        Rooted::of(document).root
     }
 
     #[test]
     fn what_is_not_known_is_never_not_root() {
-        assert_eq!(root(json!({"host_root": [], "inside_root": []})), Root::None);
-        assert_eq!(root(json!({"host_root": ["nginx"]})), Root::Host);
-        assert_eq!(root(json!({"host_root": [], "inside_root": ["sh"]})), Root::UserNamespace);
+        assert_eq!(root(&json!({"host_root": [], "inside_root": []})), Root::None);
+        assert_eq!(root(&json!({"host_root": ["nginx"]})), Root::Host);
+        assert_eq!(root(&json!({"host_root": [], "inside_root": ["sh"]})), Root::UserNamespace);
         for document in [
             json!({}),
             json!(null),
@@ -381,12 +381,12 @@ mod tests {
 
     #[test]
     fn root_where_another_user_was_configured_contradicts() {
-        let contradicts = |document: Value| Rooted::of(&document).contradicts;
-        assert!(contradicts(json!({"host_root": ["su"], "configured_user": 1000})));
-        assert!(contradicts(json!({"host_root": [], "inside_root": ["su"], "configured_user": 1000})));
-        assert!(!contradicts(json!({"host_root": ["nginx"], "configured_user": 0})));
-        assert!(!contradicts(json!({"host_root": ["nginx"]})));
-        assert!(!contradicts(json!({"configured_user": 1000})), "what is not known contradicts nothing");
+        let contradicts = |document: &Value| Rooted::of(document).contradicts;
+        assert!(contradicts(&json!({"host_root": ["su"], "configured_user": 1000})));
+        assert!(contradicts(&json!({"host_root": [], "inside_root": ["su"], "configured_user": 1000})));
+        assert!(!contradicts(&json!({"host_root": ["nginx"], "configured_user": 0})));
+        assert!(!contradicts(&json!({"host_root": ["nginx"]})));
+        assert!(!contradicts(&json!({"configured_user": 1000})), "what is not known contradicts nothing");
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn every_built_in_rule_fires_as_one_alert_per_cluster() {
         failing(2, PORT),
         failing(3, PORT),
         failing(1, "kubelet-anonymous-contradiction"),
+        Failing { subject: "pod:shop/db-0/db".to_owned(), ..failing(1, "container-root") },
         failing(1, "certificate-expires-in-a-week"),
         failing(3, "certificate-expires-in-a-month"),
         failing(3, "kernel-end-of-life"),

@@ -29,6 +29,7 @@ fn the_built_in_rules_load() {
             "certificate-expires-in-a-week",
             "certificate-expires-in-a-month",
             "kernel-end-of-life",
+            "container-root",
             "node-silent",
         ]
     );
