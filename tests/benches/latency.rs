@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// What is waited for: the check and how its subject begins.
 const PORT: [&str; 2] = ["kubelet-read-only-port-listening", "port:tcp/10255"];
-const ROOT: &str = "root-process";
+const ROOT: &str = "container-root";
 
 /// Committed transitions of it.
 async fn committed(pool: &SqlitePool, [check, subject]: [&str; 2]) -> i64 {
