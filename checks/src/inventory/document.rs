@@ -291,7 +291,8 @@ pub struct RootProcessDocument {
     pub count: i64,
 }
 
-/// `container/<subject>`: one container and what its processes are. A member is absent where it is not known.
+/// `container/<subject>`: one container and what its processes are. A member is absent where it is not known. How many they are is not
+/// told: the document would change, and travel, with every one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerDocument {
     /// Container or sandbox.
@@ -355,9 +356,6 @@ pub struct ContainerDocument {
     /// The uid its first process was configured to have, as the container sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured_user: Option<i64>,
-    /// How many processes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub processes: Option<i64>,
 }
 
 /// `runtime/<subject>`: one container runtime. Its settings are `setting/<subject>/<setting>`.

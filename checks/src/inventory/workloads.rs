@@ -61,7 +61,6 @@ fn container(fact: &Container) -> ContainerDocument {
         read_only: fact.root_read_only.value().copied(),
         mounts: fact.mounts.value().map(|mounts| mounts.items.clone()),
         configured_user: configured.and_then(|configured| configured.user.value().copied()),
-        processes: running.map(|running| running.processes),
     }
 }
 

@@ -82,7 +82,7 @@ async fn a_node_of_many_containers_is_read_page_by_page() {
     let fleet = Fleet::empty().await;
     fleet.node(1, "c", "n", "agent", "connected", 1).await;
     for index in 0..120 {
-        let document = crate::root::container("a", &format!("p{index}"), "c", "image", json!({}));
+        let document = crate::root::container("a", &format!("p{index}"), "c", "image", &json!({}));
         fleet.inventory(1, "container", &format!("pod:a/p{index}/c"), document).await;
     }
     fleet.derive().await;

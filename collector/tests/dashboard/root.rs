@@ -8,19 +8,18 @@ use crate::fleet::Fleet;
 use crate::pages::shown;
 
 /// A container as an agent sends it, with `more` on top.
-pub fn container(namespace: &str, pod: &str, name: &str, image: &str, more: Value) -> Value {
+pub fn container(namespace: &str, pod: &str, name: &str, image: &str, more: &Value) -> Value {
     let mut document = json!({
         "kind": "container", "placement": "pod", "runtime": "containerd", "namespace": namespace, "pod": pod, "name": name, "image": image,
         "handler": "runc", "host_root": [], "inside_root": [], "privileged": false, "capabilities": [], "seccomp": true,
-        "no_new_privileges": true, "read_only": true, "mounts": [], "uids": [10001], "configured_user": 10001, "processes": 1,
+        "no_new_privileges": true, "read_only": true, "mounts": [], "uids": [10001], "configured_user": 10001,
     });
     document.as_object_mut().expect("object").append(&mut more.as_object().expect("object").clone());
     document
 }
 
-/// Every kind of container on the nodes that report, and one on the silent one.
-pub async fn fleet() -> Fleet {
-    let fleet = Fleet::seeded().await;
+/// Containers of every kind, by node.
+fn containers() -> [(i64, Value); 7] {
     let default = [
         "AUDIT_WRITE",
         "CHOWN",
@@ -37,74 +36,74 @@ pub async fn fleet() -> Fleet {
         "SETUID",
         "SYS_CHROOT",
     ];
-    let rows = [
-        (1, "web", container("shop", "web-7d4", "web", "registry.example/web:3", json!({}))),
+    [
+        (1, container("shop", "web-7d4", "web", "registry.example/web:3", &json!({}))),
         (
             3,
-            "web",
             container(
                 "shop",
                 "web-9k2",
                 "web",
                 "registry.example/web:3",
-                json!({"host_root": ["su"], "read_only": false, "no_new_privileges": false}),
+                &json!({"host_root": ["su"], "read_only": false, "no_new_privileges": false}),
             ),
         ),
         (
             1,
-            "db",
             container(
                 "shop",
                 "db-0",
                 "db",
                 "registry.example/db:15",
-                json!({"host_root": ["postgres"], "configured_user": 0, "uids": [0], "capabilities": default, "no_new_privileges": false, "read_only": false}),
+                &json!({"host_root": ["postgres"], "configured_user": 0, "uids": [0], "capabilities": default, "no_new_privileges": false, "read_only": false}),
             ),
         ),
         (
             1,
-            "builder",
             container(
                 "ci",
                 "build-1",
                 "builder",
                 "registry.example/buildkit",
-                json!({"inside_root": ["buildkitd", "runc"], "configured_user": 0, "uids": [100_000]}),
+                &json!({"inside_root": ["buildkitd", "runc"], "configured_user": 0, "uids": [100_000]}),
             ),
         ),
         (
             1,
-            "proxy",
             container(
                 "kube-system",
                 "kube-proxy-x7k2p",
                 "kube-proxy",
                 "registry.k8s.io/kube-proxy:v1.36.2",
-                json!({"host_root": ["kube-proxy"], "configured_user": 0, "privileged": true, "capabilities": ["ALL"], "seccomp": false, "no_new_privileges": false, "read_only": false, "shares": ["network"], "uids": [0], "digest": "sha256:0123",
+                &json!({"host_root": ["kube-proxy"], "configured_user": 0, "privileged": true, "capabilities": ["ALL"], "seccomp": false, "no_new_privileges": false, "read_only": false, "shares": ["network"], "uids": [0], "digest": "sha256:0123",
                 "mounts": [{"source": "/run/xtables.lock", "target": "/run/xtables.lock", "kind": "other", "writable": true}, {"source": "/lib/modules", "target": "/lib/modules", "kind": "other", "writable": false}]}),
             ),
         ),
         (
             1,
-            "agent",
             container(
                 "tools",
                 "probe-x",
                 "probe",
                 "registry.example/probe",
-                json!({"host_root": null, "inside_root": null, "unknown": "permission_denied: open /proc/77/status", "processes": null, "seccomp": null, "no_new_privileges": null, "capabilities": null, "uids": null, "privileged": null, "read_only": null, "mounts": null}),
+                &json!({"host_root": null, "inside_root": null, "unknown": "permission_denied: open /proc/77/status", "seccomp": null, "no_new_privileges": null, "capabilities": null, "uids": null, "privileged": null, "read_only": null, "mounts": null}),
             ),
         ),
-        (2, "web", container("shop", "web-2b8", "web", "registry.example/web:3", json!({}))),
-    ];
-    for (node, _, document) in rows {
+        (2, container("shop", "web-2b8", "web", "registry.example/web:3", &json!({}))),
+    ]
+}
+
+/// Every kind of container on the nodes that report, and one on the silent one.
+pub async fn fleet() -> Fleet {
+    let fleet = Fleet::seeded().await;
+    for (node, document) in containers() {
         let text = |field: &str| document[field].as_str().expect("text").to_owned();
         let subject = format!("pod:{}/{}/{}", text("namespace"), text("pod"), text("name"));
         let mut document = document;
         document.as_object_mut().expect("object").retain(|_, value| !value.is_null());
         fleet.inventory(node, "container", &subject, document).await;
     }
-    let sandbox = json!({"kind": "sandbox", "placement": "pod", "runtime": "containerd", "namespace": "shop", "pod": "web-7d4", "image": "registry.k8s.io/pause:3.10", "host_root": [], "inside_root": [], "processes": 1});
+    let sandbox = json!({"kind": "sandbox", "placement": "pod", "runtime": "containerd", "namespace": "shop", "pod": "web-7d4", "image": "registry.k8s.io/pause:3.10", "host_root": [], "inside_root": []});
     fleet.inventory(1, "container", "pod:shop/web-7d4", sandbox).await;
     let outside = json!({"kind": "container", "placement": "machine", "runtime": "docker", "name": "registry", "image": "registry:2", "host_root": ["registry"], "inside_root": [],
         "mounts": [{"source": "/var/run/docker.sock", "target": "/var/run/docker.sock", "kind": "runtime_socket", "writable": true}]});
@@ -180,7 +179,7 @@ async fn pages_of_groups_and_of_containers_have_no_duplicate_and_no_gap() {
     fleet.node(1, "c", "n", "agent", "connected", 1).await;
     for index in 0..23 {
         let image = format!("image-{}", index % 12);
-        fleet.inventory(1, "container", &format!("pod:a/p{index}/c"), container("a", &format!("p{index}"), "c", &image, json!({}))).await;
+        fleet.inventory(1, "container", &format!("pod:a/p{index}/c"), container("a", &format!("p{index}"), "c", &image, &json!({}))).await;
     }
     fleet.derive().await;
     for (group, list, field, expected) in [("image", "groups", "name", 12), ("none", "containers", "subject", 23)] {
