@@ -344,9 +344,12 @@ pub struct ContainerDocument {
     /// Every process has given up gaining privileges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_new_privileges: Option<bool>,
-    /// Namespaces shared with the host, of `network`, `pid`, `ipc`, `mounts`; those not known are not there.
+    /// Namespaces shared with the host, of `network`, `pid`, `ipc`, `mounts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<String>,
+    /// Those of which it is not known whether they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares_unknown: Vec<String>,
     /// The root is mounted read-only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,

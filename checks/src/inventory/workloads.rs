@@ -33,6 +33,10 @@ fn container(fact: &Container) -> ContainerDocument {
         ("ipc", running.map(|running| &running.host_ipc)),
         ("mounts", running.map(|running| &running.host_mounts)),
     ];
+    let named = |wanted: Option<bool>| {
+        let of = shares.iter().filter(|(_, shared)| shared.and_then(|shared| shared.value()).copied() == wanted);
+        of.map(|(name, _)| (*name).to_owned()).collect()
+    };
     let unknown = fact.running.unavailable().or_else(|| running.and_then(|running| running.host_root.unavailable()));
     ContainerDocument {
         kind: fact.kind,
@@ -53,11 +57,8 @@ fn container(fact: &Container) -> ContainerDocument {
             .map(|names| if names.len() >= ALL_CAPABILITIES { vec!["ALL".to_owned()] } else { names }),
         seccomp: told(|running| &running.unfiltered).map(|programs| programs.is_empty()),
         no_new_privileges: told(|running| &running.may_gain).map(|programs| programs.is_empty()),
-        shares: shares
-            .into_iter()
-            .filter(|(_, shared)| shared.and_then(|shared| shared.value()) == Some(&true))
-            .map(|(name, _)| name.to_owned())
-            .collect(),
+        shares: named(Some(true)),
+        shares_unknown: named(None),
         read_only: fact.root_read_only.value().copied(),
         mounts: fact.mounts.value().map(|mounts| mounts.items.clone()),
         configured_user: configured.and_then(|configured| configured.user.value().copied()),

@@ -107,7 +107,7 @@ async fn documents_beyond_every_limit_cost_a_row_and_no_page() {
     let long = "a".repeat(1_000_000);
     let huge = serde_json::json!({"namespace": long, "pod": long, "name": long, "image": long, "unknown": long, "host_root": [long], "digest": long});
     let wrong = serde_json::json!({"kind": 1, "placement": [], "namespace": {}, "image": 7, "host_root": {}, "mounts": "x", "capabilities": 3,
-        "uids": "0", "shares": 1, "privileged": "yes", "processes": -1, "configured_user": "root"});
+        "uids": "0", "shares": 1, "shares_unknown": "pid", "privileged": "yes", "configured_user": "root"});
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     for (name, document) in [("many", many), ("huge", huge), ("wrong", wrong), ("null", serde_json::Value::Null)] {
         fleet.inventory(1, "container", &format!("pod:a/{name}/c"), document.clone()).await;

@@ -98,8 +98,6 @@ pub struct ContainerRow {
     pub mounts: Option<Vec<MountRow>>,
     /// Mounts that are not listed.
     pub mounts_left_out: i64,
-    /// How many processes it has; absent when not known.
-    pub processes: Option<i64>,
     /// Verdicts about it that fail or are unknown.
     pub verdicts: Vec<SettingVerdict>,
     /// Verdicts that are not listed.
@@ -299,7 +297,6 @@ fn container(row: &InventoryRow, mut verdicts: Vec<SettingVerdict>) -> Container
             mounts
         }),
         mounts_left_out: i64::try_from(all.saturating_sub(MOST_MOUNTS)).unwrap_or(i64::MAX),
-        processes: document.get("processes").and_then(Value::as_i64),
         verdicts_left_out: i64::try_from(most.saturating_sub(MOST_VERDICTS)).unwrap_or(i64::MAX),
         verdicts,
         changed_at: row.changed_at,
@@ -335,7 +332,6 @@ fn privileges(document: &Value) -> (Vec<Privilege>, Vec<String>) {
         }
         Ok(None) | Err(_) => not_known.push("capabilities".to_owned()),
     }
-    // Namespaces that are not known are not in the list: without processes none is known.
     let with_host = names(document, "shares").ok().flatten().unwrap_or_default();
     let shared = [
         ("mounts", PrivilegeKind::HostMounts),
@@ -349,7 +345,9 @@ fn privileges(document: &Value) -> (Vec<Privilege>, Vec<String>) {
             .filter(|(name, _)| with_host.iter().any(|share| share == name))
             .map(|(_, kind)| Privilege { kind: *kind, detail: Vec::new() }),
     );
-    if document.get("processes").is_none_or(Value::is_null) {
+    let unread = document.get("host_root").is_none_or(Value::is_null);
+    let all_told = names(document, "shares_unknown").is_ok_and(|names| names.is_none_or(|names| names.is_empty()));
+    if unread || !all_told {
         not_known.push("namespaces of the host".to_owned());
     }
     found.sort_by_key(|privilege| privilege.kind);
@@ -392,7 +390,7 @@ mod tests {
         );
         assert_eq!((row.mounts, row.uids, row.root), (None, None, Root::Unknown));
         let confined = of(json!({"host_root": [], "inside_root": [], "privileged": false, "seccomp": true, "no_new_privileges": true,
-            "read_only": true, "capabilities": ["CHOWN"], "shares": [], "processes": 1, "mounts": []}));
+            "read_only": true, "capabilities": ["CHOWN"], "shares": [], "shares_unknown": [], "mounts": []}));
         assert_eq!((confined.privileges, confined.not_known.len(), confined.root), (Vec::new(), 0, Root::None));
     }
 
