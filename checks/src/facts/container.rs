@@ -178,7 +178,7 @@ pub struct Running {
     pub became_root: Observed<Vec<String>>,
     /// All run in a user namespace of their own.
     pub user_namespace: Observed<bool>,
-    /// Effective capabilities of any of them by name, sorted. Those that made a user namespace of their own do not count, where
+    /// Effective and permitted capabilities of any of them by name, sorted. Those that made a user namespace of their own do not count, where
     /// others did not.
     pub capabilities: Observed<Vec<String>>,
     /// Bounding capabilities of the same by name, sorted.
