@@ -13,7 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::members::Members;
-use crate::facts::{Container, ExePlace, Listing, Observed, Process, Reason, Running, Shares, Skipped, Unavailable};
+use crate::facts::{Container, ContainerKind, ExePlace, Listing, Observed, Process, Reason, Running, Shares, Skipped, Unavailable};
 
 /// Words in the name of a handler whose containers have a kernel of their own, and what that is. Their processes are not the
 /// host's; what the host sees in their place is the machine or the sandbox.
@@ -51,6 +51,10 @@ pub(super) fn add_running(containers: &mut Observed<Listing<Container>>, process
             (None, [], Some(hole)) => Observed::Unavailable(hole.clone()),
             (None, [], None) => return false,
             (None, own, hole) => {
+                // A sandbox holds one process. What moved in with it, by a writable cgroup tree, did so not to be judged.
+                if own.len() > 1 {
+                    container.kind = ContainerKind::Container;
+                }
                 let members = Members::new(own, hole.as_ref(), at);
                 let running = running(&members, sessions::of(&members));
                 members.derived(running)

@@ -17,7 +17,7 @@ pub struct Container {
     pub id: String,
     /// Who runs it: `containerd`, `cri-o`, `docker`, `podman`; empty where nothing tells.
     pub runtime: String,
-    /// What the container is to its pod.
+    /// What the container is to its pod. Derivation makes a container of a sandbox that holds more than its one process.
     pub kind: ContainerKind,
     /// Pod, machine or other, by cgroup.
     pub placement: Placement,

@@ -403,6 +403,7 @@ fn by_image() -> Vec<Case> {
     vec![
         of("container-image-digest")
             .fails(image("registry.example/web:v1"))
+            .fails(image("registry.example/sha256:v1"))
             .unreadable("permission_denied", |facts| outside(facts).image = denied()),
         of("container-image-registry")
             .passes(image("registry.k8s.io/pause:3.10"))

@@ -202,6 +202,8 @@ impl Pass<'_> {
             by_cgroup_name(&seen.fact.cgroup, &found.id).clone_into(&mut container.runtime);
         }
         container.kind = match (names.kind, &pod) {
+            // Outside pods there are none: whoever starts a container by hand annotates it as he likes.
+            (Some(ContainerKind::Sandbox), _) if found.placement == Placement::Machine => ContainerKind::Container,
             (Some(kind), _) => kind,
             (None, Ok(names)) if names.container == names::SANDBOX_NAME => ContainerKind::Sandbox,
             (None, _) => ContainerKind::Container,

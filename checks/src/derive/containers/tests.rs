@@ -266,3 +266,13 @@ fn a_program_of_a_directory_that_was_not_looked_at_is_still_a_file() {
     assert_eq!(reason(&gone("/memfd:x (deleted)").memory), Some(Reason::PermissionDenied));
     assert_eq!(reason(&gone("/bin/x (deleted)").deleted), Some(Reason::PermissionDenied));
 }
+
+#[test]
+fn what_moves_in_with_a_sandbox_is_judged_with_it() {
+    let kind = |processes: Vec<Process>| {
+        let sandbox = Container { kind: ContainerKind::Sandbox, ..container("c1") };
+        derived(vec![sandbox], Listing::complete(processes)).items[0].kind
+    };
+    assert_eq!(kind(vec![process(1, 0)]), ContainerKind::Sandbox);
+    assert_eq!(kind(vec![process(1, 0), process(7, 0)]), ContainerKind::Container);
+}
