@@ -347,8 +347,17 @@ fn docker_containers_are_read() {
     runs(&tree, 20, &in_pod(UID, "docker", CONTAINER), BARE);
     runs(&tree, 21, &in_pod(UID, "docker", SANDBOX), BARE);
     runs(&tree, 22, &format!("/system.slice/docker-{alone}.scope"), BARE);
+    // Whoever starts a container labels it: this one is no pod's sandbox, which nobody would judge.
+    let hidden = "c".repeat(64);
+    put(&hidden, "/hidden", labels("podsandbox", "POD"), json!({"Privileged": true}));
+    runs(&tree, 23, &format!("/system.slice/docker-{hidden}.scope"), BARE);
     let facts = tree.read();
-    assert_eq!(all(&facts), ["container:registry", "pod:shop/web-0/POD", "pod:shop/web-0/web"], "labels count in a pod only");
+    assert_eq!(of(&facts, "container:hidden").kind, ContainerKind::Container);
+    assert_eq!(
+        all(&facts),
+        ["container:hidden", "container:registry", "pod:shop/web-0/POD", "pod:shop/web-0/web"],
+        "labels count in a pod only"
+    );
     let web = of(&facts, "pod:shop/web-0/web");
     assert_eq!((web.runtime.as_str(), known(&web.image).as_str(), known(&web.handler).as_str()), ("docker", "nginx:1.29", "runc"));
     let told = configured(web);

@@ -100,8 +100,8 @@ pub(super) fn read(host: &Host, table: &ProcessTable, memory: &mut Memory) -> Ob
 /// Containers that processes are in.
 fn by_cgroup<'a>(host: &Host, table: &'a ProcessTable) -> Vec<Found<'a>> {
     let mut first: BTreeMap<&str, &Arc<Seen>> = BTreeMap::new();
-    // The first process of a pid namespace; without one of its own, the oldest.
-    let rank = |seen: &Seen| (seen.fact.inside_pid != 1, seen.fact.start_ticks, seen.fact.pid);
+    // The oldest: a pid namespace with a first process, and other mounts in it, a later one can make for itself.
+    let rank = |seen: &Seen| (seen.fact.start_ticks, seen.fact.inside_pid != 1, seen.fact.pid);
     for seen in table.processes.iter().filter(|seen| !seen.fact.container_id.is_empty()) {
         let known = first.entry(&seen.fact.container_id).or_insert(seen);
         if rank(seen) < rank(known) {
