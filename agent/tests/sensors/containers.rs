@@ -413,6 +413,21 @@ fn of_containerd(kind: &str) -> Value {
     bundle(&annotations, &json!([{"type": "mount"}, {"type": "pid"}]))
 }
 
+/// In a pod that shares the host's or its own process ids, whoever makes a user namespace also makes a process 1 with other mounts.
+#[test]
+fn a_later_process_with_other_mounts_does_not_speak_for_its_container() {
+    let tree = tree();
+    let docker = format!("/system.slice/docker-{}.scope", "a".repeat(64));
+    runs(&tree, 21, &docker, &format!("{BARE}3 1 254:0 / /host rw - ext4 /dev/vda rw\n"));
+    runs(&tree, 20, &docker, BARE);
+    tree.write("proc/20/stat", "20 (app) S 21 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 900 0 0\n");
+    let status = "Name:\tapp\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t20\t1\nCapEff:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n";
+    tree.write("proc/20/status", status);
+    let facts = tree.read();
+    let kinds: Vec<MountKind> = complete(&complete(&facts.containers)[0].mounts).iter().map(|mount| mount.kind).collect();
+    assert_eq!(kinds, [MountKind::Root]);
+}
+
 /// What runs in a virtual machine has no process in its cgroup. Its shim runs in the sandbox's bundle.
 #[test]
 fn containers_in_sandboxes_of_their_own_are_kept_while_their_shim_runs() {
