@@ -347,8 +347,17 @@ fn docker_containers_are_read() {
     runs(&tree, 20, &in_pod(UID, "docker", CONTAINER), BARE);
     runs(&tree, 21, &in_pod(UID, "docker", SANDBOX), BARE);
     runs(&tree, 22, &format!("/system.slice/docker-{alone}.scope"), BARE);
+    // Whoever starts a container labels it: this one is no pod's sandbox, which nobody would judge.
+    let hidden = "c".repeat(64);
+    put(&hidden, "/hidden", labels("podsandbox", "POD"), json!({"Privileged": true}));
+    runs(&tree, 23, &format!("/system.slice/docker-{hidden}.scope"), BARE);
     let facts = tree.read();
-    assert_eq!(all(&facts), ["container:registry", "pod:shop/web-0/POD", "pod:shop/web-0/web"], "labels count in a pod only");
+    assert_eq!(of(&facts, "container:hidden").kind, ContainerKind::Container);
+    assert_eq!(
+        all(&facts),
+        ["container:hidden", "container:registry", "pod:shop/web-0/POD", "pod:shop/web-0/web"],
+        "labels count in a pod only"
+    );
     let web = of(&facts, "pod:shop/web-0/web");
     assert_eq!((web.runtime.as_str(), known(&web.image).as_str(), known(&web.handler).as_str()), ("docker", "nginx:1.29", "runc"));
     let told = configured(web);
@@ -402,6 +411,21 @@ fn of_containerd(kind: &str) -> Value {
         "io.kubernetes.cri.image-name": "registry.example/web:v1",
     });
     bundle(&annotations, &json!([{"type": "mount"}, {"type": "pid"}]))
+}
+
+/// In a pod that shares the host's or its own process ids, whoever makes a user namespace also makes a process 1 with other mounts.
+#[test]
+fn a_later_process_with_other_mounts_does_not_speak_for_its_container() {
+    let tree = tree();
+    let docker = format!("/system.slice/docker-{}.scope", "a".repeat(64));
+    runs(&tree, 21, &docker, &format!("{BARE}3 1 254:0 / /host rw - ext4 /dev/vda rw\n"));
+    runs(&tree, 20, &docker, BARE);
+    tree.write("proc/20/stat", "20 (app) S 21 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 900 0 0\n");
+    let status = "Name:\tapp\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t20\t1\nCapEff:\t0\nNoNewPrivs:\t0\nSeccomp:\t0\n";
+    tree.write("proc/20/status", status);
+    let facts = tree.read();
+    let kinds: Vec<MountKind> = complete(&complete(&facts.containers)[0].mounts).iter().map(|mount| mount.kind).collect();
+    assert_eq!(kinds, [MountKind::Root]);
 }
 
 /// What runs in a virtual machine has no process in its cgroup. Its shim runs in the sandbox's bundle.

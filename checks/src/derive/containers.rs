@@ -13,7 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::members::Members;
-use crate::facts::{Container, ExePlace, Listing, Observed, Process, Reason, Running, Shares, Skipped, Unavailable};
+use crate::facts::{Container, ContainerKind, ExePlace, Listing, Observed, Process, Reason, Running, Shares, Skipped, Unavailable};
 
 /// Words in the name of a handler whose containers have a kernel of their own, and what that is. Their processes are not the
 /// host's; what the host sees in their place is the machine or the sandbox.
@@ -51,6 +51,10 @@ pub(super) fn add_running(containers: &mut Observed<Listing<Container>>, process
             (None, [], Some(hole)) => Observed::Unavailable(hole.clone()),
             (None, [], None) => return false,
             (None, own, hole) => {
+                // A sandbox holds one process. What moved in with it, by a writable cgroup tree, did so not to be judged.
+                if own.len() > 1 {
+                    container.kind = ContainerKind::Container;
+                }
                 let members = Members::new(own, hole.as_ref(), at);
                 let running = running(&members, sessions::of(&members));
                 members.derived(running)
@@ -75,7 +79,7 @@ fn own_kernel(container: &Container) -> Option<&'static str> {
 
 fn running(members: &Members<'_>, exec_sessions: Observed<Vec<String>>) -> Running {
     let shares = |of: fn(&Shares) -> bool| members.any(|process| known(&process.shares).map(of));
-    let place = |place: ExePlace| members.programs(|process| known(&process.exe_place).map(|found| *found == place));
+    let place = |place: ExePlace| members.programs(|process| in_place(process, place));
     Running {
         processes: i64::try_from(members.processes().len()).unwrap_or(i64::MAX),
         uids: members.numbers(|process| vec![process.uid]),
@@ -85,7 +89,8 @@ fn running(members: &Members<'_>, exec_sessions: Observed<Vec<String>>) -> Runni
             .programs(|process| Ok(process.uid != 0 && *known(&process.user_namespace)? && *known(&process.inside_uid)? == 0)),
         became_root: members.programs(|process| Ok(process.uid == 0 && process.real_uid != 0)),
         user_namespace: members.all(|process| known(&process.user_namespace).copied()),
-        capabilities: members.mask(|process| process.cap_effective).map(capabilities::names),
+        // What is permitted a process makes effective when it likes.
+        capabilities: members.mask(|process| process.cap_effective | process.cap_permitted).map(capabilities::names),
         capabilities_bounding: members.mask(|process| process.cap_bounding).map(capabilities::names),
         unfiltered: members.programs(|process| Ok(process.seccomp == 0)),
         may_gain: members.programs(|process| Ok(!process.no_new_privileges)),
@@ -98,6 +103,17 @@ fn running(members: &Members<'_>, exec_sessions: Observed<Vec<String>>) -> Runni
         memory: place(ExePlace::Memory),
         world_writable: place(ExePlace::WorldWritable),
         exec_sessions,
+    }
+}
+
+/// Does a process run what is in `place`. That it is neither in memory nor removed the kernel says with the name alone, also where
+/// the directory could not be looked at.
+fn in_place(process: &Process, place: ExePlace) -> Result<bool, &Unavailable> {
+    let of_a_file = || process.exe.value().is_some_and(|exe| !exe.starts_with("/memfd:") && !exe.ends_with(" (deleted)"));
+    match known(&process.exe_place) {
+        Ok(found) => Ok(*found == place),
+        Err(_) if matches!(place, ExePlace::Memory | ExePlace::Deleted) && of_a_file() => Ok(false),
+        Err(why) => Err(why),
     }
 }
 

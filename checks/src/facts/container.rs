@@ -17,7 +17,7 @@ pub struct Container {
     pub id: String,
     /// Who runs it: `containerd`, `cri-o`, `docker`, `podman`; empty where nothing tells.
     pub runtime: String,
-    /// What the container is to its pod.
+    /// What the container is to its pod. Derivation makes a container of a sandbox that holds more than its one process.
     pub kind: ContainerKind,
     /// Pod, machine or other, by cgroup.
     pub placement: Placement,
@@ -178,7 +178,7 @@ pub struct Running {
     pub became_root: Observed<Vec<String>>,
     /// All run in a user namespace of their own.
     pub user_namespace: Observed<bool>,
-    /// Effective capabilities of any of them by name, sorted. Those that made a user namespace of their own do not count, where
+    /// Effective and permitted capabilities of any of them by name, sorted. Those that made a user namespace of their own do not count, where
     /// others did not.
     pub capabilities: Observed<Vec<String>>,
     /// Bounding capabilities of the same by name, sorted.

@@ -124,6 +124,14 @@ fn running(check: &'static str) -> Case {
         })
 }
 
+/// That path of the host is mounted.
+fn at(kind: MountKind, source: &'static str, writable: bool) -> impl Fn(&mut NodeFacts) {
+    move |facts| {
+        let found = Mount { source: source.into(), target: "/mnt".into(), kind, writable };
+        items(&mut outside(facts).mounts).push(found);
+    }
+}
+
 /// Of those, one that is decided by mounts.
 fn mounted(check: &'static str, fails: &[(MountKind, bool)], passes: &[(MountKind, bool)]) -> Case {
     let mut case = of(check).unreadable("permission_denied", |facts| outside(facts).mounts = denied()).unreadable("incomplete", |facts| {
@@ -292,7 +300,11 @@ fn by_module() -> Vec<Case> {
         running("container-apparmor")
             .passes(labelled("my-profile (enforce)"))
             .fails(labelled("unconfined"))
+            .passes(labelled("my-profile (kill)"))
             .fails(labelled("my-profile (complain)"))
+            // Ubuntu's profiles of programs that may make user namespaces.
+            .fails(labelled("crun (unconfined)"))
+            .fails(labelled("my-profile"))
             .not_applicable(|facts| {
                 kernel_of(facts).apparmor = known(false);
                 inside(facts).label = denied();
@@ -306,6 +318,10 @@ fn by_module() -> Vec<Case> {
             .passes(selinux("system_u:system_r:my_web.process:s0:c1,c2"))
             .passes(selinux("system_u:system_r:svirt_lxc_net_t:s0:c1,c2"))
             .fails(selinux("system_u:system_r:spc_t:s0"))
+            .fails(move |facts| {
+                selinux("system_u:system_r:container_t:s0:c1,c2")(facts);
+                kernel_of(facts).selinux = known(Selinux { enabled: true, enforcing: false });
+            })
             .fails(selinux("system_u:system_r:container_runtime_t:s0"))
             .fails(selinux("system_u:system_r:unconfined_service_t:s0"))
             .not_applicable(|_| {})
@@ -341,9 +357,18 @@ fn by_mount() -> Vec<Case> {
         ),
         mounted("container-host-system", &each(&SYSTEM, true), &each(&SYSTEM, false))
             .passes(mount(MountKind::Other, true))
+            .passes(at(MountKind::Other, "/opt/local-path-provisioner/x", true))
+            .passes(at(MountKind::Other, "/usr/share/ca-certificates", false))
+            .fails(at(MountKind::Other, "/usr", true))
+            .fails(at(MountKind::Other, "/opt/cni/bin", true))
+            .fails(at(MountKind::Other, "/lib/modules", true))
+            .fails(at(MountKind::Other, "/var/spool/cron", true))
             .fails(|facts| shares(facts).mounts = true)
             .unreadable("permission_denied", |facts| inside(facts).shares = denied()),
-        mounted("container-host-system-read", &each(&SECRET, false), &each(&SECRET, true)).passes(mount(MountKind::Etc, false)),
+        mounted("container-host-system-read", &each(&SECRET, false), &each(&SECRET, true))
+            .passes(at(MountKind::Etc, "/etc/ssl/certs", false))
+            .fails(at(MountKind::Etc, "/etc", false))
+            .fails(at(MountKind::Etc, "/etc/ssh/ssh_host_rsa_key", false)),
         mounted(
             "container-host-path",
             &[&each(&READ_BY_MANY, false)[..], &[(MountKind::Other, true), (MountKind::Other, false), (MountKind::Logs, false)]].concat(),
@@ -356,7 +381,9 @@ fn by_mount() -> Vec<Case> {
 fn by_program() -> Vec<Case> {
     let runs = |place: ExePlace| move |facts: &mut NodeFacts| inside(facts).exe_place = known(place);
     let placed = |check: &'static str, place: ExePlace| {
-        running(check).fails(runs(place)).unreadable("permission_denied", |facts| inside(facts).exe_place = denied())
+        running(check).fails(runs(place)).unreadable("permission_denied", |facts| {
+            (inside(facts).exe, inside(facts).exe_place) = (denied(), denied());
+        })
     };
     vec![
         placed("container-memory-program", ExePlace::Memory).passes(runs(ExePlace::Deleted)),
@@ -376,6 +403,7 @@ fn by_image() -> Vec<Case> {
     vec![
         of("container-image-digest")
             .fails(image("registry.example/web:v1"))
+            .fails(image("registry.example/sha256:v1"))
             .unreadable("permission_denied", |facts| outside(facts).image = denied()),
         of("container-image-registry")
             .passes(image("registry.k8s.io/pause:3.10"))

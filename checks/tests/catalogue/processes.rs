@@ -27,6 +27,15 @@ pub(crate) fn cases() -> Vec<Case> {
             .fails(|facts| items(&mut facts.processes).push(process("process:/docker/x/main", Placement::Machine, 0)))
             // In a pod and in no container that is known: it is not lost.
             .fails(|facts| items(&mut facts.processes).push(process("pod:p1/qemu", Placement::Pod, 0)))
+            // A container with a writable cgroup tree that went among the host's services: its process ids are its own.
+            .fails(|facts| {
+                let moved = process("service:cron.service/sh", Placement::Host, 0);
+                items(&mut facts.processes).push(Process { inside_pid: 7, ..moved });
+            })
+            .not_applicable(|facts| {
+                let own = process("service:cron.service/cron", Placement::Host, 0);
+                items(&mut facts.processes).push(Process { inside_pid: own.pid, ..own });
+            })
             .not_applicable(|_| {})
             // A container's root is the container's finding.
             .not_applicable(|facts| {

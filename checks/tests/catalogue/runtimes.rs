@@ -136,11 +136,13 @@ fn exposure() -> Vec<Case> {
         Case::of("runtime-socket-world")
             .fails(socket(0o666, 0))
             .fails(socket(0o662, 0))
+            .unreadable("undecided", |facts| runtime_of(facts).sockets = complete(vec![]))
             .not_applicable(no_runtime)
             .unreadable("permission_denied", |facts| runtime_of(facts).sockets = denied()),
         Case::of("runtime-socket-group")
             .passes(socket(0o640, 999))
             .fails(socket(0o660, 999))
+            .unreadable("undecided", |facts| runtime_of(facts).sockets = complete(vec![]))
             .not_applicable(no_runtime)
             .unreadable("permission_denied", |facts| runtime_of(facts).sockets = denied()),
         Case::of("runtime-api-tcp-verified")

@@ -100,8 +100,8 @@ pub(super) fn read(host: &Host, table: &ProcessTable, memory: &mut Memory) -> Ob
 /// Containers that processes are in.
 fn by_cgroup<'a>(host: &Host, table: &'a ProcessTable) -> Vec<Found<'a>> {
     let mut first: BTreeMap<&str, &Arc<Seen>> = BTreeMap::new();
-    // The first process of a pid namespace; without one of its own, the oldest.
-    let rank = |seen: &Seen| (seen.fact.inside_pid != 1, seen.fact.start_ticks, seen.fact.pid);
+    // The oldest: a pid namespace with a first process, and other mounts in it, a later one can make for itself.
+    let rank = |seen: &Seen| (seen.fact.start_ticks, seen.fact.inside_pid != 1, seen.fact.pid);
     for seen in table.processes.iter().filter(|seen| !seen.fact.container_id.is_empty()) {
         let known = first.entry(&seen.fact.container_id).or_insert(seen);
         if rank(seen) < rank(known) {
@@ -202,6 +202,8 @@ impl Pass<'_> {
             by_cgroup_name(&seen.fact.cgroup, &found.id).clone_into(&mut container.runtime);
         }
         container.kind = match (names.kind, &pod) {
+            // Outside pods there are none: whoever starts a container by hand annotates it as he likes.
+            (Some(ContainerKind::Sandbox), _) if found.placement == Placement::Machine => ContainerKind::Container,
             (Some(kind), _) => kind,
             (None, Ok(names)) if names.container == names::SANDBOX_NAME => ContainerKind::Sandbox,
             (None, _) => ContainerKind::Container,

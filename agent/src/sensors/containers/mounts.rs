@@ -113,6 +113,11 @@ fn adds_nothing(found: &Mount, listed: &[Mount], whose: Whose<'_>) -> bool {
     if joined(&outer.source, rest) != found.source {
         return false;
     }
+    // A runtime's socket is worth a line of its own wherever it lies: who may connect to it needs nothing else.
+    let of_socket = |other: &&Mount| other.kind == MountKind::RuntimeSocket && within(&other.target, &outer.target);
+    if found.kind == MountKind::RuntimeSocket && !listed.iter().any(|other| of_socket(&other)) {
+        return false;
+    }
     let alike = |other: &&Mount| other.kind == found.kind && other.writable && within(&other.target, &outer.target);
     outer.writable || !found.writable || listed.iter().any(|other| alike(&other))
 }
@@ -349,7 +354,16 @@ mod tests {
         assert_eq!(targets, ["/host", "/host/dev", "/host/run"]);
         let writable = table.replace("/host ro", "/host rw");
         let targets: Vec<String> = found(&writable, Shared::default()).into_iter().map(|(_, target, _, _)| target).collect();
-        assert_eq!(targets, ["/host"]);
+        assert_eq!(targets, ["/host", "/host/run"]);
+    }
+
+    #[test]
+    fn a_runtime_socket_is_not_lost_in_a_mount_that_has_it() {
+        for (outer, inner) in [("rw", "rw"), ("ro", "ro")] {
+            let table = format!("2 1 254:0 / /host {outer} - ext4 d rw\n3 2 0:25 / /host/run {inner} - tmpfs t rw");
+            let kinds: Vec<MountKind> = found(&table, Shared::default()).into_iter().map(|(_, _, kind, _)| kind).collect();
+            assert_eq!(kinds, [MountKind::Root, MountKind::RuntimeSocket], "{outer} {inner}");
+        }
     }
 
     #[test]

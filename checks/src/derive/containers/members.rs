@@ -11,8 +11,10 @@ const MAX_PROGRAMS: usize = 16;
 const MAX_NUMBERS: usize = 64;
 /// The most labels. More are not cut, as the worst of them may come last.
 const MAX_LABELS: usize = 64;
-/// The longest program name and label kept, in bytes.
+/// The longest program name kept, in bytes.
 const MAX_NAME_BYTES: usize = 64;
+/// The longest label, in bytes. A longer one is not cut, as its mode stands at its end.
+const MAX_LABEL_BYTES: usize = 256;
 
 /// The processes of one container.
 pub(super) struct Members<'a> {
@@ -104,9 +106,11 @@ impl<'a> Members<'a> {
 
     /// The texts of all, where all have one.
     pub(super) fn texts<'p>(&'p self, of: impl Fn(&'p Process) -> Result<&'p String, &'p Unavailable>) -> Observed<Vec<String>> {
-        let texts: Result<BTreeSet<&str>, &Unavailable> =
-            self.processes.iter().map(|process| of(process).map(|text| cut(text, MAX_NAME_BYTES))).collect();
+        let texts: Result<BTreeSet<&str>, &Unavailable> = self.processes.iter().map(|process| of(process).map(String::as_str)).collect();
         match texts {
+            Ok(texts) if texts.iter().any(|text| text.len() > MAX_LABEL_BYTES) => {
+                Observed::unavailable_because(Reason::TooLarge, format!("a label longer than {MAX_LABEL_BYTES} bytes"))
+            }
             Ok(texts) if texts.len() > MAX_LABELS => {
                 Observed::unavailable_because(Reason::TooLarge, format!("more than {MAX_LABELS} labels"))
             }

@@ -241,3 +241,38 @@ fn capabilities_over_a_user_namespace_of_its_own_are_none_over_the_container() {
     let told = running(vec![Process { cap_effective: 3, ..process(1, 0) }, harmless]);
     assert_eq!(list(&told.capabilities), ["CHOWN", "DAC_OVERRIDE"]);
 }
+
+#[test]
+fn a_permitted_capability_that_is_not_in_effect_counts() {
+    let told = running(vec![Process { cap_permitted: 1 << 21, ..process(1, 0) }]);
+    assert_eq!(list(&told.capabilities), ["SYS_ADMIN"]);
+}
+
+#[test]
+fn a_long_label_does_not_lose_its_mode() {
+    let label = |bytes: usize| known(format!("{} (complain)", "x".repeat(bytes)));
+    let told = running(vec![Process { label: label(100), ..process(1, 0) }]);
+    assert!(list(&told.labels)[0].ends_with("(complain)"));
+    let told = running(vec![Process { label: label(300), ..process(1, 0) }]);
+    assert_eq!(reason(&told.labels), Some(Reason::TooLarge));
+}
+
+#[test]
+fn a_program_of_a_directory_that_was_not_looked_at_is_still_a_file() {
+    let told = running(vec![Process { exe_place: denied(), ..process(1, 0) }]);
+    assert_eq!((list(&told.memory).len(), list(&told.deleted).len()), (0, 0));
+    assert_eq!(reason(&told.world_writable), Some(Reason::PermissionDenied));
+    let gone = |exe: &str| running(vec![Process { exe: known(exe.to_owned()), exe_place: denied(), ..process(1, 0) }]);
+    assert_eq!(reason(&gone("/memfd:x (deleted)").memory), Some(Reason::PermissionDenied));
+    assert_eq!(reason(&gone("/bin/x (deleted)").deleted), Some(Reason::PermissionDenied));
+}
+
+#[test]
+fn what_moves_in_with_a_sandbox_is_judged_with_it() {
+    let kind = |processes: Vec<Process>| {
+        let sandbox = Container { kind: ContainerKind::Sandbox, ..container("c1") };
+        derived(vec![sandbox], Listing::complete(processes)).items[0].kind
+    };
+    assert_eq!(kind(vec![process(1, 0)]), ContainerKind::Sandbox);
+    assert_eq!(kind(vec![process(1, 0), process(7, 0)]), ContainerKind::Container);
+}
