@@ -154,9 +154,11 @@ fn sandboxing(shim: &Seen) -> Option<String> {
     self::shim(shim).filter(|class| is_sandbox(class))
 }
 
-/// What it runs, if it is one of containerd's shims. In a container anybody may start a program of that name.
+/// What it runs, if it is one of containerd's shims. In a container anybody may start a program of that name, and also one that has
+/// left its container's cgroup for its pod's; a shim has the host's mounts.
 fn shim(seen: &Seen) -> Option<String> {
-    let program = seen.fact.exe.value().filter(|_| seen.fact.container_id.is_empty())?.trim_end_matches(" (deleted)");
+    let outside = seen.fact.container_id.is_empty() && (seen.fact.placement == Placement::Host || seen.host_mounts.value() == Some(&true));
+    let program = seen.fact.exe.value().filter(|_| outside)?.trim_end_matches(" (deleted)");
     bundles::shim_runs(program.rsplit('/').next()?)
 }
 
