@@ -418,10 +418,16 @@ impl Sensors {
                 return;
             }
         };
-        let path = visit.path.clone();
-        let asked = self.supervisor.run(Group::Containers, allowance(Group::Containers), &self.host, move |host| cri::ask(&host, &visit));
-        let answer = asked.and_then(|answer| answer);
-        self.runtime.note(path.clone(), &answer);
+        let (path, ids) = (visit.path.clone(), cri::known_ids(facts));
+        let answer = if let Some(answer) = self.runtime.still_true(&visit, &ids) {
+            Ok(answer)
+        } else {
+            let (group, allowed) = (Group::Containers, allowance(Group::Containers));
+            let asked = self.supervisor.run(group, allowed, &self.host, move |host| cri::ask(&host, &visit));
+            let answer = asked.and_then(|answer| answer);
+            self.runtime.note(path.clone(), ids, &answer);
+            answer
+        };
         match answer {
             Ok(answer) => {
                 let source = Source::new(SourceKind::Probe, format!("unix://{path}"));
