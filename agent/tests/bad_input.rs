@@ -375,10 +375,14 @@ fn two_mebibytes_of_arguments_are_read_to_the_last_or_unknown() {
     assert_eq!(report.said("container-root", ROOT.subject).0, "fail");
 }
 
+fn mounts(number: u32, line: impl Fn(u32) -> String) -> String {
+    (0..number).map(|n| format!("{} - tmpfs tmpfs rw", line(n))).collect::<Vec<_>>().join("\n")
+}
+
 #[rstest]
-#[case::many(&(0..100_001).map(|n| format!("{n} 1 0:9999 / /m{n} rw - tmpfs tmpfs rw\n")).collect::<String>())]
-#[case::long(&(0..5_000).map(|n| format!("{} 681 0:9999 /{n} {} rw - tmpfs tmpfs rw\n", 900_000 + n, "/a".repeat(2_040))).collect::<String>())]
-#[case::in_circles(&(0..100_001).map(|n| format!("{} {} 0:9999 / /c rw - tmpfs tmpfs rw\n", 1_000_000 + n, 1_000_000 + (n + 1) % 100_001)).collect::<String>())]
+#[case::many(&mounts(100_001, |n| format!("{n} 1 0:9999 / /m{n} rw")))]
+#[case::long(&mounts(5_000, |n| format!("{} 681 0:9999 /{n} {} rw", 900_000 + n, "/a".repeat(2_040))))]
+#[case::in_circles(&mounts(100_001, |n| format!("{} {} 0:9999 / /c rw", 1_000_000 + n, 1_000_000 + (n + 1) % 100_001)))]
 fn a_hundred_thousand_mounts_hide_nothing(#[case] more: &str) {
     let tree = Tree::recorded();
     let before = tree.scan();
