@@ -81,6 +81,8 @@ pub struct Sensors {
     /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
     process_events: Observed<bool>,
     hashes: system::Hashes,
+    /// For the files of log shippers in pods.
+    shippers: Arc<aside::Aside>,
     /// The programs that the system group was about when it was last read.
     cast: BTreeSet<(i64, i64)>,
 }
@@ -152,6 +154,7 @@ impl Sensors {
             runtimes: runtimes::Daemons::default(),
             profiles,
             hashes: system::Hashes::default(),
+            shippers: Arc::default(),
             cast: BTreeSet::new(),
         })
     }
@@ -302,7 +305,7 @@ impl Sensors {
             }
             Group::System => {
                 let (os, hashes, known) = (facts.os.clone(), self.hashes.clone(), self.options.known_binaries.clone());
-                let beside = system::Beside { os, hashes, known };
+                let beside = system::Beside { os, hashes, known, aside: Arc::clone(&self.shippers) };
                 facts.system = self.of_processes(group, table, move |host, table| system::read(host, table, &beside));
             }
             Group::Network => {
@@ -418,10 +421,16 @@ impl Sensors {
                 return;
             }
         };
-        let path = visit.path.clone();
-        let asked = self.supervisor.run(Group::Containers, allowance(Group::Containers), &self.host, move |host| cri::ask(&host, &visit));
-        let answer = asked.and_then(|answer| answer);
-        self.runtime.note(path.clone(), &answer);
+        let (path, ids) = (visit.path.clone(), cri::known_ids(facts));
+        let answer = if let Some(answer) = self.runtime.still_true(&visit, &ids) {
+            Ok(answer)
+        } else {
+            let (group, allowed) = (Group::Containers, allowance(Group::Containers));
+            let asked = self.supervisor.run(group, allowed, &self.host, move |host| cri::ask(&host, &visit));
+            let answer = asked.and_then(|answer| answer);
+            self.runtime.note(path.clone(), ids, &answer);
+            answer
+        };
         match answer {
             Ok(answer) => {
                 let source = Source::new(SourceKind::Probe, format!("unix://{path}"));

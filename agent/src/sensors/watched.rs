@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use holdfast_checks::facts::{DocumentRole, Group, Kubelet, NodeFacts, Runtime, SourceKind};
 
+use super::components::OWN;
 use super::config::absolute;
 use super::files;
 use super::origins::UNIT_DIRECTORIES;
@@ -167,6 +168,11 @@ fn of_runtime(runtime: &Runtime, wanted: &mut Wanted) {
 fn of_kubelet(kubelet: &Kubelet, unit: Option<&str>, wanted: &mut Wanted) {
     // One with mounts of its own has other files under the same paths.
     let pid = (kubelet.host_mounts.value() == Some(&false)).then_some(kubelet.pid);
+    if pid.is_some() && kubelet.subject != OWN {
+        // Anybody's in a pod, by its name: looking for what is to be watched on a file system that never answers would end all
+        // watching. The next pass sees its changes.
+        return;
+    }
     let of_documents = [Group::Kubelets, Group::Files];
     for document in kubelet.documents.value().iter().flat_map(|listing| &listing.items) {
         wanted.want(pid, parent(&document.path), &of_documents);
@@ -227,5 +233,25 @@ fn parent(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_checks::facts::{Listing, Node, Observed, Reason, Source, Unavailable};
+
+    use super::*;
+
+    #[test]
+    fn only_the_nodes_own_kubelet_is_watched_below_a_root_of_its_own() {
+        let kubelet = |subject: &str, pid| {
+            let source = Source::new(SourceKind::Process, "ns/mnt");
+            Kubelet { host_mounts: Observed::known(false, source, 0), ..Kubelet::unread(subject, pid, "kubelet") }
+        };
+        let mut facts = NodeFacts::unread(Node::unnamed(), &Unavailable::new(Reason::NotSupported, "not read"));
+        let kubelets = vec![kubelet(OWN, 7), kubelet("kubelet:pod:a/b/c", 8)];
+        facts.kubelets = Observed::known(Listing::complete(kubelets), Source::new(SourceKind::Process, "/proc"), 0);
+        let pids: BTreeSet<i64> = wanted(&facts, &[]).0.into_keys().filter_map(|place| place.pid).collect();
+        assert_eq!(pids, BTreeSet::from([7]));
     }
 }

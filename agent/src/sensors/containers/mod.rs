@@ -113,8 +113,10 @@ fn by_cgroup<'a>(host: &Host, table: &'a ProcessTable) -> Vec<Found<'a>> {
         let parent = table.processes.binary_search_by_key(&seen.fact.parent, |process| process.fact.pid).ok()?;
         shim(table.processes.get(parent)?)
     };
+    // What nobody is told of is not looked up either; one more shows that there are more.
     first
         .into_iter()
+        .take(MOST + 1)
         .map(|(id, seen)| Found {
             id: id.to_owned(),
             first: Some(seen),
@@ -154,9 +156,11 @@ fn sandboxing(shim: &Seen) -> Option<String> {
     self::shim(shim).filter(|class| is_sandbox(class))
 }
 
-/// What it runs, if it is one of containerd's shims. In a container anybody may start a program of that name.
+/// What it runs, if it is one of containerd's shims. In a container anybody may start a program of that name, and also one that has
+/// left its container's cgroup for its pod's; a shim has the host's mounts.
 fn shim(seen: &Seen) -> Option<String> {
-    let program = seen.fact.exe.value().filter(|_| seen.fact.container_id.is_empty())?.trim_end_matches(" (deleted)");
+    let outside = seen.fact.container_id.is_empty() && (seen.fact.placement == Placement::Host || seen.host_mounts.value() == Some(&true));
+    let program = seen.fact.exe.value().filter(|_| outside)?.trim_end_matches(" (deleted)");
     bundles::shim_runs(program.rsplit('/').next()?)
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Must not know what a mount is good for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
+
+use super::places::within;
 
 /// More mounts than any host has. What comes after is cut, and said to be.
 const MOST_LINES: usize = 100_000;
@@ -56,37 +58,41 @@ impl Mounts {
         Ok(mounts)
     }
 
-    /// Those that a path leads to: what another mount covers is left out.
+    /// Those that a path leads to: what another mount covers is left out. Each is looked at once, whatever the table says: from
+    /// those that hang on nothing down to what hangs on them.
     pub(super) fn visible(&self) -> Vec<&Mounted> {
-        let ids: HashMap<i64, &Mounted> = self.all.iter().map(|mount| (mount.id, mount)).collect();
-        let parent_of = |mount: &Mounted| ids.contains_key(&mount.parent).then_some(mount.parent).filter(|parent| *parent != mount.id);
-        // Of two at one place the later one is on top, as the kernel lists them.
-        let below: HashMap<(Option<i64>, &str), &Mounted> =
-            self.all.iter().map(|mount| ((parent_of(mount), mount.target.as_ref()), mount)).collect();
-        let at = |path: &str| {
-            let mut current = None;
-            for prefix in prefixes(path) {
-                // A chain of mounts at one place is no longer than there are mounts; a hostile table may lead in circles.
-                for _ in 0..MOST_STACKED {
-                    match below.get(&(current, prefix)) {
-                        Some(next) => current = Some(next.id),
-                        None => break,
-                    }
-                }
+        let ids: HashSet<i64> = self.all.iter().map(|mount| mount.id).collect();
+        let mut by_parent: HashMap<Option<i64>, Vec<(usize, &Mounted)>> = HashMap::new();
+        for (at, mount) in self.all.iter().enumerate() {
+            let parent = Some(mount.parent).filter(|parent| *parent != mount.id && ids.contains(parent));
+            by_parent.entry(parent).or_default().push((at, mount));
+        }
+        let mut visible = HashSet::new();
+        let mut reached = covering_none("/", by_parent.remove(&None).unwrap_or_default());
+        while let Some((at, mount)) = reached.pop() {
+            let children = covering_none(&mount.target, by_parent.remove(&Some(mount.id)).unwrap_or_default());
+            // What stands where it stands itself covers it, and all else that hangs on it.
+            if !children.iter().any(|(_, child)| child.target == mount.target) {
+                visible.insert(at);
             }
-            current
-        };
-        self.all.iter().filter(|mount| at(&mount.target) == Some(mount.id)).collect()
+            reached.extend(children);
+        }
+        self.all.iter().enumerate().filter(|(at, _)| visible.contains(at)).map(|(_, mount)| mount).collect()
     }
 }
 
-/// More than anybody stacks at one place.
-const MOST_STACKED: usize = 64;
-
-/// `/`, `/a`, `/a/b` of `/a/b`.
-fn prefixes(path: &str) -> impl Iterator<Item = &str> {
-    let inner = path.char_indices().skip(1).filter(|(_, letter)| *letter == '/').filter_map(|(at, _)| path.get(..at));
-    std::iter::once("/").chain(inner).chain((path != "/").then_some(path))
+/// Of the mounts that hang on one at `place` those that no other of them covers.
+fn covering_none<'a>(place: &str, mut mounts: Vec<(usize, &'a Mounted)>) -> Vec<(usize, &'a Mounted)> {
+    mounts.retain(|(_, mount)| within(&mount.target, place));
+    // A directory right before what is in it, and of two at one place first the later one, which is on top.
+    mounts.sort_by(|(a, one), (b, other)| one.target.split('/').cmp(other.target.split('/')).then(b.cmp(a)));
+    let mut uncovered: Vec<(usize, &Mounted)> = Vec::new();
+    for mount in mounts {
+        if !uncovered.last().is_some_and(|(_, last)| within(&mount.1.target, &last.target)) {
+            uncovered.push(mount);
+        }
+    }
+    uncovered
 }
 
 /// `36 35 98:0 /root /target rw,noatime shared:1 - ext4 /dev/sda rw`, see `proc_pid_mountinfo(5)`.

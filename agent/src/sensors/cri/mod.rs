@@ -10,6 +10,7 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ const MESSAGE_CAP: usize = 4 * 1024 * 1024;
 const HEADER_CAP: u32 = 16 * 1024;
 /// One that did not answer is let alone for this long: containers come and go by the second, and each would cost a deadline.
 const LET_ALONE: Duration = Duration::from_mins(1);
+/// An answer is not asked for again sooner, unless containers came or went.
+const STILL_TRUE: Duration = Duration::from_secs(10);
 
 /// Where most runtimes listen.
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
@@ -146,6 +149,21 @@ pub(super) struct Visit {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     failed: Option<(Instant, String, Unavailable)>,
+    heard: Option<Heard>,
+}
+
+/// An answer, when and from whom it came, and which containers files told of then.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    path: String,
+    ids: BTreeSet<String>,
+    answer: Answer,
+}
+
+/// The ids of the containers that are known without asking.
+pub(super) fn known_ids(facts: &NodeFacts) -> BTreeSet<String> {
+    facts.containers.value().into_iter().flat_map(|listing| &listing.items).map(|container| container.id.clone()).collect()
 }
 
 impl Memory {
@@ -162,17 +180,26 @@ impl Memory {
         }
     }
 
-    /// Remembers how a visit went.
-    pub(super) fn note(&mut self, path: String, outcome: &Result<Answer, Unavailable>) {
+    /// What it said a moment ago of the same containers: processes come and go more often than those.
+    pub(super) fn still_true(&self, visit: &Visit, ids: &BTreeSet<String>) -> Option<Answer> {
+        let heard = self.heard.as_ref().filter(|heard| heard.path == visit.path && heard.ids == *ids)?;
+        (heard.at.elapsed() < STILL_TRUE).then(|| heard.answer.clone())
+    }
+
+    /// Remembers how a visit went that was made when these containers were known.
+    pub(super) fn note(&mut self, path: String, ids: BTreeSet<String>, outcome: &Result<Answer, Unavailable>) {
+        let heard = |answer: &Answer| Heard { at: Instant::now(), path: path.clone(), ids, answer: answer.clone() };
+        self.heard = outcome.as_ref().ok().map(heard);
         self.failed = outcome.as_ref().err().map(|why| {
             tracing::warn!(socket = path, reason = why.reason.name(), "the runtime was not heard: {}", why.detail);
             (Instant::now(), path, why.clone())
         });
     }
 
-    /// A full pass asks whoever was let alone.
+    /// A full pass asks anew, also whoever was let alone.
     pub(super) fn forget(&mut self) {
         self.failed = None;
+        self.heard = None;
     }
 }
 

@@ -184,11 +184,29 @@ fn one_that_did_not_answer_is_let_alone_for_a_while() {
     let facts = NodeFacts::unread(holdfast_checks::facts::Node::unnamed(), &Unavailable::new(Reason::NotSupported, "not read"));
     let (endpoint, mut memory) = (CriEndpoint::At(SOCKET.to_owned()), Memory::default());
     assert_eq!(memory.plan(&endpoint, &facts, &host).unwrap().path, SOCKET);
-    memory.note(SOCKET.to_owned(), &Err(late(SOCKET)));
+    memory.note(SOCKET.to_owned(), BTreeSet::new(), &Err(late(SOCKET)));
     assert_eq!(memory.plan(&endpoint, &facts, &host).unwrap_err().reason, Reason::TimedOut);
     memory.forget();
     assert!(memory.plan(&endpoint, &facts, &host).is_ok());
     assert_eq!(memory.plan(&CriEndpoint::Off, &facts, &host).unwrap_err().reason, Reason::NotSupported);
+}
+
+#[test]
+fn a_runtime_is_not_asked_again_at_once_about_the_same_containers() {
+    let visit = |path: &str| Visit { path: path.to_owned(), deadline: WAIT };
+    let (ids, others) = (BTreeSet::from(["a".to_owned()]), BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+    let answer = Answer::of(Messages::default());
+    let mut memory = Memory::default();
+    assert_eq!(memory.still_true(&visit(SOCKET), &ids), None);
+    memory.note(SOCKET.to_owned(), ids.clone(), &Ok(answer.clone()));
+    assert_eq!(memory.still_true(&visit(SOCKET), &ids), Some(answer.clone()));
+    assert_eq!(memory.still_true(&visit(SOCKET), &others), None);
+    assert_eq!(memory.still_true(&visit("/run/other.sock"), &ids), None);
+    memory.note(SOCKET.to_owned(), ids.clone(), &Err(late(SOCKET)));
+    assert_eq!(memory.still_true(&visit(SOCKET), &ids), None, "a failure is not covered by what was said before");
+    memory.note(SOCKET.to_owned(), ids.clone(), &Ok(answer));
+    memory.forget();
+    assert_eq!(memory.still_true(&visit(SOCKET), &ids), None);
 }
 
 #[test]

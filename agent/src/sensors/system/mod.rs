@@ -15,6 +15,7 @@ mod shippers;
 mod updates;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use holdfast_checks::facts::{Listing, Observed, Os, Reason, ServiceSeen, Skipped, Source, SourceKind, System, Unavailable};
 
@@ -23,6 +24,7 @@ pub use known::{KnownBinaries, KnownBinariesError};
 pub(super) use programs::Cast;
 use programs::Part;
 
+use super::aside::Aside;
 use super::now;
 use super::processes::ProcessTable;
 use crate::host::Host;
@@ -32,6 +34,8 @@ pub(super) struct Beside {
     pub(super) os: Observed<Os>,
     pub(super) hashes: Hashes,
     pub(super) known: Option<KnownBinaries>,
+    /// For reading the files of programs that are not the host's.
+    pub(super) aside: Arc<Aside>,
 }
 
 /// Everything. Hashing comes last: what it does not finish in time is finished in the next pass.
@@ -44,7 +48,7 @@ pub(super) fn read(host: &Host, table: &ProcessTable, beside: &Beside) -> Observ
         core_pattern: core_pattern(host),
         journald: journald::settings(host, &cast),
         journal_persistent: journald::on_disk(host, &cast),
-        shippers: shippers::read(host, &cast),
+        shippers: shippers::read(host, &cast, &beside.aside),
         time_services: running(&cast, Part::Clock),
         clock_synchronised: clock::synchronised(host, &cast),
         updates: updates::read(host, &cast, &beside.os),

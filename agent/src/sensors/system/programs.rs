@@ -138,8 +138,8 @@ impl Cast {
         self.seen.iter().map(|(_, _, seen)| (seen.fact.pid, seen.fact.start_ticks)).collect()
     }
 
-    pub(super) fn of_part(&self, part: Part) -> impl Iterator<Item = (&'static str, &Seen)> {
-        self.seen.iter().filter(move |(other, ..)| *other == part).map(|(_, name, seen)| (*name, seen.as_ref()))
+    pub(super) fn of_part(&self, part: Part) -> impl Iterator<Item = (&'static str, &Arc<Seen>)> {
+        self.seen.iter().filter(move |(other, ..)| *other == part).map(|(_, name, seen)| (*name, seen))
     }
 
     pub(super) fn runs(&self, part: Part, name: &str) -> bool {

@@ -10,9 +10,12 @@ mod output;
 mod rsyslog;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use holdfast_checks::facts::{Listing, LogShipper, Observed, Placement, Source, SourceKind};
 
+use super::super::aside::Aside;
 use super::super::config::{self, absolute};
 use super::super::network::sshd::glob;
 use super::super::processes::Seen;
@@ -28,6 +31,8 @@ const MAX_FILES: usize = 64;
 /// Bytes of all its files; of those in pods, which anybody may fill.
 const MAX_TEXT: usize = 2 * 1024 * 1024;
 const MAX_TEXT_OF_PODS: usize = 128 * 1024;
+/// How long one pass waits for the files of those that are not the host's.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a shipper's files say.
 #[derive(Debug, Default)]
@@ -67,17 +72,39 @@ impl Files<'_> {
 }
 
 /// One per name; where several of a name run (a daemon and its workers), what the first says.
-pub(super) fn read(host: &Host, cast: &Cast) -> Observed<Listing<LogShipper>> {
+pub(super) fn read(host: &Host, cast: &Cast, aside: &Aside) -> Observed<Listing<LogShipper>> {
     let mut shippers: BTreeMap<&str, LogShipper> = BTreeMap::new();
-    for (name, seen) in cast.of_part(Part::Shipper) {
-        if shippers.contains_key(name) {
-            continue;
+    let (of_host, others): (Vec<_>, Vec<_>) = cast.of_part(Part::Shipper).partition(|(_, seen)| seen.fact.placement == Placement::Host);
+    for (name, seen) in of_host {
+        if !shippers.contains_key(name)
+            && let Some(shipper) = shipper(name, said(host, name, seen))
+        {
+            shippers.insert(name, shipper);
         }
-        if let Some(shipper) = shipper(name, said(host, name, seen)) {
+    }
+    let others = others.into_iter().filter(|(name, _)| !shippers.contains_key(name)).map(|(name, seen)| (name, Arc::clone(seen)));
+    for (name, said) in said_by_others(host, others.collect(), aside) {
+        if !shippers.contains_key(name)
+            && let Some(shipper) = shipper(name, said)
+        {
             shippers.insert(name, shipper);
         }
     }
     listing(shippers.into_values().collect(), cast, Source::new(SourceKind::Process, "/proc"))
+}
+
+/// What those say that are not the host's own: their files may be on file systems that never answer.
+fn said_by_others(host: &Host, others: Vec<(&'static str, Arc<Seen>)>, aside: &Aside) -> Vec<(&'static str, Said)> {
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&'static str> = others.iter().map(|(name, _)| *name).collect();
+    let (until, host) = (Instant::now() + PATIENCE, host.clone());
+    let results = aside.run(others.into_iter().map(move |(name, seen)| said(&host, name, &seen)));
+    let left = || until.saturating_duration_since(Instant::now());
+    let answer = || results.as_ref().and_then(|results| results.recv_timeout(left()).ok());
+    // In the order they were asked; after one that does not answer nobody else does.
+    names.into_iter().map(|name| (name, answer().unwrap_or_else(|| Said { incomplete: true, ..Said::default() }))).collect()
 }
 
 fn said(host: &Host, name: &str, seen: &Seen) -> Said {
