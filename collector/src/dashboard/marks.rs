@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, encode};
+use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, Told, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -171,6 +171,21 @@ pub(crate) fn number(of: impl Plain<i64>) -> String {
 pub(crate) fn counted(of: impl Plain<i64>, one: &str, many: &str) -> String {
     let n = of.plain();
     format!("{} {}", number(n), if n == 1 { one } else { many })
+}
+
+/// A share of something of which nothing is judged, such as a disk.
+pub(crate) fn percent(of: impl Plain<i64>) -> String {
+    format!("{} %", number(of))
+}
+
+/// A list of names: what it holds, `none seen`, or that it is not known.
+pub(crate) fn told(list: &Told<String>) -> Html {
+    match (list.known, list.items.is_empty(), list.left_out) {
+        (false, _, _) | (true, true, 1..) => verdict(Verdict::Unknown),
+        (true, true, _) => Html::fixed("none seen"),
+        (true, false, 0) => whole(list.items.join(", ")),
+        (true, false, more) => whole(format!("{} and {} more", list.items.join(", "), number(more))),
+    }
 }
 
 /// A number that is a link to the list with exactly that many rows.
