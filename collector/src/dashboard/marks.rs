@@ -217,6 +217,12 @@ pub(crate) fn privilege(of: impl Plain<PrivilegeKind>) -> Html {
     Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
 }
 
+/// The same where it ends with the container's user namespace.
+pub(crate) fn privilege_inside(of: impl Plain<PrivilegeKind>) -> Html {
+    let (_, _, word) = words::privilege(of.plain());
+    Html(format!("<span class=\"quiet\"><span class=\"i\" aria-hidden=\"true\">◇</span> {word}</span>, in its user namespace only"))
+}
+
 /// A piece of the host in a container: `writable /etc (etc) at /host/etc`; without the second path where it is the first.
 pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
     let MountRow { source, target, kind, writable } = of.plain();
