@@ -17,7 +17,9 @@ use holdfast_collector::store::Store;
 use holdfast_collector::store::ingest::{NodeWrite, Progress, Refusal, RefusalCode, Writer, Written};
 use holdfast_collector::store::nodes::{NodeIdentity, NodeState, Opened, Origin, Resume, SessionStart, StateChange, Vitals};
 use holdfast_collector::store::retention::Retention;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 
 const NOW: i64 = 1_800_000_000_000;
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -527,4 +529,56 @@ async fn an_expected_failure_is_counted_apart_from_the_others() {
     committed(rig.writer.write(write).await.unwrap());
     assert_eq!(cells().await, [(2, "kube-proxy".into(), 1)]);
     rig.consistent(node.node_id).await;
+}
+
+/// A database as the release before containers left it: two migrations, and rows in the shapes of that release.
+#[tokio::test]
+async fn a_database_of_before_containers_and_expectations_loses_nothing_and_gains_both() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("holdfast.db");
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let before = vec![
+        migration(1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
+        migration(2, "peer probes", include_str!("../migrations/sqlite/0002_peer_probes.sql")),
+    ];
+    Migrator::with_migrations(before).run(&old).await.unwrap();
+    for statement in [
+        "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        "insert into findings values (1, 'container-root', 'pod:kube-system/kube-proxy-x7k2p/kube-proxy', 'f1', 'node', 2, 3, 't', '', '', '[]', 0, 'd', 'h', 1, 2, 3)",
+        "insert into findings values (1, 'container-root', 'pod:shop/web/web', 'f2', 'node', 2, 3, 't', '', '', '[]', 0, 'd', 'h', 1, 2, 3)",
+        "insert into findings values (1, 'os', 'node', 'f3', 'node', 4, 3, 't', 'r', 'timeout', '[]', 0, '', 'h', 1, 2, 3)",
+        "insert into counts values (1, 'container-root', 3, 2, 2), (1, 'os', 3, 4, 1)",
+        "insert into transitions values (1, 'e', 1, 'os', 'node', 0, 4, 3, 'r', '', 5, 6)",
+        "insert into inventory values (1, 'root-process', 'service:sshd.service/sshd', '{\"exe\":\"/usr/sbin/sshd\"}', 'h', 7)",
+        "insert into inventory values (1, 'container', 'pod:a/b/c', '{cut', 'h', 8)",
+    ] {
+        sqlx::query(statement).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    // The second start finds everything made.
+    for _ in 0..2 {
+        Store::open(&file).await.unwrap().close().await;
+    }
+    let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
+    let rows = async |sql: &'static str| sqlx::query_as::<_, (String, String, i64)>(sql).fetch_all(&raw).await.unwrap();
+    let row = |one: &str, other: &str, n| (one.to_owned(), other.to_owned(), n);
+    assert_eq!(
+        rows("select finding_id, waiver, changed_at from findings order by 1").await,
+        [row("f1", "kube-proxy", 2), row("f2", "", 2), row("f3", "", 2)]
+    );
+    assert_eq!(
+        rows("select check_id, waiver, n from counts order by 1, 2").await,
+        [row("container-root", "", 1), row("container-root", "kube-proxy", 1), row("os", "", 1)]
+    );
+    assert_eq!(
+        rows("select subject, root, changed_at from containers order by 1").await,
+        [row("pod:a/b/c", "unknown", 8), row("service:sshd.service/sshd", "host", 7)]
+    );
+    assert_eq!(rows("select check_id, reason, at from transitions").await, [row("os", "r", 5)]);
+    assert_eq!(rows("select kind, name, changed_at from inventory order by 1").await.len(), 2);
 }

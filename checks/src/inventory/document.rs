@@ -335,6 +335,9 @@ pub struct ContainerDocument {
     /// Was it started as privileged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privileged: Option<bool>,
+    /// All of it runs in a user namespace of its own: what it may do, it may do there. Absent where that is not so, or not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub user_namespace: bool,
     /// Effective capabilities by name; `["ALL"]` for every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<String>>,

@@ -53,6 +53,7 @@ fn container(fact: &Container) -> ContainerDocument {
         unknown: unknown.map(said),
         uids: running.and_then(|running| running.uids.value().cloned()),
         privileged: configured.and_then(|configured| configured.privileged.value().copied()),
+        user_namespace: running.and_then(|running| running.user_namespace.value()) == Some(&true),
         capabilities: told(|running| &running.capabilities)
             .map(|names| if names.len() >= ALL_CAPABILITIES { vec!["ALL".to_owned()] } else { names }),
         seccomp: told(|running| &running.unfiltered).map(|programs| programs.is_empty()),
@@ -92,11 +93,11 @@ pub(super) fn runtime(fact: &Runtime) -> [RuntimeDocument; 2] {
 /// The whole host, then without its lists.
 pub(super) fn system(fact: &System) -> [SystemDocument; 2] {
     let names = |services: &Observed<Listing<ServiceSeen>>| {
-        services.value().map(|services| services.items.iter().map(|service| service.name.clone()).collect::<Vec<_>>())
+        told(services).map(|services| services.iter().map(|service| service.name.clone()).collect::<Vec<_>>())
     };
     let whole = SystemDocument {
-        disks: fact.disks.value().map(|disks| disks.items.clone()),
-        shippers: fact.shippers.value().map(|shippers| shippers.items.clone()),
+        disks: told(&fact.disks).map(<[_]>::to_vec),
+        shippers: told(&fact.shippers).map(<[_]>::to_vec),
         journal_persistent: fact.journal_persistent.value().copied(),
         time_services: names(&fact.time_services),
         updates: names(&fact.updates),
@@ -104,4 +105,9 @@ pub(super) fn system(fact: &System) -> [SystemDocument; 2] {
     };
     let short = SystemDocument { disks: None, shippers: None, ..whole.clone() };
     [whole, short]
+}
+
+/// What a list has; `None` where it has nothing and could not be read whole: that is no "none".
+fn told<T>(list: &Observed<Listing<T>>) -> Option<&[T]> {
+    list.value().filter(|list| !list.items.is_empty() || list.skipped.is_empty()).map(|list| list.items.as_slice())
 }

@@ -12,6 +12,7 @@ mod findings;
 mod kubelets;
 mod nodes;
 mod root;
+mod system;
 
 use axum::http::Uri;
 use axum::routing::get;
@@ -31,6 +32,7 @@ use crate::store::views::Filter;
         kubelets::list,
         containers::list,
         containers::runtimes,
+        system::one,
         findings::list,
         findings::one,
         checks::list,
@@ -53,6 +55,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/nodes/{cluster}/{name}/kubelets", get(kubelets::list))
         .route("/nodes/{cluster}/{name}/containers", get(containers::list))
         .route("/nodes/{cluster}/{name}/runtimes", get(containers::runtimes))
+        .route("/nodes/{cluster}/{name}/system", get(system::one))
         .route("/findings", get(findings::list))
         .route("/findings/{id}", get(findings::one))
         .route("/checks", get(checks::list))

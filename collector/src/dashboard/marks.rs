@@ -9,7 +9,7 @@ use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
 
 use super::words;
-use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, encode};
+use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, Told, encode};
 
 /// The longest text shown whole in a table, in characters.
 const CUT_ABOVE: usize = 72;
@@ -173,6 +173,21 @@ pub(crate) fn counted(of: impl Plain<i64>, one: &str, many: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { many })
 }
 
+/// A share of something of which nothing is judged, such as a disk.
+pub(crate) fn percent(of: impl Plain<i64>) -> String {
+    format!("{} %", number(of))
+}
+
+/// A list of names: what it holds, `none seen`, or that it is not known.
+pub(crate) fn told(list: &Told<String>) -> Html {
+    match (list.known, list.items.is_empty(), list.left_out) {
+        (false, _, _) | (true, true, 1..) => verdict(Verdict::Unknown),
+        (true, true, _) => Html::fixed("none seen"),
+        (true, false, 0) => whole(list.items.join(", ")),
+        (true, false, more) => whole(format!("{} and {} more", list.items.join(", "), number(more))),
+    }
+}
+
 /// A number that is a link to the list with exactly that many rows.
 pub(crate) fn count(of: impl Plain<i64>, path: &str, filter: impl Plain<Filter>) -> Html {
     let n = of.plain();
@@ -200,6 +215,12 @@ pub(crate) fn root(of: impl Plain<Root>) -> Html {
 pub(crate) fn privilege(of: impl Plain<PrivilegeKind>) -> Html {
     let (class, icon, word) = words::privilege(of.plain());
     Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// The same where it ends with the container's user namespace.
+pub(crate) fn privilege_inside(of: impl Plain<PrivilegeKind>) -> Html {
+    let (_, _, word) = words::privilege(of.plain());
+    Html(format!("<span class=\"quiet\"><span class=\"i\" aria-hidden=\"true\">◇</span> {word}</span>, in its user namespace only"))
 }
 
 /// A piece of the host in a container: `writable /etc (etc) at /host/etc`; without the second path where it is the first.

@@ -12,7 +12,7 @@ use super::{marks, words};
 use crate::http::Failure;
 use crate::store::views::{
     ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem,
-    Reach, Runtimes, SettingRow, Side, TransitionRow, is_kubelet, is_runtime, other_setting,
+    Reach, Runtimes, SettingRow, Side, System, TransitionRow, is_kubelet, is_runtime, other_setting,
 };
 
 struct Tab {
@@ -44,6 +44,7 @@ struct Port {
 struct Facts {
     identity: Vec<(&'static str, String)>,
     groups: Vec<FactGroup>,
+    system: Option<System>,
     settings: Vec<SettingRow>,
     components: Vec<InventoryRow>,
     certificates: Vec<Certificate>,
@@ -295,6 +296,7 @@ async fn facts(ask: &Ask<'_>, node: &NodeRow, groups: Vec<FactGroup>) -> Result<
             ("Lockdown", first(&kernel, &["lockdown"])),
         ],
         groups,
+        system: Some(views.system(node).await?),
         settings: views.inventory(node, kinds::SETTING).await?.iter().filter(|row| !has_tab(row)).map(other_setting).collect(),
         certificates: certificates::certificates(&views.inventory(node, kinds::CERTIFICATE).await?, ask.now),
         tls: certificates::tls(&views.inventory(node, kinds::HANDSHAKE).await?, ask.now),

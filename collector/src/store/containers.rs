@@ -3,6 +3,8 @@
 //!
 //! A document comes from a node and is hostile: what does not parse is unknown, never "not root". Must not know the wire or pages.
 
+use std::time::Instant;
+
 use holdfast_checks::entries::{Body, Entry, Key, Kind};
 use holdfast_checks::inventory::kinds;
 use serde::{Deserialize, Serialize};
@@ -318,19 +320,27 @@ impl Store {
         if derived_with(&mut transaction, TABLE).await?.as_deref() == Some(VERSION) {
             return Ok(());
         }
+        let begun = Instant::now();
         sqlx::query("delete from containers").execute(&mut *transaction).await.map_err(failed())?;
         let select = "select distinct node_id from inventory where kind in ($1, $2)";
         let nodes = sqlx::query_scalar(select).bind(kinds::CONTAINER).bind(kinds::ROOT_PROCESS);
         let nodes: Vec<i64> = nodes.fetch_all(&mut *transaction).await.map_err(failed())?;
+        tracing::info!(nodes = nodes.len(), "making the table of containers from the stored inventory: the first start of this version");
+        let (count, mut made) = (nodes.len(), 0);
+        // One node's documents in memory at a time, and one transaction: what is cut short is made from the beginning.
         for node_id in nodes {
             let select = "select kind, name, json, changed_at from inventory where node_id = $1 and kind in ($2, $3)";
             let query = sqlx::query_as(select).bind(node_id).bind(kinds::CONTAINER).bind(kinds::ROOT_PROCESS);
             let documents: Vec<(String, String, String, i64)> = query.fetch_all(&mut *transaction).await.map_err(failed())?;
             let rows = documents.iter().filter_map(|(kind, name, json, at)| Row::of(node_id, kind, name, json, *at));
-            write(&mut transaction, node_id, &rows.collect::<Vec<_>>()).await?;
+            let rows: Vec<Row> = rows.collect();
+            made += rows.len();
+            write(&mut transaction, node_id, &rows).await?;
         }
         set_derived(&mut transaction, TABLE, VERSION).await?;
-        transaction.commit().await.map_err(failed())
+        transaction.commit().await.map_err(failed())?;
+        tracing::info!(nodes = count, rows = made, took = ?begun.elapsed(), "the table of containers is made");
+        Ok(())
     }
 }
 

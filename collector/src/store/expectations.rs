@@ -3,6 +3,7 @@
 //! Written with the finding, made anew at start when the list has changed. Must not know who shows or alerts.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use holdfast_checks::entries::{Hash, Verdict};
 use holdfast_checks::waivers::{self, Waiver};
@@ -52,9 +53,12 @@ impl Store {
         if derived_with(&mut transaction, TABLE).await?.as_deref() == Some(version.as_str()) {
             return Ok(());
         }
+        let begun = Instant::now();
         let fail = verdict_number(Verdict::Fail);
         let select = "select distinct node_id from findings where verdict = $1";
         let nodes: Vec<i64> = sqlx::query_scalar(select).bind(fail).fetch_all(&mut *transaction).await.map_err(failed())?;
+        tracing::info!(nodes = nodes.len(), "laying the built-in expectations over stored findings: the list has changed");
+        let (count, mut changed) = (nodes.len(), 0);
         for node_id in nodes {
             let select = "select check_id, subject, waiver from findings where node_id = $1 and verdict = $2";
             let query = sqlx::query_as::<_, (String, String, String)>(select).bind(node_id).bind(fail);
@@ -68,6 +72,7 @@ impl Store {
             if moved.is_empty() {
                 continue;
             }
+            changed += moved.len();
             let update = "update findings set waiver = m.value ->> 2 from json_each($2) as m \
                           where node_id = $1 and check_id = m.value ->> 0 and subject = m.value ->> 1";
             sqlx::query(update).bind(node_id).bind(json(&moved)?).execute(&mut *transaction).await.map_err(failed())?;
@@ -80,7 +85,9 @@ impl Store {
             sqlx::query(sql).execute(&mut *transaction).await.map_err(failed())?;
         }
         set_derived(&mut transaction, TABLE, &version).await?;
-        transaction.commit().await.map_err(failed())
+        transaction.commit().await.map_err(failed())?;
+        tracing::info!(nodes = count, findings = changed, took = ?begun.elapsed(), "the built-in expectations are laid");
+        Ok(())
     }
 }
 

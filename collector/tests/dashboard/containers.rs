@@ -116,3 +116,30 @@ async fn a_node_says_how_its_agent_hears_of_processes() {
     let wanted = "looks for processes every second: permission denied: process connector: needs CAP_NET_ADMIN before Linux 6.6";
     assert!(page.main().contains(wanted), "{}", page.main());
 }
+
+#[tokio::test]
+async fn a_node_says_what_is_known_of_its_host() {
+    let fleet = Fleet::empty().await;
+    fleet.node(1, "c", "n", "agent", "connected", 1).await;
+    let facts = || shown(&fleet, "/nodes/c/n?tab=facts");
+    let host = |page: String| page.split("<section>").find(|part| part.contains("Host\n</h2>")).expect("a section").to_owned();
+    assert!(host(facts().await).contains("the agent has not said whether it looked for"), "unknown before it was heard of");
+    let reason = json!({"state": "unavailable", "reason": "permission_denied", "detail": "/proc/1/mounts: read"});
+    fleet.inventory(1, "group", "system", reason).await;
+    let page = host(facts().await);
+    assert!(page.contains("permission denied: /proc/1/mounts: read") && !page.contains("none seen"), "{page}");
+    fleet.sql("delete from inventory").await;
+    let document = json!({
+        "disks": [{"subject": "disk:/", "path": "/", "holds": ["/", "/var/log"], "used_percent": 85, "inodes_percent": 10},
+            {"subject": "disk:/var", "path": "/var", "holds": ["/var"], "used_percent": 5, "inodes_percent": 0}],
+        "shippers": [{"subject": "shipper:rsyslog", "name": "rsyslog", "destination": "tcp://logs<b>.example:514", "encrypted": "no", "buffered": "unknown", "source": "/etc/rsyslog.conf"}],
+        "journal_persistent": true, "time_services": ["chronyd"], "updates": [],
+    });
+    fleet.inventory(1, "system", "self", document).await;
+    insta::assert_snapshot!("node_page_facts_host", host(facts().await));
+    insta::assert_json_snapshot!("system", fleet.get("/api/v1/nodes/c/n/system").await.json());
+    assert_eq!(fleet.get("/api/v1/nodes/a/b/system").await.status, 404);
+    fleet.sql("update inventory set json = '[1'").await;
+    let page = host(facts().await);
+    assert!(page.contains("Unknown") && !page.contains("none seen"), "{page}");
+}

@@ -84,6 +84,8 @@ pub struct ContainerRow {
     pub root_unknown: String,
     /// The programs that are root, on the host or inside.
     pub root_programs: Vec<String>,
+    /// All of it runs in a user namespace of its own: `privileged` and capabilities hold there, and nowhere else.
+    pub user_namespace: bool,
     /// Host uids of its processes; absent when not known.
     pub uids: Option<Vec<i64>>,
     /// The uid it was configured to start with, as it sees it; absent when not known.
@@ -132,6 +134,11 @@ pub enum PrivilegeKind {
 }
 
 impl PrivilegeKind {
+    /// Does it reach no further than the user namespace of who has it.
+    pub fn ends_with_user_namespace(self) -> bool {
+        matches!(self, Self::Privileged | Self::Capabilities)
+    }
+
     /// Is it worth a word of a sandbox: what every one has is not.
     pub fn of_a_sandbox(self) -> bool {
         matches!(self, Self::Privileged | Self::HostMounts | Self::HostPid | Self::HostNetwork | Self::HostIpc)
@@ -288,6 +295,7 @@ fn container(row: &InventoryRow, mut verdicts: Vec<SettingVerdict>) -> Container
         root: rooted.root,
         root_unknown: rooted.unknown,
         root_programs: rooted.programs,
+        user_namespace: rooted_inside(document),
         uids: document.get("uids").and_then(Value::as_array).map(|uids| uids.iter().filter_map(Value::as_i64).take(32).collect()),
         configured_user,
         privileges,
@@ -301,6 +309,12 @@ fn container(row: &InventoryRow, mut verdicts: Vec<SettingVerdict>) -> Container
         verdicts,
         changed_at: row.changed_at,
     }
+}
+
+/// Does the node say that nothing of it is outside a user namespace of its own. A host root contradicts that, and stands.
+fn rooted_inside(document: &Value) -> bool {
+    let said = document.get("user_namespace").and_then(Value::as_bool) == Some(true);
+    said && matches!(names(document, "host_root"), Ok(Some(host)) if host.is_empty())
 }
 
 /// What was configured and is not so.
@@ -411,6 +425,21 @@ mod tests {
             ]
         );
         assert_eq!(row.privileges[3].detail, ["NET_ADMIN", "SYS_ADMIN"]);
+    }
+
+    /// A privileged container in a user namespace has every capability, and none over the host.
+    #[test]
+    fn capabilities_of_a_user_namespace_are_not_those_of_the_host() {
+        let with = |more: Value| {
+            let mut document = json!({"privileged": true, "capabilities": ["ALL"], "host_root": [], "inside_root": ["sh"]});
+            document.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            of(document).user_namespace
+        };
+        assert!(with(json!({"user_namespace": true})));
+        assert!(!with(json!({})), "not known is the host's");
+        assert!(!with(json!({"user_namespace": "true"})));
+        assert!(!with(json!({"user_namespace": true, "host_root": ["sh"]})), "host root stands");
+        assert!(!with(json!({"user_namespace": true, "host_root": null})));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod nodes;
 mod root;
 mod runtimes;
 mod select;
+mod system;
 mod tally;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use root::{RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Rooting
 pub(crate) use runtimes::is_runtime;
 pub use runtimes::{HandlerRow, RegistryRow, RuntimeRow, Runtimes, SocketRow, Told, UserNamespaces};
 pub use select::Selection;
+pub use system::{DiskRow, ShipperRow, System};
 pub use tally::{Extent, ResultRow, Tally};
 
 pub use super::containers::{NOT_KNOWN, Place, Root};

@@ -185,7 +185,7 @@ fn runtime(row: &InventoryRow, settings: Vec<SettingRow>) -> RuntimeRow {
 }
 
 /// The items of a list that parse, and how many do not, or are too many.
-fn told<D: DeserializeOwned, T>(document: &Value, field: &str, row: impl Fn(D) -> T) -> Told<T> {
+pub(super) fn told<D: DeserializeOwned, T>(document: &Value, field: &str, row: impl Fn(D) -> T) -> Told<T> {
     let Some(items) = document.get(field).and_then(Value::as_array) else {
         return Told { known: false, items: Vec::new(), left_out: 0 };
     };
