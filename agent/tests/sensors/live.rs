@@ -209,7 +209,8 @@ fn a_kubelet_in_namespaces_of_its_own_is_not_the_nodes_and_is_read_in_them() {
         assert!(!known(&kubelet.executable).replaced);
         let seen = format!("/{}/root{}", kubelet.pid, directory.path().display());
         let watched = sensors.watched(&facts).unwrap();
-        assert!(watched.iter().any(|(path, _)| path.to_string_lossy().ends_with(&seen)), "{watched:?}");
+        // Whoever is root there could make looking at a path hang, and with it the watching of the node's own files.
+        assert!(!watched.iter().any(|(path, _)| path.to_string_lossy().ends_with(&seen)), "{watched:?}");
         return;
     }
 }

@@ -272,7 +272,16 @@ const FAILS: [(&str, &[&str]); 11] = [
     ),
     ("unfiltered", &["container-read-only-root", "pod-no-new-privileges", "pod-seccomp"]),
     ("read-only", &["container-root", "container-root-group", "pod-no-new-privileges"]),
-    ("host-mounts", &["container-host-path", "container-read-only-root", "container-runtime-socket", "pod-no-new-privileges"]),
+    (
+        "host-mounts",
+        &[
+            "container-host-path",
+            "container-host-system-read",
+            "container-read-only-root",
+            "container-runtime-socket",
+            "pod-no-new-privileges",
+        ],
+    ),
     (
         "becomes-root",
         &["container-became-root", "container-read-only-root", "container-root", "container-root-contradiction", "pod-no-new-privileges"],
