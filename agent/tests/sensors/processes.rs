@@ -168,9 +168,16 @@ fn a_process_of_a_container_that_becomes_root_by_itself_is_seen_in_the_next_pass
     assert_eq!((of(&facts, child.pid()).uid, of(&facts, child.pid()).real_uid), (0, 0));
 }
 
+/// A directory that only its owner may write to, all the way up: a checkout may lie below `/tmp`. `None` where there is no such place.
+fn closed_directory() -> Option<tempfile::TempDir> {
+    let place = if geteuid().is_root() { Path::new("/var/lib") } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
+    let closed = |path: &Path| fs::metadata(path).is_ok_and(|place| place.permissions().mode() & 0o002 == 0);
+    place.ancestors().all(closed).then(|| tempfile::tempdir_in(place).unwrap())
+}
+
 #[test]
 fn where_a_program_is_says_whether_anybody_could_have_put_it_there() {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let Some(directory) = closed_directory() else { return };
     let open = directory.path().join("open");
     fs::create_dir(&open).unwrap();
     let ordinary = install(directory.path(), 0o755);
@@ -210,7 +217,7 @@ fn a_program_that_was_never_a_file_is_in_memory() {
 /// The same path is another directory in a container.
 #[test]
 fn a_programs_place_is_judged_in_its_own_root() {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let Some(directory) = closed_directory() else { return };
     let at = directory.path().display();
     let inside = |mode: &str| {
         let script = format!("mount -t tmpfs -o mode={mode} none {at} && cp /bin/sleep {at}/program && exec {at}/program 300");
