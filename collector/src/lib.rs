@@ -11,6 +11,7 @@ pub mod catalogue;
 pub mod changes;
 pub mod cli;
 pub mod dashboard;
+pub mod feeds;
 pub mod files;
 pub mod fleet;
 pub mod http;

@@ -17,6 +17,7 @@ use crate::accept::{self, Bounds, Certificate};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
+use crate::feeds::Library;
 use crate::fleet;
 use crate::http::{self, App};
 use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
@@ -151,7 +152,9 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let wall = || jiff::Timestamp::now().as_millisecond();
     tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
     let clock: Clock = Arc::new(wall);
-    let judging = fleet::run(evaluator, store.clone(), changes.clone(), Arc::clone(&askers), Arc::clone(&clock), fleet::TICK, stop.clone());
+    let library = Library::built_in().context("built-in version knowledge")?.fixed();
+    let (asked, time) = (Arc::clone(&askers), Arc::clone(&clock));
+    let judging = fleet::run(evaluator, store.clone(), changes.clone(), asked, library.clone(), time, fleet::TICK, stop.clone());
     tasks.spawn(named("fleet rules", told(judging)));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
@@ -164,6 +167,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         metrics: Arc::new(move || metrics.encode()),
         cancel: leaving.clone(),
         public_url: options.public_url,
+        library,
         clock,
     });
     let closed = stop.clone().cancelled_owned();

@@ -8,6 +8,7 @@ use holdfast_checks::entries::{Body, Verdict};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_checks::facts::ProbeOutcome;
 use holdfast_checks::peers::Refusal;
+use holdfast_checks::versions::knowledge::Knowledge;
 use holdfast_collector::changes::ChangeKind;
 use holdfast_collector::fleet::{FleetJudge, Peers, judge};
 use holdfast_collector::store::peers::{Met, PeerAnswer, StoredAnswer};
@@ -186,7 +187,7 @@ fn judged(check: &str, peers: &Peers) -> (Verdict, String) {
     ];
     let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), documents };
     let fleet = FleetJudge::new(Arc::new(Evaluator::new(built_in().unwrap())));
-    let entries = judge(&fleet, &node, peers, date(2026, 11, 20), NOW).unwrap();
+    let entries = judge(&fleet, &node, peers, &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();
     let found = entries.into_iter().find_map(|entry| match entry.body {
         Body::Finding(finding) if finding.check == check => Some((finding.verdict, finding.reason)),
         _ => None,

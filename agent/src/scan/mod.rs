@@ -15,7 +15,8 @@ use holdfast_checks::derive::{dates, derive};
 use holdfast_checks::entries::{Finding, Severity, Verdict};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::{Group, NodeFacts};
-use holdfast_checks::versions::judge;
+use holdfast_checks::versions::knowledge::Knowledge;
+use holdfast_checks::versions::{LifecycleError, judge};
 use holdfast_checks::waivers::{self, WaiverError};
 
 use crate::capture::{self, Capture, ReadError};
@@ -44,6 +45,9 @@ pub enum ScanError {
         /// Those that checks answer.
         known: String,
     },
+    /// A build that ships bad version knowledge, which a test prevents.
+    #[error("the built-in version knowledge was refused")]
+    Knowledge(#[from] LifecycleError),
     /// A build that ships bad expectations, which a test prevents.
     #[error("the built-in expectations were refused")]
     Expectations(#[from] WaiverError),
@@ -77,6 +81,7 @@ impl ScanError {
             | Self::Facts(_)
             | Self::Print(_)
             | Self::Json(_)
+            | Self::Knowledge(_)
             | Self::Expectations(_) => FAILURE,
             Self::Catalogue(_) | Self::Framework { .. } | Self::Capture { .. } | Self::Host(_) => USAGE,
         }
@@ -126,7 +131,7 @@ pub fn scan(args: &ScanArgs) -> Result<Report, ScanError> {
     };
     derive(&mut facts);
     let today = started.to_zoned(jiff::tz::TimeZone::UTC).date();
-    judge(&mut facts, today);
+    judge(&mut facts, &*Knowledge::built_in()?, today);
     dates(&mut facts, today);
     let mut findings = evaluator.evaluate(&facts, &Selection::default())?;
     if let Some(framework) = &args.framework {

@@ -8,6 +8,7 @@ use holdfast_checks::derive::derive;
 use holdfast_checks::evaluator::{Evaluator, Selection};
 use holdfast_checks::facts::{Group, NodeFacts};
 use holdfast_checks::versions::judge;
+use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::date;
 use rstest::rstest;
 use serde_json::Value;
@@ -74,7 +75,7 @@ fn this_host_and_its_capture_give_the_same_findings() {
     let evaluator = Evaluator::new(holdfast_agent::catalogue::load(None).unwrap());
     let finished = |facts: &mut NodeFacts| {
         derive(facts);
-        judge(facts, date(2026, 8, 1));
+        judge(facts, &Knowledge::built_in().unwrap(), date(2026, 8, 1));
         evaluator.evaluate(facts, &Selection::default()).unwrap()
     };
     let mut again = captured.facts;

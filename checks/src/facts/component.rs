@@ -22,6 +22,8 @@ pub struct Component {
     pub version: Observed<String>,
     /// The program file it runs.
     pub executable: Observed<Executable>,
+    /// The version of the file that is now at that path: what runs after a restart. Equals `version` where the file was not replaced.
+    pub installed: Observed<String>,
     /// The command line, secrets redacted.
     pub argv: Vec<String>,
     /// Configuration files named on the command line.
@@ -49,6 +51,7 @@ impl Component {
             host_network: Observed::Unavailable(why.clone()),
             version: Observed::Unavailable(why.clone()),
             executable: Observed::Unavailable(why.clone()),
+            installed: Observed::Unavailable(why.clone()),
             argv: Vec::new(),
             documents: Observed::Unavailable(why.clone()),
             settings: Settings::new(),

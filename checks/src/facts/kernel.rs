@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Listing, Observed};
+use super::{Listing, Observed, Package, Reason, Unavailable};
 
 /// The kernel as it runs. `release` and `version` come from `uname(2)`, or from the tree's `holdfast-tree.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Kernel {
     /// `/proc/version_signature`, which only Ubuntu's kernels have.
     pub signature: Observed<String>,
     /// The distribution package the running kernel came from.
-    pub package: Observed<KernelPackage>,
+    pub package: Observed<Package>,
     /// Boot time: Unix seconds, `btime` of `/proc/stat`.
     pub boot_time: Observed<i64>,
     /// `/proc/cmdline`, split at spaces.
@@ -47,19 +47,48 @@ pub struct Kernel {
     pub newer_installed: Observed<Listing<String>>,
     /// Files by which a distribution says that a reboot waits. Known and empty means: looked, none there.
     pub reboot_sentinels: Observed<Listing<RebootSentinel>>,
+    /// What the boot loader starts next time, if nobody chooses otherwise.
+    pub boot_default: Observed<BootEntry>,
+    /// The system image, where the system is one image and has no list of installed kernels. Unavailable (`not_supported`) where
+    /// the system is made of packages.
+    pub deployment: Observed<Deployment>,
     /// Names of active livepatches, `/sys/kernel/livepatch/*`.
     pub livepatches: Observed<Vec<String>>,
+    /// Parts of the kernel that known vulnerabilities are in, of [`crate::versions::FEATURES`], and whether this kernel has them.
+    pub features: Observed<Listing<Feature>>,
 }
 
-/// A distribution's kernel package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KernelPackage {
-    /// Binary package name.
-    pub name: String,
-    /// Package version.
-    pub version: String,
-    /// Source package name, where the database gives one.
-    pub origin: String,
+impl Kernel {
+    /// A kernel of which only `uname` is known.
+    pub fn unread(release: impl Into<String>, version: impl Into<String>) -> Self {
+        let why = Unavailable::new(Reason::NotSupported, "not read");
+        Self {
+            release: release.into(),
+            version: version.into(),
+            signature: Observed::Unavailable(why.clone()),
+            package: Observed::Unavailable(why.clone()),
+            boot_time: Observed::Unavailable(why.clone()),
+            command_line: Observed::Unavailable(why.clone()),
+            sysctls: Sysctls::unread(&why),
+            lsms: Observed::Unavailable(why.clone()),
+            apparmor: Observed::Unavailable(why.clone()),
+            selinux: Observed::Unavailable(why.clone()),
+            seccomp: Observed::Unavailable(why.clone()),
+            lockdown: Observed::Unavailable(why.clone()),
+            module_signatures: Observed::Unavailable(why.clone()),
+            unprivileged_user_namespaces: Observed::Unavailable(why.clone()),
+            taint: Observed::Unavailable(why.clone()),
+            cpu_vulnerabilities: Observed::Unavailable(why.clone()),
+            swaps: Observed::Unavailable(why.clone()),
+            installed: Observed::Unavailable(why.clone()),
+            newer_installed: Observed::Unavailable(why.clone()),
+            reboot_sentinels: Observed::Unavailable(why.clone()),
+            boot_default: Observed::Unavailable(why.clone()),
+            deployment: Observed::Unavailable(why.clone()),
+            livepatches: Observed::Unavailable(why.clone()),
+            features: Observed::Unavailable(why),
+        }
+    }
 }
 
 /// Sysctls that checks judge. Each is missing on its own: a kernel built without a feature has no file for it.
@@ -143,6 +172,53 @@ pub struct Sysctls {
     pub ipv6_accept_source_route: Observed<i64>,
 }
 
+impl Sysctls {
+    /// No sysctl is known, for the reason given.
+    pub fn unread(why: &Unavailable) -> Self {
+        let missing = || Observed::Unavailable(why.clone());
+        Self {
+            kptr_restrict: missing(),
+            dmesg_restrict: missing(),
+            unprivileged_bpf_disabled: missing(),
+            ptrace_scope: missing(),
+            perf_event_paranoid: missing(),
+            kexec_load_disabled: missing(),
+            randomize_va_space: missing(),
+            unprivileged_userns_clone: missing(),
+            max_user_namespaces: missing(),
+            protected_hardlinks: missing(),
+            protected_symlinks: missing(),
+            protected_fifos: missing(),
+            protected_regular: missing(),
+            suid_dumpable: missing(),
+            ipv4_forward: missing(),
+            ipv6_forward: missing(),
+            ipv4_accept_redirects: missing(),
+            ipv4_accept_source_route: missing(),
+            tcp_syncookies: missing(),
+            overcommit_memory: missing(),
+            panic_on_oom: missing(),
+            panic: missing(),
+            panic_on_oops: missing(),
+            keys_root_maxkeys: missing(),
+            keys_root_maxbytes: missing(),
+            modules_disabled: missing(),
+            io_uring_disabled: missing(),
+            pid_max: missing(),
+            apparmor_restrict_unprivileged_userns: missing(),
+            mmap_min_addr: missing(),
+            unprivileged_userfaultfd: missing(),
+            ipv4_send_redirects: missing(),
+            ipv4_send_redirects_default: missing(),
+            ipv4_rp_filter: missing(),
+            ipv4_rp_filter_default: missing(),
+            ipv6_accept_redirects: missing(),
+            ipv6_accept_redirects_default: missing(),
+            ipv6_accept_source_route: missing(),
+        }
+    }
+}
+
 /// SELinux as the kernel runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selinux {
@@ -175,12 +251,71 @@ pub struct Swap {
 }
 
 /// A kernel that could be booted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstalledKernel {
     /// Its release, the directory's name under `/lib/modules` or after `vmlinuz-`.
     pub release: String,
     /// Where it was seen.
     pub path: String,
+    /// The build string in its image, as `uname -v` would print it: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)`.
+    pub build: Observed<String>,
+    /// When its image, or its list of modules, was written: Unix seconds.
+    pub modified: Observed<i64>,
+}
+
+impl InstalledKernel {
+    /// A kernel of which only its place is known.
+    pub fn unread(release: impl Into<String>, path: impl Into<String>) -> Self {
+        let why = Unavailable::new(Reason::NotSupported, "not read");
+        Self { release: release.into(), path: path.into(), build: Observed::Unavailable(why.clone()), modified: Observed::Unavailable(why) }
+    }
+}
+
+/// A boot loader's entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootEntry {
+    /// The release of its kernel, from the image's file name.
+    pub release: String,
+    /// The entry's own name or title.
+    pub title: String,
+    /// The file that chose it.
+    pub path: String,
+}
+
+/// A system that is updated as one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// `ostree`, `bottlerocket`, `talos`, `cos`, `flatcar`, `flatcar-like`, ….
+    pub kind: String,
+    /// The image that runs, by the name its distribution gives: `VERSION_ID`, `BUILD_ID`, an ostree checksum.
+    pub booted: String,
+    /// Another image is on disk and waits for a reboot: its name, empty when it has none. `None` where nothing on the node tells.
+    pub staged: Option<String>,
+}
+
+/// A part of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// The module's name: `nf_tables`.
+    pub name: String,
+    /// Is it there, and how.
+    pub state: FeatureState,
+}
+
+/// How a kernel has a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureState {
+    /// Linked into the image.
+    BuiltIn,
+    /// A module, loaded now.
+    Loaded,
+    /// A module that is there and can be loaded.
+    Loadable,
+    /// A module that modprobe's configuration refuses to load (`install … /bin/false`, which `blacklist` alone does not do).
+    Blocked,
+    /// Neither.
+    Absent,
 }
 
 /// A file that says a reboot waits.

@@ -24,6 +24,8 @@ pub struct Kubelet {
     pub version: Observed<String>,
     /// The program file it runs.
     pub executable: Observed<Executable>,
+    /// The version of the file that is now at that path: what runs after a restart. Equals `version` where the file was not replaced.
+    pub installed: Observed<String>,
     /// The kubelet's command line, secrets redacted. Of one inside another program: its flags where that program takes them from
     /// a file of flags (`kubelet` first), else the program's own. Empty where it could not be read: `documents` says why.
     pub argv: Vec<String>,
@@ -65,6 +67,7 @@ impl Kubelet {
             host_mounts: Observed::Unavailable(why.clone()),
             version: Observed::Unavailable(why.clone()),
             executable: Observed::Unavailable(why.clone()),
+            installed: Observed::Unavailable(why.clone()),
             argv: Vec::new(),
             origins: Observed::Unavailable(why.clone()),
             documents: Observed::Unavailable(why.clone()),

@@ -14,6 +14,7 @@ mod listener;
 mod network;
 mod node;
 mod observed;
+mod package;
 mod probe;
 mod process;
 mod runtime;
@@ -26,7 +27,9 @@ pub use component::{Component, Executable};
 pub use container::{Configured, Container, ContainerKind, Mount, MountKind, Running};
 pub use file::{Access, AclEntry, FileFact, FileKind, Step};
 pub use handshake::{Handshake, TlsVersion};
-pub use kernel::{CpuVulnerability, InstalledKernel, Kernel, KernelPackage, RebootSentinel, Selinux, Swap, Sysctls};
+pub use kernel::{
+    BootEntry, CpuVulnerability, Deployment, Feature, FeatureState, InstalledKernel, Kernel, RebootSentinel, Selinux, Swap, Sysctls,
+};
 pub use kubelet::{
     ConfigDocument, Declared, Difference, DocumentKind, FlagOrigin, FlagOriginKind, Kubelet, Setting, Settings, UnknownField,
 };
@@ -35,6 +38,7 @@ pub use network::{Address, Cni, Firewall, Network};
 pub use node::{Node, Os};
 pub(crate) use observed::{LISTING_NAME, OBSERVED_NAME};
 pub use observed::{Listing, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
+pub use package::Package;
 pub use probe::{Probe, ProbeOutcome};
 pub use process::{ExePlace, Placement, Process, Shares};
 pub use runtime::{Capability, DocumentRole, Handler, Registry, Runtime, RuntimeDocument, RuntimeProgram, RuntimeSocket};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Executable, Listener, Listing, Observed, Reason, Settings, Unavailable};
+use super::{Executable, Listener, Listing, Observed, Package, Reason, Settings, Unavailable};
 
 /// One runtime's process. Sensors fill everything up to `sockets`; derivation the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct Runtime {
     pub version: Observed<String>,
     /// The program file it runs.
     pub executable: Observed<Executable>,
+    /// The version of the file that is now at that path: what runs after a restart. Equals `version` where the file was not replaced.
+    pub installed: Observed<String>,
+    /// The package that brought that file.
+    pub package: Observed<Package>,
     /// The command line, secrets redacted.
     pub argv: Vec<String>,
     /// Every document that has a say, in the order the runtime reads them, secrets redacted.
@@ -53,6 +57,8 @@ impl Runtime {
             pid,
             version: Observed::Unavailable(why.clone()),
             executable: Observed::Unavailable(why.clone()),
+            installed: Observed::Unavailable(why.clone()),
+            package: Observed::Unavailable(why.clone()),
             argv: Vec::new(),
             documents: Observed::Unavailable(why.clone()),
             programs: Observed::Unavailable(why.clone()),
@@ -101,6 +107,8 @@ pub struct RuntimeProgram {
     pub path: String,
     /// Its version, from the file, never by executing it.
     pub version: Observed<String>,
+    /// The package that brought it.
+    pub package: Observed<Package>,
 }
 
 /// A socket file.

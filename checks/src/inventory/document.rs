@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{
-    Address, BindScope, Capability, ContainerKind, Disk, Firewall, KernelPackage, LogShipper, Mount, Placement, Reason, RebootSentinel,
-    Registry, RuntimeSocket,
+    Address, BindScope, Capability, ContainerKind, Disk, Firewall, LogShipper, Mount, Package, Placement, Reason, RebootSentinel, Registry,
+    RuntimeSocket,
 };
 
 /// `node/self`.
@@ -45,7 +45,7 @@ pub struct KernelDocument {
     pub signature: Option<String>,
     /// The package of the running kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub package: Option<KernelPackage>,
+    pub package: Option<Package>,
     /// Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_time: Option<i64>,

@@ -1,49 +1,30 @@
-//! Version knowledge: which kernel runs, who maintains it, and until when.
+//! Version knowledge: what runs, who maintains it and until when, what is known to be wrong with it, and what would help.
 //!
-//! Pure: facts and today's date in, verdicts out, judged by a built-in snapshot of lifecycle data that carries its own date.
-//! Whose kernel it is (`identity`) decides by whose dates (`lifecycle`) it is judged. Must not know checks, CEL, the clock or
-//! the network.
+//! Pure: facts, knowledge and today's date in, verdicts out. Whose it is (`kernel`, `software`) decides by whose records
+//! (`knowledge`) it is judged (`judge`); `feeds` reads what others publish into those records; `compare` has the orders.
+//! Must not know checks, CEL, the clock, files or the network.
 
 pub mod compare;
-mod family;
-mod identity;
+mod facts;
+pub mod feeds;
 mod judge;
-mod lifecycle;
+mod kernel;
+pub mod knowledge;
 
-use serde::{Deserialize, Serialize};
+pub use facts::{
+    Activation, ActivationState, Confidence, Exploitation, Exposure, FleetPlace, Headline, KnowledgeFacts, Link, Match, Patch, PatchState,
+    Support, SupportState, VersionFacts, Vulnerability, VulnerabilityState,
+};
+pub use judge::judge;
+pub use kernel::{Family, Identity, KernelStrings, PackageVersion, Scheme, identify};
+pub use knowledge::FEATURES;
+pub use knowledge::lifecycle::{End, Extension, Lifecycle, LifecycleError, Precision, Row, Standing};
 
-use crate::facts::Observed;
-pub use family::Family;
-pub use identity::{Identity, KernelStrings, PackageVersion, Scheme, identify};
-pub use judge::{judge, judge_kernel, judge_kernel_by};
-pub use lifecycle::{End, Extension, Lifecycle, LifecycleError, Precision, Row, Standing};
-
-/// Version verdicts of one node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VersionFacts {
-    /// The running kernel.
-    pub kernel: Observed<KernelVerdict>,
-}
-
-/// Whose kernel runs and whether it is still maintained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KernelVerdict {
-    /// Whose kernel it is: `debian`, `ubuntu`, `enterprise-linux`, …, `vanilla`, or `unlisted` when nothing tells.
-    pub family: String,
-    /// Does the family ship upstream's stable releases, so that the upstream level says something.
-    pub tracks_stable: bool,
-    /// The upstream series: `6.12`.
-    pub series: String,
-    /// `supported` or `end_of_life`. Unavailable when neither can be said, with the reason.
-    pub lifecycle: Observed<String>,
-    /// What the support rests on: `standard`, `extended` (free of charge and on by default), `none` after the end, empty when not known.
-    pub support: String,
-    /// The last day of support, `2028-06-30`; `None` when none is announced or known.
-    pub eol: Option<String>,
-    /// The lifecycle row that was used: `debian 12`. Empty when none was.
-    pub judged_by: String,
-    /// The day that row was true on, `2026-08-22`. Empty when none was used.
-    pub data_date: String,
-    /// Where that row comes from. Empty when none was used.
-    pub source: String,
-}
+/// So many days before its end a release counts as ending soon.
+pub const SOON_DAYS: i64 = 60;
+/// Older by so many days, data says what was, not what is.
+pub const STALE_DAYS: i64 = 45;
+/// Behind by more than so many days counts as behind, unless configured otherwise.
+pub const LAG_DAYS: i64 = 30;
+/// The most vulnerabilities listed with a link.
+pub const MAX_MATCHES: usize = 20;

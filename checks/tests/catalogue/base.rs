@@ -1,7 +1,7 @@
 //! A node on which every check passes or does not apply, and the few ways fixtures change it.
 
 use holdfast_checks::facts::*;
-use holdfast_checks::versions::{KernelVerdict, VersionFacts};
+use holdfast_checks::versions::{KnowledgeFacts, Link, Support, SupportState, VersionFacts};
 use serde_json::{Value, json};
 
 const NOW: i64 = 1_790_000_000_000;
@@ -107,19 +107,24 @@ pub(crate) fn node() -> NodeFacts {
         crate::containers::process_of("pod:default/web/c", "c1"),
     ]);
     facts.containers = complete(vec![crate::containers::container("pod:default/web/c", "c1")]);
-    let verdict = KernelVerdict {
-        family: "debian".into(),
-        tracks_stable: false,
-        series: "6.12".into(),
-        lifecycle: known("supported".into()),
-        support: "standard".into(),
-        eol: Some("2028-08-09".into()),
+    let mut kernel = Link::unread("kernel", "kernel", "6.12.48+deb13-amd64");
+    kernel.support = known(support(SupportState::Supported));
+    let knowledge = KnowledgeFacts { as_of: "2026-09-10".into(), age_days: 10, feeds: Vec::new(), wanted: String::new() };
+    facts.versions = known(VersionFacts { os: denied(), kernel: known(kernel), components: complete(vec![]), knowledge });
+    facts
+}
+
+pub(crate) fn support(state: SupportState) -> Support {
+    Support {
+        state,
+        ends: Some("2028-08-09".into()),
+        extended_ends: None,
+        days_left: Some(600),
         judged_by: "debian 13".into(),
+        upstream_says: String::new(),
         data_date: "2026-08-22".into(),
         source: String::new(),
-    };
-    facts.versions = known(VersionFacts { kernel: known(verdict) });
-    facts
+    }
 }
 
 const API_SERVER: &str = "--authorization-mode=Node,RBAC --anonymous-auth=false --profiling=false --client-ca-file=/ca.crt
@@ -374,7 +379,7 @@ fn containerd() -> Runtime {
     });
     let path = "/etc/containerd/config.toml";
     let document = RuntimeDocument { path: path.into(), role: DocumentRole::Main, content: known(config) };
-    let program = |path: &str, version: &str| RuntimeProgram { path: path.into(), version: known(version.into()) };
+    let program = |path: &str, version: &str| RuntimeProgram { path: path.into(), version: known(version.into()), package: denied() };
     Runtime {
         version: known("2.1.9".into()),
         executable: known(Executable { path: "/usr/bin/containerd".into(), replaced: false }),
@@ -465,11 +470,12 @@ fn kernel() -> Kernel {
         }]),
         swaps: complete(vec![]),
         installed: complete(vec![
-            InstalledKernel { release: "6.12.43+deb13-amd64".into(), path: "/lib/modules/6.12.43+deb13-amd64".into() },
-            InstalledKernel { release: "6.12.48+deb13-amd64".into(), path: "/lib/modules/6.12.48+deb13-amd64".into() },
+            InstalledKernel::unread("6.12.43+deb13-amd64", "/lib/modules/6.12.43+deb13-amd64"),
+            InstalledKernel::unread("6.12.48+deb13-amd64", "/lib/modules/6.12.48+deb13-amd64"),
         ]),
         reboot_sentinels: complete(vec![]),
         livepatches: listed(&[]),
+        ..Kernel::unread("", "")
     }
 }
 

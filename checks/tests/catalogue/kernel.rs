@@ -4,6 +4,8 @@ use holdfast_checks::entries::Verdict;
 use holdfast_checks::facts::*;
 use serde_json::json;
 
+use holdfast_checks::versions::{Support, SupportState};
+
 use crate::base::*;
 use crate::case::{Case, judged};
 
@@ -105,7 +107,7 @@ fn settings() -> Vec<Case> {
             .not_applicable(|facts| kernel_of(facts).cpu_vulnerabilities = complete(vec![]))
             .unreadable("permission_denied", |facts| kernel_of(facts).cpu_vulnerabilities = denied()),
         Case::of("kernel-end-of-life")
-            .fails(|facts| lifecycle(facts, known("end_of_life".into())))
+            .fails(|facts| lifecycle(facts, known(support(SupportState::Eol))))
             .unreadable("not_supported", |facts| {
                 lifecycle(facts, Observed::unavailable_because(Reason::NotSupported, "nothing tells whose kernel it is"));
             })
@@ -222,7 +224,7 @@ fn hardening() -> Vec<Case> {
 }
 
 fn installed(facts: &mut NodeFacts, release: &str) {
-    let kernel = InstalledKernel { release: release.into(), path: format!("/lib/modules/{release}") };
+    let kernel = InstalledKernel::unread(release, format!("/lib/modules/{release}"));
     items(&mut kernel_of(facts).installed).push(kernel);
 }
 
@@ -236,9 +238,9 @@ fn a_host_with_hidden_processes_is_not_said_to_have_no_kubelet() {
     assert_eq!((findings[0].verdict, findings[0].reason_class()), (Verdict::Unknown, "incomplete"));
 }
 
-fn lifecycle(facts: &mut NodeFacts, lifecycle: Observed<String>) {
+fn lifecycle(facts: &mut NodeFacts, support: Observed<Support>) {
     let kernel = &mut facts.versions.value_mut().expect("known").kernel;
-    kernel.value_mut().expect("known").lifecycle = lifecycle;
+    kernel.value_mut().expect("known").support = support;
 }
 
 #[test]

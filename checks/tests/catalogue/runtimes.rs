@@ -62,7 +62,7 @@ fn more(facts: &mut NodeFacts, name: &str, flags: &str, document: Value) {
         executable: known(Executable { path: format!("/usr/bin/{program}"), replaced: false }),
         argv: format!("{program} {flags}").split_whitespace().map(str::to_owned).collect(),
         documents: complete(documents),
-        programs: complete(vec![RuntimeProgram { path: "/usr/bin/crun".into(), version: known("1.20".into()) }]),
+        programs: complete(vec![RuntimeProgram { path: "/usr/bin/crun".into(), version: known("1.20".into()), package: denied() }]),
         sockets: complete(vec![]),
         ..Runtime::unread(name, name, 151)
     };

@@ -46,7 +46,7 @@ fn a_thousand_ports_do_not_hide_the_root_processes_and_are_counted() {
 fn a_kernel_with_hundreds_of_others_installed_still_says_which_one_runs() {
     let mut facts = facts();
     let kernel = facts.kernel.value_mut().expect("known");
-    let installed = |n: i32| InstalledKernel { release: format!("6.1.0-{n}-amd64"), path: format!("/lib/modules/6.1.0-{n}-amd64") };
+    let installed = |n: i32| InstalledKernel::unread(format!("6.1.0-{n}-amd64"), format!("/lib/modules/6.1.0-{n}-amd64"));
     kernel.installed = known(Listing::complete((0..500).map(installed).collect()));
     let inventory = entries(&facts, 0);
     let kernel = inventory.entries.iter().find(|entry| entry.key.as_str() == "kernel/self").expect("kept");

@@ -86,7 +86,7 @@ pub(crate) fn facts() -> NodeFacts {
     facts.node.profile = "kubeadm".into();
     facts.node.profile_because = "/etc/kubernetes/kubelet.conf exists".into();
     let kernel = facts.kernel.value_mut().expect("rebuilt");
-    let installed = |release: &str, path: &str| InstalledKernel { release: release.into(), path: path.into() };
+    let installed = |release: &str, path: &str| InstalledKernel::unread(release, path);
     kernel.installed = list(vec![
         installed("6.1.0-41-amd64", "/lib/modules/6.1.0-41-amd64"),
         installed("6.1.0-40-amd64", "/lib/modules/6.1.0-40-amd64"),

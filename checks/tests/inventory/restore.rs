@@ -4,7 +4,8 @@ use holdfast_checks::derive::dates;
 use holdfast_checks::entries::Body;
 use holdfast_checks::facts::{CertificateFact, Group, Listing, NodeFacts, Reason};
 use holdfast_checks::inventory::{entries, facts_for_collector};
-use holdfast_checks::versions::{judge, judge_kernel};
+use holdfast_checks::versions::judge;
+use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::date;
 use proptest::prelude::*;
 
@@ -29,9 +30,14 @@ fn what_the_collector_judges_is_what_the_node_would_have_judged() {
     assert_eq!(restored.os.value(), facts.os.value());
     assert_eq!(restored.node, facts.node);
     let today = date(2026, 11, 20);
-    let verdict = |facts: &NodeFacts| judge_kernel(&facts.kernel, &facts.os, today).value().cloned().expect("known");
-    assert_eq!(verdict(&restored).judged_by, "debian 12");
-    assert_eq!(verdict(&restored).lifecycle.value(), verdict(&facts).lifecycle.value());
+    let knowledge = Knowledge::built_in().expect("it loads");
+    let support = |facts: &NodeFacts| {
+        let mut facts = facts.clone();
+        judge(&mut facts, &knowledge, today);
+        facts.versions.value().and_then(|versions| versions.kernel.value()?.support.value().cloned()).expect("known")
+    };
+    assert_eq!(support(&restored).judged_by, "debian 12");
+    assert_eq!(support(&restored), support(&facts));
     assert_eq!(restored.unavailable(Group::Files).map(|why| why.detail.as_str()), Some("not part of the inventory"));
     let names = |facts: &NodeFacts| -> Vec<String> {
         let kubelets = facts.kubelets.value().into_iter().flat_map(|listing| &listing.items).map(|kubelet| kubelet.subject.clone());
@@ -44,7 +50,7 @@ fn what_the_collector_judges_is_what_the_node_would_have_judged() {
     };
     assert_eq!(names(&restored), names(&facts));
     assert!(!names(&facts).is_empty());
-    judge(&mut restored, today);
+    judge(&mut restored, &knowledge, today);
     assert!(restored.versions.value().is_some());
 }
 
@@ -140,7 +146,7 @@ proptest! {
     #[test]
     fn no_document_makes_it_panic(kind in "(node|os|kernel|certificate|group)", name in "(self|os|kernel|certificates)", json in ".{0,200}") {
         let mut facts = rebuilt(&[(kind.as_str(), name.as_str(), json)]);
-        judge(&mut facts, date(2026, 11, 20));
+        judge(&mut facts, &Knowledge::built_in().expect("it loads"), date(2026, 11, 20));
         dates(&mut facts, date(2026, 11, 20));
     }
 }

@@ -3,7 +3,8 @@
 use holdfast_checks::evaluator::{Evaluator, Selection};
 use holdfast_checks::facts::{Kernel, Node, NodeFacts, Observed, Os, Reason, Source, SourceKind, Unavailable};
 use holdfast_checks::inventory::facts_for_collector;
-use holdfast_checks::versions::{judge, judge_kernel};
+use holdfast_checks::versions::knowledge::Knowledge;
+use holdfast_checks::versions::{Link, SupportState, judge};
 use jiff::civil::{Date, date};
 
 use crate::identity::os;
@@ -24,15 +25,22 @@ fn kernel(release: &str, version: &str) -> Kernel {
     facts.kernel.value().expect("a document").clone()
 }
 
+fn judged(kernel: Observed<Kernel>, os: Observed<Os>, today: Date) -> Observed<Link> {
+    let mut facts = NodeFacts::unread(Node::unnamed(), &Unavailable::new(Reason::NotSupported, "not read in this test"));
+    (facts.kernel, facts.os) = (kernel, os);
+    judge(&mut facts, &Knowledge::built_in().expect("the shipped data is valid"), today);
+    facts.versions.value().expect("judged").kernel.clone()
+}
+
 fn says(release: &str, version: &str, os: Option<Os>) -> String {
     let os = os.map_or_else(|| Observed::unavailable_because(Reason::PermissionDenied, "open /etc/os-release"), known);
-    let judged = judge_kernel(&known(kernel(release, version)), &os, TODAY);
+    let judged = judged(known(kernel(release, version)), os.clone(), TODAY);
     let verdict = judged.value().expect("the kernel is known");
-    let lifecycle = match &verdict.lifecycle {
-        Observed::Known { value, source, .. } => format!("{value} ({}) until {:?} by {source}", verdict.support, verdict.eol),
+    let lifecycle = match &verdict.support {
+        Observed::Known { value, source, .. } => format!("{:?} until {:?}/{:?} by {source}", value.state, value.ends, value.extended_ends),
         Observed::Unavailable(why) => format!("unknown: {}: {}", why.reason.name(), why.detail),
     };
-    format!("{release} on {}\n  {} {}: {lifecycle}\n", os.value().map_or("?", |os| &os.id), verdict.family, verdict.series)
+    format!("{release} on {}\n  {} {}: {lifecycle}\n", os.value().map_or("?", |os| &os.id), verdict.vendor, verdict.series)
 }
 
 #[test]
@@ -76,11 +84,12 @@ fn a_distributions_kernel_is_judged_by_its_distribution_and_others_by_upstream_o
 fn the_date_decides_and_an_unread_kernel_is_unknown() {
     let debian = known(os("debian", "12"));
     let running = known(kernel("6.1.0-40-amd64", "#1 SMP Debian 6.1.153-1 (2025-09-20)"));
-    let on = |day| judge_kernel(&running, &debian, day).value().expect("known").lifecycle.value().cloned();
-    assert_eq!(on(date(2026, 7, 11)).as_deref(), Some("supported"));
-    assert_eq!(on(date(2028, 6, 30)).as_deref(), Some("supported"));
-    assert_eq!(on(date(2028, 7, 1)).as_deref(), Some("end_of_life"));
-    let unread = judge_kernel(&missing(), &debian, TODAY);
+    let on = |day| judged(running.clone(), debian.clone(), day).value().expect("known").support.value().map(|support| support.state);
+    assert_eq!(on(date(2026, 1, 11)), Some(SupportState::Supported));
+    assert_eq!(on(date(2026, 7, 11)), Some(SupportState::EolSoon));
+    assert_eq!(on(date(2028, 6, 30)), Some(SupportState::ExtendedFree));
+    assert_eq!(on(date(2028, 7, 1)), Some(SupportState::Eol));
+    let unread = judged(missing(), debian, TODAY);
     assert_eq!(unread.unavailable().map(|why| why.reason), Some(Reason::NotPresent));
 }
 
@@ -100,17 +109,17 @@ fn what_is_judged_shows_in_the_facts_of_a_node_and_an_expression_reads_it() {
     let mut facts = NodeFacts::unread(node, &Unavailable::new(Reason::NotSupported, "not read in this test"));
     facts.os = known(os("debian", "11"));
     facts.kernel = known(kernel("5.10.0-33-amd64", "#1 SMP Debian 5.10.226-1 (2024-10-03)"));
-    judge(&mut facts, TODAY);
+    judge(&mut facts, &Knowledge::built_in().expect("it loads"), TODAY);
     insta::assert_json_snapshot!(facts.versions);
     let yaml = "- {id: k, title: t, severity: high, area: kernel, judged_by: collector, why: w, fix: f, \
-                pass: versions.kernel.lifecycle != \"end_of_life\", evidence: [versions.kernel.lifecycle]}";
+                pass: versions.kernel.support.state != \"eol\", evidence: [versions.kernel.support.state]}";
     let document = holdfast_checks::catalogue::Document { name: text("k.yaml"), text: text(yaml) };
     let catalogue = holdfast_checks::catalogue::Catalogue::load(&[document]).expect("it loads");
     let evaluator = Evaluator::new(catalogue);
     let verdict = |facts: &NodeFacts| evaluator.evaluate(facts, &Selection::default()).expect("judged")[0].clone();
     assert_eq!(verdict(&facts).verdict.name(), "fail");
     facts.kernel = known(kernel("6.18.44-fc-v669", "#1 SMP"));
-    judge(&mut facts, TODAY);
+    judge(&mut facts, &Knowledge::built_in().expect("it loads"), TODAY);
     let unknown = verdict(&facts);
     assert_eq!(unknown.verdict.name(), "unknown");
     assert!(unknown.reason.starts_with("not_supported: kernel 6.18.44-fc-v669 is not one of debian 11"), "{}", unknown.reason);

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
-use holdfast_checks::versions::Lifecycle;
 use jiff::tz::TimeZone;
 
 use super::marks;
@@ -30,7 +29,7 @@ struct About {
 
 pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let site = ask.site;
-    let knowledge = Lifecycle::built_in().ok().and_then(|data| data.as_of());
+    let knowledge = Some(site.app.library.borrow().knowledge.as_of());
     let today = jiff::Timestamp::from_millisecond(ask.now).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC).date();
     let page = About {
         version: env!("CARGO_PKG_VERSION"),

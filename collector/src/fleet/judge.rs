@@ -9,6 +9,7 @@ use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::{Listing, Observed, Probe, Reason, Source, SourceKind};
 use holdfast_checks::inventory::facts_for_collector;
 use holdfast_checks::versions;
+use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::Date;
 
 use crate::store::JudgedNode;
@@ -113,10 +114,17 @@ fn probe(StoredAnswer { answer, vantage }: &StoredAnswer) -> Option<Probe> {
 ///
 /// # Errors
 /// [`TreeError`] when the facts cannot be represented: a bug, never an input.
-pub fn judge(judge: &FleetJudge, node: &JudgedNode, peers: &Peers, today: Date, at: i64) -> Result<Vec<Entry>, TreeError> {
+pub fn judge(
+    judge: &FleetJudge,
+    node: &JudgedNode,
+    peers: &Peers,
+    knowledge: &Knowledge,
+    today: Date,
+    at: i64,
+) -> Result<Vec<Entry>, TreeError> {
     let documents = node.documents.iter().map(|(kind, name, json)| (kind.as_str(), name.as_str(), json.as_str()));
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
-    versions::judge(&mut facts, today);
+    versions::judge(&mut facts, knowledge, today);
     holdfast_checks::peers::lay_over(&mut facts, peers.facts());
     dates(&mut facts, today);
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
@@ -124,10 +132,11 @@ pub fn judge(judge: &FleetJudge, node: &JudgedNode, peers: &Peers, today: Date, 
 }
 
 /// Stands for everything the verdict depends on besides the catalogue: the same again gives the same findings.
-pub(super) fn basis(node: &JudgedNode, peers: &Peers, today: Date) -> Hash {
+pub(super) fn basis(node: &JudgedNode, peers: &Peers, knowledge: &Knowledge, today: Date) -> Hash {
     let day = today.to_string();
     let met = peers.basis();
-    let identity = [day.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), met.as_bytes()];
+    let known = knowledge.basis();
+    let identity = [day.as_bytes(), known.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), met.as_bytes()];
     let documents = node.documents.iter().flat_map(|(kind, name, json)| [kind.as_bytes(), name.as_bytes(), json.as_bytes()]);
     Hash::of_fields(identity.into_iter().chain(documents))
 }

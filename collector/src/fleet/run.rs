@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_checks::entries::Hash;
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::sync::broadcast;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::judge::{FleetJudge, Peers, basis, judge};
 use crate::alerts::{Clock, chain};
 use crate::changes::{Change, ChangeFeed, ChangeKind};
+use crate::feeds::Follow;
 use crate::peers::Roster;
 use crate::store::{Store, StoreError};
 
@@ -35,6 +37,7 @@ pub async fn run(
     store: Store,
     changes: ChangeFeed,
     roster: Arc<Roster>,
+    mut library: Follow,
     clock: Clock,
     tick: Duration,
     cancel: CancellationToken,
@@ -55,7 +58,8 @@ pub async fn run(
         if day != Some(today) {
             wanted = Wanted::Everything;
         }
-        let pass = Pass { fleet: &fleet, store: &store, changes: &changes, roster: &roster, today, now };
+        let knowledge = Arc::clone(&library.borrow_and_update().knowledge);
+        let pass = Pass { fleet: &fleet, store: &store, changes: &changes, roster: &roster, knowledge: &knowledge, today, now };
         let outcome = tokio::select! { () = cancel.cancelled() => return, outcome = pass.judge_all(&wanted, &mut judged) => outcome };
         match &outcome {
             Err(error) if !failing => tracing::error!(error = chain(error), "nodes cannot be judged by the collector; it is tried again"),
@@ -73,6 +77,8 @@ pub async fn run(
                 Wanted::Nodes(&before | &asked_about)
             }
             first = next(&mut feed) => first,
+            // The library outlives this task only when nothing more is imported.
+            Ok(()) = library.changed() => Wanted::Everything,
         };
         if matches!(&woken, Wanted::Nodes(nodes) if nodes.is_empty()) {
             wanted = woken;
@@ -123,6 +129,7 @@ struct Pass<'a> {
     store: &'a Store,
     changes: &'a ChangeFeed,
     roster: &'a Roster,
+    knowledge: &'a Knowledge,
     today: Date,
     now: i64,
 }
@@ -149,12 +156,12 @@ impl Pass<'_> {
             return Ok(());
         };
         let peers = self.peers(node_id).await?;
-        let basis = basis(&node, &peers, self.today);
+        let basis = basis(&node, &peers, self.knowledge, self.today);
         // Before its first inventory a node has nothing to judge: `unknown` would be noise for a second.
         if node.documents.is_empty() || judged.get(&node_id) == Some(&basis) {
             return Ok(());
         }
-        match judge(self.fleet, &node, &peers, self.today, self.now) {
+        match judge(self.fleet, &node, &peers, self.knowledge, self.today, self.now) {
             Ok(entries) => {
                 let change = self.store.replace_judged(node_id, self.fleet.checks(), &entries, self.now).await?;
                 if let Some(change) = change {

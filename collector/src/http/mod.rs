@@ -29,6 +29,7 @@ pub(crate) use query::{decode, pairs};
 
 use crate::changes::ChangeFeed;
 use crate::dashboard::Renderings;
+use crate::feeds::Follow;
 use crate::store::Store;
 use crate::store::views::{CursorKey, Views};
 
@@ -58,6 +59,8 @@ pub struct App {
     pub cancel: CancellationToken,
     /// Where readers reach the dashboard, shown on `/about`.
     pub public_url: Option<String>,
+    /// Version knowledge.
+    pub library: Follow,
     /// The time.
     pub clock: Clock,
 }

@@ -8,6 +8,7 @@ use holdfast_checks::evaluator::Evaluator;
 use holdfast_checks::facts::ProbeOutcome;
 use holdfast_collector::alerts::AlertState;
 use holdfast_collector::changes::{Change, ChangeKind};
+use holdfast_collector::feeds::Library;
 use holdfast_collector::metrics::Metrics;
 use holdfast_collector::peers::Roster;
 use holdfast_collector::store::peers::{Met, PeerAnswer};
@@ -41,7 +42,17 @@ fn start_by(catalogue: Catalogue, database: &Database, hand: &Hand) -> Cancellat
 fn start_with(catalogue: Catalogue, database: &Database, hand: &Hand, roster: Arc<Roster>, tick: Duration) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
-    tokio::spawn(fleet::run(evaluator, database.store.clone(), database.changes.clone(), roster, hand.clock(), tick, cancel.clone()));
+    let library = Library::built_in().unwrap().fixed();
+    tokio::spawn(fleet::run(
+        evaluator,
+        database.store.clone(),
+        database.changes.clone(),
+        roster,
+        library,
+        hand.clock(),
+        tick,
+        cancel.clone(),
+    ));
     cancel
 }
 

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use holdfast_checks::catalogue::{Catalogue, Document};
 use holdfast_collector::changes::ChangeFeed;
+use holdfast_collector::feeds::Library;
 use holdfast_collector::http::{App, router};
 use holdfast_collector::store::Store;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -114,6 +115,7 @@ impl Fleet {
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             cancel: cancel.clone(),
             public_url: None,
+            library: Library::built_in().expect("built-in knowledge").fixed(),
             clock: Arc::new(|| NOW),
         };
         let pool = open(&path).await;

@@ -54,7 +54,7 @@ pub(super) fn installed(host: &Host) -> Observed<Listing<InstalledKernel>> {
             }
         }
     }
-    let items = found.into_iter().map(|(release, path)| InstalledKernel { release, path }).collect();
+    let items = found.into_iter().map(|(release, path)| InstalledKernel::unread(release, path)).collect();
     Observed::known(Listing { items, skipped }, Source::new(SourceKind::File, "/lib/modules"), now())
 }
 

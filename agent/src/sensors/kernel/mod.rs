@@ -30,22 +30,15 @@ pub(super) fn read(host: &Host) -> Observed<Kernel> {
         seccomp: security::seccomp(host),
         lockdown: security::lockdown(host),
         module_signatures: security::module_signatures(host),
-        unprivileged_user_namespaces: derived(),
         taint: number(host, "sys/kernel/tainted"),
         cpu_vulnerabilities: cpu_vulnerabilities(host),
         swaps: swaps(host),
         installed: boot::installed(host),
-        newer_installed: derived(),
         reboot_sentinels: boot::sentinels(host),
         livepatches: boot::livepatches(host),
-        release,
-        version,
+        ..Kernel::unread(release, version)
     };
     Observed::known(kernel, source, now())
-}
-
-fn derived<T>() -> Observed<T> {
-    Observed::unavailable_because(Reason::NotSupported, "not derived yet")
 }
 
 /// `uname`: the kernel's own, or the recording's. A tree without one may have it under `sys/kernel`.

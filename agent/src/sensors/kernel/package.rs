@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use holdfast_checks::facts::{KernelPackage, Observed, Reason, Source, SourceKind};
+use holdfast_checks::facts::{Observed, Package, Reason, Source, SourceKind};
 
 use super::now;
 use crate::host::{Host, HostFile};
@@ -13,7 +13,7 @@ const STATUS_CAP: u64 = 64 * 1024 * 1024;
 /// Longest line looked at; descriptions and file lists may be longer and do not matter.
 const LINE_CAP: u64 = 64 * 1024;
 
-pub(super) fn read(host: &Host, release: &str) -> Observed<KernelPackage> {
+pub(super) fn read(host: &Host, release: &str) -> Observed<Package> {
     match host.root.open_file(STATUS, STATUS_CAP) {
         Ok(file) => find(file, release),
         Err(error) if error.is_absent() => {
@@ -30,7 +30,7 @@ pub(super) fn read(host: &Host, release: &str) -> Observed<KernelPackage> {
 }
 
 /// Reads paragraph by paragraph: the database is never in memory as a whole.
-fn find(file: HostFile, release: &str) -> Observed<KernelPackage> {
+fn find(file: HostFile, release: &str) -> Observed<Package> {
     let wanted = [format!("linux-image-{release}"), format!("linux-image-unsigned-{release}")];
     let mut reader = BufReader::with_capacity(64 * 1024, file);
     let mut paragraph = Paragraph::default();
@@ -78,10 +78,15 @@ impl Paragraph {
         value.clone_into(field);
     }
 
-    fn package(&self, wanted: &[String; 2]) -> Option<KernelPackage> {
+    fn package(&self, wanted: &[String; 2]) -> Option<Package> {
         let found = wanted.contains(&self.name) && self.status.ends_with(" installed");
         // `Source: linux-signed-amd64 (6.12.107+1)` carries the version of the source package.
-        let origin = self.origin.split(' ').next().unwrap_or_default();
-        found.then(|| KernelPackage { name: self.name.clone(), version: self.version.clone(), origin: origin.to_owned() })
+        let origin = self.origin.split(' ').next().filter(|origin| !origin.is_empty()).unwrap_or(&self.name);
+        found.then(|| Package {
+            manager: "dpkg".to_owned(),
+            name: self.name.clone(),
+            version: self.version.clone(),
+            origin: origin.to_owned(),
+        })
     }
 }

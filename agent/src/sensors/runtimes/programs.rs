@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_checks::facts::{Listing, Observed, RuntimeDocument, RuntimeProgram, Source, SourceKind};
+use holdfast_checks::facts::{Listing, Observed, Reason, RuntimeDocument, RuntimeProgram, Source, SourceKind};
 use serde_json::Value;
 
 use crate::host::{NodeKind, Root};
@@ -47,7 +47,7 @@ pub(super) fn read(
             Ok(version) => Observed::known(version, Source::new(SourceKind::File, path.as_str()), now()),
             Err(why) => Observed::Unavailable(why),
         };
-        listing.items.push(RuntimeProgram { path, version });
+        listing.items.push(RuntimeProgram { path, version, package: Observed::unavailable_because(Reason::NotSupported, "not read") });
     }
     Observed::known(listing, Source::new(SourceKind::File, "its configuration and search path"), now())
 }

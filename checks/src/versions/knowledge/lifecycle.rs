@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Lifecycle rows by product.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,7 +33,7 @@ pub enum Extension {
 }
 
 /// The end of a support phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum End {
     /// The last day.
@@ -81,7 +81,7 @@ pub struct Row {
 }
 
 /// How exact a date is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// On this day or some days before.
@@ -133,7 +133,7 @@ impl Lifecycle {
     /// # Errors
     /// Only when a build shipped bad data, which a test of this crate prevents.
     pub fn built_in() -> Result<Self, LifecycleError> {
-        Self::load("lifecycle.yaml", include_str!("../../data/lifecycle.yaml"))
+        Self::load("lifecycle.yaml", include_str!("../../../data/lifecycle.yaml"))
     }
 
     /// Reads and validates a document. `file` is for messages.

@@ -3,8 +3,11 @@
 //! A version number alone decides almost nothing. The rules tell the family, the package version where the strings contain
 //! it, and upstream's level where the family prints it. Everything read here is text that a host can choose.
 
-use super::family::Family;
+mod family;
+
 use crate::facts::Os;
+pub use family::Family;
+pub(super) use family::product_of;
 
 /// What a kernel says about itself.
 #[derive(Debug, Clone, Copy)]

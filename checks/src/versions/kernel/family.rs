@@ -139,7 +139,7 @@ impl Family {
 }
 
 /// Product and cycle of the lifecycle data that a distribution release is judged by; `None` when no data covers it.
-pub(super) fn product_of(os: &Os) -> Option<(&'static str, String)> {
+pub(in crate::versions) fn product_of(os: &Os) -> Option<(&'static str, String)> {
     let version = os.version_id.as_str();
     let major = || version.split('.').next().unwrap_or_default().to_owned();
     let minor = || version.split('.').take(2).collect::<Vec<_>>().join(".");

@@ -1,0 +1,71 @@
+//! Version knowledge as the collector holds it: the built-in snapshot, and feeds that an administrator imported over it.
+//!
+//! Files, archives and directories live here; formats and meaning are `holdfast_checks::versions`'. What is known at one time is
+//! one [`Library`]; whoever judges or shows follows it through a [`Follow`]. Makes no network call. Must not know nodes or pages.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_checks::versions::LifecycleError;
+use holdfast_checks::versions::knowledge::Knowledge;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// The library as it changes.
+pub type Follow = watch::Receiver<Arc<Library>>;
+
+/// Everything known at one time, with where it comes from.
+#[derive(Debug, Clone)]
+pub struct Library {
+    /// What verdicts are judged by.
+    pub knowledge: Arc<Knowledge>,
+    /// Imported feeds, by name.
+    pub feeds: Vec<FeedStatus>,
+    /// Files that were refused and not accepted since, the newest first.
+    pub refused: Vec<Refused>,
+}
+
+/// An imported feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedStatus {
+    /// `osv/Debian`, `kev`, ….
+    pub name: String,
+    /// The file it came from, its name only.
+    pub file: String,
+    /// SHA-256 of that file, hexadecimal.
+    pub sha256: String,
+    /// The day it was true on, `2026-11-18`.
+    pub as_of: String,
+    /// When it was imported: Unix milliseconds.
+    pub imported_at: i64,
+    /// Records that are kept.
+    pub records: u64,
+    /// Records that were left out, by reason.
+    pub ignored: BTreeMap<String, u64>,
+}
+
+/// A file that was refused; what was known before stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The file, its name only.
+    pub file: String,
+    /// When: Unix milliseconds.
+    pub at: i64,
+    /// What is wrong with it, and where.
+    pub reason: String,
+}
+
+impl Library {
+    /// What this build ships, without any feed.
+    ///
+    /// # Errors
+    /// Only when a build shipped bad data.
+    pub fn built_in() -> Result<Self, LifecycleError> {
+        Ok(Self { knowledge: Knowledge::built_in()?, feeds: Vec::new(), refused: Vec::new() })
+    }
+
+    /// A library that does not change.
+    pub fn fixed(self) -> Follow {
+        watch::channel(Arc::new(self)).1
+    }
+}
