@@ -6,3 +6,4 @@ mod compare;
 mod identity;
 mod kernel;
 mod lifecycle;
+mod software;
