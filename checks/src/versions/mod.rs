@@ -7,6 +7,7 @@
 pub mod compare;
 mod facts;
 pub mod feeds;
+pub mod fleet;
 mod judge;
 mod kernel;
 pub mod knowledge;
