@@ -101,7 +101,7 @@ pub enum Headline {
     KnownExploited,
     /// Nobody maintains it any more.
     EndOfLife,
-    /// A security fix is installed and waits for a reboot or a restart.
+    /// Something newer is installed and waits for a reboot or a restart, and it is not known to fix nothing.
     RebootPending,
     /// Behind by more days than the policy allows, or affected (confirmed or likely) by a vulnerability that has a fix.
     PatchBehind,
@@ -242,7 +242,9 @@ pub enum VulnerabilityState {
     Vulnerable,
     /// A livepatch is active; which of them it covers is not known.
     Livepatched,
-    /// None of the known ones affects it.
+    /// None is known for certain to affect it, but some could not be decided: never a pass.
+    Undecided,
+    /// Every known one was decided, and none affects it.
     NoneKnown,
 }
 
