@@ -1,15 +1,24 @@
-//! A link among those of other nodes: what groups them (image and line), and by what they compare.
+//! A link among those of other nodes: what puts them side by side (component, image and line), by what they compare, and what the
+//! newest is that counts.
 //!
-//! Pure, like everything here. Must not know where other nodes' links are kept.
+//! A node says of itself what it runs. One that claims to be newer than any other must not make outliers of all the others, so the
+//! newest counts only once enough of them run it. Pure, like everything here. Must not know where other nodes' links are kept.
 
 use std::cmp::Ordering;
 
 use super::kernel::{KernelStrings, identify};
-use super::{Link, Scheme, compare};
-use crate::facts::{NodeFacts, Os, Package, Runtime};
+use super::{FleetPlace, Link, Scheme, compare};
+use crate::facts::{NodeFacts, Observed, Os, Package, Reason, Runtime, Source, SourceKind};
 
 /// The longest text that groups or compares, in characters: nodes choose it. Longer ones are cut.
 const MAX_CHARACTERS: usize = 128;
+
+/// So many nodes make a version count in a line of any size.
+const ENOUGH_NODES: i64 = 2;
+/// So does one node in so many: in a small line a single one.
+const ENOUGH_SHARE: i64 = 20;
+/// Up to so many nodes are counted one by one.
+const COUNTED: i64 = 10;
 
 /// The system as groups name it: `debian 12`, `cos 125`. Systems without a version are named by their build or variant: `arch rolling`.
 pub fn image(os: &Os) -> String {
@@ -94,6 +103,92 @@ pub fn lined(facts: &NodeFacts, link: &Link) -> Lined {
         Some(Level { order: Order::Upstream, version: bounded(version) })
     };
     Lined { line: bounded(&line), level: package.or_else(upstream) }
+}
+
+/// Nodes whose versions of a component compare.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cohort {
+    /// The product.
+    pub component: String,
+    /// The system, see [`image`].
+    pub image: String,
+    /// See [`Lined::line`].
+    pub line: String,
+    /// How they compare.
+    pub order: Order,
+}
+
+/// The newest version of a cohort that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// The version.
+    pub version: String,
+    /// How many nodes run it, at least: up to ten exactly, above that rounded down to 10, 20, 50, 100, …, so that not every single
+    /// node that changes changes the verdict of all the others.
+    pub nodes: i64,
+}
+
+/// The newest of the versions of a cohort that enough of its nodes run: two, or one in twenty. `running`: each version once, with the
+/// number of nodes.
+pub fn newest<'a>(order: Order, running: &[(&'a str, i64)]) -> Option<Newest> {
+    let all = running.iter().fold(0_i64, |sum, (_, nodes)| sum.saturating_add(*nodes));
+    let counts = |nodes: i64| nodes >= ENOUGH_NODES || (nodes > 0 && nodes.saturating_mul(ENOUGH_SHARE) >= all);
+    // Of those that are equal the text decides, so that the same fleet always gives the same.
+    let by_order = |a: &&(&'a str, i64), b: &&(&'a str, i64)| order.compare(a.0, b.0).then_with(|| a.0.cmp(b.0));
+    let (version, nodes) = running.iter().filter(|(_, nodes)| counts(*nodes)).max_by(by_order)?;
+    Some(Newest { version: (*version).to_owned(), nodes: at_least(*nodes) })
+}
+
+/// 1, 2, 3, … 10, 20, 50, 100, 200, 500, …: the largest that is not more.
+fn at_least(nodes: i64) -> i64 {
+    if nodes <= COUNTED {
+        return nodes;
+    }
+    let mut unit = COUNTED;
+    while nodes >= unit.saturating_mul(COUNTED) && unit < i64::MAX / 100 {
+        unit *= COUNTED;
+    }
+    [5, 2, 1].into_iter().map(|digit| unit.saturating_mul(digit)).find(|round| *round <= nodes).unwrap_or(unit)
+}
+
+/// Says of every link of a node how it stands among the others. `newest` is asked for what counts in its cohort; `None` where nobody
+/// else is known.
+pub fn lay_over<'a>(facts: &mut NodeFacts, newest: impl Fn(&Cohort) -> Option<&'a Newest>) {
+    let (mut versions, source, at) = match std::mem::replace(&mut facts.versions, not_compared("not judged")) {
+        Observed::Known { value, source, at } => (value, source, at),
+        unavailable @ Observed::Unavailable(_) => {
+            facts.versions = unavailable;
+            return;
+        }
+    };
+    let image = facts.os.value().map(image).unwrap_or_default();
+    let components = versions.components.value_mut().map(|list| list.items.as_mut_slice()).unwrap_or_default();
+    for link in versions.os.value_mut().into_iter().chain(versions.kernel.value_mut()).chain(components) {
+        link.fleet = place(facts, link, &image, &newest, at);
+    }
+    facts.versions = Observed::Known { value: versions, source, at };
+}
+
+fn place<'a>(facts: &NodeFacts, link: &Link, image: &str, newest: impl Fn(&Cohort) -> Option<&'a Newest>, at: i64) -> Observed<FleetPlace> {
+    if image.is_empty() {
+        return not_compared("the system is not known, so nothing tells which nodes are like this one");
+    }
+    let Lined { line, level } = lined(facts, link);
+    let Some(Level { order, version }) = level else {
+        return not_compared("no exact version is known that could be compared with other nodes'");
+    };
+    let cohort = Cohort { component: link.component.clone(), image: image.to_owned(), line, order };
+    let place = match newest(&cohort) {
+        Some(Newest { version: newest, nodes }) => {
+            FleetPlace { newest: newest.clone(), nodes: *nodes, behind: order.compare(&version, newest) == Ordering::Less }
+        }
+        None => FleetPlace { newest: version, nodes: 1, behind: false },
+    };
+    Observed::known(place, Source::new(SourceKind::Derived, format!("other nodes of {image}, {} {}", link.component, cohort.line)), at)
+}
+
+fn not_compared<T>(why: &str) -> Observed<T> {
+    Observed::unavailable_because(Reason::NotSupported, why)
 }
 
 /// The flavour of the running kernel, and how its package version compares; `None` where only the beginning of that is known.
