@@ -116,7 +116,7 @@ pub(crate) fn node() -> NodeFacts {
 
 /// Everything is maintained, current and without known holes.
 fn versions() -> VersionFacts {
-    let kubernetes = |name: &str| link(name, name, "v1.36.2", "1.36", "kubernetes 1.36");
+    let kubernetes = |name: &str| link(name, name, "v1.35.8", "1.35", "kubernetes 1.35");
     VersionFacts {
         os: known(link("os", "os", "Debian GNU/Linux 13", "", "debian 13")),
         kernel: known(Link { vendor: "debian".into(), ..link("kernel", "kernel", "6.12.48+deb13-amd64", "6.12", "debian 13") }),

@@ -299,13 +299,19 @@ fn of_programs() -> Vec<Case> {
         vulnerable("kubernetes-vulnerable", kubelet).not_applicable(no_components).fails(|facts| affected(kubelet(facts), 0, 1)),
         lags("kubernetes-patch-lag", kubelet).not_applicable(no_components),
         Case::of("kubernetes-version-skew")
-            .passes(|facts| kubelet(facts).series = "1.33".into())
-            .passes(|facts| component(facts, "kube-proxy").series = "1.34".into())
-            .fails(|facts| kubelet(facts).series = "1.32".into())
-            .fails(|facts| kubelet(facts).series = "1.37".into())
-            .fails(|facts| component(facts, "kube-proxy").series = "1.32".into())
+            .passes(|facts| kubelet(facts).series = "1.32".into())
+            .passes(|facts| component(facts, "kube-proxy").series = "1.33".into())
+            .fails(|facts| kubelet(facts).series = "1.31".into())
+            .fails(|facts| kubelet(facts).series = "1.36".into())
+            .fails(|facts| component(facts, "kube-proxy").series = "1.31".into())
             .not_applicable(worker)
             .not_applicable(no_components)
+            .unreadable("permission_denied", |facts| versions(facts).components = denied()),
+        Case::of("cis-benchmark-version")
+            .passes(|facts| kubelet(facts).series = "1.32".into())
+            .fails(|facts| kubelet(facts).series = "1.31".into())
+            .not_applicable(no_components)
+            .unreadable("undecided", |facts| kubelet(facts).series = "1.36".into())
             .unreadable("permission_denied", |facts| versions(facts).components = denied()),
         Case::of("version-knowledge-age")
             .fails(|facts| versions(facts).knowledge.age_days = 46)
