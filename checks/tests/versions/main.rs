@@ -2,7 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+mod agreement;
 mod compare;
 mod identity;
 mod kernel;
 mod lifecycle;
+mod software;
