@@ -8,6 +8,7 @@ pub mod compare;
 pub mod ecosystem;
 mod facts;
 pub mod feeds;
+pub mod fleet;
 mod judge;
 mod kernel;
 pub mod knowledge;

@@ -4,6 +4,7 @@
 
 mod agreement;
 mod compare;
+mod fleet;
 mod identity;
 mod kernel;
 mod lifecycle;
