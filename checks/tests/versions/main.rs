@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
 mod compare;
+mod fleet;
 mod identity;
 mod kernel;
 mod lifecycle;
+mod software;

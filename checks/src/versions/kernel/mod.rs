@@ -5,9 +5,10 @@
 
 mod family;
 
+use super::Scheme;
 use crate::facts::Os;
-pub use family::Family;
 pub(super) use family::product_of;
+pub use family::{Base, Family};
 
 /// What a kernel says about itself.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +21,6 @@ pub struct KernelStrings<'a> {
     pub signature: Option<&'a str>,
     /// `os-release`, where it could be read.
     pub os: Option<&'a Os>,
-}
-
-/// How package versions of a family compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// As dpkg compares.
-    Dpkg,
-    /// As rpm compares.
-    Rpm,
 }
 
 /// A distribution's package version.
