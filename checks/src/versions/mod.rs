@@ -17,8 +17,8 @@ pub use facts::{
 };
 pub use judge::judge;
 pub use kernel::{Family, Identity, KernelStrings, PackageVersion, Scheme, identify};
-pub use knowledge::FEATURES;
-pub use knowledge::lifecycle::{End, Extension, Lifecycle, LifecycleError, Precision, Row, Standing};
+pub use knowledge::lifecycle::{End, Extension, Lifecycle, Precision, Row, Standing};
+pub use knowledge::{FEATURES, KnowledgeError, KnowledgeError as LifecycleError};
 
 /// So many days before its end a release counts as ending soon.
 pub const SOON_DAYS: i64 = 60;
