@@ -56,6 +56,8 @@ pub struct Kernel {
     pub livepatches: Observed<Vec<String>>,
     /// Parts of the kernel that known vulnerabilities are in, of [`crate::versions::FEATURES`], and whether this kernel has them.
     pub features: Observed<Listing<Feature>>,
+    /// The version of the control groups that limit resources: 1 or 2. With both there (hybrid) the limits are in 1.
+    pub cgroup: Observed<i64>,
 }
 
 impl Kernel {
@@ -86,7 +88,8 @@ impl Kernel {
             boot_default: Observed::Unavailable(why.clone()),
             deployment: Observed::Unavailable(why.clone()),
             livepatches: Observed::Unavailable(why.clone()),
-            features: Observed::Unavailable(why),
+            features: Observed::Unavailable(why.clone()),
+            cgroup: Observed::Unavailable(why),
         }
     }
 }
@@ -170,6 +173,8 @@ pub struct Sysctls {
     pub ipv6_accept_redirects_default: Observed<i64>,
     /// `net.ipv6.conf.all.accept_source_route`
     pub ipv6_accept_source_route: Observed<i64>,
+    /// `net.ipv4.conf.all.route_localnet`
+    pub ipv4_route_localnet: Observed<i64>,
 }
 
 impl Sysctls {
@@ -215,6 +220,7 @@ impl Sysctls {
             ipv6_accept_redirects: missing(),
             ipv6_accept_redirects_default: missing(),
             ipv6_accept_source_route: missing(),
+            ipv4_route_localnet: missing(),
         }
     }
 }

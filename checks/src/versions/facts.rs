@@ -342,9 +342,9 @@ pub enum ActivationState {
 /// A link among those of the same image and line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetPlace {
-    /// The newest that another node of the same image runs.
+    /// The newest that enough nodes of the same image and line run to count, this one included.
     pub newest: String,
-    /// How many nodes run that.
+    /// How many nodes run that, at least: up to ten exactly, above that rounded down to 10, 20, 50, 100, ….
     pub nodes: i64,
     /// Is this one older.
     pub behind: bool,

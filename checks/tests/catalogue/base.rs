@@ -452,6 +452,7 @@ fn kernel() -> Kernel {
             ipv6_accept_redirects: known(0),
             ipv6_accept_redirects_default: known(0),
             ipv6_accept_source_route: known(0),
+            ipv4_route_localnet: known(0),
         },
         lsms: listed(&["lockdown", "capability", "yama", "apparmor"]),
         apparmor: known(true),
