@@ -173,12 +173,7 @@ fn records(rig: &Rig, file: &str) -> Vec<String> {
     let lines = String::from_utf8(zstd::decode_all(&bytes[16 * 1024..]).unwrap()).unwrap();
     let record = |line: &str| {
         let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        format!("{} {}", record["record"].as_str().map_or("", |_| record_id(&record)), record["ranges"][0]["fixed"].as_str().unwrap())
+        format!("{} {}", record["record"].as_str().unwrap(), record["ranges"][0]["fixed"].as_str().unwrap())
     };
     lines.lines().map(record).collect()
-}
-
-/// The tag of records is called as their field is.
-fn record_id(record: &serde_json::Value) -> &str {
-    record["record"].as_str().unwrap()
 }
