@@ -319,6 +319,8 @@ fn of_programs() -> Vec<Case> {
             .fails(|facts| kubelet(facts).series = "1.31".into())
             .fails(|facts| kubelet(facts).series = "1.36".into())
             .fails(|facts| component(facts, "kube-proxy").series = "1.31".into())
+            .unreadable("undecided", |facts| kubelet(facts).series = String::new())
+            .unreadable("undecided", |facts| component(facts, "kube-apiserver").series = String::new())
             .not_applicable(worker)
             .not_applicable(no_components)
             .unreadable("permission_denied", |facts| versions(facts).components = denied()),
@@ -327,6 +329,7 @@ fn of_programs() -> Vec<Case> {
             .fails(|facts| kubelet(facts).series = "1.31".into())
             .not_applicable(no_components)
             .unreadable("undecided", |facts| kubelet(facts).series = "1.36".into())
+            .unreadable("undecided", |facts| kubelet(facts).series = String::new())
             .unreadable("permission_denied", |facts| versions(facts).components = denied()),
         Case::of("version-knowledge-age")
             .fails(|facts| versions(facts).knowledge.age_days = 46)
