@@ -330,9 +330,9 @@ fn hostile_images_and_menus_are_unknown_and_cost_nothing() {
 }
 
 #[test]
-fn of_ten_thousand_kernels_the_running_one_is_found_and_the_rest_counted() {
+fn of_thousands_of_kernels_the_running_one_is_found_and_the_rest_counted() {
     let tree = node("9.9.9", "#1 SMP", DEBIAN);
-    for number in 0..10_000 {
+    for number in 0..2_000 {
         fs::create_dir_all(tree.path(&format!("host/lib/modules/5.0.{number}/kernel"))).unwrap();
     }
     tree.write("host/lib/modules/9.9.9/kernel/x.ko", "");
@@ -341,5 +341,5 @@ fn of_ten_thousand_kernels_the_running_one_is_found_and_the_rest_counted() {
     assert!(start.elapsed() < Duration::from_secs(20));
     let installed = known(&kernel.installed);
     assert!(installed.items.iter().any(|one| one.release == "9.9.9") && installed.items.len() == 256);
-    assert_eq!(installed.skipped[0].what, "9745 further names in /lib/modules");
+    assert_eq!(installed.skipped[0].what, "1745 further names in /lib/modules");
 }
