@@ -161,14 +161,14 @@ impl Modules {
     }
 }
 
-/// Names of modules in a list of their files: `kernel/net/ipv4/esp4.ko.zst: …`.
+/// Which of the parts a list of modules' files names: `kernel/net/ipv4/esp4.ko.zst: …`. Thousands of lines, of which a few matter.
 fn names(list: &str) -> BTreeSet<String> {
-    let name = |line: &str| {
-        let file = line.split(':').next()?.rsplit('/').next()?.trim();
-        Some(plain(file.split_once(".ko")?.0))
+    let part = |line: &str| {
+        let stem = line.split(':').next()?.rsplit('/').next()?.trim().split_once(".ko")?.0;
+        let same = |name: &&&str| name.len() == stem.len() && name.bytes().zip(stem.bytes()).all(|(a, b)| a == b || (a, b) == (b'_', b'-'));
+        FEATURES.iter().find(same).map(|name| (*name).to_owned())
     };
-    // Thousands of lines, of which a few matter.
-    list.lines().filter_map(name).filter(|name| FEATURES.contains(&name.as_str())).collect()
+    list.lines().filter_map(part).collect()
 }
 
 /// `-` and `_` are one to modprobe.
