@@ -51,10 +51,10 @@ fn met(need: &Need, facts: &NodeFacts, kubelet: Option<&Kubelet>) -> Met {
         Need::AnyFeature(names) => features(names, facts),
         Need::KubeletReadOnlyPort => read_only_port(kubelet),
         Need::SeccompGap(fixed) => seccomp(fixed, facts),
-        Need::CgroupV1 => number("kernel.cgroup", 1, facts.kernel.value().and_then(|kernel| kernel.cgroup.value())),
+        Need::CgroupV1 => number("kernel.cgroup", facts.kernel.value().and_then(|kernel| kernel.cgroup.value()), 1),
         Need::RouteLocalnet => {
-            let value = facts.kernel.value().and_then(|kernel| kernel.sysctls.ipv4_route_localnet.value());
-            number("kernel.sysctls.ipv4_route_localnet", 1, value)
+            let set = facts.kernel.value().and_then(|kernel| kernel.sysctls.ipv4_route_localnet.value());
+            number("kernel.sysctls.ipv4_route_localnet", set, 1)
         }
         Need::Other(text) => Met::Unknown(format!("no fact tells: {text}")),
     }
@@ -68,10 +68,9 @@ fn boolean(path: &str, value: Option<bool>) -> Met {
     }
 }
 
-/// Is the fact at `path` this number.
-fn number(path: &str, wanted: i64, value: Option<&i64>) -> Met {
+fn number(path: &str, value: Option<&i64>, needed: i64) -> Met {
     match value {
-        Some(value) if *value == wanted => Met::Yes(format!("{path} = {value}")),
+        Some(value) if *value == needed => Met::Yes(format!("{path} = {value}")),
         Some(value) => Met::No(format!("{path} = {value}")),
         None => Met::Unknown(format!("{path} is not known")),
     }
