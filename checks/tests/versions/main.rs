@@ -5,4 +5,6 @@
 mod compare;
 mod identity;
 mod kernel;
+mod knowledge;
 mod lifecycle;
+mod vectors;
