@@ -166,7 +166,7 @@ async fn play(steps: Vec<Step>) {
                 let mut entries = entries(&cells);
                 entries.sort_by(|a, b| a.key.cmp(&b.key));
                 entries.dedup_by(|a, b| a.key == b.key);
-                rig.store.replace_judged(node.node_id, &judged, &entries, NOW).await.unwrap();
+                rig.store.replace_judged(node.node_id, &judged, &entries, &[], NOW).await.unwrap();
             }
             Step::Reopen => {
                 (epoch, seq) = (epoch + 1, 0);

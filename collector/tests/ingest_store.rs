@@ -249,7 +249,7 @@ async fn only_the_end_of_a_snapshot_deletes() {
     let old = vec![finding("c", "old", Verdict::Fail), inventory("os", "self", 1)];
     committed(rig.writer.write(snapshot(&node, 7, 1, old)).await.unwrap());
     let judged = [finding("kernel-eol", "kernel", Verdict::Fail)];
-    rig.store.replace_judged(node.node_id, &BTreeSet::new(), &judged, NOW).await.unwrap();
+    rig.store.replace_judged(node.node_id, &BTreeSet::new(), &judged, &[], NOW).await.unwrap();
     let (first, last) = (finding("c", "first", Verdict::Pass), finding("c", "last", Verdict::Pass));
     let mut part = delta(&node, 8, 1, vec![first.clone()]);
     part.progress = Progress::Partial;
@@ -270,11 +270,11 @@ async fn what_the_collector_judges_is_replaced_check_by_check() {
     let node = rig.open("a", 7, 0, Digest::EMPTY).await;
     let (eol, lag) = (finding("kernel-eol", "kernel", Verdict::Fail), finding("kernel-lag", "kernel", Verdict::Pass));
     let both: BTreeSet<String> = ["kernel-eol".into(), "kernel-lag".into()].into();
-    let change = rig.store.replace_judged(node.node_id, &both, &[eol.clone(), lag.clone()], NOW).await.unwrap();
+    let change = rig.store.replace_judged(node.node_id, &both, &[eol.clone(), lag.clone()], &[], NOW).await.unwrap();
     assert_eq!(change.unwrap().kind, ChangeKind::Findings);
-    assert_eq!(rig.store.replace_judged(node.node_id, &both, &[eol, lag], NOW).await.unwrap(), None, "nothing moved");
+    assert_eq!(rig.store.replace_judged(node.node_id, &both, &[eol, lag], &[], NOW).await.unwrap(), None, "nothing moved");
     let one: BTreeSet<String> = ["kernel-eol".into()].into();
-    rig.store.replace_judged(node.node_id, &one, &[], NOW).await.unwrap().unwrap();
+    rig.store.replace_judged(node.node_id, &one, &[], &[], NOW).await.unwrap().unwrap();
     assert_eq!(rig.number("select count(*) from findings where check_id = 'kernel-lag'").await, 1);
     assert_eq!(rig.consistent(node.node_id).await, Digest::EMPTY, "not in the node's digest");
     // An agent cannot overwrite it.

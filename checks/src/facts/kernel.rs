@@ -56,6 +56,8 @@ pub struct Kernel {
     pub livepatches: Observed<Vec<String>>,
     /// Parts of the kernel that known vulnerabilities are in, of [`crate::versions::FEATURES`], and whether this kernel has them.
     pub features: Observed<Listing<Feature>>,
+    /// The version of the control groups that limit resources: 1 or 2. With both there (hybrid) the limits are in 1.
+    pub cgroup: Observed<i64>,
 }
 
 impl Kernel {
@@ -86,7 +88,8 @@ impl Kernel {
             boot_default: Observed::Unavailable(why.clone()),
             deployment: Observed::Unavailable(why.clone()),
             livepatches: Observed::Unavailable(why.clone()),
-            features: Observed::Unavailable(why),
+            features: Observed::Unavailable(why.clone()),
+            cgroup: Observed::Unavailable(why),
         }
     }
 }
@@ -170,6 +173,8 @@ pub struct Sysctls {
     pub ipv6_accept_redirects_default: Observed<i64>,
     /// `net.ipv6.conf.all.accept_source_route`
     pub ipv6_accept_source_route: Observed<i64>,
+    /// `net.ipv4.conf.all.route_localnet`
+    pub ipv4_route_localnet: Observed<i64>,
 }
 
 impl Sysctls {
@@ -215,6 +220,7 @@ impl Sysctls {
             ipv6_accept_redirects: missing(),
             ipv6_accept_redirects_default: missing(),
             ipv6_accept_source_route: missing(),
+            ipv4_route_localnet: missing(),
         }
     }
 }
@@ -259,7 +265,8 @@ pub struct InstalledKernel {
     pub path: String,
     /// The build string in its image, as `uname -v` would print it: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)`.
     pub build: Observed<String>,
-    /// When its image, or its list of modules, was written: Unix seconds.
+    /// When its image was written, or, of one that does not run, its list of modules where that is later: Unix seconds. Packages keep
+    /// the time at which an image was built; the list is made when it is installed, and again when a module is built for it.
     pub modified: Observed<i64>,
 }
 
@@ -321,7 +328,7 @@ pub enum FeatureState {
 /// A file that says a reboot waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebootSentinel {
-    /// `/run/reboot-required` (Debian, Ubuntu, Flatcar) or `/run/reboot-needed` (SUSE).
+    /// `/run/reboot-required` (Debian, Ubuntu, Flatcar), `/run/reboot-needed` (SUSE) or `/run/ostree/staged-deployment`.
     pub path: String,
     /// Modification time: Unix seconds.
     pub since: i64,

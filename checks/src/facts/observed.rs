@@ -188,6 +188,21 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Flag,
+        Self::File,
+        Self::DropIn,
+        Self::Default,
+        Self::Socket,
+        Self::Probe,
+        Self::Process,
+        Self::Kernel,
+        Self::Agent,
+        Self::Derived,
+        Self::Recorded,
+    ];
+
     /// The word shown to people.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    CertificateDocument, CertificateSaid, ComponentDocument, GroupDocument, GroupState, HandshakeDocument, KernelDocument,
-    ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument,
-    ShownCertificateDocument,
+    CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument, NodeDocument,
+    OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
-use super::{kinds, workloads};
+use super::{chain, kinds, workloads};
 use crate::entries::{Body, Entry, Key};
 use crate::facts::{
-    Address, BindScope, Certificate, CertificateFact, Group, Handshake, Kernel, Listener, Listing, Network, NodeFacts, Observed, Placement,
+    Address, BindScope, Certificate, CertificateFact, Group, Handshake, Listener, Listing, Network, NodeFacts, Observed, Placement,
     Process, Setting, Settings, Unavailable,
 };
 
@@ -59,7 +58,7 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
         shelf.put(Group::Os, kinds::OS, "self", os);
     }
     if let Some(kernel) = facts.kernel.value() {
-        shelf.put_shrinking(Group::Kernel, kinds::KERNEL, "self", kernel_variants(kernel));
+        shelf.put_shrinking(Group::Kernel, kinds::KERNEL, "self", chain::kernel_variants(kernel));
     }
     components(&mut shelf, facts);
     listeners(&mut shelf, &facts.listeners);
@@ -79,7 +78,7 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
         shelf.put_shrinking(Group::Containers, kinds::CONTAINER, subject, variants);
     }
     for runtime in items(&facts.runtimes) {
-        shelf.put_shrinking(Group::Runtimes, kinds::RUNTIME, &runtime.subject, workloads::runtime(runtime));
+        shelf.put_shrinking(Group::Runtimes, kinds::RUNTIME, &runtime.subject, chain::runtime_variants(runtime));
         settings(&mut shelf, Group::Runtimes, &runtime.subject, &runtime.settings, &Settings::new(), &Settings::new());
     }
     if let Some(system) = facts.system.value() {
@@ -159,47 +158,13 @@ fn node(shelf: &mut Shelf, facts: &NodeFacts) {
     shelf.put(Group::Node, kinds::NODE, "self", &document);
 }
 
-/// The whole kernel document, then ever smaller ones: who runs is worth more than what else is installed.
-fn kernel_variants(kernel: &Kernel) -> [KernelDocument; 3] {
-    let mut installed: Vec<String> = items(&kernel.installed).map(|kernel| kernel.release.clone()).collect();
-    installed.sort();
-    installed.dedup();
-    let whole = KernelDocument {
-        release: kernel.release.clone(),
-        version: kernel.version.clone(),
-        signature: kernel.signature.value().cloned(),
-        package: kernel.package.value().cloned(),
-        boot_time: kernel.boot_time.value().copied(),
-        lsms: kernel.lsms.value().cloned(),
-        lockdown: kernel.lockdown.value().cloned(),
-        livepatches: kernel.livepatches.value().cloned(),
-        installed: kernel.installed.value().map(|_| installed),
-        reboot_sentinels: kernel.reboot_sentinels.value().map(|listing| listing.items.clone()),
-    };
-    let without_installed = KernelDocument { installed: None, ..whole.clone() };
-    let identity = KernelDocument { lsms: None, livepatches: None, reboot_sentinels: None, ..without_installed.clone() };
-    [whole, without_installed, identity]
-}
-
 fn components(shelf: &mut Shelf, facts: &NodeFacts) {
     for kubelet in items(&facts.kubelets) {
-        let document = ComponentDocument {
-            name: "kubelet".to_owned(),
-            flavour: kubelet.flavour.clone(),
-            version: kubelet.version.value().cloned(),
-            host_network: kubelet.host_network.value().copied(),
-        };
-        shelf.put(Group::Kubelets, kinds::COMPONENT, &kubelet.subject, &document);
+        shelf.put(Group::Kubelets, kinds::COMPONENT, &kubelet.subject, &chain::kubelet_document(kubelet));
         settings(shelf, Group::Kubelets, &kubelet.subject, &kubelet.settings, &kubelet.observed, &kubelet.reported);
     }
     for component in items(&facts.components) {
-        let document = ComponentDocument {
-            name: component.name.clone(),
-            flavour: component.name.clone(),
-            version: component.version.value().cloned(),
-            host_network: component.host_network.value().copied(),
-        };
-        shelf.put(Group::Components, kinds::COMPONENT, &component.subject, &document);
+        shelf.put(Group::Components, kinds::COMPONENT, &component.subject, &chain::component_document(component));
         settings(shelf, Group::Components, &component.subject, &component.settings, &Settings::new(), &Settings::new());
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{
-    Address, BindScope, Capability, ContainerKind, Disk, Firewall, LogShipper, Mount, Package, Placement, Reason, RebootSentinel, Registry,
-    RuntimeSocket,
+    Address, BindScope, BootEntry, Capability, ContainerKind, Deployment, Disk, Executable, FeatureState, Firewall, LogShipper, Mount,
+    Package, Placement, Reason, RebootSentinel, Registry, RuntimeSocket,
 };
 
 /// `node/self`.
@@ -34,7 +34,7 @@ pub struct NodeDocument {
 }
 
 /// `kernel/self`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelDocument {
     /// `uname -r`.
     pub release: String,
@@ -55,15 +55,87 @@ pub struct KernelDocument {
     /// Lockdown mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lockdown: Option<String>,
+    /// The taint mask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taint: Option<i64>,
     /// Active livepatches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub livepatches: Option<Vec<String>>,
-    /// Releases of installed kernels.
+    /// Installed kernels, one for each release.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub installed: Option<Vec<String>>,
+    pub installed: Option<Vec<InstalledDocument>>,
     /// Files that say a reboot waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reboot_sentinels: Option<Vec<RebootSentinel>>,
+    /// What the boot loader starts next time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot_default: Option<BootEntry>,
+    /// The system image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<Deployment>,
+    /// Parts of the kernel that known vulnerabilities are in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<BTreeMap<String, FeatureState>>,
+    /// May users without privileges make user namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unprivileged_user_namespaces: Option<bool>,
+    /// `kernel.unprivileged_bpf_disabled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unprivileged_bpf_disabled: Option<i64>,
+    /// `net.ipv4.conf.all.route_localnet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route_localnet: Option<i64>,
+    /// The version of the control groups that limit resources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<i64>,
+    /// Why members are absent that version verdicts need, by member: a reason, `: ` and the detail.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
+    /// What is missing from members that are lists, by member: each a reason, `: ` and its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, Vec<String>>,
+}
+
+/// A kernel that could be booted. Older agents told of its release only, as a plain text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredInstalled")]
+pub struct InstalledDocument {
+    /// Its release.
+    pub release: String,
+    /// The build string in its image; of the running release and those that are newer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// When its image was written: Unix seconds; of the same ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
+    /// Of the running one's flavour, and newer; see [`crate::facts::Kernel::newer_installed`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub newer: bool,
+}
+
+/// [`InstalledDocument`] as it is stored.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredInstalled {
+    Release(String),
+    Kernel {
+        release: String,
+        #[serde(default)]
+        build: Option<String>,
+        #[serde(default)]
+        modified: Option<i64>,
+        #[serde(default)]
+        newer: bool,
+    },
+}
+
+impl From<StoredInstalled> for InstalledDocument {
+    fn from(stored: StoredInstalled) -> Self {
+        match stored {
+            StoredInstalled::Release(release) => Self { release, ..Self::default() },
+            StoredInstalled::Kernel { release, build, modified, newer } => Self { release, build, modified, newer },
+        }
+    }
 }
 
 /// `component/<subject>`.
@@ -76,9 +148,18 @@ pub struct ComponentDocument {
     /// The running version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The version of the file that is now at its program's path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installed: Option<String>,
+    /// The program file, and whether another has taken its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Executable>,
     /// Shares the host's network namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_network: Option<bool>,
+    /// Why members are absent that version verdicts need, by member: a reason, `: ` and the detail.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
 }
 
 /// `setting/<subject>/<setting>`: either `value` and `source`, or `unknown`.
@@ -375,6 +456,18 @@ pub struct RuntimeDocument {
     /// The running version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The version of the file that is now at its program's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<String>,
+    /// The program file, and whether another has taken its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Executable>,
+    /// The package that brought that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
+    /// OCI runtimes and shims that it would find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<Vec<ProgramDocument>>,
     /// Does a kubelet of this node use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by_kubelet: Option<bool>,
@@ -390,6 +483,25 @@ pub struct RuntimeDocument {
     /// Can pods have user namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_namespaces: Option<Capability>,
+    /// Why members are absent that version verdicts need, by member: a reason, `: ` and the detail.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
+}
+
+/// A program file of a runtime's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramDocument {
+    /// Path on the host.
+    pub path: String,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The package that brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Package>,
+    /// Why these are absent, by member: a reason, `: ` and the detail.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
 }
 
 /// One way to run a container.
@@ -401,6 +513,9 @@ pub struct HandlerDocument {
     pub kind: String,
     /// Pods that name none get it.
     pub default: bool,
+    /// Path of its program; empty where the runtime searches it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
     /// Version of its program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

@@ -7,8 +7,8 @@
 //! |---|---|---|
 //! | `node` | `self` | `{name, role, provider, profile, profile_because, process_events?, process_events_unknown?}` |
 //! | `os` | `self` | [`crate::facts::Os`] |
-//! | `kernel` | `self` | `{release, version, signature?, package?{name, version, origin}, boot_time?, lsms?, lockdown?, livepatches?, installed?, reboot_sentinels?}`: `?` is absent when not known |
-//! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, host_network?}` |
+//! | `kernel` | `self` | [`KernelDocument`]: `{release, version, signature?, package?{manager, name, version, origin}, boot_time?, lsms?, lockdown?, taint?, livepatches?, installed?[{release, build?, modified?, newer?}], reboot_sentinels?, boot_default?, deployment?, features?{name: state}, unprivileged_user_namespaces?, unprivileged_bpf_disabled?, route_localnet?, cgroup?, unknown?{member: reason}, skipped?{member: [reason]}}`: `?` is absent when not known |
+//! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, installed?, executable?{path, replaced}, host_network?, unknown?{member: reason}}` |
 //! | `setting` | `<subject>/<setting>` | `{value, source, declared?, observed?, unobserved?, reported?}`, or `{unknown}` with the reason; `source` is text for a person |
 //! | `listener` | `<protocol>/<address>/<port>` | `{protocol, address, port, scope, owner?{name, exe, component, unit}, owner_unknown?}` |
 //! | `probe` | `<vantage>/<address>/<port><path>` | [`crate::facts::Probe`] |
@@ -16,11 +16,12 @@
 //! | `handshake` | `<vantage>/<address>/<port>` | `{versions?{name: taken}, suites?, asks_certificate?, certificate?{name, issuer, self_signed, not_before, not_after, key, key_bits, fingerprint}, issued_by?}` |
 //! | `network` | `self` | `{addresses?[{interface, address, scope}], firewall?{legacy_tables, services}, cni?{name, plugins, enforces_policies, because}}`: `addresses` without loopback and link-local ones, public ones first |
 //! | `container` | subject | [`ContainerDocument`]: who it is, `host_root?` and `inside_root?` (programs), `capabilities?`, `shares`, `mounts?`, `configured_user?`, … |
-//! | `runtime` | subject | [`RuntimeDocument`]: `{name, flavour?, version?, used_by_kubelet?, handlers?, registries?, sockets?, user_namespaces?}`; its settings are `setting` |
+//! | `runtime` | subject | [`RuntimeDocument`]: `{name, flavour?, version?, installed?, executable?, package?, programs?[{path, version?, package?, unknown?}], used_by_kubelet?, handlers?, registries?, sockets?, user_namespaces?, unknown?{member: reason}}`; its settings are `setting` |
 //! | `system` | `self` | [`SystemDocument`]: `{disks?, shippers?, journal_persistent?, time_services?, updates?, protection?}` |
 //! | `root-process` | subject | `{exe?, placement, user_namespace?, inside_uid?, no_new_privileges, seccomp, count}`: processes with host uid 0 outside containers, or all where containers are not known |
 //! | `group` | fact group | `{state: "known" \| "unavailable", reason?, detail?, items?, skipped?, left_out?}` |
 
+mod chain;
 mod collect;
 mod document;
 mod restore;
@@ -29,8 +30,9 @@ mod workloads;
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
     CertificateDocument, CertificateSaid, ComponentDocument, ContainerDocument, GroupDocument, GroupState, HandlerDocument,
-    HandshakeDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument, PodNetworkDocument,
-    RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument, SystemDocument,
+    HandshakeDocument, InstalledDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument,
+    PodNetworkDocument, ProgramDocument, RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    SystemDocument,
 };
 pub use restore::facts_for_collector;
 

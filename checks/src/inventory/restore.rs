@@ -1,22 +1,28 @@
-//! From stored inventory back to the facts that the collector judges: who the node is, its system, its kernel, what of Kubernetes
-//! runs there, what listens, and its certificates.
+//! From stored inventory back to the facts that the collector judges: who the node is, its system, its kernel, its runtimes, what of
+//! Kubernetes runs there with its settings, what listens, and its certificates.
 //!
 //! The documents come from a node and are hostile: one that does not parse makes its group unavailable, nothing more.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 
-use super::document::{CertificateDocument, ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument};
-use super::kinds;
+use super::document::{
+    CertificateDocument, ComponentDocument, GroupDocument, GroupState, KernelDocument, ListenerDocument, NodeDocument, RuntimeDocument,
+    SaidDocument, SettingDocument,
+};
+use super::{chain, kinds};
 use crate::entries::MAX_INVENTORY_BYTES;
 use crate::facts::{
-    Certificate, CertificateFact, Component, Kernel, Kubelet, Listener, Listing, Node, NodeFacts, Observed, Os, Owner, Reason, Skipped,
-    Source, SourceKind, Unavailable,
+    Certificate, CertificateFact, Component, Kubelet, Listener, Listing, Node, NodeFacts, Observed, Os, Owner, Reason, Runtime, Setting,
+    Settings, Skipped, Source, SourceKind, Unavailable,
 };
 
 /// Rebuilds what [`crate::versions`] and checks `judged_by: collector` read. Documents of other kinds are skipped.
 ///
 /// `name` and `cluster` come from the node's identity, never from its documents. Everything that is not part of the inventory is
-/// unavailable; times are 0, because the inventory has none. Certificates come without alternative names and fingerprints.
+/// unavailable; times are 0, because the inventory has none. Certificates come without alternative names and fingerprints, settings
+/// without what each place says. A setting whose document is not given is missing.
 pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterator<Item = (&'a str, &'a str, &'a str)>) -> NodeFacts {
     let mut found = Found::default();
     for (kind, document, json) in documents {
@@ -25,6 +31,12 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
             (kinds::OS, "self") => found.os = Some(read("os/self", json)),
             (kinds::KERNEL, "self") => found.kernel = Some(read("kernel/self", json)),
             (kinds::COMPONENT, subject) => found.component(subject, read("component", json)),
+            (kinds::RUNTIME, subject) => {
+                let read = read(&format!("runtime/{subject}"), json);
+                found.runtimes.push(read.map(|document: RuntimeDocument| chain::runtime(subject, document)));
+            }
+            (kinds::GROUP, "runtimes") => found.runtimes_group = read("group/runtimes", json).ok(),
+            (kinds::SETTING, name) => found.setting(name, read(&format!("setting/{name}"), json)),
             (kinds::LISTENER, _) => found.listeners.push(read("listener", json)),
             (kinds::GROUP, "kubelets") => found.kubelets_group = read("group/kubelets", json).ok(),
             (kinds::GROUP, "components") => found.components_group = read("group/components", json).ok(),
@@ -38,6 +50,7 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
             _ => {}
         }
     }
+    found.settle();
     let said = |text: fn(&NodeDocument) -> &String| found.node.as_ref().map(text).cloned().unwrap_or_default();
     let node = Node {
         name: name.to_owned(),
@@ -51,9 +64,10 @@ pub fn facts_for_collector<'a>(name: &str, cluster: &str, documents: impl Iterat
     };
     let mut facts = NodeFacts::unread(node, &not_part());
     facts.os = observed(found.os, found.os_group, "os");
-    facts.kernel = observed(found.kernel.map(|read| read.map(kernel)), found.kernel_group, "kernel");
+    facts.kernel = observed(found.kernel.map(|read| read.map(chain::kernel)), found.kernel_group, "kernel");
     facts.kubelets = listing(found.kubelets, found.kubelets_group, "kubelets");
     facts.components = listing(found.components, found.components_group, "components");
+    facts.runtimes = listing(found.runtimes, found.runtimes_group, "runtimes");
     facts.listeners = listing(found.listeners, found.listeners_group, "listeners")
         .map(|listeners| Listing { items: listeners.items.into_iter().map(listener).collect(), skipped: listeners.skipped });
     facts.certificates = certificates(found.certificates, found.certificates_group);
@@ -74,6 +88,10 @@ struct Found {
     kubelets_group: Option<GroupDocument>,
     components: Vec<Result<Component, Unavailable>>,
     components_group: Option<GroupDocument>,
+    runtimes: Vec<Result<Runtime, Unavailable>>,
+    runtimes_group: Option<GroupDocument>,
+    /// Effective and observed settings, by the subject they are of.
+    settings: BTreeMap<String, (Settings, Settings)>,
     listeners: Vec<Result<ListenerDocument, Unavailable>>,
     listeners_group: Option<GroupDocument>,
 }
@@ -82,23 +100,64 @@ impl Found {
     /// A process of Kubernetes: what the inventory has of it, and nothing else.
     fn component(&mut self, subject: &str, read: Result<ComponentDocument, Unavailable>) {
         match read {
-            Ok(document) if document.name == "kubelet" => {
-                let mut kubelet = Kubelet::unread(subject, 0, document.flavour);
-                (kubelet.version, kubelet.host_network) = (reported(document.version), reported(document.host_network));
-                self.kubelets.push(Ok(kubelet));
-            }
-            Ok(document) => {
-                let mut component = Component::unread(document.name, 0);
-                subject.clone_into(&mut component.subject);
-                (component.version, component.host_network) = (reported(document.version), reported(document.host_network));
-                self.components.push(Ok(component));
-            }
+            Ok(document) if document.name == "kubelet" => self.kubelets.push(Ok(chain::kubelet(subject, document))),
+            Ok(document) => self.components.push(Ok(chain::component(subject, document))),
             // Which of the two it was is not known: it may be missing from either.
             Err(why) => {
                 self.kubelets.push(Err(why.clone()));
                 self.components.push(Err(why));
             }
         }
+    }
+
+    /// One setting, called `<subject>/<setting>`.
+    fn setting(&mut self, name: &str, read: Result<SettingDocument, Unavailable>) {
+        let Some((subject, name)) = name.rsplit_once('/') else { return };
+        let (effective, observed) = self.settings.entry(subject.to_owned()).or_default();
+        let document = match read {
+            Ok(document) => document,
+            Err(why) => {
+                effective.insert(name.to_owned(), Observed::Unavailable(why));
+                return;
+            }
+        };
+        let whole = document.value.zip(document.source).map(|(value, source)| SaidDocument { value, source });
+        for (settings, said, unknown) in [(effective, whole, document.unknown), (observed, document.observed, document.unobserved)] {
+            match (said, unknown) {
+                (Some(said), _) => {
+                    let source = source(&said.source);
+                    let setting = Setting { value: said.value, source: source.clone(), declared: Vec::new() };
+                    settings.insert(name.to_owned(), Observed::known(setting, source, 0));
+                }
+                (None, Some(why)) => {
+                    settings.insert(name.to_owned(), Observed::Unavailable(because(&why)));
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Gives what the settings are of its settings.
+    fn settle(&mut self) {
+        for kubelet in self.kubelets.iter_mut().flatten() {
+            (kubelet.settings, kubelet.observed) = self.settings.remove(&kubelet.subject).unwrap_or_default();
+        }
+        for component in self.components.iter_mut().flatten() {
+            component.settings = self.settings.remove(&component.subject).unwrap_or_default().0;
+        }
+        for runtime in self.runtimes.iter_mut().flatten() {
+            runtime.settings = self.settings.remove(&runtime.subject).unwrap_or_default().0;
+        }
+    }
+}
+
+/// A source as it is shown to people, read back.
+fn source(text: &str) -> Source {
+    let (name, place) = text.split_once(' ').unwrap_or((text, ""));
+    match SourceKind::ALL.into_iter().find(|kind| kind.name() == name) {
+        Some(kind) => Source::new(kind, place),
+        // A newer agent's.
+        None => Source::new(SourceKind::Agent, text),
     }
 }
 
@@ -206,10 +265,7 @@ fn certificate(subject: String, document: CertificateDocument) -> CertificateFac
         let Some(text) = unknown.as_deref() else {
             return Unavailable::new(Reason::Malformed, "the inventory document neither tells the certificate nor why it is not known");
         };
-        let (name, detail) = text.split_once(": ").unwrap_or((text, ""));
-        // One that is not known here is a newer agent's.
-        let reason = serde_json::from_value(name.into()).unwrap_or(Reason::NotSupported);
-        Unavailable::new(reason, if detail.is_empty() { text } else { detail })
+        because(text)
     };
     CertificateFact {
         subject,
@@ -222,7 +278,15 @@ fn certificate(subject: String, document: CertificateDocument) -> CertificateFac
     }
 }
 
-fn known<T>(value: T) -> Observed<T> {
+/// The reason that a document gives: a name, `: ` and the detail.
+pub(super) fn because(text: &str) -> Unavailable {
+    let (name, detail) = text.split_once(": ").unwrap_or((text, ""));
+    // One that is not known here is a newer agent's.
+    let reason = serde_json::from_value(name.into()).unwrap_or(Reason::NotSupported);
+    Unavailable::new(reason, if detail.is_empty() { text } else { detail })
+}
+
+pub(super) fn known<T>(value: T) -> Observed<T> {
     Observed::known(value, Source::new(SourceKind::Agent, "inventory"), 0)
 }
 
@@ -235,18 +299,6 @@ fn missing<T>() -> Observed<T> {
 }
 
 /// A member that the node left out because it did not know it.
-fn reported<T>(value: Option<T>) -> Observed<T> {
+pub(super) fn reported<T>(value: Option<T>) -> Observed<T> {
     value.map_or_else(|| Observed::unavailable_because(Reason::NotSupported, "the node has not reported it"), known)
-}
-
-fn kernel(document: KernelDocument) -> Kernel {
-    Kernel {
-        signature: reported(document.signature),
-        package: reported(document.package),
-        boot_time: reported(document.boot_time),
-        lsms: reported(document.lsms),
-        lockdown: reported(document.lockdown),
-        livepatches: reported(document.livepatches),
-        ..Kernel::unread(document.release, document.version)
-    }
 }

@@ -1,8 +1,8 @@
-//! Containers, runtimes and the host as a server, as inventory documents. Knows facts and documents, not the budget.
+//! Containers and the host as a server, as inventory documents. Knows facts and documents, not the budget.
 
 use super::collect::{items, said};
-use super::document::{ContainerDocument, HandlerDocument, RuntimeDocument, SystemDocument};
-use crate::facts::{Container, ContainerKind, Listing, Observed, Running, Runtime, ServiceSeen, System};
+use super::document::{ContainerDocument, SystemDocument};
+use crate::facts::{Container, ContainerKind, Listing, Observed, Running, ServiceSeen, System};
 
 /// Capabilities that a kernel of today has: a process with as many has all.
 const ALL_CAPABILITIES: usize = 41;
@@ -64,30 +64,6 @@ fn container(fact: &Container) -> ContainerDocument {
         mounts: fact.mounts.value().map(|mounts| mounts.items.clone()),
         configured_user: configured.and_then(|configured| configured.user.value().copied()),
     }
-}
-
-/// The whole runtime, then without what can be long.
-pub(super) fn runtime(fact: &Runtime) -> [RuntimeDocument; 2] {
-    let whole = RuntimeDocument {
-        name: fact.name.clone(),
-        flavour: fact.flavour.clone(),
-        version: fact.version.value().cloned(),
-        used_by_kubelet: fact.used_by_kubelet.value().copied(),
-        handlers: fact.handlers.value().map(|handlers| {
-            let shown = handlers.items.iter().map(|handler| HandlerDocument {
-                name: handler.name.clone(),
-                kind: handler.kind.clone(),
-                default: handler.default,
-                version: handler.version.value().cloned(),
-            });
-            shown.collect()
-        }),
-        registries: fact.registries.value().map(|registries| registries.items.clone()),
-        sockets: fact.sockets.value().map(|sockets| sockets.items.clone()),
-        user_namespaces: fact.user_namespaces.value().cloned(),
-    };
-    let without_registries = RuntimeDocument { registries: None, ..whole.clone() };
-    [whole, without_registries]
 }
 
 /// The whole host, then without its lists.

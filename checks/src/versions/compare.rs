@@ -6,6 +6,35 @@
 use std::cmp::Ordering;
 
 use semver::Version;
+use serde::{Deserialize, Serialize};
+
+/// How package versions compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// As dpkg compares.
+    Dpkg,
+    /// As rpm compares.
+    Rpm,
+}
+
+impl Scheme {
+    /// The order of two package versions.
+    pub fn compare(self, a: &str, b: &str) -> Ordering {
+        match self {
+            Self::Dpkg => dpkg(a, b),
+            Self::Rpm => rpm(a, b),
+        }
+    }
+
+    /// The name in evidence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dpkg => "dpkg",
+            Self::Rpm => "rpm",
+        }
+    }
+}
 
 /// `[epoch:]upstream[-revision]` as dpkg compares it.
 pub fn dpkg(a: &str, b: &str) -> Ordering {
@@ -26,17 +55,62 @@ pub fn rpm(a: &str, b: &str) -> Ordering {
 }
 
 /// Upstream's version without what a provider appended: `v1.30.5-gke.1014001` is 1.30.5, which semver alone would sort
-/// below 1.30.5. Compare with [`Version::cmp_precedence`]. `None` when there is no version in the text.
+/// below 1.30.5. Compare with [`Version::cmp_precedence`], or at once with [`suffixed`]. `None` when there is no version in the text.
 pub fn upstream(text: &str) -> Option<Version> {
-    let text = text.strip_prefix('v').unwrap_or(text);
-    let text = text.split(['+', '~']).next()?;
-    let (numbers, suffix) = text.split_once('-').unwrap_or((text, ""));
-    let mut version = Version::parse(&if numbers.matches('.').count() == 1 { format!("{numbers}.0") } else { numbers.to_owned() }).ok()?;
-    let own = suffix.split('-').next().unwrap_or_default();
-    if ["alpha", "beta", "rc"].iter().any(|stage| own.starts_with(stage)) {
-        version.pre = semver::Prerelease::new(own).ok()?;
+    let (numbers, rest) = run(text.strip_prefix('v').unwrap_or(text), |c| is_digit(c) || c == '.');
+    let mut parts = numbers.split('.').map(|part| part.parse::<u64>().ok());
+    let (major, minor) = (parts.next()??, parts.next()??);
+    let patch = parts.next().unwrap_or(Some(0))?;
+    if parts.next().is_some() {
+        return None;
+    }
+    let mut version = Version::new(major, minor, patch);
+    if let (Some(stage), _) = stage(rest) {
+        // `rc10` is the tenth candidate, which text would sort below `rc9`.
+        let (name, counter) = run(stage, |c| c.is_ascii_alphabetic());
+        let counters = counter.split('.').filter_map(|part| part.parse::<u64>().ok());
+        let identifiers: Vec<String> = std::iter::once(name.to_owned()).chain(counters.map(|part| part.to_string())).collect();
+        version.pre = semver::Prerelease::new(&identifiers.join(".")).ok()?;
     }
     Some(version)
+}
+
+/// Upstream's order of versions that providers appended something to. What is no version sorts before all that are.
+pub fn suffixed(a: &str, b: &str) -> Ordering {
+    match (upstream(a), upstream(b)) {
+        (Some(a), Some(b)) => a.cmp_precedence(&b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+/// Splits what follows upstream's numbers into the stage of release (`rc.3`, `beta.0`, dpkg's `~rc93`) and what somebody appended.
+pub fn stage(rest: &str) -> (Option<&str>, &str) {
+    let Some(said) = rest.strip_prefix(['-', '~']) else { return (None, rest) };
+    let (own, suffix) = run(said, |c| c.is_ascii_alphanumeric() || c == '.');
+    let (name, counter) = run(own, |c| c.is_ascii_alphabetic());
+    let only_counts = counter.is_empty()
+        || counter.split('.').enumerate().all(|(at, part)| (at == 0 && part.is_empty()) || part.bytes().all(|byte| byte.is_ascii_digit()));
+    if matches!(name, "alpha" | "beta" | "rc") && only_counts { (Some(own), suffix) } else { (None, rest) }
+}
+
+/// A backport's version as the suite has it that it was rebuilt from: `6.12.90-2~bpo12+1` is that suite's `6.12.90-2`. For comparing
+/// with that suite's records only.
+pub fn without_backport(version: &str) -> &str {
+    let Some((source, mark)) = version.rsplit_once("~bpo") else { return version };
+    let (suite, rest) = run(mark, is_digit);
+    let rebuilt = rest.strip_prefix('+').is_some_and(|count| !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()));
+    if !suite.is_empty() && rebuilt { source } else { version }
+}
+
+/// A version as its source package has it, where only the binary was built again: `1.6.20~ds1-1+b2` is `1.6.20~ds1-1`.
+pub fn without_rebuild(version: &str) -> &str {
+    let Some((source, count)) = version.rsplit_once("+b") else { return version };
+    if !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()) { source } else { version }
+}
+
+/// A version without epoch: `uname` prints none, so a kernel's are compared without.
+pub fn without_epoch(version: &str) -> &str {
+    epoch(version).1
 }
 
 fn epoch(text: &str) -> (&str, &str) {

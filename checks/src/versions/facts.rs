@@ -101,7 +101,7 @@ pub enum Headline {
     KnownExploited,
     /// Nobody maintains it any more.
     EndOfLife,
-    /// A security fix is installed and waits for a reboot or a restart.
+    /// Something newer is installed and waits for a reboot or a restart, and it is not known to fix nothing.
     RebootPending,
     /// Behind by more days than the policy allows, or affected (confirmed or likely) by a vulnerability that has a fix.
     PatchBehind,
@@ -242,7 +242,9 @@ pub enum VulnerabilityState {
     Vulnerable,
     /// A livepatch is active; which of them it covers is not known.
     Livepatched,
-    /// None of the known ones affects it.
+    /// None is known for certain to affect it, but some could not be decided: never a pass.
+    Undecided,
+    /// Every known one was decided, and none affects it.
     NoneKnown,
 }
 
@@ -340,9 +342,9 @@ pub enum ActivationState {
 /// A link among those of the same image and line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetPlace {
-    /// The newest that another node of the same image runs.
+    /// The newest that enough nodes of the same image and line run to count, this one included.
     pub newest: String,
-    /// How many nodes run that.
+    /// How many nodes run that, at least: up to ten exactly, above that rounded down to 10, 20, 50, 100, ….
     pub nodes: i64,
     /// Is this one older.
     pub behind: bool,

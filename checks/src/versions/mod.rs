@@ -5,20 +5,25 @@
 //! Must not know checks, CEL, the clock, files or the network.
 
 pub mod compare;
+pub mod ecosystem;
 mod facts;
 pub mod feeds;
+pub mod fleet;
 mod judge;
 mod kernel;
 pub mod knowledge;
+mod software;
 
+pub use compare::Scheme;
 pub use facts::{
     Activation, ActivationState, Confidence, Exploitation, Exposure, FleetPlace, Headline, KnowledgeFacts, Link, Match, Patch, PatchState,
     Support, SupportState, VersionFacts, Vulnerability, VulnerabilityState,
 };
 pub use judge::judge;
-pub use kernel::{Family, Identity, KernelStrings, PackageVersion, Scheme, identify};
+pub use kernel::{Base, Family, Identity, KernelStrings, PackageVersion, identify};
 pub use knowledge::lifecycle::{End, Extension, Lifecycle, Precision, Row, Standing};
-pub use knowledge::{FEATURES, KnowledgeError, KnowledgeError as LifecycleError};
+pub use knowledge::{FEATURES, KnowledgeError};
+pub use software::{Provider, Software, SoftwareStrings, identify_software};
 
 /// So many days before its end a release counts as ending soon.
 pub const SOON_DAYS: i64 = 60;

@@ -4,7 +4,7 @@ use holdfast_checks::entries::{Body, Entry, Kind};
 use holdfast_checks::facts::{BindScope, Certificate, Handshake, Listing, Placement, Reason, Skipped, TlsVersion};
 use holdfast_checks::inventory::{Inventory, entries};
 
-use crate::fixture::{denied, facts, known, listener, owner, process};
+use crate::fixture::{chain_facts, denied, facts, known, listener, owner, process};
 
 fn json(entry: &Entry) -> &str {
     match &entry.body {
@@ -20,7 +20,7 @@ fn table(inventory: &Inventory) -> String {
 
 #[test]
 fn the_stored_documents_of_every_kind() {
-    let inventory = entries(&facts(), 1);
+    let inventory = entries(&chain_facts(), 1);
     assert!(inventory.left_out.is_empty());
     assert!(inventory.entries.iter().all(|entry| entry.key.kind() == Kind::Inventory && entry.changed_at == 1));
     insta::assert_snapshot!(table(&inventory));

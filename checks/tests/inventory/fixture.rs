@@ -205,3 +205,55 @@ pub(crate) fn said(not_after: i64) -> Certificate {
         key_fingerprint: String::new(),
     }
 }
+
+/// The same node with all that version verdicts can rest on, some of it not known.
+pub(crate) fn chain_facts() -> NodeFacts {
+    let mut facts = facts();
+    let package = |name: &str, version: &str| {
+        let (manager, name, version) = ("dpkg".to_owned(), name.to_owned(), version.to_owned());
+        Package { manager, origin: name.clone(), name, version }
+    };
+    let kernel = facts.kernel.value_mut().expect("rebuilt");
+    let build = |number: i64| known(format!("#1 SMP PREEMPT_DYNAMIC Debian 6.1.{number}-1 (2025-09-20)"));
+    let installed = |release: &str, build, modified| InstalledKernel { build, modified, ..InstalledKernel::unread(release, "/boot") };
+    kernel.installed = known(Listing {
+        items: vec![
+            installed("6.1.0-39-amd64", denied(), denied()),
+            installed("6.1.0-40-amd64", build(153), known(1_758_000_000)),
+            installed("6.1.0-41-amd64", build(158), known(1_760_000_000)),
+        ],
+        skipped: vec![Skipped { what: "/boot/efi".into(), reason: Reason::PermissionDenied }],
+    });
+    kernel.newer_installed = known(Listing {
+        items: vec!["6.1.0-41-amd64".into()],
+        skipped: vec![Skipped { what: "/boot/efi".into(), reason: Reason::PermissionDenied }],
+    });
+    kernel.taint = known(32768);
+    kernel.livepatches = known(vec!["livepatch_1".into()]);
+    kernel.boot_default =
+        known(BootEntry { release: "6.1.0-40-amd64".into(), title: "Debian GNU/Linux".into(), path: "/boot/grub/grub.cfg".into() });
+    kernel.deployment = Observed::unavailable_because(Reason::NotSupported, "the system is made of packages");
+    let feature = |name: &str, state| Feature { name: name.into(), state };
+    kernel.features = list(vec![feature("algif_aead", FeatureState::Loadable), feature("nf_tables", FeatureState::Loaded)]);
+    kernel.unprivileged_user_namespaces = known(true);
+    kernel.sysctls.unprivileged_bpf_disabled = known(2);
+    kernel.cgroup = known(2);
+    let kubelet = &mut facts.kubelets.value_mut().expect("known").items[0];
+    kubelet.installed = known("v1.34.3".into());
+    kubelet.executable = known(Executable { path: "/usr/bin/kubelet".into(), replaced: true });
+    let component = &mut facts.components.value_mut().expect("known").items[0];
+    component.inside = "k3s".into();
+    facts.runtimes = list(vec![Runtime {
+        version: known("1.6.20~ds1".into()),
+        installed: known("1.6.24~ds1".into()),
+        executable: known(Executable { path: "/usr/bin/containerd".into(), replaced: true }),
+        package: known(package("containerd", "1.6.24~ds1-1+deb12u2")),
+        programs: list(vec![
+            RuntimeProgram { path: "/usr/sbin/runc".into(), version: denied(), package: known(package("runc", "1.1.5+ds1-1+deb12u1")) },
+            RuntimeProgram { path: "/opt/bin/crun".into(), version: known("1.8.1".into()), package: denied() },
+        ]),
+        settings: BTreeMap::from([("registryConfigPath".into(), setting(json!("/etc/containerd/certs.d"), SourceKind::File, "/etc/x"))]),
+        ..Runtime::unread("containerd", "containerd", 17)
+    }]);
+    facts
+}

@@ -9,7 +9,7 @@ use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::date;
 use proptest::prelude::*;
 
-use crate::fixture::{certificate, denied, facts, known, os_and_kernel, rebuilt, said};
+use crate::fixture::{certificate, chain_facts, denied, facts, known, os_and_kernel, rebuilt, said};
 
 fn stored(facts: &NodeFacts) -> Vec<(String, String, String)> {
     let entry = |entry: holdfast_checks::entries::Entry| match (entry.key.parts(), &entry.body) {
@@ -132,6 +132,73 @@ fn malformed_documents_are_malformed_and_never_more() {
         assert_eq!(facts.kernel.unavailable().map(|why| why.reason), Some(reason), "{json:.40}");
         assert!(facts.os.value().is_some(), "the rest stands");
     }
+}
+
+/// What version verdicts rest on, without the places that do not travel and without where it was read.
+fn chain(facts: &NodeFacts) -> serde_json::Value {
+    fn plain(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(members) => {
+                for name in ["at", "source", "pid", "declared", "systemd_cgroup", "privileged_without_host_devices"] {
+                    members.remove(name);
+                }
+                members.values_mut().for_each(plain);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(plain),
+            serde_json::Value::String(text) => *text = text.replace("/proc/7/", "/proc/<pid>/"),
+            _ => {}
+        }
+    }
+    let mut facts = facts.clone();
+    let kernel = facts.kernel.value_mut().expect("known");
+    for one in &mut kernel.installed.value_mut().expect("known").items {
+        one.path.clear();
+        if one.build.value().is_none() {
+            (one.build, one.modified) = (denied(), denied());
+        }
+    }
+    let kubelets = facts.kubelets.value().expect("known").items.iter();
+    let components = facts.components.value().expect("known").items.iter();
+    let runtimes = facts.runtimes.value().expect("known").items.iter();
+    let kernel = facts.kernel.value().expect("known");
+    let mut value = serde_json::json!({
+        "kernel": [
+            serde_json::to_value((&kernel.release, &kernel.version, &kernel.signature, &kernel.package, &kernel.boot_time, &kernel.taint)).unwrap(),
+            serde_json::to_value((&kernel.livepatches, &kernel.installed, &kernel.newer_installed, &kernel.reboot_sentinels)).unwrap(),
+            serde_json::to_value((&kernel.boot_default, &kernel.deployment, &kernel.features, &kernel.cgroup)).unwrap(),
+            serde_json::to_value((&kernel.unprivileged_user_namespaces, &kernel.sysctls.unprivileged_bpf_disabled)).unwrap(),
+            serde_json::to_value(&kernel.sysctls.ipv4_route_localnet).unwrap(),
+        ],
+        "kubelets": kubelets.map(|k| serde_json::to_value((&k.subject, &k.flavour, &k.version, &k.installed, &k.executable, &k.settings, &k.observed)).unwrap()).collect::<Vec<_>>(),
+        "components": components.map(|c| serde_json::to_value((&c.subject, &c.name, &c.inside, &c.version, &c.installed, &c.executable, &c.settings)).unwrap()).collect::<Vec<_>>(),
+        "runtimes": runtimes.map(|r| serde_json::to_value((&r.subject, &r.name, &r.flavour, &r.version, &r.installed, &r.executable, &r.package, &r.programs, &r.settings)).unwrap()).collect::<Vec<_>>(),
+    });
+    plain(&mut value);
+    value
+}
+
+#[test]
+fn every_fact_of_the_patch_chain_arrives_and_what_was_not_known_arrives_with_its_reason() {
+    let facts = chain_facts();
+    let restored = back(&stored(&facts));
+    assert_eq!(chain(&restored), chain(&facts));
+    let settings = &restored.kubelets.value().expect("known").items[0].settings;
+    let port = settings["readOnlyPort"].value().expect("told");
+    assert_eq!(
+        (port.value.clone(), port.source.to_string()),
+        (10255.into(), "drop-in /etc/kubernetes/kubelet.conf.d/20-debug.conf".to_owned())
+    );
+    assert_eq!(settings["tlsCipherSuites"].unavailable().map(|why| why.reason), Some(Reason::PermissionDenied));
+}
+
+#[test]
+fn kernels_that_older_agents_listed_by_release_are_still_read() {
+    let [os, _] = os_and_kernel();
+    let kernel = r#"{"release": "6.1.0-40-amd64", "version": "", "installed": ["6.1.0-40-amd64", {"release": "6.1.0-41-amd64"}]}"#;
+    let facts = rebuilt(&[os, ("kernel", "self", kernel.to_owned())]);
+    let installed = facts.kernel.value().and_then(|kernel| kernel.installed.value()).expect("read");
+    let releases: Vec<&str> = installed.items.iter().map(|one| one.release.as_str()).collect();
+    assert_eq!(releases, ["6.1.0-40-amd64", "6.1.0-41-amd64"]);
 }
 
 #[test]

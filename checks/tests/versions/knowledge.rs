@@ -1,6 +1,7 @@
 //! What is known, put together: the data of this build is valid, feeds go over it in any order, records' traps do not catch.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::time::Instant;
 
 use holdfast_checks::versions::knowledge::{
@@ -265,7 +266,7 @@ fn a_record_in_parts_is_one_and_its_newest_copy_counts() {
 }
 
 #[test]
-fn an_imported_catalogue_of_exploited_ones_replaces_the_built_in_one() {
+fn an_imported_catalogue_of_exploited_ones_adds_to_the_built_in_one_and_replaces_older_imports() {
     let entry = |id: &str| {
         Record::Exploited(Exploited {
             id: id.to_owned(),
@@ -276,9 +277,13 @@ fn an_imported_catalogue_of_exploited_ones_replaces_the_built_in_one() {
         })
     };
     let newer = with(&[(feed("kev", date(2026, 11, 18)), vec![entry("CVE-2024-21626")])]);
-    assert!(newer.exploited("CVE-2024-21626").is_some() && newer.exploited("CVE-2022-0847").is_none());
+    assert!(newer.exploited("CVE-2024-21626").is_some() && newer.exploited("CVE-2022-0847").is_some());
+    let again = (feed("kev", date(2026, 11, 19)), vec![entry("CVE-2022-0847")]);
+    let replaced = with(&[again, (feed("kev", date(2026, 11, 18)), vec![entry("CVE-2024-21626")])]);
+    assert!(replaced.exploited("CVE-2024-21626").is_none(), "CISA took it off");
+    assert_eq!(replaced.exploited("CVE-2022-0847").unwrap().added, date(2026, 11, 1), "the newer text");
     let older = with(&[(feed("kev", date(2026, 1, 1)), vec![entry("CVE-2024-21626"), entry("CVE-2022-0847")])]);
-    assert!(older.exploited("CVE-2024-21626").is_some(), "even an old one completes it");
+    assert!(older.exploited("CVE-2024-21626").is_some(), "an old one completes it");
     assert_eq!(older.exploited("CVE-2022-0847").unwrap().added, date(2022, 4, 25), "and does not change what is newer");
 }
 
@@ -419,12 +424,12 @@ fn answers(data: &Knowledge, versions: &[String]) -> String {
     let mut said = String::new();
     for version in versions {
         for component in ["kernel", "containerd"] {
-            said.push_str(&format!("{:?}\n", data.upstream(component, version)));
+            writeln!(said, "{:?}", data.upstream(component, version)).unwrap();
         }
-        said.push_str(&format!("{:?}\n", data.behind("runc", "1.3", version)));
+        writeln!(said, "{:?}", data.behind("runc", "1.3", version)).unwrap();
         for ecosystem in ["Debian:12", "Debian:13", "Ubuntu:22.04:LTS", "Red Hat:9", "AlmaLinux:9", "SUSE:Linux Enterprise Server 15 SP5"] {
             for name in ["linux", "kernel", "runc"] {
-                said.push_str(&format!("{:?}\n", data.package(ecosystem, name, Scheme::Rpm, version)));
+                writeln!(said, "{:?}", data.package(ecosystem, name, Scheme::Rpm, version)).unwrap();
             }
         }
     }

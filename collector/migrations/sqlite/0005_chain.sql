@@ -28,11 +28,16 @@ create table chain (
     possible bigint not null,
     -- active, reboot_pending, restart_pending, newer_not_selected; empty when not known.
     activation text not null,
-    -- What version, image and kind compare by, so that nodes of one line are compared: vendor, series and flavour.
+    -- Vendor, series and flavour: nodes of one component, image and line are compared.
     line text not null,
+    -- How `level` compares: dpkg, rpm, upstream; empty when it does not.
+    level_order text not null,
+    -- The version that compares within the line; empty when no exact one is known.
+    level text not null,
     -- The whole `versions::Link`.
     json text not null,
     primary key (node_id, subject)
 );
 create index chain_by_component on chain (component, headline, image, running, node_id);
 create index chain_by_end on chain (ends, judged_by, node_id) where ends <> '';
+create index chain_by_line on chain (component, image, line, level_order, level, node_id) where level <> '';

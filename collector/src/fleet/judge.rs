@@ -13,6 +13,7 @@ use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::Date;
 
 use crate::store::JudgedNode;
+use crate::store::chain::{self, ChainRow};
 use crate::store::peers::{Met, StoredAnswer};
 
 /// The checks that the collector decides, compiled, and their ids.
@@ -110,6 +111,15 @@ fn probe(StoredAnswer { answer, vantage }: &StoredAnswer) -> Option<Probe> {
     })
 }
 
+/// What the collector says of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// A finding for each of its checks and their subjects.
+    pub findings: Vec<Entry>,
+    /// The links of the node's patch chain, by subject.
+    pub chain: Vec<ChainRow>,
+}
+
 /// What the collector says of `node`, which peers met so, on `today`. `at` (Unix milliseconds) dates the findings.
 ///
 /// # Errors
@@ -121,14 +131,15 @@ pub fn judge(
     knowledge: &Knowledge,
     today: Date,
     at: i64,
-) -> Result<Vec<Entry>, TreeError> {
+) -> Result<Judgement, TreeError> {
     let documents = node.documents.iter().map(|(kind, name, json)| (kind.as_str(), name.as_str(), json.as_str()));
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
     versions::judge(&mut facts, knowledge, today);
     holdfast_checks::peers::lay_over(&mut facts, peers.facts());
     dates(&mut facts, today);
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
-    Ok(findings.into_iter().map(|finding| Entry::finding(finding, at)).collect())
+    let findings = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();
+    Ok(Judgement { findings, chain: chain::rows(&facts) })
 }
 
 /// Stands for everything the verdict depends on besides the catalogue: the same again gives the same findings.

@@ -6,5 +6,5 @@
 mod judge;
 mod run;
 
-pub use judge::{FleetJudge, Peers, judge};
+pub use judge::{FleetJudge, Judgement, Peers, judge};
 pub use run::{TICK, run};

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::judge::{FleetJudge, Peers, basis, judge};
+use super::judge::{FleetJudge, Judgement, Peers, basis, judge};
 use crate::alerts::{Clock, chain};
 use crate::changes::{Change, ChangeFeed, ChangeKind};
 use crate::feeds::Follow;
@@ -162,8 +162,8 @@ impl Pass<'_> {
             return Ok(());
         }
         match judge(self.fleet, &node, &peers, self.knowledge, self.today, self.now) {
-            Ok(entries) => {
-                let change = self.store.replace_judged(node_id, self.fleet.checks(), &entries, self.now).await?;
+            Ok(Judgement { findings, chain }) => {
+                let change = self.store.replace_judged(node_id, self.fleet.checks(), &findings, &chain, self.now).await?;
                 if let Some(change) = change {
                     self.changes.publish(change);
                 }

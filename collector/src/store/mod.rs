@@ -4,6 +4,7 @@
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
 mod alerts;
+pub mod chain;
 pub mod changes;
 mod codes;
 pub mod containers;
@@ -135,10 +136,12 @@ fn migrator() -> Migrator {
     let peer_probes: SqlStr = include_str!("../../migrations/sqlite/0002_peer_probes.sql").into_sql_str();
     let containers: SqlStr = include_str!("../../migrations/sqlite/0003_containers.sql").into_sql_str();
     let expectations: SqlStr = include_str!("../../migrations/sqlite/0004_expectations.sql").into_sql_str();
+    let chain: SqlStr = include_str!("../../migrations/sqlite/0005_chain.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
         Migration::new(3, "containers".into(), MigrationType::Simple, containers, false),
         Migration::new(4, "expectations".into(), MigrationType::Simple, expectations, false),
+        Migration::new(5, "chain".into(), MigrationType::Simple, chain, false),
     ])
 }

@@ -91,6 +91,7 @@ impl Store {
             "delete from findings where node_id = $1",
             "delete from inventory where node_id = $1",
             "delete from containers where node_id = $1",
+            "delete from chain where node_id = $1",
             "delete from counts where node_id = $1",
             "delete from refused where node_id = $1",
             "delete from peer_probes where node_id = $1",

@@ -86,6 +86,13 @@ impl Database {
         sqlx::query_as(select).bind(check).fetch_optional(&self.raw).await.unwrap()
     }
 
+    /// The patch chain of a node: (subject, image, kernel, running, headline, support, line, level).
+    pub(crate) async fn chain(&self, node: i64) -> Vec<(String, String, String, String, i64, String, String, String)> {
+        let select =
+            "select subject, image, kernel, running, headline, support, line, level from chain where node_id = $1 order by subject";
+        sqlx::query_as(select).bind(node).fetch_all(&self.raw).await.unwrap()
+    }
+
     /// History of a check: (epoch, number, from, to).
     pub(crate) async fn history(&self, check: &str) -> Vec<(String, i64, i64, i64)> {
         let select = "select epoch, number, from_verdict, to_verdict from transitions where check_id = $1 order by epoch, number";

@@ -12,6 +12,7 @@ use holdfast_collector::feeds::Library;
 use holdfast_collector::metrics::Metrics;
 use holdfast_collector::peers::Roster;
 use holdfast_collector::store::peers::{Met, PeerAnswer};
+use holdfast_collector::store::retention::Retention;
 use holdfast_collector::{alerts, fleet};
 use tokio_util::sync::CancellationToken;
 
@@ -91,7 +92,7 @@ async fn a_kernel_whose_support_ended_overnight_is_a_finding_with_history_and_an
     // Any change of a node wakes the task; the minute would, too.
     database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
     let row = judged(&database, FAIL).await;
-    assert!(row.2.starts_with("lifecycle = end_of_life"), "{row:?}");
+    assert!(row.2.starts_with("state = eol"), "{row:?}");
     assert_eq!(database.counts(CHECK).await, [(FAIL, 1)]);
     let history: Vec<(String, i64, i64)> =
         database.history(CHECK).await.into_iter().map(|(epoch, _, from, to)| (epoch, from, to)).collect();
@@ -122,6 +123,37 @@ async fn a_new_kernel_is_judged_and_what_did_not_change_is_not_written() {
     eventually("evidence follows", || async { (database.last_change().await > committed).then_some(()) }).await;
     assert_eq!(database.history(CHECK).await.len(), 1, "a change of evidence alone is no transition");
     cancel.cancel();
+}
+
+#[tokio::test]
+async fn the_patch_chain_is_stored_with_the_findings_and_goes_with_the_node() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2022-05-01"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "os", "self", OS).await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    let cancel = start(&database, &hand);
+    judged(&database, PASS).await;
+    let kernel = async || database.chain(1).await.into_iter().find(|row| row.0 == "kernel");
+    let row = kernel().await.expect("the kernel has a row as soon as it has a finding");
+    assert_eq!((row.1.as_str(), row.2.as_str(), row.3.as_str()), ("debian 11", "5.10.0-33-amd64", "5.10.0-33-amd64"));
+    assert_eq!((row.5.as_str(), row.6.as_str()), ("supported", "debian 5.10 amd64"));
+
+    // A new day moves no verdict, but the days that are left.
+    let committed = database.last_change().await;
+    hand.forward(DAY);
+    database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
+    eventually("pages hear of it", || async { (database.last_change().await > committed).then_some(()) }).await;
+
+    // What is no kernel any more has no row, and neither has a node that was deleted.
+    database.inventory(1, "kernel", "self", "{}").await;
+    eventually("the link is gone", || async { kernel().await.is_none().then_some(()) }).await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    eventually("the link is back", || kernel()).await;
+    cancel.cancel();
+    database.node(1, "a1", "gone", 0).await;
+    database.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, hand.clock()()).await.unwrap();
+    assert_eq!(database.chain(1).await, []);
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub(super) fn read(host: &Host) -> Sysctls {
         ipv6_accept_redirects: of("net/ipv6/conf/all/accept_redirects"),
         ipv6_accept_redirects_default: of("net/ipv6/conf/default/accept_redirects"),
         ipv6_accept_source_route: of("net/ipv6/conf/all/accept_source_route"),
+        ipv4_route_localnet: of("net/ipv4/conf/all/route_localnet"),
     }
 }
 

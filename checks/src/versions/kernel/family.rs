@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Os;
+use crate::versions::Confidence;
 
 /// Who builds a kernel, as far as its own strings tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +33,14 @@ pub enum Family {
     Fedora,
     /// SUSE and openSUSE.
     Suse,
+    /// openSUSE's rolling release.
+    Tumbleweed,
+    /// `openEuler`.
+    OpenEuler,
+    /// Alibaba Cloud Linux and Anolis.
+    AlibabaLinux,
+    /// `TencentOS`.
+    TencentOs,
     /// Google's Container-Optimized OS.
     Cos,
     /// Talos.
@@ -78,6 +87,10 @@ impl Family {
             Self::Photon => "photon",
             Self::Fedora => "fedora",
             Self::Suse => "suse",
+            Self::Tumbleweed => "tumbleweed",
+            Self::OpenEuler => "openeuler",
+            Self::AlibabaLinux => "alibaba-linux",
+            Self::TencentOs => "tencentos",
             Self::Cos => "cos",
             Self::Talos => "talos",
             Self::Flatcar => "flatcar",
@@ -97,21 +110,39 @@ impl Family {
 
     /// Does it ship upstream's stable releases as they are, so that the end of a series is the end of its fixes.
     pub fn tracks_stable(self) -> bool {
-        matches!(
-            self,
+        self.base() == Base::Stable
+    }
+
+    /// What upstream's numbers in it are worth.
+    pub fn base(self) -> Base {
+        match self {
             Self::Amazon
-                | Self::AzureLinux
-                | Self::Photon
-                | Self::Fedora
-                | Self::Cos
-                | Self::Talos
-                | Self::Flatcar
-                | Self::Bottlerocket
-                | Self::Alpine
-                | Self::Arch
-                | Self::Nixos
-                | Self::Vanilla
-        )
+            | Self::AzureLinux
+            | Self::Photon
+            | Self::Fedora
+            | Self::Tumbleweed
+            | Self::Cos
+            | Self::Talos
+            | Self::Flatcar
+            | Self::Bottlerocket
+            | Self::Alpine
+            | Self::Arch
+            | Self::Nixos
+            | Self::Vanilla => Base::Stable,
+            Self::Ubuntu | Self::Debian | Self::DebianBackports | Self::RaspberryPi | Self::Proxmox | Self::Linuxkit | Self::Wsl2 => {
+                Base::OwnPicks
+            }
+            Self::EnterpriseLinux
+            | Self::Uek
+            | Self::Suse
+            | Self::OpenEuler
+            | Self::AlibabaLinux
+            | Self::TencentOs
+            | Self::Android
+            | Self::Gvisor
+            | Self::Prerelease
+            | Self::Unlisted => Base::Divergent,
+        }
     }
 
     /// The `ID`s of the distributions that ship it. Empty for kernels that belong to none.
@@ -119,13 +150,17 @@ impl Family {
         match self {
             Self::Ubuntu => &["ubuntu"],
             Self::Debian | Self::DebianBackports => &["debian"],
-            Self::EnterpriseLinux => &["rhel", "rocky", "almalinux", "centos", "ol"],
+            Self::EnterpriseLinux => &["rhel", "rocky", "almalinux", "centos", "ol", "rhcos"],
             Self::Uek => &["ol"],
             Self::Amazon => &["amzn"],
             Self::AzureLinux => &["azurelinux", "mariner"],
             Self::Photon => &["photon"],
             Self::Fedora => &["fedora"],
             Self::Suse => &["sles", "sle-micro", "sl-micro", "opensuse-leap"],
+            Self::Tumbleweed => &["opensuse-tumbleweed", "opensuse-microos"],
+            Self::OpenEuler => &["openEuler", "openeuler"],
+            Self::AlibabaLinux => &["alinux", "anolis"],
+            Self::TencentOs => &["tencentos"],
             Self::Cos => &["cos"],
             Self::Talos => &["talos"],
             Self::Flatcar => &["flatcar"],
@@ -134,6 +169,34 @@ impl Family {
             Self::Arch => &["arch"],
             Self::Nixos => &["nixos"],
             _ => &[],
+        }
+    }
+}
+
+/// What a builder makes of upstream's releases, and so what the upstream version in a build tells without the builder's own records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Base {
+    /// Ships them as they are. At or above a fix of the same series is fixed; below it is likely affected.
+    Stable,
+    /// Ships them and adds fixes of its own. At or above a fix of the same series is fixed; below it is possibly affected.
+    OwnPicks,
+    /// Carries features and fixes over to an old base. The version tells nothing, in neither direction.
+    Divergent,
+}
+
+impl Base {
+    /// Does a version at or above a fix of its series have that fix.
+    pub fn fixed_above(self) -> bool {
+        self != Self::Divergent
+    }
+
+    /// How certain it is that a version below a fix of its series is affected; `None`: it tells nothing.
+    pub fn affected_below(self) -> Option<Confidence> {
+        match self {
+            Self::Stable => Some(Confidence::Likely),
+            Self::OwnPicks => Some(Confidence::Possible),
+            Self::Divergent => None,
         }
     }
 }
@@ -148,6 +211,10 @@ pub(in crate::versions) fn product_of(os: &Os) -> Option<(&'static str, String)>
         "ubuntu" => ("ubuntu", version.to_owned()),
         "debian" => ("debian", major()),
         "rhel" => ("rhel", major()),
+        "rhcos" => {
+            let release = os.fields.get("OPENSHIFT_VERSION").cloned().unwrap_or_else(minor);
+            return release.starts_with("4.").then_some(("red-hat-openshift", release));
+        }
         "rocky" => ("rocky-linux", major()),
         "almalinux" => ("almalinux", major()),
         "centos" if stream() => ("centos-stream", major()),

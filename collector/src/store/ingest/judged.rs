@@ -1,5 +1,5 @@
-//! Findings the collector judges itself: replaced check by check, counted like the node's own, outside its digest, with
-//! a history of their own beside the node's.
+//! What the collector judges itself: findings, replaced check by check, counted like the node's own, outside its digest, with
+//! a history of their own beside the node's; and the node's patch chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,15 @@ use sqlx::SqliteConnection;
 
 use super::rows::{self, Judged, TransitionRow, Upsert};
 use crate::changes::{Change, ChangeKind};
+use crate::store::chain::{self, ChainRow};
 use crate::store::{Store, StoreError, changes, severity_number, verdict_number};
 
 /// The epoch of transitions made here. No agent has it: theirs are hex.
 const EPOCH: &str = "collector";
 
 impl Store {
-    /// Replaces what the collector says of `checks` on a node with `entries`; what is not among them goes.
+    /// Replaces what the collector says of `checks` on a node with `entries`, and the links of its patch chain with `chain`; what is
+    /// not among them goes.
     ///
     /// Returns the change to publish, `None` when nothing moved. Verdicts that moved are history under the epoch `collector`.
     pub async fn replace_judged(
@@ -22,10 +24,11 @@ impl Store {
         node_id: i64,
         checks: &BTreeSet<String>,
         entries: &[Entry],
+        chain: &[ChainRow],
         at: i64,
     ) -> Result<Option<Change>, StoreError> {
         let mut transaction = self.writer.begin_with("begin immediate").await.map_err(StoreError::query("begin a transaction"))?;
-        let change = replace(&mut transaction, node_id, checks, entries, at).await?;
+        let change = replace(&mut transaction, node_id, checks, entries, chain, at).await?;
         transaction.commit().await.map_err(StoreError::query("commit judged findings"))?;
         Ok(change)
     }
@@ -36,8 +39,10 @@ async fn replace(
     node_id: i64,
     checks: &BTreeSet<String>,
     entries: &[Entry],
+    chain: &[ChainRow],
     at: i64,
 ) -> Result<Option<Change>, StoreError> {
+    let linked = chain::replace(conn, node_id, chain).await?;
     let stored = rows::all_findings(conn, node_id, Judged::Collector).await?;
     let theirs = rows::findings(conn, node_id, &entries.iter().map(|entry| entry.key.parts()).collect::<Vec<_>>()).await?;
     let mut counts = BTreeMap::new();
@@ -79,7 +84,7 @@ async fn replace(
         let (check, subject) = (old.check_id.as_str(), old.subject.as_str());
         history.push(Moved { check, subject, from: old.verdict, to: 0, severity: old.severity, reason: "", because: String::new() });
     }
-    if upserts.is_empty() && gone.is_empty() {
+    if upserts.is_empty() && gone.is_empty() && !linked {
         return Ok(None);
     }
     rows::delete(conn, node_id, gone.iter().copied()).await?;

@@ -1,8 +1,8 @@
 //! Statements over many rows of one node.
 //!
 //! A batch travels as one JSON parameter, `json_each($2)`: one statement instead of hundreds, measured four times faster
-//! than row by row. It is SQLite's form; PostgreSQL's is `json_to_recordset`, and only this file and
-//! `store::containers` know.
+//! than row by row. It is SQLite's form; PostgreSQL's is `json_to_recordset`, and only this file,
+//! `store::containers` and `store::chain` know.
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,7 @@
 //! Must not know SQL or HTTP. [`super::select`] turns it into predicates; every list, count and export goes through that.
 
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::Headline;
 
 use super::codes::NodeState;
 
@@ -98,6 +99,8 @@ pub struct Filter {
     pub expected: Option<bool>,
     /// Ids of expectations that cover the findings.
     pub waiver: Vec<String>,
+    /// Only nodes whose kernel stands so.
+    pub kernel: Vec<Headline>,
     /// Node states; empty: all but gone.
     pub state: Vec<NodeState>,
     /// Only what changed since: `1h`, `24h`, `7d`, or an RFC 3339 time.
@@ -213,6 +216,11 @@ impl Filter {
                     }
                 }
             }
+            "kernel" => {
+                for part in list(value) {
+                    self.kernel.push(super::chain::headline(&part)?);
+                }
+            }
             "since" => {
                 self.since =
                     Some(Since::read(value).ok_or_else(|| format!("`{value}` is not a time: write 24h, 7d or 2026-11-20T10:00:00Z"))?);
@@ -263,6 +271,7 @@ impl Filter {
         each("deciding", &self.deciding);
         each("waiver", &self.waiver);
         pairs.push(("expected", self.expected.map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()));
+        pairs.push(("kernel", names(self.kernel.iter().map(|headline| headline.name()).collect())));
         pairs.push(("state", self.states_as_written()));
         pairs.push(("since", self.since.as_ref().map(|since| since.text.clone()).unwrap_or_default()));
         pairs.push(("q", self.q.clone().unwrap_or_default()));

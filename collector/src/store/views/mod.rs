@@ -3,6 +3,7 @@
 //! Rows here are plain values, already free of storage numbers. Must not know HTTP, HTML or who asks.
 
 mod alerts;
+mod chain;
 mod checks;
 mod codes;
 mod containers;
@@ -28,6 +29,10 @@ use holdfast_checks::catalogue::Catalogue;
 use sqlx::sqlite::SqlitePool;
 
 pub use alerts::{AlertRow, Delivery};
+pub use chain::{
+    ChainEnd, ChainFilter, ChainGroup, ChainGroupRow, ChainLink, ChainRow, ChainSummaryRow, ChainTotals, ChainVariant, Lag, Unjudged,
+    Waiting,
+};
 pub use checks::{DecidingRow, ReasonRow};
 pub use codes::{At, NodeState};
 pub use containers::{ContainerRow, Containers, MountRow, Privilege, PrivilegeKind};

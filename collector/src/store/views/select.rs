@@ -62,6 +62,11 @@ impl Selection {
         } else {
             any_of(query, NODE_STATE, filter.state.iter().map(|state| state.name().to_owned()));
         }
+        if !filter.kernel.is_empty() {
+            query.push(" and exists (select 1 from chain k where k.node_id = n.node_id and k.component = 'kernel'");
+            any_of(query, "k.headline", filter.kernel.iter().map(|headline| super::chain::number_of(*headline)));
+            query.push(")");
+        }
     }
 
     /// ` and …` over `n` and `f`.
