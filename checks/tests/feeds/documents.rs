@@ -41,7 +41,7 @@ fn frozen_booleans_never_decide_where_a_date_does() {
     assert_eq!(accepted("a.json", text), accepted("a.json", &turned(text)));
 }
 
-/// CentOS' newest was `8 (2111)`, Debian's once `1.3.1 r.6`: no version, and no reason to refuse all products.
+/// The newest of `CentOS` was `8 (2111)`, Debian's once `1.3.1 r.6`: no version, and no reason to refuse all products.
 #[test]
 fn a_newest_release_that_is_no_version_is_left_out() {
     let text = fixture("debian.v1.json").replace("12.15", "8 (2111)");
