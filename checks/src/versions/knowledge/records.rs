@@ -147,7 +147,7 @@ pub enum Need {
 pub struct PackageFix {
     /// OSV's ecosystem: `Ubuntu:22.04:LTS`, `Debian:12`, `AlmaLinux:9`.
     pub ecosystem: String,
-    /// The package: the source package for deb, AlmaLinux and Rocky.
+    /// The package: the source package for deb, `AlmaLinux` and Rocky.
     pub package: String,
     /// CVEs, or the record's own id where it names none.
     pub ids: Vec<String>,
