@@ -83,7 +83,10 @@ fn open(scene: &Scene<'_>, link: &Link) -> Option<String> {
     let mut open = Vec::new();
     match &link.support {
         Observed::Unavailable(why) => open.push(why.detail.clone()),
-        Observed::Known { value, .. } if value.state == SupportState::ExtendedPaid => open.push(maintained(value)),
+        // Of a system nothing else is judged.
+        Observed::Known { value, .. } if value.state == SupportState::ExtendedPaid || link.component == "os" => {
+            open.push(maintained(value))
+        }
         Observed::Known { .. } => {}
     }
     match &link.vulnerability {
@@ -204,7 +207,10 @@ fn behind(scene: &Scene<'_>, patch: &Patch) -> String {
             let out = newest_date.as_ref().map_or_else(String::new, |day| format!(" of {day}"));
             let many = releases.map_or_else(String::new, |many| format!(", {many} release{} behind", if many == 1 { "" } else { "s" }));
             match patch.days {
-                Some(days) => format!("a newer one has been there for {days} days: {newest}{out}{many} (data of {data_date})"),
+                Some(days) => {
+                    let least = if releases.is_some() { "" } else { "at least " };
+                    format!("a newer one has been there for {least}{days} days: {newest}{out}{many} (data of {data_date})")
+                }
                 None => format!("{newest}{out} is newer{many} (data of {data_date})"),
             }
         }

@@ -7,12 +7,13 @@ use holdfast_checks::versions::{Exposure, VulnerabilityState};
 
 /// A vulnerability of every kernel, which needs this.
 fn needing(component: &str, needs: Vec<Need>) -> Knowledge {
+    let fixed = if component == "kernel" { "6.12.200" } else { "99.0.0" };
     let advisory = Advisory {
         id: "CVE-2026-77777".into(),
         aliases: Vec::new(),
         component: component.into(),
         title: "a test".into(),
-        ranges: vec![Range { introduced: "0".into(), fixed: Some("99.0.0".into()) }],
+        ranges: vec![Range { introduced: "0".into(), fixed: Some(fixed.into()) }],
         builds: Vec::new(),
         needs,
         only_family: None,

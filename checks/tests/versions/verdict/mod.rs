@@ -130,7 +130,9 @@ fn push<T>(group: &mut Observed<Listing<T>>, item: T) {
 }
 
 pub(crate) fn built_in() -> std::sync::Arc<Knowledge> {
-    Knowledge::built_in().expect("the shipped data is valid")
+    static BUILT_IN: std::sync::LazyLock<std::sync::Arc<Knowledge>> =
+        std::sync::LazyLock::new(|| Knowledge::built_in().expect("the shipped data is valid"));
+    std::sync::Arc::clone(&BUILT_IN)
 }
 
 /// What this build ships, with feeds over it.
