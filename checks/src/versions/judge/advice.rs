@@ -119,6 +119,7 @@ fn move_on(scene: &Scene<'_>, target: &Target, link: &Link) -> Option<String> {
         "linux-kernel" => format!("a kernel of {next}"),
         "kubernetes" | "amazon-eks" | "google-kubernetes-engine" | "azure-kubernetes-service" => format!("Kubernetes {next}"),
         _ if next.starts_with(product) => next,
+        _ if scene.on_image() && !target.is_kernel() && target.component != "os" => format!("an image with {product} {next}"),
         _ if embedded(target) => format!("a release of {} with {product} {next}", target.vendor),
         _ => format!("{product} {next}"),
     };

@@ -155,7 +155,7 @@ fn target_of(scene: &Scene<'_>, said: &Said<'_>, software: &Software, at: i64) -
         vendor: software.vendor.clone(),
         tracks_upstream: software.base == Base::Stable,
         series: software.series.clone(),
-        upstream: upstream(software),
+        upstream: upstream(software, os.is_some_and(|os| matches!(os.id.as_str(), "cos" | "flatcar"))),
         package: software.package.as_ref().filter(|package| package.complete).map(|package| (package.text.clone(), package.scheme)),
         questions: of_distribution.map_or_else(Vec::new, |os| about_software(software, os)),
         feed: of_distribution.and_then(feed).unwrap_or_default(),
@@ -174,10 +174,14 @@ fn upstream_product(product: &str) -> bool {
 }
 
 /// What upstream's numbers tell: everything of upstream's own release, little of one that somebody added fixes to.
-fn upstream(software: &Software) -> Upstream {
+fn upstream(software: &Software, own_builds: bool) -> Upstream {
     let Some(version) = software.upstream.clone() else { return Upstream::silent() };
     let below = match (software.exact, software.base) {
         (false, _) => Some(Confidence::Possible),
+        // Builds that carry a fix now and then before upstream's release has it.
+        (true, Base::Stable) if own_builds || matches!(software.vendor.as_str(), "aks" | "bottlerocket" | "microsoft") => {
+            Some(Confidence::Likely)
+        }
         (true, Base::Stable) => Some(Confidence::Confirmed),
         (true, base) => base.affected_below(),
     };

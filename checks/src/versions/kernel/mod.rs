@@ -294,7 +294,7 @@ fn debian_family(package: &str) -> Family {
 
 /// `cloud-amd64` of `6.12.38+deb13-cloud-amd64`: what follows the last part with a digit that belongs to the version.
 fn debian_flavour(release: &str) -> &str {
-    let version_ends = release.rfind("+deb").or_else(|| release.rfind("~bpo")).unwrap_or(0);
+    let version_ends = ["+deb", "~bpo", ".deb"].iter().find_map(|mark| release.rfind(mark)).unwrap_or(0);
     release.get(version_ends..).and_then(|tail| tail.split_once('-')).map_or("", |(_, flavour)| flavour)
 }
 
@@ -345,12 +345,14 @@ fn tagged_rpm(kernel: &KernelStrings<'_>) -> Option<Identity> {
     TAGS.iter().find_map(|(tag, family)| {
         let (before, after) = kernel.release.split_once(tag)?;
         let (number, rest) = digits(after);
+        // openEuler's service packs: `oe2403sp1`.
+        let (pack, rest) = rest.strip_prefix("sp").map_or(("", rest), digits);
         let ends = rest.is_empty() || rest.starts_with(['.', '-', '+']);
         if number.is_empty() || !ends || !is_triplet(&base) || before.contains("-0.rc") {
             return None;
         }
         let flavour = rest.split_once(['-', '+']).map_or("", |(_, flavour)| flavour);
-        let package = format!("{before}{tag}{number}");
+        let package = format!("{before}{tag}{number}{}{pack}", if pack.is_empty() { "" } else { "sp" });
         let identity = Identity::new(*family, kernel.release).packaged(package, Scheme::Rpm).flavoured(flavour);
         Some(if family.base() == Base::Stable { identity.exact(base.clone()) } else { identity })
     })
