@@ -166,8 +166,8 @@ fn next(scene: &Scene<'_>, product: &str, cycle: &str) -> Option<(String, Option
     let found = if first { later.next() } else { later.max_by_key(|(_, day)| *day) };
     // Where no end is announced, the newest is maintained longest.
     found.or_else(|| {
-        let open = names.iter().filter_map(row).filter(|(_, found)| matches!(found.row.eol, End::Reached(false)));
-        open.last().map(|(cycle, _)| (cycle, None))
+        let mut open = names.iter().filter_map(row).filter(|(_, found)| matches!(found.row.eol, End::Reached(false)));
+        open.next_back().map(|(cycle, _)| (cycle, None))
     })
 }
 

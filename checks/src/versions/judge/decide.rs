@@ -99,22 +99,22 @@ impl Decided<'_> {
     pub(super) fn open(&self) -> BTreeSet<&str> {
         self.affected.iter().map(|one| one.id.as_str()).chain(self.undecided.iter().copied()).collect()
     }
+}
 
-    /// The version that has every fix there is for `of`: of the package where it was compared, else of upstream.
-    pub(super) fn fix_of<'a>(&self, of: impl Iterator<Item = &'a Affected<'a>>) -> Option<String> {
-        let mut newest: Option<(By, &str)> = None;
-        for one in of {
-            let Some(fixed) = one.fixed.as_deref() else { continue };
-            newest = Some(match newest {
-                None => (one.by, fixed),
-                Some((by, other)) if by == one.by => (by, if by.compare(fixed, other).is_gt() { fixed } else { other }),
-                // A package's version begins with upstream's: the one that is not lower has the other's fix too.
-                Some((_, other)) if compare::suffixed(fixed, other).is_gt() => (one.by, fixed),
-                Some(kept) => kept,
-            });
-        }
-        newest.map(|(_, version)| version.to_owned())
+/// The version that has every fix there is for `of`: of the package where it was compared, else of upstream.
+pub(super) fn fix_of<'a>(of: impl Iterator<Item = &'a Affected<'a>>) -> Option<String> {
+    let mut newest: Option<(By, &str)> = None;
+    for one in of {
+        let Some(fixed) = one.fixed.as_deref() else { continue };
+        newest = Some(match newest {
+            None => (one.by, fixed),
+            Some((by, other)) if by == one.by => (by, if by.compare(fixed, other).is_gt() { fixed } else { other }),
+            // A package's version begins with upstream's: the one that is not lower has the other's fix too.
+            Some((_, other)) if compare::suffixed(fixed, other).is_gt() => (one.by, fixed),
+            Some(kept) => kept,
+        });
     }
+    newest.map(|(_, version)| version.to_owned())
 }
 
 /// Decides everything that is known of `target`.

@@ -40,13 +40,11 @@ fn headline(scene: &Scene<'_>, link: &Link, waiting: Option<&Waiting>) -> (Headl
     if let Some(patch) = patch.filter(|patch| lag(scene, patch).is_some_and(|lag| lag > LAG_DAYS)) {
         return (Headline::PatchBehind, behind(scene, patch));
     }
-    match open(scene, link) {
-        Some(because) => (Headline::Unknown, because),
-        None => {
-            let parts = [support.map(maintained), patch.map(|patch| behind(scene, patch)), vulnerability.map(none_known)];
-            (Headline::Supported, parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
-        }
+    if let Some(because) = open(scene, link) {
+        return (Headline::Unknown, because);
     }
+    let parts = [support.map(maintained), patch.map(|patch| behind(scene, patch)), vulnerability.map(none_known)];
+    (Headline::Supported, parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 /// Does something newer wait that is not known to fix nothing.
@@ -85,7 +83,7 @@ fn open(scene: &Scene<'_>, link: &Link) -> Option<String> {
         Observed::Unavailable(why) => open.push(why.detail.clone()),
         // Of a system nothing else is judged.
         Observed::Known { value, .. } if value.state == SupportState::ExtendedPaid || link.component == "os" => {
-            open.push(maintained(value))
+            open.push(maintained(value));
         }
         Observed::Known { .. } => {}
     }

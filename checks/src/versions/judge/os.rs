@@ -6,7 +6,7 @@ use super::activation::{Sentinel, day};
 use super::support::support;
 use super::target::{Target, Upstream};
 use super::{Scene, headline, observed_at};
-use crate::facts::{Observed, Os, Reason, Source, SourceKind};
+use crate::facts::{Observed, Os, Reason, Source, SourceKind, Unavailable};
 use crate::versions::ecosystem::feed;
 use crate::versions::kernel::product_of;
 use crate::versions::{Activation, ActivationState, Link, Patch, PatchState};
@@ -47,7 +47,7 @@ fn target(os: &Os, at: i64) -> Target {
         family: None,
         flavour: String::new(),
         rows: product_of(os).into_iter().collect(),
-        no_rows: format!("the lifecycle data does not cover {named}"),
+        no_rows: Unavailable::new(Reason::NotSupported, format!("the lifecycle data does not cover {named}")),
         newest: product_of(os).into_iter().collect(),
         at,
     }

@@ -6,7 +6,9 @@ use super::activation::{Activated, of_daemon, of_program};
 use super::decide::decide;
 use super::target::{Target, Upstream};
 use super::{Scene, observed_at};
-use crate::facts::{Executable, Kubelet, Listing, Observed, Package, Runtime, RuntimeProgram, Skipped, Source, SourceKind};
+use crate::facts::{
+    Executable, Kubelet, Listing, Observed, Package, Reason, Runtime, RuntimeProgram, Skipped, Source, SourceKind, Unavailable,
+};
 use crate::versions::ecosystem::{about_software, feed};
 use crate::versions::{Base, Confidence, Link, Provider, Software, SoftwareStrings, identify_software};
 
@@ -113,7 +115,7 @@ fn link(scene: &Scene<'_>, said: &Said<'_>, at: i64) -> Link {
         let why = said.version.unavailable().map_or("its version is not known", |why| why.detail.as_str());
         let mut link = Link::unread(said.subject.clone(), said.component, "");
         link.because = format!("the version of {} is not known: {why}", said.subject);
-        link.settles = "its version, from the program's file or its package".to_owned();
+        "its version, from the program's file or its package".clone_into(&mut link.settles);
         return link;
     };
     let target = target_of(scene, said, &running, at);
@@ -162,7 +164,7 @@ fn target_of(scene: &Scene<'_>, said: &Said<'_>, software: &Software, at: i64) -
         stream: None,
         family: None,
         flavour: String::new(),
-        no_rows: format!("no lifecycle data covers {} {}", said.component, software.text),
+        no_rows: Unavailable::new(Reason::NotSupported, format!("no lifecycle data covers {} {}", said.component, software.text)),
         rows,
         newest,
         at,

@@ -1,6 +1,7 @@
 //! What vulnerabilities need, joined with what the node has.
 
 use super::*;
+use holdfast_checks::facts::FeatureState::{Absent, Blocked, BuiltIn, Loadable, Loaded};
 use holdfast_checks::facts::{Feature, FeatureState, Setting};
 use holdfast_checks::versions::knowledge::{Advisory, Need};
 use holdfast_checks::versions::{Exposure, VulnerabilityState};
@@ -62,7 +63,6 @@ fn parts_of_the_kernel() {
         facts
     };
     let needs = || vec![Need::AnyFeature(vec!["esp4".into(), "esp6".into()])];
-    use FeatureState::{Absent, Blocked, BuiltIn, Loadable, Loaded};
     for there in [BuiltIn, Loaded, Loadable] {
         assert_eq!(of(with(&[("esp4", Absent), ("esp6", there)]), needs()).0, Exposure::Exposed);
     }

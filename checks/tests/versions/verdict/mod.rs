@@ -1,6 +1,7 @@
 //! The whole verdict: nodes as they are met, judged by what this build ships and by feeds, and every line of it read.
 
 mod boundaries;
+mod cost;
 mod exposure;
 mod families;
 mod kubernetes;
