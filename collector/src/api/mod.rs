@@ -4,6 +4,7 @@
 //! know SQL or HTML.
 
 mod alerts;
+mod chain;
 mod checks;
 mod containers;
 mod expectations;
@@ -40,6 +41,9 @@ use crate::store::views::Filter;
         alerts::list,
         exposure::list,
         root::list,
+        chain::list,
+        chain::one,
+        chain::feeds,
         expectations::list
     ),
     components(schemas(crate::http::ErrorBody))
@@ -56,6 +60,9 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/nodes/{cluster}/{name}/containers", get(containers::list))
         .route("/nodes/{cluster}/{name}/runtimes", get(containers::runtimes))
         .route("/nodes/{cluster}/{name}/system", get(system::one))
+        .route("/nodes/{cluster}/{name}/chain", get(chain::one))
+        .route("/chain", get(chain::list))
+        .route("/feeds", get(chain::feeds))
         .route("/findings", get(findings::list))
         .route("/findings/{id}", get(findings::one))
         .route("/checks", get(checks::list))
@@ -113,6 +120,9 @@ struct FilterParameters {
     expected: Option<String>,
     /// An expectation's id; repeat for any of several.
     waiver: Option<String>,
+    /// Only nodes whose kernel stands so, comma separated: `known_exploited`, `end_of_life`, `reboot_pending`, `patch_behind`, unknown,
+    /// supported.
+    kernel: Option<String>,
     /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, gone. Default: all but gone.
     state: Option<String>,
     /// Changed since: 1h, 24h, 7d, or an RFC 3339 time.

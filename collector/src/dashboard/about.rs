@@ -2,6 +2,7 @@
 
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::Headline;
 use jiff::tz::TimeZone;
 
 use super::marks;
@@ -24,6 +25,8 @@ struct About {
     /// The day of the newest lifecycle data; empty when it cannot be read.
     knowledge: String,
     knowledge_age: i64,
+    /// Feeds over the snapshot of this build.
+    imported: i64,
     kept: Retention,
 }
 
@@ -42,6 +45,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         last_change: site.views.last_change().await?,
         knowledge_age: knowledge.and_then(|day| today.since(day).ok()).map_or(0, |span| i64::from(span.get_days())),
         knowledge: knowledge.map(|day| day.strftime("%-d %b %Y").to_string()).unwrap_or_default(),
+        imported: i64::try_from(site.app.library.borrow().feeds.len()).unwrap_or(i64::MAX),
         kept: Retention::default(),
     };
     Rendered::new("About", &page)

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::findings::with_default_verdict;
 use crate::http::{Failure, Shared, Site, pairs};
-use crate::store::views::{At, Filter, FindingRow, NodeRow};
+use crate::store::views::{At, ChainFilter, ChainRow, Filter, FindingRow, NodeRow};
 
 /// The most rows of one file. Beyond that the file would be cut silently, so the request is refused.
 const MOST: i64 = 200_000;
@@ -63,6 +63,71 @@ pub(super) async fn nodes_csv(State(site): State<Shared>, uri: Uri) -> Result<Re
         csv_line(text.into_iter().chain(counts.iter().map(String::as_str)).chain([confirmed.as_str()]))
     };
     Ok(file(&site, "nodes", std::iter::once(csv_line(header.into_iter())).chain(rows.iter().map(line)).collect()))
+}
+
+async fn kernels(site: &Site, uri: &Uri) -> Result<(Vec<ChainRow>, ChainFilter), Failure> {
+    let (filter, problems) = ChainFilter::read(&pairs(uri), &[]);
+    Failure::refuse(&problems)?;
+    let rows = site.views.all_chain(&filter, MOST, site.now()).await?;
+    Ok((whole(rows)?, filter))
+}
+
+pub(super) async fn kernels_csv(State(site): State<Shared>, uri: Uri) -> Result<Response, Failure> {
+    const HEADER: [&str; 24] = [
+        "cluster",
+        "node",
+        "node_state",
+        "component",
+        "subject",
+        "headline",
+        "running",
+        "image",
+        "kernel",
+        "installed",
+        "waiting",
+        "boot_default",
+        "activation",
+        "since",
+        "fixed_in",
+        "support",
+        "ends",
+        "judged_by",
+        "behind_days",
+        "affecting",
+        "exploited",
+        "possible",
+        "because",
+        "action",
+    ];
+    let (rows, _) = kernels(&site, &uri).await?;
+    let line = |row: &ChainRow| {
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+        // Not waiting and not fixed are no gaps in what is known.
+        let none = |value: &Option<String>| value.clone().unwrap_or_default();
+        let since = if row.since.0 > 0 { row.since.to_string() } else { String::new() };
+        let behind = row.behind_days.map_or_else(|| "unknown".to_owned(), |days| days.to_string());
+        let counts = [row.affecting, row.exploited, row.possible].map(|n| n.to_string());
+        let cells = [row.cluster.clone(), row.node.clone(), row.node_state.name().to_owned(), row.component.clone(), row.subject.clone()];
+        let what = [row.headline.name().to_owned(), text(&row.running), text(&row.image), text(&row.kernel), text(&row.installed)];
+        let waits = [none(&row.waiting), none(&row.boot_default), text(&row.activation), since, none(&row.fixed_in)];
+        let life = [text(&row.support), none(&row.ends), none(&row.judged_by), behind];
+        let said = [row.because.clone(), row.action.clone()];
+        let cells: Vec<String> = cells.into_iter().chain(what).chain(waits).chain(life).chain(counts).chain(said).collect();
+        csv_line(cells.iter().map(String::as_str))
+    };
+    Ok(file(&site, "kernels", std::iter::once(csv_line(HEADER.into_iter())).chain(rows.iter().map(line)).collect()))
+}
+
+pub(super) async fn kernels_json(State(site): State<Shared>, uri: Uri) -> Result<Response, Failure> {
+    let (rows, filter) = kernels(&site, &uri).await?;
+    let totals = site.views.node_totals(site.started).await?;
+    let chain = site.views.chain_totals(&filter, site.now()).await?;
+    let as_of = site.app.library.borrow().knowledge.as_of().to_string();
+    let body = json!({
+        "as_of": At(site.now()), "knowledge_as_of": as_of, "filter": filter.to_query(), "count": rows.len(), "chain": chain,
+        "nodes": {"counted": totals.current(), "all": totals.all()}, "rows": rows,
+    });
+    Ok(Json(body).into_response())
 }
 
 fn file(site: &Site, stem: &str, body: String) -> Response {

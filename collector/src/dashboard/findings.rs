@@ -206,6 +206,10 @@ pub(super) fn chips(path: &str, filter: &Filter) -> Vec<Chip> {
         let names = filter.severity.iter().map(|severity| severity.name()).collect::<Vec<_>>().join(", ");
         chip(format!("severity: {names}"), |filter| filter.severity.clear());
     }
+    if !filter.kernel.is_empty() {
+        let names = filter.kernel.iter().map(|headline| words::headline(*headline).2).collect::<Vec<_>>().join(", ");
+        chip(format!("kernel: {names}"), |filter| filter.kernel.clear());
+    }
     if !filter.state.is_empty() {
         let names = filter.state.iter().map(|state| state.name()).collect::<Vec<_>>().join(", ");
         chip(format!("node state: {names}"), |filter| filter.state.clear());
@@ -256,9 +260,10 @@ impl Findings {
         let listed = lists.into_iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value.clone())));
         let states = filter.state.iter().map(|state| ("state", state.name().to_owned()));
         let since = filter.since.iter().map(|since| ("since", since.text.clone()));
+        let kernel = filter.kernel.iter().map(|headline| ("kernel", headline.name().to_owned()));
         let group = filter.group.iter().map(|group| ("group", group.name().to_owned()));
         let sort = filter.sort.iter().map(|sort| ("sort", sort.name().to_owned()));
-        listed.chain(expected).chain(states).chain(since).chain(group).chain(sort).collect()
+        listed.chain(expected).chain(states).chain(kernel).chain(since).chain(group).chain(sort).collect()
     }
 
     fn has_area(&self, area: &str) -> bool {

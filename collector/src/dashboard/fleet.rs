@@ -2,12 +2,13 @@
 
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::Headline;
 
 use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
 use crate::http::Failure;
-use crate::store::views::{Filter, Group, GroupRow, NodeState, NodeTotals, Problem};
+use crate::store::views::{ChainFilter, Filter, Group, GroupRow, NodeState, NodeTotals, Problem};
 
 /// Rows of "Fix first".
 const FIRST: usize = 10;
@@ -50,6 +51,8 @@ struct Fleet {
     new_fail: (i64, Filter),
     new_unknown: (i64, Filter),
     contradictions: (i64, Filter),
+    /// Nodes by what stands so in their patch chain; a node can be in several.
+    chain: Vec<(Headline, i64, String)>,
     /// Is anything critical or high failing.
     severe: bool,
     first: Vec<First>,
@@ -98,6 +101,9 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     } else {
         counted(of(Verdict::Fail).with(|filter| filter.check = contradiction)).await?
     };
+    let chain = ChainFilter { nodes: current.clone(), component: None, ..ChainFilter::default() };
+    let headlines = views.chain_headlines(&chain, ask.now).await?.into_iter().filter(|(headline, _)| *headline != Headline::Supported);
+    let headlines = headlines.map(|(headline, n)| (headline, n, chain.with(|chain| chain.headline = vec![headline]).link("/kernels")));
     let last = base.with(|filter| {
         filter.state = NodeState::LAST_KNOWN.to_vec();
         filter.verdict = vec![Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::Manual];
@@ -125,6 +131,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         new_fail: counted(since(open.clone())).await?,
         new_unknown: counted(since(of(Verdict::Unknown))).await?,
         contradictions,
+        chain: headlines.collect(),
         severe,
         first: first.collect(),
         score,

@@ -13,11 +13,12 @@ use crate::store::views::{At, Filter, NodeState, NodeTotals, encode};
 const WARM_UP_MILLIS: i64 = 120_000;
 
 /// The pages in the navigation: first path segment, name.
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 10] = [
     ("", "Fleet"),
     ("nodes", "Nodes"),
     ("findings", "Findings"),
     ("checks", "Checks"),
+    ("kernels", "Patch chain"),
     ("exposure", "Exposure"),
     ("root-processes", "Root processes"),
     ("alerts", "Alerts"),

@@ -7,6 +7,7 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::{Headline, STALE_DAYS};
 
 use super::words;
 use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, Told, encode};
@@ -43,6 +44,11 @@ impl<T: Clone> Plain<T> for &&T {
 pub(crate) struct Html(String);
 
 impl Html {
+    /// What charts draw.
+    pub(super) fn drawn(svg: String) -> Self {
+        Self(svg)
+    }
+
     /// Our own.
     pub(crate) fn fixed(html: &'static str) -> Self {
         Self(html.to_owned())
@@ -237,6 +243,43 @@ pub(crate) fn mount(of: impl Plain<MountRow>) -> Html {
     };
     let place = if source == target { String::new() } else { format!(" at {}", text(target)) };
     Html(format!("{how} {} <span class=\"quiet\">({})</span>{place}", text(source), text(kind.replace('_', " "))))
+}
+
+/// Where a link of the patch chain stands: icon and word.
+pub(crate) fn headline(of: impl Plain<Headline>) -> Html {
+    let (class, icon, word) = words::headline(of);
+    Html(format!("<span class=\"{class}\"><span class=\"i\" aria-hidden=\"true\">{icon}</span> {word}</span>"))
+}
+
+/// The same before a count: without icon and colour when there are none.
+pub(crate) fn headline_counted(of: impl Plain<Headline>, n: impl Plain<i64>) -> Html {
+    if n.plain() > 0 { headline(of) } else { Html(format!("<span class=\"quiet\">{}</span>", words::headline(of).2)) }
+}
+
+/// The same by data of a day: what was supported then is only known to have been supported then once the data is old.
+pub(crate) fn headline_by(of: impl Plain<Headline>, data_date: Option<&str>, now: impl Plain<i64>) -> Html {
+    let (of, age) = (of.plain(), data_date.and_then(|day| age_days(day, now.plain())));
+    match (of, data_date) {
+        (Headline::Supported, Some(date)) if age.is_some_and(|age| age > STALE_DAYS) => {
+            Html::joined(&[&headline(of), &Html::fixed(" <span class=\"was\">as of "), &day(date), &Html::fixed("</span>")])
+        }
+        _ => headline(of),
+    }
+}
+
+/// Days from a date as data has it, `2026-11-18`, to now.
+pub(crate) fn age_days(day: &str, now: i64) -> Option<i64> {
+    let day: jiff::civil::Date = day.parse().ok()?;
+    let today = timestamp(At(now)).to_zoned(jiff::tz::TimeZone::UTC).date();
+    Some(i64::from(today.since(day).ok()?.get_days()))
+}
+
+/// A date as data has it, for a person.
+pub(crate) fn day(text: impl AsRef<str>) -> Html {
+    match text.as_ref().parse::<jiff::civil::Date>() {
+        Ok(day) => Html(format!("<time datetime=\"{day}\">{}</time>", day.strftime("%-d %b %Y"))),
+        Err(_) => Html(escape(text.as_ref())),
+    }
 }
 
 /// The word before a count of that much root: without colour when there are none.

@@ -6,6 +6,7 @@
 mod about;
 mod alerts;
 mod certificates;
+mod charts;
 mod checks;
 mod coverage;
 mod events;
@@ -16,6 +17,8 @@ mod finding;
 mod findings;
 mod fleet;
 mod frame;
+mod kernels;
+mod knowledge;
 mod marks;
 mod node;
 mod nodes;
@@ -39,6 +42,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/prefs", post(prefs::save))
         .route("/findings.csv", get(exports::findings_csv))
         .route("/findings.json", get(exports::findings_json))
+        .route("/kernels.csv", get(exports::kernels_csv))
+        .route("/kernels.json", get(exports::kernels_json))
         .route("/nodes.csv", get(exports::nodes_csv))
         .route("/nodes.json", get(exports::nodes_json))
         .fallback(get(pages::serve))

@@ -6,13 +6,15 @@ use holdfast_checks::entries::{Severity, Verdict};
 use holdfast_checks::inventory::kinds;
 
 use super::certificates::{self, Certificate, Tls};
+use super::kernels::link::Shown;
+use super::knowledge::Known;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
 use super::{marks, words};
 use crate::http::Failure;
 use crate::store::views::{
-    ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow, NodeState, Page, Problem,
-    Reach, Runtimes, SettingRow, Side, System, TransitionRow, is_kubelet, is_runtime, other_setting,
+    ChainFilter, ChainLink, ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow,
+    NodeState, Page, Problem, Reach, Runtimes, SettingRow, Side, System, TransitionRow, is_kubelet, is_runtime, other_setting,
 };
 
 struct Tab {
@@ -40,6 +42,16 @@ struct Port {
     on: ExposedOn,
 }
 
+/// A link of the patch chain.
+struct Part {
+    subject: String,
+    running: String,
+    boot_default: Option<String>,
+    shown: Option<Shown>,
+    /// The nodes that run the same.
+    others: String,
+}
+
 #[derive(Default)]
 struct Facts {
     identity: Vec<(&'static str, String)>,
@@ -65,6 +77,8 @@ struct NodePage {
     page: Page<FindingRow>,
     next: Option<String>,
     first: String,
+    known: Known,
+    chain: Vec<Part>,
     kubelets: Kubelets,
     containers: Containers,
     /// The page of them that is shown.
@@ -80,11 +94,12 @@ struct NodePage {
     reasons: String,
 }
 
-const TABS: [(&str, &str); 11] = [
+const TABS: [(&str, &str); 12] = [
     ("failing", "Failing"),
     ("unknown", "Unknown"),
     ("manual", "Manual"),
     ("all", "All"),
+    ("chain", "Patch chain"),
     ("kubelet", "Kubelet"),
     ("containers", "Containers"),
     ("runtimes", "Runtimes"),
@@ -128,6 +143,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         Some(of(Verdict::Manual)),
         Some(tally.count(|_, _, _| true)),
         None,
+        None,
         Some(views.count_containers(&node).await?),
         None,
         None,
@@ -142,6 +158,8 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let self_of = views.inventory(&node, kinds::NODE).await?;
     let field = |field: &str| self_of.first().map(|row| row.text(field)).unwrap_or_default();
     let missing = groups.iter().filter(|group| !group.known).count();
+    let chain =
+        if tab == "chain" { views.node_chain(&node).await?.into_iter().map(|link| part(link, ask.now)).collect() } else { Vec::new() };
     let kubelets = if tab == "kubelet" { views.kubelets(&node, ask.now).await? } else { Kubelets::default() };
     let containers = if tab == "containers" { views.containers(&node, ask.now).await? } else { Containers::default() };
     let boxes = if tab == "containers" { views.containers_page(&containers.containers, &filter)? } else { nothing() };
@@ -161,6 +179,8 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         first: format!("{base}?tab={tab}"),
         page,
         next,
+        known: Known::of(ask.site, ask.now),
+        chain,
         kubelets,
         containers,
         boxes,
@@ -220,6 +240,18 @@ impl NodePage {
             marks::counted(disagree, "disagrees", "disagree"),
             marks::number(count(|row| matches!(row.effective, Side::Unknown { .. })))
         )
+    }
+}
+
+fn part(of: ChainLink, now: i64) -> Part {
+    let ChainLink { row, link } = of;
+    let alike = ChainFilter { image: row.image.clone().into_iter().collect(), ..ChainFilter::default() };
+    Part {
+        others: alike.link_to(&row.component, row.running.as_deref().unwrap_or_default()),
+        running: row.running.unwrap_or_else(|| "version not known".to_owned()),
+        subject: row.subject,
+        boot_default: row.boot_default,
+        shown: link.map(|link| Shown::new(link, now)),
     }
 }
 

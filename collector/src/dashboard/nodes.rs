@@ -2,10 +2,11 @@
 
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::Headline;
 
-use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
+use super::{marks, words};
 use crate::http::Failure;
 use crate::store::views::{Filter, NodeRow, NodeState, Page, Problem, Tally, encode};
 
@@ -88,6 +89,10 @@ fn coverage(node: &NodeRow) -> String {
 impl Nodes {
     fn has_verdict(&self, name: &str) -> bool {
         self.filter.verdict.iter().any(|verdict| verdict.name() == name)
+    }
+
+    fn kernel_is(&self, headline: Headline) -> bool {
+        self.filter.kernel == [headline]
     }
 
     fn state_is(&self, name: &str) -> bool {

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::frame::{self, Frame};
-use super::{about, alerts, checks, coverage, expectations, exposure, finding, findings, fleet, node, nodes, root};
+use super::{about, alerts, checks, coverage, expectations, exposure, finding, findings, fleet, kernels, knowledge, node, nodes, root};
 use crate::http::{Failure, Shared, Site, decode, pairs};
 use crate::store::views::{Filter, Problem, Selection};
 
@@ -65,6 +65,9 @@ pub(super) async fn render(site: &Site, path: &str, pairs: Vec<(String, String)>
         ["alerts"] => alerts::list(&ask).await,
         ["alerts", fingerprint] => alerts::page(&ask, fingerprint).await,
         ["exposure"] => exposure::page(&ask).await,
+        ["kernels"] => kernels::page(&ask).await,
+        ["kernels", component, running] => kernels::release(&ask, component, running).await,
+        ["feeds"] => knowledge::feeds(&ask),
         ["expectations"] => expectations::page(&ask).await,
         ["root-processes"] => root::page(&ask).await,
         ["coverage"] => coverage::page(&ask).await,

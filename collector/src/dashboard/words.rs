@@ -1,6 +1,7 @@
 //! The words, classes and icons of the product. Only these, in this case, everywhere; `/help/words` lists them.
 
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::versions::{ActivationState, Confidence, Exposure, Headline, SupportState, VulnerabilityState};
 
 use super::marks::Plain;
 use crate::store::views::{At, NodeState, PrivilegeKind, Root};
@@ -60,6 +61,91 @@ pub(crate) fn privilege(of: PrivilegeKind) -> (&'static str, &'static str, &'sta
         PrivilegeKind::SeccompOff => ("s s-medium", "◆", "Seccomp off"),
         PrivilegeKind::MayGainPrivileges => ("s s-low", "▽", "May gain privileges"),
         PrivilegeKind::WritableRoot => ("s s-low", "▽", "Writable root"),
+    }
+}
+
+/// `(class, icon, word)` of where a link of the patch chain stands. Coloured only where something is to be done, or not known.
+pub(crate) fn headline(of: impl Plain<Headline>) -> (&'static str, &'static str, &'static str) {
+    match of.plain() {
+        Headline::KnownExploited => ("s s-critical", "⬣", "Known exploited"),
+        Headline::EndOfLife => ("s s-high", "▲", "End of life"),
+        Headline::RebootPending => ("s s-medium", "◆", "Reboot pending"),
+        Headline::PatchBehind => ("s s-low", "▽", "Patch behind"),
+        Headline::Unknown => ("v v-unknown", "?", "Unknown"),
+        Headline::Supported => ("s", "✓", "Supported"),
+    }
+}
+
+/// What a link waits for, by its name in the store.
+pub(crate) fn activation(name: &str) -> &str {
+    match name {
+        "active" => "runs what is installed",
+        "reboot_pending" => "reboot pending",
+        "restart_pending" => "restart pending",
+        "newer_not_selected" => "newer one installed, not selected",
+        "" => "not known",
+        other => other,
+    }
+}
+
+/// What a link waits for.
+pub(crate) fn waits(of: ActivationState) -> &'static str {
+    match of {
+        ActivationState::Active => "Runs what is installed",
+        ActivationState::RebootPending => "Waits for a reboot",
+        ActivationState::RestartPending => "Waits for a restart",
+        ActivationState::NewerNotSelected => "A newer one is installed, and the boot loader would start another",
+    }
+}
+
+/// Where a link stands in its life.
+pub(crate) fn support(of: SupportState) -> &'static str {
+    match of {
+        SupportState::Supported => "Supported",
+        SupportState::EolSoon => "Ends soon",
+        SupportState::ExtendedFree => "Extended support, free",
+        SupportState::ExtendedPaid => "Extended support, paid",
+        SupportState::Eol => "End of life",
+    }
+}
+
+/// The worst that is known of vulnerabilities.
+pub(crate) fn vulnerability(of: VulnerabilityState) -> &'static str {
+    match of {
+        VulnerabilityState::KnownExploited => "Known exploited",
+        VulnerabilityState::PublicExploit => "A published exploit affects it",
+        VulnerabilityState::Vulnerable => "Known vulnerabilities affect it",
+        VulnerabilityState::Livepatched => "A livepatch is active; what it covers is not known",
+        VulnerabilityState::NoneKnown => "None of the known ones affects it",
+    }
+}
+
+/// How certain a match is.
+pub(crate) fn confidence(of: impl Plain<Confidence>) -> &'static str {
+    match of.plain() {
+        Confidence::Confirmed => "confirmed",
+        Confidence::Likely => "likely",
+        Confidence::Possible => "possible, not confirmed",
+    }
+}
+
+/// Is what a vulnerability needs there.
+pub(crate) fn exposure(of: impl Plain<Exposure>) -> &'static str {
+    match of.plain() {
+        Exposure::Exposed => "Exposed",
+        Exposure::PreconditionMissing => "What it needs is missing",
+        Exposure::Unknown => "Not known",
+    }
+}
+
+/// A component, as people call it.
+pub(crate) fn component(name: &str) -> &str {
+    match name {
+        "os" => "System",
+        "kernel" => "Kernel",
+        "cri-o" => "CRI-O",
+        "docker" => "Docker",
+        other => other,
     }
 }
 

@@ -3,6 +3,19 @@
 //! Files, archives and directories live here; formats and meaning are `holdfast_checks::versions`'. What is known at one time is
 //! one [`Library`]; whoever judges or shows follows it through a [`Follow`]. Makes no network call. Must not know nodes or pages.
 
+mod archive;
+mod command;
+mod compiled;
+mod import;
+mod library;
+mod overlay;
+mod refusal;
+mod run;
+mod shelf;
+mod source;
+mod status;
+mod watched;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +23,16 @@ use holdfast_checks::versions::LifecycleError;
 use holdfast_checks::versions::knowledge::Knowledge;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+pub use command::{Feeds, Output, Terminal, run as command};
+pub use compiled::CompiledError;
+pub use import::{Change, ImportError, Imported, Options, Progress, Watcher, import};
+pub use library::LibraryError;
+pub use refusal::Refusal;
+pub use run::{Following, Pace, follow};
+pub use shelf::ShelfError;
+pub use source::SourceError;
+pub use status::Report;
 
 /// The library as it changes.
 pub type Follow = watch::Receiver<Arc<Library>>;

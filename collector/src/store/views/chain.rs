@@ -30,7 +30,7 @@ use crate::store::containers::NOT_KNOWN;
 /// The most groups read; beyond that a page says so.
 const MOST_GROUPS: i64 = 20_000;
 /// The most ways in which the nodes of one group differ that are told apart.
-pub const MOST_VARIANTS: usize = 4;
+const MOST_VARIANTS: usize = 4;
 /// Nodes named of which nothing is judged.
 const MOST_NAMED: usize = 10;
 /// Links read at a time.

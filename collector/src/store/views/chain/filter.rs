@@ -7,7 +7,7 @@ use super::super::{Filter, Problem, encode};
 use crate::store::containers::NOT_KNOWN;
 
 /// The component of a page that names none.
-pub const KERNEL: &str = "kernel";
+const KERNEL: &str = "kernel";
 /// Every component.
 const ANY: &str = "any";
 /// The longest value taken from a query string, in bytes.
