@@ -324,7 +324,8 @@ fn link_to_chain(rule: &Rule, shows: &Shows, labels: &BTreeMap<String, String>) 
     };
     let split = [GroupLabel::Cluster, GroupLabel::Node, GroupLabel::Image, GroupLabel::Kernel].into_iter().filter_map(label);
     let headline = Some(("headline", headlines.as_str())).filter(|(_, names)| !names.is_empty());
-    page("kernels", [("component", shows.component.as_str())].into_iter().chain(split).chain(headline))
+    let waiting = shows.waiting.then_some(("waiting", "yes"));
+    page("kernels", [("component", shows.component.as_str())].into_iter().chain(split).chain(headline).chain(waiting))
 }
 
 /// The node's name, with its cluster when the alert spans clusters.

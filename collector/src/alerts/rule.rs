@@ -83,6 +83,9 @@ pub struct Shows {
     /// Headlines; empty for every one.
     #[serde(default)]
     pub headlines: Vec<Headline>,
+    /// Only where something that is installed waits.
+    #[serde(default)]
+    pub waiting: bool,
 }
 
 /// A label that can split a rule's alert into groups.

@@ -1,6 +1,6 @@
 //! Judging alerts: tables over stored state and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_checks::entries::Severity;
@@ -70,12 +70,37 @@ fn every_built_in_rule_fires_as_one_alert_per_cluster() {
     insta::assert_json_snapshot!(judge(&fleet(nodes, found.to_vec()), START + MINUTE));
 }
 
+/// Two images, one of them in two clusters; every rule about the patch chain and what is known of versions.
+#[test]
+fn every_built_in_rule_about_the_patch_chain_fires_by_image_and_kernel() {
+    let ubuntu = Node { image: "ubuntu 22.04".to_owned(), kernel: "5.15.0-91-generic".to_owned(), ..node("lab", "b1", "connected") };
+    let nodes = [node("prod", "a1", "connected"), node("lab", "b2", "silent"), ubuntu];
+    let rules = Rules::built_in().unwrap();
+    let chain = rules.checks().into_iter().filter(|check| {
+        let parts = ["known-exploited", "end-of-life", "ends-soon", "fix-not-active", "patch-lag", "vulnerable", "version-knowledge"];
+        parts.iter().any(|part| check.contains(part))
+    });
+    let subject = |check: &str| check.split('-').next().unwrap_or_default().to_owned();
+    let fails = chain.flat_map(|check| (1..=3).map(move |id| (id, check)));
+    let found = fails.map(|(id, check)| Failing { subject: subject(check), deciding: format!("{check} on {id}"), ..failing(id, check) });
+    let mut snapshot = fleet(nodes, found.collect());
+    let refused = Dated { what: "kev.json: line 1: not a catalogue".to_owned(), at: START - MINUTE };
+    let old = Dated { what: "built-in is of 2026-09-08".to_owned(), at: START - 74 * 24 * 60 * MINUTE };
+    snapshot.known = Some(Known { data: vec![old], refused: vec![refused] });
+    let alerts = judge(&snapshot, START);
+    let asked: BTreeSet<&str> = alerts.iter().map(|alert| alert.rule.as_str()).collect();
+    assert_eq!(asked.len(), 15, "{asked:?}");
+    let mut told: Vec<_> = alerts.iter().filter(|alert| alert.rule != "node-silent").collect();
+    told.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
+    insta::assert_json_snapshot!(told);
+}
+
 #[test]
 fn an_old_kernel_on_214_nodes_is_one_alert() {
     let nodes = (1..=214).map(|number| node("prod", &format!("node-{number:03}"), "connected"));
     let alerts = judge(&fleet(nodes, (1..=214).map(|id| failing(id, "kernel-end-of-life")).collect()), START);
     assert_eq!(alerts.len(), 1);
-    assert_eq!(alerts[0].annotations["summary"], "Kernel end of life on 214 nodes");
+    assert_eq!(alerts[0].annotations["summary"], "Kernel end of life on 214 nodes (debian 12)");
     assert_eq!(alerts[0].nodes, 214);
     assert!(alerts[0].annotations["nodes"].ends_with("node-100 and 114 more"), "{}", alerts[0].annotations["nodes"]);
 }
