@@ -9,3 +9,4 @@ mod identity;
 mod kernel;
 mod lifecycle;
 mod software;
+mod verdict;

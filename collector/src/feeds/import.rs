@@ -3,7 +3,7 @@
 //! An archive is read entry by entry into drafts; single records are collected and laid over their feed together. Must not know
 //! how results are shown, nor the clock: the time is passed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use holdfast_checks::versions::knowledge::Record;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 
 use super::FeedStatus;
 use super::archive::{self, Walked};
@@ -167,7 +168,16 @@ struct Importing<'a> {
     /// Single records by feed, until they are laid over it.
     pending: BTreeMap<String, Overlay>,
     /// The files they came from.
-    waiting: Vec<(PathBuf, Imported)>,
+    waiting: Vec<Waiting>,
+
+}
+
+/// A file with one record, which is in force when its feed was written.
+struct Waiting {
+    path: PathBuf,
+    imported: Imported,
+    /// The record's id, when nothing of it is of use now: what was kept of it before goes.
+    withdrawn: Option<String>,
 }
 
 /// What one archive gives for one feed.
@@ -208,6 +218,8 @@ impl Importing<'_> {
         let content = read(&source.name, &bytes).map_err(own)?;
         let sha256 = source.sha256()?;
         source.unchanged()?;
+        let empty = content.feeds.values().all(Vec::is_empty);
+        let withdrawn = (is_single(format) && empty).then(|| id_of(&bytes)).flatten();
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         drop(bytes);
         let records = content.feeds.values().map(Vec::len).sum::<usize>();
@@ -219,7 +231,7 @@ impl Importing<'_> {
         let as_of = self.as_of(source, content.as_of, &mut imported);
         check_names(content.feeds.keys())?;
         if is_single(format) {
-            self.single(source, &sha256, content, as_of, imported)?;
+            self.single(source, &sha256, content, as_of, imported, withdrawn)?;
             return Ok(None);
         }
         self.flush();
@@ -246,7 +258,15 @@ impl Importing<'_> {
     }
 
     /// A record by itself waits for others of its kind: its feed is written once for all of them.
-    fn single(&mut self, source: &Source, sha256: &str, content: Content, as_of: Date, mut imported: Imported) -> Result<(), Stop> {
+    fn single(
+        &mut self,
+        source: &Source,
+        sha256: &str,
+        content: Content,
+        as_of: Date,
+        mut imported: Imported,
+        withdrawn: Option<String>,
+    ) -> Result<(), Stop> {
         for (feed, records) in &content.feeds {
             imported.feeds.push(self.change(feed, as_of, records.len(), true)?);
         }
@@ -254,8 +274,8 @@ impl Importing<'_> {
             let overlay = self.pending.entry(feed).or_default();
             overlay.add(&source.name, sha256, as_of, &imported.ignored, records);
         }
-        self.waiting.push((source.path().to_owned(), imported));
-        if self.pending.values().map(Overlay::len).sum::<usize>() >= MAX_PENDING {
+        self.waiting.push(Waiting { path: source.path().to_owned(), imported, withdrawn });
+        if self.waiting.len() >= MAX_PENDING || self.pending.values().map(Overlay::len).sum::<usize>() >= MAX_PENDING {
             self.flush();
         }
         Ok(())
@@ -263,13 +283,25 @@ impl Importing<'_> {
 
     /// Lays collected records over their feeds, and says of their files what became of them.
     fn flush(&mut self) {
-        let (pending, waiting) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.waiting));
-        let now = self.options.now;
+        let (mut pending, mut waiting) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.waiting));
+        let withdrawn: BTreeSet<String> = waiting.iter().filter_map(|waiting| waiting.withdrawn.clone()).collect();
+        if !withdrawn.is_empty() {
+            let single = |feed: &FeedStatus| feed.name.starts_with("osv/") || feed.name == "kernel-cve";
+            for feed in self.writing.shelf().statuses().into_iter().filter(single) {
+                pending.entry(feed.name).or_default();
+            }
+        }
         let mut drafts = Vec::new();
         let mut failed = None;
-        for (feed, overlay) in pending.into_iter().filter(|(_, overlay)| overlay.len() > 0) {
-            match lay_over(&self.writing, &feed, overlay, now) {
-                Ok(draft) => drafts.push((feed, draft)),
+        for (feed, overlay) in pending {
+            match lay_over(&self.writing, &feed, overlay, &withdrawn, self.options.now) {
+                Ok(laid) => {
+                    let is_gone = |one: &&mut Waiting| one.withdrawn.as_ref().is_some_and(|id| laid.gone.contains(id));
+                    for one in waiting.iter_mut().filter(is_gone) {
+                        one.imported.notes.push(format!("what {feed} had of it was taken out"));
+                    }
+                    drafts.extend(laid.draft.map(|draft| (feed, draft)));
+                }
                 Err(error) => failed = Some(ShelfError::from(error)),
             }
         }
@@ -278,7 +310,7 @@ impl Importing<'_> {
             None if drafts.is_empty() => Ok(()),
             None => self.writing.install(drafts),
         };
-        for (path, imported) in waiting {
+        for Waiting { path, imported, .. } in waiting {
             let name = imported.file.clone();
             let result = match std::mem::replace(&mut outcome, Ok(())) {
                 Ok(()) => Ok(imported),
@@ -341,7 +373,8 @@ impl Importing<'_> {
                 let mut overlay = Overlay::default();
                 let rest = part.draft.rewind()?.collect::<Result<Vec<Record>, _>>()?;
                 overlay.add(&source.name, &sha256, as_of, &BTreeMap::new(), rest);
-                drafts.push((feed.clone(), lay_over(&self.writing, &feed, overlay, self.options.now)?));
+                let laid = lay_over(&self.writing, &feed, overlay, &BTreeSet::new(), self.options.now)?;
+                drafts.extend(laid.draft.map(|draft| (feed, draft)));
                 continue;
             }
             let ignored = if main.as_ref() == Some(&feed) { imported.ignored.clone() } else { BTreeMap::new() };
@@ -430,6 +463,26 @@ fn read(name: &str, bytes: &[u8]) -> Result<Content, FeedError> {
 /// Published one record a file.
 fn is_single(format: Format) -> bool {
     matches!(format, Format::Osv | Format::KernelCve)
+}
+
+/// The id of a record that was read before.
+fn id_of(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Osv {
+        id: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Cve {
+        cve_metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        cve_id: String,
+    }
+    let osv = || serde_json::from_slice(bytes).ok().map(|Osv { id }| id);
+    osv().or_else(|| serde_json::from_slice(bytes).ok().map(|Cve { cve_metadata }| cve_metadata.cve_id))
 }
 
 /// What feeds a document of a format is about, when it could not be read so far.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_checks::versions::LifecycleError;
+use holdfast_checks::versions::KnowledgeError;
 use holdfast_checks::versions::knowledge::{Builder, FeedInfo};
 use jiff::civil::Date;
 
@@ -19,7 +19,7 @@ use crate::alerts::chain;
 pub enum LibraryError {
     /// A build shipped bad data.
     #[error("built-in version knowledge")]
-    BuiltIn(#[from] LifecycleError),
+    BuiltIn(#[from] KnowledgeError),
     /// Imported feeds cannot be listed.
     #[error(transparent)]
     Shelf(#[from] ShelfError),

@@ -19,7 +19,7 @@ mod watched;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdfast_checks::versions::LifecycleError;
+use holdfast_checks::versions::KnowledgeError;
 use holdfast_checks::versions::knowledge::Knowledge;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -83,7 +83,7 @@ impl Library {
     ///
     /// # Errors
     /// Only when a build shipped bad data.
-    pub fn built_in() -> Result<Self, LifecycleError> {
+    pub fn built_in() -> Result<Self, KnowledgeError> {
         Ok(Self { knowledge: Knowledge::built_in()?, feeds: Vec::new(), refused: Vec::new() })
     }
 

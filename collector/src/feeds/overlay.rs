@@ -46,9 +46,24 @@ impl Overlay {
     }
 }
 
-/// A feed with those records, in the feed's order; what is new follows. It is as old as it was: a few newer records do not make
-/// the others newer.
-pub(crate) fn lay_over(writing: &Writing<'_>, feed: &str, overlay: Overlay, now: i64) -> Result<Draft, CompiledError> {
+/// A feed with other records laid over it.
+pub(crate) struct Laid {
+    /// The feed; `None`: nothing changes.
+    pub(crate) draft: Option<Draft>,
+    /// Ids that it has no longer.
+    pub(crate) gone: BTreeSet<String>,
+}
+
+/// A feed with those records, in the feed's order, and without what is `withdrawn`; what is new follows. It is as old as it was: a
+/// few newer records do not make the others newer.
+pub(crate) fn lay_over(
+    writing: &Writing<'_>,
+    feed: &str,
+    overlay: Overlay,
+    withdrawn: &BTreeSet<String>,
+    now: i64,
+) -> Result<Laid, CompiledError> {
+    let mut gone = BTreeSet::new();
     let known = usable(writing.shelf().feed(feed));
     let mut draft = writing.draft()?;
     let mut fresh = overlay.records;
@@ -56,6 +71,10 @@ pub(crate) fn lay_over(writing: &Writing<'_>, feed: &str, overlay: Overlay, now:
     if let Some(known) = &known {
         for record in known.records()? {
             let record = record?;
+            if let Some(id) = record_id(&record).filter(|id| withdrawn.contains(*id) && !fresh.contains_key(*id) && !placed.contains(*id)) {
+                gone.insert(id.to_owned());
+                continue;
+            }
             match record_id(&record).filter(|id| fresh.contains_key(*id) || placed.contains(*id)) {
                 None => draft.add(&record)?,
                 Some(id) => {
@@ -67,6 +86,9 @@ pub(crate) fn lay_over(writing: &Writing<'_>, feed: &str, overlay: Overlay, now:
             }
         }
     }
+    if overlay.count == 0 && gone.is_empty() {
+        return Ok(Laid { draft: None, gone });
+    }
     fresh.values().flatten().try_for_each(|record| draft.add(record))?;
     let known = known.map(|known| known.header);
     let complete = known.as_ref().is_some_and(|known| known.complete);
@@ -77,12 +99,13 @@ pub(crate) fn lay_over(writing: &Writing<'_>, feed: &str, overlay: Overlay, now:
         Some(known) => newest.max(day(&known.status.as_of)),
         None => newest,
     };
+    let of_known = known.as_ref().map(|known| (known.status.file.clone(), known.status.sha256.clone())).unwrap_or_default();
     let mut ignored = known.map(|known| known.status.ignored).unwrap_or_default();
     add_counts(&mut ignored, overlay.ignored);
     let more = overlay.files.saturating_sub(1);
     let file = if more == 0 { overlay.file } else { format!("{} and {more} more", overlay.file) };
-    let as_of = as_of.to_string();
-    let status = FeedStatus { name: feed.to_owned(), file, sha256: overlay.sha256, as_of, imported_at: now, records: 0, ignored };
+    let (file, sha256) = if overlay.count == 0 { of_known } else { (file, overlay.sha256) };
+    let status = FeedStatus { name: feed.to_owned(), file, sha256, as_of: as_of.to_string(), imported_at: now, records: 0, ignored };
     draft.finish(status, complete)?;
-    Ok(draft)
+    Ok(Laid { draft: Some(draft), gone })
 }

@@ -50,20 +50,11 @@ struct Containers<'a> {
 #[serde(rename_all = "camelCase")]
 struct Cna<'a> {
     #[serde(borrow)]
-    provider_metadata: Option<Provider<'a>>,
-    #[serde(borrow)]
     title: Option<Text<'a>>,
     #[serde(borrow, default)]
     affected: List<Affected<'a>, 1_000>,
     #[serde(default)]
     metrics: List<Metric, 100>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Provider<'a> {
-    #[serde(borrow)]
-    date_updated: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -114,9 +105,7 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Content, FeedError> {
     }
     let id = document.cve("cveMetadata.cveId", read.metadata.cve_id.as_str())?;
     let cna = &read.containers.cna;
-    let updated = cna.provider_metadata.as_ref().and_then(|provider| provider.date_updated.as_ref());
-    let updated = updated.or(read.metadata.date_updated.as_ref());
-    let mut content = document.content(updated.and_then(|at| day(at.as_str())));
+    let mut content = document.content(read.metadata.date_updated.as_ref().and_then(|at| day(at.as_str())));
     match read.metadata.state.as_str() {
         "PUBLISHED" => {}
         "REJECTED" => {

@@ -5,11 +5,11 @@
 //! facts: what waits for a reboot is decided like what runs.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
 
-use super::target::Target;
+use super::target::{Stream, Target};
 use crate::versions::knowledge::{Advisory, FixedBuild, Knowledge, Outcome, PackageOutcome};
 use crate::versions::{Confidence, Scheme, compare};
 
@@ -136,11 +136,12 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
         Outcome::Affected { fixed: Some(_) } => 2,
         Outcome::Affected { fixed: None } => 3,
     };
-    let mut outcomes: BTreeMap<String, (PackageOutcome, usize, String)> = BTreeMap::new();
+    let mut outcomes: BTreeMap<String, (PackageOutcome, usize, String, bool)> = BTreeMap::new();
     for (asked, question) in target.questions.iter().enumerate() {
         let Some(answer) = knowledge.package(&question.ecosystem, &question.package, question.scheme, &question.version) else { continue };
         decided.judged_by.push(format!("{} ({}, {})", answer.ecosystem, answer.source, answer.as_of));
         decided.as_of = decided.as_of.max(Some(answer.as_of));
+        let lent = answer.ecosystem.split(':').next() != question.ecosystem.split(':').next();
         for outcome in answer.outcomes {
             let fix = match &outcome.outcome {
                 Outcome::Fixed { since } => Some(since),
@@ -161,11 +162,11 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
             }
             match outcomes.get(&outcome.id) {
                 Some((kept, ..)) if rank(&kept.outcome) <= rank(&outcome.outcome) => {}
-                _ => drop(outcomes.insert(outcome.id.clone(), (outcome, asked, answer.source.clone()))),
+                _ => drop(outcomes.insert(outcome.id.clone(), (outcome, asked, answer.source.clone(), lent))),
             }
         }
     }
-    for (id, (outcome, asked, source)) in outcomes {
+    for (id, (outcome, asked, source, lent)) in outcomes {
         let Some(question) = target.questions.get(asked) else { continue };
         match outcome.outcome {
             Outcome::Fixed { .. } => decided.fixed = decided.fixed.saturating_add(1),
@@ -179,7 +180,7 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
                 decided.affected.push(Affected {
                     advisory: knowledge.advisory(&target.component, &id),
                     id: id.clone(),
-                    confidence: Confidence::Confirmed,
+                    confidence: if lent { of_stream(target.stream.as_ref(), fixed.as_deref()) } else { Confidence::Confirmed },
                     fixed,
                     by: By::Package(question.scheme),
                     compared,
@@ -194,22 +195,23 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
 }
 
 fn by_advisories<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut Decided<'k>, seen: &HashSet<String>) {
-    let records = match target.upstream.version.as_deref() {
-        Some(version) => knowledge.upstream(&target.component, version).into_iter().map(|(one, outcome)| (one, Some(outcome))).collect(),
-        None => knowledge.advisories(&target.component).iter().map(|one| (one, None)).collect::<Vec<_>>(),
+    let judged: HashMap<&str, Outcome> = match target.upstream.version.as_deref() {
+        Some(version) => {
+            knowledge.upstream(&target.component, version).into_iter().map(|(one, outcome)| (one.id.as_str(), outcome)).collect()
+        }
+        None => HashMap::new(),
     };
-    let mut met: HashSet<&str> = HashSet::new();
     let mut used = false;
-    for (advisory, outcome) in records {
+    for advisory in knowledge.advisories(&target.component) {
         let known = |id: &String| seen.contains(id.as_str());
-        if known(&advisory.id) || advisory.aliases.iter().any(known) || !met.insert(&advisory.id) {
+        if known(&advisory.id) || advisory.aliases.iter().any(known) {
             continue;
         }
         if advisory.only_family.as_deref().is_some_and(|family| target.family.is_none_or(|own| own.name() != family)) {
             continue;
         }
         used = true;
-        match verdict(target, advisory, outcome) {
+        match verdict(target, advisory, judged.get(advisory.id.as_str())) {
             Verdict::Affected(affected) => decided.affected.push(*affected),
             Verdict::Fixed => decided.fixed = decided.fixed.saturating_add(1),
             Verdict::Never => decided.never = decided.never.saturating_add(1),
@@ -239,7 +241,7 @@ enum Verdict<'k> {
     Undecided,
 }
 
-fn verdict<'k>(target: &Target, advisory: &'k Advisory, outcome: Option<Outcome>) -> Verdict<'k> {
+fn verdict<'k>(target: &Target, advisory: &'k Advisory, outcome: Option<&Outcome>) -> Verdict<'k> {
     if let Some(decided) = by_builds(target, advisory) {
         return decided;
     }
@@ -254,6 +256,7 @@ fn verdict<'k>(target: &Target, advisory: &'k Advisory, outcome: Option<Outcome>
         Outcome::NotAffected if upstream.clears => Verdict::Never,
         Outcome::Fixed { .. } | Outcome::NotAffected => Verdict::Undecided,
         Outcome::Affected { fixed } => {
+            let fixed = fixed.clone();
             let Some(confidence) = upstream.below else { return Verdict::Undecided };
             let least = if upstream.exact { "" } else { "at least " };
             let compared = match &fixed {
@@ -282,20 +285,17 @@ fn by_builds<'k>(target: &Target, advisory: &'k Advisory) -> Option<Verdict<'k>>
     let (running, _) = target.package.as_ref()?;
     let major = |name: &str| name.split('_').next().unwrap_or_default().to_owned();
     let lowest = |a: &&FixedBuild, b: &&FixedBuild| compare::rpm(&a.fixed, &b.fixed);
-    let same = advisory.builds.iter().filter(|build| build.stream == stream.name).min_by(lowest);
+    // `ALSA-2026:A001`: a build that `AlmaLinux` made before or beside the others.
+    let builds = || advisory.builds.iter().filter(|build| stream.same_builds || !build.record.contains(":A"));
+    let same = builds().filter(|build| build.stream == stream.name).min_by(lowest);
     let (build, exact) = match same {
         Some(build) => (build, true),
-        None => (advisory.builds.iter().filter(|build| major(&build.stream) == major(&stream.name)).min_by(lowest)?, false),
+        None => (builds().filter(|build| major(&build.stream) == major(&stream.name)).min_by(lowest)?, false),
     };
     if compare::rpm(running, &build.fixed).is_ge() {
         return Some(Verdict::Fixed);
     }
-    let confidence = match (exact, stream.extended, stream.same_builds) {
-        (true, ..) => Confidence::Confirmed,
-        (false, true, _) => Confidence::Possible,
-        (false, false, true) => Confidence::Confirmed,
-        (false, false, false) => Confidence::Likely,
-    };
+    let confidence = of_stream(Some(stream), Some(&build.fixed));
     let note =
         if exact { String::new() } else { format!("; no fix of {} is listed, this is the lowest of {}", stream.name, major(&stream.name)) };
     Some(Verdict::Affected(Box::new(Affected {
@@ -309,4 +309,15 @@ fn by_builds<'k>(target: &Target, advisory: &'k Advisory) -> Option<Verdict<'k>>
         source: advisory.source.clone(),
         subscription: false,
     })))
+}
+
+/// How certain it is to be affected below that fix: of the own stream for certain, of another one as far as the own has none.
+fn of_stream(own: Option<&Stream>, fixed: Option<&str>) -> Confidence {
+    let Some(stream) = own else { return Confidence::Confirmed };
+    let same = fixed.is_none_or(|fixed| fixed.ends_with(&stream.name));
+    match (same, stream.extended, stream.same_builds) {
+        (true, ..) | (false, false, true) => Confidence::Confirmed,
+        (false, true, _) => Confidence::Possible,
+        (false, false, false) => Confidence::Likely,
+    }
 }

@@ -51,8 +51,11 @@ fn met(need: &Need, facts: &NodeFacts, kubelet: Option<&Kubelet>) -> Met {
         Need::AnyFeature(names) => features(names, facts),
         Need::KubeletReadOnlyPort => read_only_port(kubelet),
         Need::SeccompGap(fixed) => seccomp(fixed, facts),
-        Need::CgroupV1 => Met::Unknown("whether the node runs cgroup v1 is not known".to_owned()),
-        Need::RouteLocalnet => Met::Unknown("net.ipv4.conf.all.route_localnet is not known".to_owned()),
+        Need::CgroupV1 => number("kernel.cgroup", facts.kernel.value().and_then(|kernel| kernel.cgroup.value()), 1),
+        Need::RouteLocalnet => {
+            let set = facts.kernel.value().and_then(|kernel| kernel.sysctls.ipv4_route_localnet.value());
+            number("kernel.sysctls.ipv4_route_localnet", set, 1)
+        }
         Need::Other(text) => Met::Unknown(format!("no fact tells: {text}")),
     }
 }
@@ -61,6 +64,14 @@ fn boolean(path: &str, value: Option<bool>) -> Met {
     match value {
         Some(true) => Met::Yes(format!("{path} = true")),
         Some(false) => Met::No(format!("{path} = false")),
+        None => Met::Unknown(format!("{path} is not known")),
+    }
+}
+
+fn number(path: &str, value: Option<&i64>, needed: i64) -> Met {
+    match value {
+        Some(value) if *value == needed => Met::Yes(format!("{path} = {value}")),
+        Some(value) => Met::No(format!("{path} = {value}")),
         None => Met::Unknown(format!("{path} is not known")),
     }
 }

@@ -78,8 +78,8 @@ pub(in super::super) fn parse(document: &Document<'_>) -> Result<Content, FeedEr
     let List(releases): List<Row<'_>, RELEASES> = document.read()?;
     let stem = document.stem();
     let Some(product) = products::by_name(stem) else {
-        let problem = format!("no product `{}` is known; name the file as endoflife.date does, `linux.json`, or use API v1", excerpt(stem));
-        return Err(document.invalid("the file's name", problem));
+        let remedy = "name the file as endoflife.date does, like linux.json, or use API v1";
+        return Err(document.wrong("the file's name", format_args!("no product `{}` is known", excerpt(stem)), remedy));
     };
     let mut content = document.content(None);
     let cycles = releases.iter().enumerate().map(|(index, release)| cycle(index, release)).collect();

@@ -95,8 +95,8 @@ pub(in super::super) fn parse(document: &Document<'_>) -> Result<Content, FeedEr
     for (index, product) in read.result.0.iter().enumerate() {
         let place = if many { format!("result[{index}]") } else { "result".to_owned() };
         let Some(List(releases)) = &product.releases else {
-            let problem = "there are no `releases`: this is a summary; download /products/<name> or /products/full";
-            return Err(document.invalid(place, problem));
+            let remedy = "download /api/v1/products/<name> or /api/v1/products/full";
+            return Err(document.wrong(place, "there are no `releases`: this is a summary", remedy));
         };
         let Some(known) = products::by_name(product.name.as_str()) else {
             ignore(&mut content, "the product is not part of the patch chain");

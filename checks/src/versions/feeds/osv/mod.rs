@@ -3,6 +3,7 @@
 //! Only packages of the patch chain are kept. `ranges` reads the events; what they do not say clearly is left out, with the reason.
 
 mod kernel;
+mod kubernetes;
 mod modules;
 mod packages;
 mod ranges;

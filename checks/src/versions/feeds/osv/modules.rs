@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use super::super::document::{Document, Text, ignore, title};
 use super::super::{Content, FeedError};
+use super::kubernetes::{self, About};
 use super::ranges::{self, Order};
 use super::{Affected, Osv};
 use crate::versions::knowledge::{Advisory, Range, Record};
@@ -23,8 +22,6 @@ const MODULES: [(&str, &str); 7] = [
     ("github.com/moby/moby", "docker"),
     ("github.com/opencontainers/runc", "runc"),
 ];
-
-const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// Docker's versions, by the tags of its module that stand for the same commits.
 const MOBY: [(&str, &str); 2] = [("2.0.0-beta.8", "29.3.1"), ("2.0.0-beta.14", "29.5.1")];
@@ -86,11 +83,21 @@ pub(super) fn parse<'r, 'a>(
         if program.ranges.is_empty() {
             continue;
         }
-        for component in components(document, content, component, read, &program)? {
-            for id in ids {
-                let advisory = advisory(read, record, id, component, &program.ranges);
-                document.keep(content, "osv/Go", Record::Advisory(advisory))?;
+        let about = if component == kubernetes::MODULE {
+            kubernetes::about(document, read, ids, &program.imports)?
+        } else {
+            About::Components(vec![component], Vec::new())
+        };
+        let (components, needs) = match about {
+            About::Components(components, needs) => (components, needs),
+            About::Nothing(reason) => {
+                ignore(content, reason);
+                continue;
             }
+        };
+        for (component, id) in components.iter().flat_map(|component| ids.iter().map(move |id| (component, id))) {
+            let advisory = advisory(read, record, id, component, &program.ranges);
+            document.keep(content, "osv/Go", Record::Advisory(Advisory { needs: needs.clone(), ..advisory }))?;
         }
     }
     Ok(rest)
@@ -103,17 +110,10 @@ fn major(path: &str) -> (&str, Option<u32>) {
 }
 
 fn component(path: &str) -> Option<&'static str> {
-    if path == KUBERNETES {
-        return Some(KUBERNETES);
+    if path == kubernetes::MODULE {
+        return Some(kubernetes::MODULE);
     }
     MODULES.iter().find(|(module, _)| *module == path).map(|(_, component)| *component)
-}
-
-/// The prose of a record, read only where it has to tell the component.
-#[derive(Deserialize)]
-struct Prose<'a> {
-    #[serde(borrow, default)]
-    details: Text<'a>,
 }
 
 /// Adds what one module says.
@@ -134,8 +134,6 @@ fn add(
     program.later |= major.is_some();
     for range in found {
         let Range { introduced, fixed } = range;
-        let introduced = plain(introduced);
-        let fixed = fixed.map(plain);
         match (major, component) {
             (Some(_), "docker") => match fixed.as_deref().and_then(released) {
                 Some(release) => program.tagged = Some(release),
@@ -149,14 +147,6 @@ fn add(
         }
     }
     Ok(())
-}
-
-/// A version without Go's mark for modules that have no `go.mod`.
-fn plain(mut version: String) -> String {
-    if let Some(plain) = version.strip_suffix("+incompatible") {
-        version.truncate(plain.len());
-    }
-    version
 }
 
 /// The release of Docker that a tag of its module stands for.
@@ -184,73 +174,6 @@ fn settle(content: &mut Content, component: &str, program: &mut Program, reviewe
             ranges::push(&mut program.ranges, open);
         }
     }
-}
-
-/// The programs that a component of the list stands for: Kubernetes is several.
-fn components(
-    document: &Document<'_>,
-    content: &mut Content,
-    component: &'static str,
-    read: &Osv<'_>,
-    program: &Program,
-) -> Result<Vec<&'static str>, FeedError> {
-    if component != KUBERNETES {
-        return Ok(vec![component]);
-    }
-    let prose: Prose<'_> = document.read()?;
-    let summary = read.summary.as_ref().map(|text| text.as_str().to_ascii_lowercase()).unwrap_or_default();
-    let details = prose.details.as_str().to_ascii_lowercase();
-    let only_windows = |text: &str| text.contains("windows") && !text.contains("linux");
-    if only_windows(&summary) || only_windows(&details) {
-        ignore(content, "only Windows nodes are affected");
-        return Ok(Vec::new());
-    }
-    if summary.contains("kubectl") {
-        ignore(content, "kubectl runs on no node");
-        return Ok(Vec::new());
-    }
-    let found = by_words(&program.imports.join(" "), &PATHS);
-    let found = if found.is_empty() { by_words(&summary, &WORDS) } else { found };
-    let found = if found.is_empty() { by_words(&details, &WORDS) } else { found };
-    Ok(if found.is_empty() { ALL.to_vec() } else { found })
-}
-
-/// Every component of Kubernetes, for records that name none.
-const ALL: [&str; 5] = ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"];
-
-/// Whose code a package is.
-const PATHS: [(&str, &str); 11] = [
-    ("kubernetes/cmd/kubelet", "kubelet"),
-    ("kubernetes/pkg/controller", "kube-controller-manager"),
-    ("kubernetes/pkg/credentialprovider", "kubelet"),
-    ("kubernetes/pkg/kubeapiserver", "kube-apiserver"),
-    ("kubernetes/pkg/kubelet", "kubelet"),
-    ("kubernetes/pkg/proxy", "kube-proxy"),
-    ("kubernetes/pkg/registry", "kube-apiserver"),
-    ("kubernetes/pkg/scheduler", "kube-scheduler"),
-    ("kubernetes/pkg/volume", "kubelet"),
-    ("kubernetes/plugin/pkg/admission", "kube-apiserver"),
-    ("kubernetes/plugin/pkg/auth", "kube-apiserver"),
-];
-
-/// What prose calls them.
-const WORDS: [(&str, &str); 9] = [
-    ("admission", "kube-apiserver"),
-    ("api server", "kube-apiserver"),
-    ("apiserver", "kube-apiserver"),
-    ("controller manager", "kube-controller-manager"),
-    ("controller-manager", "kube-controller-manager"),
-    ("kube-proxy", "kube-proxy"),
-    ("kube-scheduler", "kube-scheduler"),
-    ("kubelet", "kubelet"),
-    (" kcm ", "kube-controller-manager"),
-];
-
-fn by_words(text: &str, words: &[(&str, &'static str)]) -> Vec<&'static str> {
-    let mut found: Vec<_> = words.iter().filter(|(word, _)| text.contains(word)).map(|(_, component)| *component).collect();
-    found.sort_unstable();
-    found.dedup();
-    found
 }
 
 fn advisory(read: &Osv<'_>, record: &str, id: &str, component: &str, ranges: &[Range]) -> Advisory {

@@ -58,7 +58,7 @@ pub(super) fn read(
             }
         }
         let place = format!("{place}.ranges[{index}]");
-        match events(document, &place, &span.events.0)? {
+        match events(document, order, &place, &span.events.0)? {
             Ok(events) => pairs(content, order, events, &mut ranges),
             Err(reason) => ignore(content, reason),
         }
@@ -74,7 +74,12 @@ struct Change {
 }
 
 /// The changes of a range, or the reason why it is left out.
-fn events(document: &Document<'_>, place: &str, events: &[Event<'_>]) -> Result<Result<Vec<Change>, &'static str>, FeedError> {
+fn events(
+    document: &Document<'_>,
+    order: Order,
+    place: &str,
+    events: &[Event<'_>],
+) -> Result<Result<Vec<Change>, &'static str>, FeedError> {
     let mut changes = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let (version, fixes) = match (&event.introduced, &event.fixed, &event.last_affected, &event.limit) {
@@ -87,12 +92,25 @@ fn events(document: &Document<'_>, place: &str, events: &[Event<'_>]) -> Result<
             _ => return Err(document.invalid(format_args!("{place}.events[{index}]"), "the event says two things at once")),
         };
         let version = document.version(format_args!("{place}.events[{index}]"), version.as_str())?;
-        changes.push(Change { version, fixes });
+        changes.push(Change { version: if order == Order::Semver { plain(&version) } else { version }, fixes });
     }
     if changes.iter().all(|change| change.fixes) {
         return Ok(Err("a range without a start"));
     }
     Ok(Ok(changes))
+}
+
+/// A version as semver reads it: without Go's mark for modules that have no `go.mod`, and 19.3.16 for Docker's 19.03.16.
+fn plain(version: &str) -> String {
+    let version = version.strip_suffix("+incompatible").unwrap_or(version);
+    let (numbers, rest) = version.split_at(version.find(['-', '+']).unwrap_or(version.len()));
+    let zeroless = |number: &str| match number.trim_start_matches('0') {
+        "" if number.is_empty() => String::new(),
+        "" => "0".to_owned(),
+        digits => digits.to_owned(),
+    };
+    let numbers: Vec<_> = numbers.split('.').map(zeroless).collect();
+    format!("{}{rest}", numbers.join("."))
 }
 
 fn pairs(content: &mut Content, order: Order, mut changes: Vec<Change>, ranges: &mut Vec<Range>) {
