@@ -32,8 +32,10 @@ impl Store {
             sqlx::query_as::<_, (String, String, bool)>(select).bind(node_id).fetch_optional(&self.reader).await.map_err(&failed)?;
         let Some((cluster, name, recorded)) = found else { return Ok(None) };
         let select = "select kind, name, json from inventory \
-            where node_id = $1 and (kind in ('node', 'os', 'kernel', 'component', 'listener', 'certificate') \
-            or (kind = 'group' and name in ('os', 'kernel', 'kubelets', 'components', 'listeners', 'certificates'))) order by kind, name";
+            where node_id = $1 and (kind in ('node', 'os', 'kernel', 'component', 'runtime', 'listener', 'certificate') \
+            or (kind = 'setting' and name like '%/readOnlyPort') \
+            or (kind = 'group' and name in ('os', 'kernel', 'kubelets', 'components', 'runtimes', 'listeners', 'certificates'))) \
+            order by kind, name";
         let documents = sqlx::query_as(select).bind(node_id).fetch_all(&self.reader).await.map_err(&failed)?;
         Ok(Some(JudgedNode { cluster, name, recorded, documents }))
     }

@@ -89,7 +89,7 @@ fn every_built_in_rule_about_the_patch_chain_fires_by_image_and_kernel() {
     snapshot.known = Some(Known { data: vec![old], refused: vec![refused] });
     let alerts = judge(&snapshot, START);
     let asked: BTreeSet<&str> = alerts.iter().map(|alert| alert.rule.as_str()).collect();
-    assert_eq!(asked.len(), 16, "{asked:?}");
+    assert_eq!(asked.len(), 18, "{asked:?}");
     let mut told: Vec<_> = alerts.iter().filter(|alert| alert.rule != "node-silent").collect();
     told.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
     insta::assert_json_snapshot!(told);

@@ -196,7 +196,7 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     let cancel = start_knowing(library, built_in().unwrap(), &database, &hand, nobody, fleet::TICK);
     let alerting = alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone());
     tokio::spawn(alerting);
-    let verdict = async |node: i64| database.findings(node).await.get(&(EXPLOITED.to_owned(), String::new())).map(|row| row.0);
+    let verdict = async |node: i64| database.findings(node).await.get(&(EXPLOITED.to_owned(), "node".to_owned())).map(|row| row.0);
     eventually("both are judged", || async { (verdict(1).await.is_some() && verdict(2).await.is_some()).then_some(()) }).await;
     assert_ne!(verdict(1).await, Some(FAIL));
     // The census follows the first round.
@@ -228,7 +228,7 @@ async fn a_node_behind_those_like_it_is_an_outlier_until_it_follows() {
     let cancel = start(&database, &hand);
     let outlier = |node: i64, verdict: i64| {
         let database = &database;
-        let key = (OUTLIER.to_owned(), String::new());
+        let key = (OUTLIER.to_owned(), "node".to_owned());
         eventually("the place is judged", move || {
             let key = key.clone();
             async move { database.findings(node).await.get(&key).filter(|row| row.0 == verdict).map(|_| ()) }
