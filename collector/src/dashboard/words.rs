@@ -116,6 +116,7 @@ pub(crate) fn vulnerability(of: VulnerabilityState) -> &'static str {
         VulnerabilityState::PublicExploit => "A published exploit affects it",
         VulnerabilityState::Vulnerable => "Known vulnerabilities affect it",
         VulnerabilityState::Livepatched => "A livepatch is active; what it covers is not known",
+        VulnerabilityState::Undecided => "None is certain, and not all could be decided",
         VulnerabilityState::NoneKnown => "None of the known ones affects it",
     }
 }

@@ -163,7 +163,10 @@ fn activation(of: &Activation, now: i64) -> (Html, Html) {
 
 fn fleet(of: &FleetPlace) -> (Html, Html) {
     let word = if of.behind { "Older than the newest" } else { "None is newer" };
-    let rests =
-        if of.newest.is_empty() { String::new() } else { format!("{} runs on {}", of.newest, marks::counted(of.nodes, "node", "nodes")) };
+    let rests = if of.newest.is_empty() {
+        String::new()
+    } else {
+        format!("{} runs on at least {}", of.newest, marks::counted(of.nodes, "node", "nodes"))
+    };
     (Html::fixed(word), joined(&[&rests]))
 }

@@ -25,6 +25,7 @@ use super::inventory::text;
 use super::nodes::NodeRow;
 use super::select::{Selection, any_of, find};
 use super::{Page, ViewError, Views, failed};
+use crate::store::chain::{headline_from, headline_number};
 use crate::store::containers::NOT_KNOWN;
 
 /// The most groups read; beyond that a page says so.
@@ -243,16 +244,9 @@ struct Said {
     activation: Observed<Activation>,
 }
 
-/// How the store numbers a headline: the worst is 1.
-pub(in crate::store) fn number_of(headline: Headline) -> i64 {
-    let place = Headline::ALL.iter().position(|other| *other == headline);
-    place.and_then(|place| i64::try_from(place).ok()).map_or(0, |place| place + 1)
-}
-
 /// The headline of that number; one of a later version is not known here.
 fn headline_of(number: i64) -> Headline {
-    let place = usize::try_from(number - 1).ok();
-    place.and_then(|place| Headline::ALL.get(place)).copied().unwrap_or(Headline::Unknown)
+    headline_from(number).unwrap_or(Headline::Unknown)
 }
 
 fn by_name<S: serde::Serializer>(headlines: &[(Headline, i64); 6], serializer: S) -> Result<S::Ok, S::Error> {
@@ -270,7 +264,7 @@ impl ChainFilter {
         any_of(query, "c.running", self.running.iter().map(stored));
         any_of(query, "c.judged_by", self.judged_by.iter().cloned());
         any_of(query, "c.ends", self.ends.iter().cloned());
-        any_of(query, "c.headline", self.headline.iter().map(|headline| number_of(*headline)));
+        any_of(query, "c.headline", self.headline.iter().map(|headline| headline_number(*headline)));
         for (index, lag) in self.behind.iter().enumerate() {
             let (first, last) = lag.days();
             query.push(if index == 0 { " and (" } else { " or " }).push("c.behind_days between ").push_bind(first);
@@ -605,7 +599,7 @@ impl Views {
 impl ChainGroupRow {
     fn key(&self) -> GroupKey {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        (number_of(self.headline), self.component.clone(), text(&self.running), text(&self.image))
+        (headline_number(self.headline), self.component.clone(), text(&self.running), text(&self.image))
     }
 
     /// What groups are sorted by, ascending.
