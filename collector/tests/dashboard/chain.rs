@@ -144,6 +144,62 @@ fn plain(subject: &str, component: &str, running: &str, headline: Headline, supp
     Link { vendor: "upstream".to_owned(), tracks_upstream: true, headline, support, because, ..Link::unread(subject, component, running) }
 }
 
+/// A link with as many matches as one keeps.
+pub fn heavy() -> Link {
+    let found = |n: usize| Match { id: format!("CVE-2026-{n}"), ..copy_fail(Exposure::Exposed) };
+    Link { vulnerability: vulnerable((0..20).map(found).collect(), Some("5.14.0-611.54.1.el9_7")), ..exploited() }
+}
+
+/// A link in which every text is `name`.
+pub fn hostile(subject: &str, name: &str) -> Link {
+    let text = || name.to_owned();
+    let found = Match {
+        id: text(),
+        title: text(),
+        confidence: Confidence::Confirmed,
+        fixed_in: Some(text()),
+        compared: text(),
+        record: text(),
+        source: text(),
+        exploited: Some(Exploitation { added: text(), due: text(), ransomware: true }),
+        public_exploit: true,
+        exposure: Exposure::Exposed,
+        exposure_because: text(),
+        subscription: true,
+    };
+    let possible = Match { confidence: Confidence::Possible, ..found.clone() };
+    let mut support = support(SupportState::Eol, name, i64::MIN, name, name);
+    if let Some(support) = support.value_mut() {
+        (support.source, support.upstream_says, support.extended_ends) = (text(), text(), Some(text()));
+    }
+    let mut patch = patch(PatchState::Behind, Some(i64::MAX), name, name);
+    if let Some(patch) = patch.value_mut() {
+        (patch.source, patch.newest_date, patch.releases) = (text(), Some(text()), Some(i64::MIN));
+    }
+    let mut vulnerability = vulnerable(vec![found, possible], Some(name));
+    if let Some(known) = vulnerability.value_mut() {
+        (known.judged_by, known.data_date) = (text(), text());
+    }
+    let (state, since) = (ActivationState::RebootPending, Some(i64::MAX));
+    Link {
+        vendor: text(),
+        series: text(),
+        upstream: known(text()),
+        package: known(text()),
+        installed: known(text()),
+        support,
+        patch,
+        vulnerability,
+        activation: known(Activation { state, since, because: text(), security: None }),
+        fleet: known(FleetPlace { newest: text(), nodes: i64::MIN, behind: true }),
+        headline: Headline::KnownExploited,
+        because: text(),
+        action: text(),
+        settles: text(),
+        ..Link::unread(subject, subject, name)
+    }
+}
+
 /// What three feeds know, and a file that was refused.
 pub fn library() -> Library {
     let mut builder = Builder::new().expect("built-in data");
