@@ -110,6 +110,33 @@ fn the_rows_about_a_nodes_own_surface_are_answered() {
     assert_eq!(nobody, Vec::<&str>::new());
 }
 
+/// The patch chain is told by the node; what no node shows is asked.
+#[test]
+fn the_rows_about_patching_are_answered() {
+    let catalogue = catalogue().expect("valid");
+    let nsa = built_in().expect("valid").into_iter().find(|framework| framework.id == "nsa-1.2").expect("it ships");
+    let rows = nsa.rows(&catalogue);
+    let coverage = |id: &str| rows.iter().find(|row| row.id == id).map(|row| &row.coverage);
+    for id in [
+        "NSA-UPG-01",
+        "NSA-UPG-02",
+        "NSA-UPG-05",
+        "NSA-UPG-07",
+        "NSA-SUP-02",
+        "NSA-SUP-03",
+        "NCC-06",
+        "NCC-11",
+        "NCC-12",
+        "SEED-06",
+        "SEED-07",
+    ] {
+        assert!(matches!(coverage(id), Some(Coverage::Checks(_))), "{id}");
+    }
+    for id in ["NSA-UPG-04", "NSA-UPG-08", "NSA-UPG-10"] {
+        assert!(matches!(coverage(id), Some(Coverage::Manual(question)) if question.contains('?')), "{id}");
+    }
+}
+
 #[test]
 fn a_row_is_answered_by_checks_before_anything_else_and_says_so_when_nothing_answers_it() {
     let check = |id: &str| {

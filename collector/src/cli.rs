@@ -1,6 +1,6 @@
 //! The command line: flags, environment, logs, exit codes.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,11 +10,12 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::feeds::Feeds;
 use crate::nodes::Patience;
 use crate::serve::{ServeOptions, serve};
 use crate::store::nodes::Origin;
 use crate::store::retention::Retention;
-use crate::{ca, identity, logs};
+use crate::{ca, feeds, identity, logs};
 
 /// Takes findings from agents, stores them, shows them and raises alerts.
 #[derive(Debug, Parser)]
@@ -34,6 +35,9 @@ enum Command {
     /// Tokens of agents outside a cluster.
     #[command(subcommand)]
     Token(Token),
+    /// Version knowledge: end-of-life dates, vulnerabilities, what is exploited.
+    #[command(subcommand)]
+    Feeds(Feeds),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +76,9 @@ struct Serve {
     /// Directory of additional checks.
     #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
     catalogue: Option<PathBuf>,
+    /// Directory that is watched for feeds, such as a mounted `ConfigMap`: what appears there is imported.
+    #[arg(long, env = "HOLDFAST_FEED_DIRECTORY", value_name = "DIR")]
+    feed_directory: Option<PathBuf>,
     /// Alertmanager to send alerts to; repeat for each replica.
     #[arg(long, env = "HOLDFAST_ALERTMANAGER", value_name = "URL", value_delimiter = ',')]
     alertmanager: Vec<String>,
@@ -132,7 +139,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logs::start();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err((code, error)) => {
             // The one message that must reach a person whatever the log filter.
             let mut stderr = std::io::stderr().lock();
@@ -144,17 +151,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), (u8, anyhow::Error)> {
+fn run(cli: Cli) -> Result<u8, (u8, anyhow::Error)> {
     match cli.command {
-        Command::Ca(Ca::Init { out, dns }) => ca::init(&out, &dns).map_err(|error| (2, error.into())),
+        Command::Ca(Ca::Init { out, dns }) => ca::init(&out, &dns).map(|()| 0).map_err(|error| (2, error.into())),
         Command::Token(Token::Add { tokens, name, cluster, recorded }) => {
             let origin = if recorded { Origin::Recorded } else { Origin::Agent };
             let token = identity::add(&tokens, &cluster, &name, origin).map_err(|error| (2, error.into()))?;
-            writeln!(std::io::stdout().lock(), "{token}").map_err(|error| (3, error.into()))
+            writeln!(std::io::stdout().lock(), "{token}").map(|()| 0).map_err(|error| (3, error.into()))
+        }
+        Command::Feeds(command) => {
+            let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+            let person = std::io::stderr().is_terminal();
+            let now = jiff::Timestamp::now().as_millisecond();
+            feeds::command(command, &mut feeds::Terminal { out: &mut out, err: &mut err, person, now })
         }
         Command::Serve(serve) => {
             let runtime = tokio::runtime::Runtime::new().context("start the runtime").map_err(|error| (3, error))?;
-            runtime.block_on(run_serve(options(*serve)))
+            runtime.block_on(run_serve(options(*serve))).map(|()| 0)
         }
     }
 }
@@ -177,6 +190,7 @@ fn options(serve: Serve) -> ServeOptions {
         peer_probes_from_api: serve.peer_probes_from_api,
         cluster: serve.cluster,
         catalogue: serve.catalogue,
+        feed_directory: serve.feed_directory,
         alertmanager: serve.alertmanager,
         webhook: serve.webhook,
         public_url: serve.public_url,

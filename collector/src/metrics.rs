@@ -39,6 +39,11 @@ struct Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Feed {
+    feed: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -83,6 +88,10 @@ struct Inner {
     agents_cpu: Gauge<f64, AtomicU64>,
     agents_dropped: Gauge,
     agents_queued: Gauge,
+    feed_age: Family<Feed, Gauge>,
+    feed_records: Family<Feed, Gauge>,
+    feed_imports: Family<Outcome, Counter>,
+    feeds_refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -123,6 +132,10 @@ impl Default for Metrics {
             agents_cpu: registered(&mut registry, "agents_cpu_seconds", "CPU time of the connected agents since their start"),
             agents_dropped: registered(&mut registry, "agents_dropped", "What the connected agents dropped since their start"),
             agents_queued: registered(&mut registry, "agents_queued", "Entries waiting in agents"),
+            feed_age: registered(&mut registry, "feed_age_seconds", "Time since the day that version knowledge was true on, by feed"),
+            feed_records: registered(&mut registry, "feed_records", "Records of version knowledge, by feed"),
+            feed_imports: registered(&mut registry, "feed_imports", "Files of the watched directory that were read, by outcome"),
+            feeds_refused: registered(&mut registry, "feeds_refused", "Files with version knowledge that are not used"),
             registry,
         };
         Self(Arc::new(inner))
@@ -212,6 +225,30 @@ impl Metrics {
         self.0.peer_results_refused.get_or_create(&Reason { reason }).inc();
     }
 
+    /// A feed that is known: how old, how many records.
+    pub fn feed(&self, name: &str, days: i64, records: u64) {
+        let label = Feed { feed: name.to_owned() };
+        self.0.feed_age.get_or_create(&label).set(days.saturating_mul(86_400));
+        self.0.feed_records.get_or_create(&label).set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// A feed is known no longer.
+    pub fn feed_gone(&self, name: &str) {
+        let label = Feed { feed: name.to_owned() };
+        self.0.feed_age.remove(&label);
+        self.0.feed_records.remove(&label);
+    }
+
+    /// A file of the watched directory was read.
+    pub fn feed_imported(&self, outcome: &'static str) {
+        self.0.feed_imports.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// So many files are not used.
+    pub fn feeds_refused(&self, n: usize) {
+        self.0.feeds_refused.set(i64::try_from(n).unwrap_or(i64::MAX));
+    }
+
     /// What agents say of themselves.
     pub fn agents(&self, totals: AgentTotals) {
         self.0.agents_rss.set(totals.rss_bytes);
@@ -240,6 +277,11 @@ mod tests {
         metrics.peer_answered("timed_out");
         metrics.peer_refused("outside_networks");
         metrics.peer_result_refused("unsolicited");
+        metrics.feed("osv/Debian", 3, 41_234);
+        metrics.feed("kev", 3, 1);
+        metrics.feed_gone("kev");
+        metrics.feed_imported("refused");
+        metrics.feeds_refused(1);
         metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
         insta::assert_snapshot!(metrics.encode());
     }

@@ -17,7 +17,7 @@ use crate::accept::{self, Bounds, Certificate};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
-use crate::feeds::Library;
+use crate::feeds::{self, Following, Pace};
 use crate::fleet;
 use crate::http::{self, App};
 use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
@@ -69,6 +69,8 @@ pub struct ServeOptions {
     pub cluster: String,
     /// More checks.
     pub catalogue: Option<PathBuf>,
+    /// The directory that is watched for feeds.
+    pub feed_directory: Option<PathBuf>,
     /// Alertmanagers.
     pub alertmanager: Vec<String>,
     /// Webhooks.
@@ -152,7 +154,15 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let wall = || jiff::Timestamp::now().as_millisecond();
     tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
     let clock: Clock = Arc::new(wall);
-    let library = Library::built_in().context("built-in version knowledge")?.fixed();
+    let following = Following {
+        data: options.data.clone(),
+        directory: options.feed_directory,
+        metrics: metrics.clone(),
+        clock: Arc::clone(&clock),
+        pace: Pace::default(),
+    };
+    let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
+    tasks.spawn(named("feeds", told(keeping)));
     let (asked, time) = (Arc::clone(&askers), Arc::clone(&clock));
     let judging = fleet::run(evaluator, store.clone(), changes.clone(), asked, library.clone(), time, fleet::TICK, stop.clone());
     tasks.spawn(named("fleet rules", told(judging)));

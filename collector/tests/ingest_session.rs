@@ -67,6 +67,7 @@ async fn start(dir: tempfile::TempDir) -> Rig {
         peer_probes_from_api: false,
         cluster: "default".into(),
         catalogue: None,
+        feed_directory: None,
         alertmanager: Vec::new(),
         webhook: Vec::new(),
         public_url: None,

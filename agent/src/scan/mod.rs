@@ -16,7 +16,7 @@ use holdfast_checks::entries::{Finding, Severity, Verdict};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::{Group, NodeFacts};
 use holdfast_checks::versions::knowledge::Knowledge;
-use holdfast_checks::versions::{LifecycleError, judge};
+use holdfast_checks::versions::{KnowledgeError, judge};
 use holdfast_checks::waivers::{self, WaiverError};
 
 use crate::capture::{self, Capture, ReadError};
@@ -47,7 +47,7 @@ pub enum ScanError {
     },
     /// A build that ships bad version knowledge, which a test prevents.
     #[error("the built-in version knowledge was refused")]
-    Knowledge(#[from] LifecycleError),
+    Knowledge(#[from] KnowledgeError),
     /// A build that ships bad expectations, which a test prevents.
     #[error("the built-in expectations were refused")]
     Expectations(#[from] WaiverError),

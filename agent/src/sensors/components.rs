@@ -96,6 +96,7 @@ fn kubelet(host: &Host, programs: &Programs, seen: &Seen, role: Role, subject: S
         host_mounts: seen.host_mounts.clone(),
         version: program.version,
         executable: program.executable,
+        installed: program.installed,
         argv: redact::arguments(&seen.argv),
         ..Kubelet::unread(subject, seen.fact.pid, role.flavour)
     };
@@ -163,6 +164,7 @@ pub(super) fn components(host: &Host, table: &ProcessTable) -> Observed<Listing<
             host_network: seen.fact.host_network.clone(),
             version: program.version,
             executable: program.executable,
+            installed: program.installed,
             argv: redact::arguments(&seen.argv),
             documents: match &seen.argv_unread {
                 Some(why) => Observed::Unavailable(why.clone()),
@@ -219,6 +221,7 @@ fn embedded_component(host: &Host, table: &ProcessTable, seen: &Seen, role: Role
         host_network: seen.fact.host_network.clone(),
         version: program.version,
         executable: program.executable,
+        installed: program.installed,
         // Its program's flags are not its own: `argv` stays empty.
         documents: Observed::unavailable_because(Reason::NotSupported, detail),
         ..Component::unread(name, seen.fact.pid)

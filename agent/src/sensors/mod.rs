@@ -17,6 +17,7 @@ mod network;
 mod node;
 mod origins;
 mod os;
+mod packages;
 mod probes;
 mod processes;
 mod programs;
@@ -37,6 +38,7 @@ use holdfast_checks::facts::{Container, Group, Listener, Listing, NodeFacts, Obs
 use crate::host::{Host, HostError};
 use crate::profiles::Profiles;
 pub use cri::CriEndpoint;
+use packages::Packages;
 pub use probes::ConfigzOptions;
 pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
@@ -81,6 +83,7 @@ pub struct Sensors {
     /// How processes are heard of: see [`holdfast_checks::facts::Node::process_events`].
     process_events: Observed<bool>,
     hashes: system::Hashes,
+    packages: Arc<Packages>,
     /// For the files of log shippers in pods.
     shippers: Arc<aside::Aside>,
     /// The programs that the system group was about when it was last read.
@@ -154,6 +157,7 @@ impl Sensors {
             runtimes: runtimes::Daemons::default(),
             profiles,
             hashes: system::Hashes::default(),
+            packages: Arc::default(),
             shippers: Arc::default(),
             cast: BTreeSet::new(),
         })
@@ -258,7 +262,10 @@ impl Sensors {
     fn read_group(&mut self, group: Group, facts: &mut NodeFacts, table: &Result<Arc<ProcessTable>, Unavailable>) {
         match group {
             Group::Os => facts.os = self.observe(group, |host| os::read(&host)),
-            Group::Kernel => facts.kernel = self.observe(group, |host| kernel::read(&host)),
+            Group::Kernel => {
+                let packages = Arc::clone(&self.packages);
+                facts.kernel = self.observe(group, move |host| kernel::read(&host, &packages));
+            }
             Group::Processes => {
                 facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone));
                 ages::tell(&self.host, &mut facts.processes);
@@ -298,7 +305,11 @@ impl Sensors {
                 }
                 facts.node.process_events = self.process_events.clone();
             }
-            Group::Runtimes => facts.runtimes = self.of_processes(group, table, runtimes::read),
+            Group::Runtimes => {
+                let packages = Arc::clone(&self.packages);
+                let read = move |host: &Host, table: &ProcessTable| runtimes::read(host, table, &packages);
+                facts.runtimes = self.of_processes(group, table, read);
+            }
             Group::Containers => {
                 facts.containers = self.containers(table);
                 self.ask_runtime(facts);

@@ -49,6 +49,8 @@ pub(in crate::sensors) enum Wanted {
 pub(super) struct Program {
     pub(super) executable: Observed<Executable>,
     pub(super) version: Observed<String>,
+    /// The version of the file that is now at its path.
+    pub(super) installed: Observed<String>,
 }
 
 impl Programs {
@@ -71,25 +73,41 @@ impl Programs {
             let file = host.proc.program_of(&process, READ_CAP);
             let executable = executable(host, &process, &link, path.clone(), file.as_ref());
             let version = file.map_err(|error| unread(&error, &path)).and_then(|file| self.version(file, &path, wanted));
+            let installed = match &executable {
+                Ok(Executable { replaced: false, .. }) => version.clone(),
+                Ok(_) => match host.proc.root_of(&process) {
+                    Ok(root) => self.of_file(&root, &path, wanted),
+                    Err(error) => Err(unread(&error, &path)),
+                },
+                Err(why) => Err(why.clone()),
+            };
             if !seen.still_runs(&process) {
                 return Err(ReadError::Absent { path: format!("the process {}", seen.fact.name) });
             }
-            Ok((executable, version, path))
+            Ok((executable, version, installed, path))
         });
         match found {
-            Ok((executable, version, path)) => {
+            Ok((executable, version, installed, path)) => {
                 let of_process = || Source::new(SourceKind::Process, "exe");
                 let known = |executable| Observed::known(executable, of_process(), now());
-                let version = version.map(|version| Observed::known(version, Source::new(SourceKind::File, path), now()));
+                let told = |version: Result<String, Unavailable>| match version {
+                    Ok(version) => Observed::known(version, Source::new(SourceKind::File, path.as_str()), now()),
+                    Err(why) => Observed::Unavailable(why),
+                };
                 Program {
                     executable: executable.map_or_else(Observed::Unavailable, known),
-                    version: version.unwrap_or_else(Observed::Unavailable),
+                    version: told(version),
+                    installed: told(installed),
                 }
             }
             Err(error) => {
                 let why = error.unavailable();
                 let why = Unavailable::new(why.reason, format!("{}: its program: {}", seen.fact.name, why.detail));
-                Program { executable: Observed::Unavailable(why.clone()), version: Observed::Unavailable(why) }
+                Program {
+                    executable: Observed::Unavailable(why.clone()),
+                    version: Observed::Unavailable(why.clone()),
+                    installed: Observed::Unavailable(why),
+                }
             }
         }
     }

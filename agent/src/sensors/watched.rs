@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::profiles::Location;
 
 /// Paths that matter on every host: whatever is in a directory, or that a file comes, goes or is written.
-const USUAL: [(&str, &[Group]); 46] = [
+const USUAL: [(&str, &[Group]); 56] = [
     ("/etc/os-release", &[Group::Os]),
     ("/usr/lib/os-release", &[Group::Os]),
     ("/etc/kubernetes", &[Group::Files, Group::Node]),
@@ -45,8 +45,19 @@ const USUAL: [(&str, &[Group]); 46] = [
     ("/run/reboot-required", &[Group::Kernel]),
     ("/run/reboot-required.pkgs", &[Group::Kernel]),
     ("/run/reboot-needed", &[Group::Kernel]),
+    ("/run/ostree/staged-deployment", &[Group::Kernel]),
     ("/boot", &[Group::Kernel]),
+    ("/boot/loader/entries", &[Group::Kernel]),
+    ("/boot/loader/loader.conf", &[Group::Kernel]),
+    ("/boot/grub/grub.cfg", &[Group::Kernel]),
+    ("/boot/grub/grubenv", &[Group::Kernel]),
+    ("/boot/grub2/grub.cfg", &[Group::Kernel]),
+    ("/boot/grub2/grubenv", &[Group::Kernel]),
     ("/lib/modules", &[Group::Kernel]),
+    ("/usr/lib/modules", &[Group::Kernel]),
+    ("/etc/modprobe.d", &[Group::Kernel]),
+    // dpkg puts another in its place for each package it touches.
+    ("/var/lib/dpkg/status", &[Group::Kernel, Group::Runtimes]),
     ("/etc/systemd/system/kubelet.service.d", &[Group::Files]),
     ("/run/systemd/system/kubelet.service.d", &[Group::Files]),
     ("/usr/lib/systemd/system/kubelet.service.d", &[Group::Files]),
@@ -94,6 +105,9 @@ pub(super) fn wanted(facts: &NodeFacts, locations: &[Location]) -> Wanted {
     let mut wanted = Wanted::default();
     for (directory, groups) in USUAL {
         wanted.want(None, directory, groups);
+    }
+    if let Some(kernel) = facts.kernel.value() {
+        wanted.want(None, &format!("/lib/modules/{}/modules.dep", kernel.release), &[Group::Kernel]);
     }
     // Directories of the node's profile, in which files may appear. Those of single files are watched once the file is there.
     for location in locations.iter().filter(|location| location.ending.is_some()) {

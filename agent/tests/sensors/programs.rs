@@ -112,6 +112,21 @@ fn the_version_is_read_from_the_program(#[case] program: Vec<u8>, #[case] expect
 }
 
 #[test]
+fn what_runs_after_a_restart_is_the_version_of_the_file_that_is_there_now() {
+    let tree = Tree::new();
+    let installed = |tree: &Tree| complete(&tree.read().kubelets)[0].installed.clone();
+    tree.write("host/usr/bin/kubelet", elf(Layout::Inline, TRIMMED, &STAMPED));
+    assert_eq!(known(&installed(&tree)), "v1.33.1", "the same that runs");
+    tree.write("proc/10/exe", "/usr/bin/kubelet (deleted)");
+    tree.write("host/usr/bin/kubelet", elf(Layout::Inline, "mod\tk8s.io/kubernetes\tv1.34.0\t\n", &[]));
+    let kubelet = complete(&tree.read().kubelets)[0].clone();
+    assert!(known(&kubelet.executable).replaced);
+    assert_eq!(known(&kubelet.installed), "v1.34.0");
+    std::fs::remove_file(tree.path("host/usr/bin/kubelet")).unwrap();
+    assert_eq!(installed(&tree).unavailable().map(|why| why.reason), Some(Reason::NotPresent));
+}
+
+#[test]
 fn a_program_that_does_not_tell_is_unknown_with_the_reason() {
     let why = |program: &[u8]| kubelet(program).version.unavailable().cloned().unwrap();
     let silent = why(&elf(Layout::Inline, TRIMMED, &[]));

@@ -368,6 +368,12 @@ impl Drop for Running {
     }
 }
 
+/// The version of the package, as dpkg itself says; `None` where it did not install it.
+fn packaged(name: &str) -> Option<String> {
+    let asked = Command::new("dpkg-query").args(["-W", "-f", "${Version}", name]).output().ok()?;
+    String::from_utf8(asked.stdout).ok().filter(|version| !version.is_empty())
+}
+
 /// Debian's containerd 1.6 and runc 1.1, running here. Where they are not installed, or the test is not root's, there is nothing to see.
 #[test]
 fn a_running_containerd_is_read() {
@@ -405,6 +411,11 @@ fn a_running_containerd_is_read() {
     let asked = String::from_utf8(asked.stdout).unwrap();
     assert_eq!(asked.split_whitespace().nth(2), Some(known(&runtime.version).as_str()), "{asked}");
     assert!(!known(&runtime.executable).replaced);
+    assert_eq!(runtime.installed.value(), runtime.version.value());
+    if let Some(version) = packaged("containerd") {
+        let package = known(&runtime.package);
+        assert_eq!((package.manager.as_str(), package.version.as_str()), ("dpkg", version.as_str()));
+    }
     for (name, expected) in [
         ("enable_unprivileged_ports", json!(true)),
         ("metrics_address", json!("127.0.0.1:0")),
@@ -428,6 +439,9 @@ fn a_running_containerd_is_read() {
         let programs = complete(&runtime.programs);
         let program = programs.iter().find(|program| program.path.ends_with(&format!("/{name}"))).expect("it is in the search path");
         assert_eq!(asked.split_whitespace().nth(2), Some(known(&program.version).as_str()), "{asked}");
+        if let Some(version) = packaged(name) {
+            assert_eq!(known(&program.package).version, version);
+        }
     }
     assert_eq!(known(&complete(&runtime.handlers)[0].version), known(&complete(&runtime.programs)[0].version));
 }

@@ -3,7 +3,7 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 12] = [
+const DOCUMENTS: [(&str, &str); 13] = [
     ("certificates.yaml", include_str!("../../catalogue/certificates.yaml")),
     ("containers.yaml", include_str!("../../catalogue/containers.yaml")),
     ("contradictions.yaml", include_str!("../../catalogue/contradictions.yaml")),
@@ -13,6 +13,7 @@ const DOCUMENTS: [(&str, &str); 12] = [
     ("kernel.yaml", include_str!("../../catalogue/kernel.yaml")),
     ("kubelet.yaml", include_str!("../../catalogue/kubelet.yaml")),
     ("network.yaml", include_str!("../../catalogue/network.yaml")),
+    ("patching.yaml", include_str!("../../catalogue/patching.yaml")),
     ("processes.yaml", include_str!("../../catalogue/processes.yaml")),
     ("runtimes.yaml", include_str!("../../catalogue/runtimes.yaml")),
     ("system.yaml", include_str!("../../catalogue/system.yaml")),

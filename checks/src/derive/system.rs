@@ -93,10 +93,19 @@ fn user_namespaces(kernel: &Kernel, at: i64) -> Observed<bool> {
     }
 }
 
-/// Is `release` a later kernel of the flavour of `running`: `6.8.0-60-generic` beside `6.8.0-51-generic`, not `6.8.0-60-aws`.
+/// Is `release` a later kernel of the flavour and line of `running`: `6.8.0-60-generic` beside `6.8.0-51-generic`, not
+/// `6.8.0-60-aws`.
 fn newer(release: &str, running: &str) -> bool {
-    let ((version, flavour), (running, of)) = (split(release), split(running));
-    flavour == of && rpm(version, running) == Ordering::Greater
+    let ((version, flavour), (before, of)) = (split(release), split(running));
+    flavour == of && same_line(version, before) && rpm(version, before) == Ordering::Greater
+}
+
+/// Lines that a distribution maintains beside each other, under names of packages that a release does not show: Oracle's own kernel
+/// beside Red Hat's, and Amazon's 6.1, 6.12 and 6.18. One does not follow another when the system is updated.
+fn same_line(version: &str, before: &str) -> bool {
+    let series = |version: &str| version.split(['.', '-']).take(2).map(str::to_owned).collect::<Vec<_>>();
+    let uek = |version: &str| version.ends_with("uek");
+    uek(version) == uek(before) && (!before.contains(".amzn") || series(version) == series(before))
 }
 
 /// A release's version and flavour: the words at its end that do not begin with a digit, or the architecture and what follows it.

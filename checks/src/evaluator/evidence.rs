@@ -50,8 +50,11 @@ pub(super) fn evidence_of(bench: &Bench<'_>, path: &str, at: Option<&str>) -> Op
     Some(Evidence { path: shown(on_the_way), value: Some(value), source, at: read_at })
 }
 
-/// A value as people write it: modes in octal, capability masks in hexadecimal, dates as dates, sockets, handshakes and probe
-/// answers in one line each, without process ids, which are not stable.
+/// The most vulnerabilities shown as evidence.
+const MAX_MATCHES: usize = 6;
+
+/// A value as people write it: modes in octal, capability masks in hexadecimal, dates as dates, sockets, handshakes, probe
+/// answers and vulnerabilities in one line each, without process ids, which are not stable.
 fn legible(name: &str, value: Value) -> Value {
     match (name, &value) {
         ("mode", Value::Number(mode)) => mode.as_i64().map_or(value, |mode| format!("{mode:04o}").into()),
@@ -62,10 +65,11 @@ fn legible(name: &str, value: Value) -> Value {
         ("addresses", Value::Array(addresses)) => addresses.iter().map(|address| member(address, "address").clone()).collect(),
         ("unknown_fields", Value::Array(fields)) => fields.iter().map(unknown_field).collect(),
         ("differences", Value::Array(differences)) => differences.iter().map(difference).collect(),
+        ("matches", Value::Array(matches)) => vulnerabilities(matches),
         ("sshd", Value::Object(settings)) => settings.iter().map(|(name, setting)| setting_of(name, setting)).collect(),
         ("way", Value::Array(steps)) => steps.iter().map(step).collect(),
         ("access", Value::Object(_)) => access(&value),
-        ("not_before" | "not_after", Value::Number(seconds)) => seconds.as_i64().and_then(date).map_or(value, Value::String),
+        ("not_before" | "not_after" | "since", Value::Number(seconds)) => seconds.as_i64().and_then(date).map_or(value, Value::String),
         _ => value,
     }
 }
@@ -127,6 +131,32 @@ fn difference(difference: &Value) -> Value {
     let by = source.map(|source| format!(" by {source}")).unwrap_or_default();
     let setting = member(difference, "setting").as_str().unwrap_or_default();
     format!("{setting}: {}{by}, the kubelet says {}", member(difference, "effective"), member(difference, "reported")).into()
+}
+
+/// `CVE-2026-31431 Copy Fail, likely: 6.12.48 < 6.12.85 (upstream); exploited since 2026-05-01; by CVE-2026-31431`, the gravest
+/// first, as they are listed.
+fn vulnerabilities(matches: &[Value]) -> Value {
+    let mut lines: Vec<Value> = matches.iter().take(MAX_MATCHES).map(vulnerability).collect();
+    if let Some(more) = matches.len().checked_sub(MAX_MATCHES).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more").into());
+    }
+    lines.into()
+}
+
+fn vulnerability(found: &Value) -> Value {
+    let text = |name: &str| member(found, name).as_str().unwrap_or_default();
+    let title = if text("title").is_empty() { String::new() } else { format!(" {}", text("title")) };
+    let mut parts = vec![format!("{}{title}, {}: {}", text("id"), text("confidence"), text("compared"))];
+    if let Some(added) = member(member(found, "exploited"), "added").as_str() {
+        parts.push(format!("exploited since {added}"));
+    } else if member(found, "public_exploit") == &Value::Bool(true) {
+        parts.push("public exploit".to_owned());
+    }
+    if !text("exposure_because").is_empty() {
+        parts.push(format!("{}: {}", text("exposure").replace('_', " "), text("exposure_because")));
+    }
+    parts.push(format!("by {}", text("record")));
+    parts.join("; ").into()
 }
 
 /// `/etc/kubernetes 0755 0:0`.

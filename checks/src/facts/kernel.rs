@@ -265,7 +265,8 @@ pub struct InstalledKernel {
     pub path: String,
     /// The build string in its image, as `uname -v` would print it: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)`.
     pub build: Observed<String>,
-    /// When its image, or its list of modules, was written: Unix seconds.
+    /// When its image was written, or, of one that does not run, its list of modules where that is later: Unix seconds. Packages keep
+    /// the time at which an image was built; the list is made when it is installed, and again when a module is built for it.
     pub modified: Observed<i64>,
 }
 
@@ -327,7 +328,7 @@ pub enum FeatureState {
 /// A file that says a reboot waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebootSentinel {
-    /// `/run/reboot-required` (Debian, Ubuntu, Flatcar) or `/run/reboot-needed` (SUSE).
+    /// `/run/reboot-required` (Debian, Ubuntu, Flatcar), `/run/reboot-needed` (SUSE) or `/run/ostree/staged-deployment`.
     pub path: String,
     /// Modification time: Unix seconds.
     pub since: i64,

@@ -130,8 +130,10 @@ fn kernel_document(kernel: &Kernel) -> KernelDocument {
             let document =
                 documents.entry(&one.release).or_insert_with(|| InstalledDocument { release: one.release.clone(), ..Default::default() });
             document.newer = newer.contains(&one.release);
-            document.build = document.build.take().or_else(|| one.build.value().cloned());
-            document.modified = document.modified.max(one.modified.value().copied());
+            if document.newer || one.release == kernel.release {
+                document.build = document.build.take().or_else(|| one.build.value().cloned());
+                document.modified = document.modified.max(one.modified.value().copied());
+            }
         }
         documents.into_values().collect()
     });

@@ -105,7 +105,7 @@ pub struct InstalledDocument {
     /// The build string in its image; of the running release and those that are newer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
-    /// When its image was written: Unix seconds.
+    /// When its image was written: Unix seconds; of the same ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<i64>,
     /// Of the running one's flavour, and newer; see [`crate::facts::Kernel::newer_installed`].

@@ -88,9 +88,9 @@ pub fn stage(rest: &str) -> (Option<&str>, &str) {
     let Some(said) = rest.strip_prefix(['-', '~']) else { return (None, rest) };
     let (own, suffix) = run(said, |c| c.is_ascii_alphanumeric() || c == '.');
     let (name, counter) = run(own, |c| c.is_ascii_alphabetic());
-    let counted = counter.is_empty()
+    let only_counts = counter.is_empty()
         || counter.split('.').enumerate().all(|(at, part)| (at == 0 && part.is_empty()) || part.bytes().all(|byte| byte.is_ascii_digit()));
-    if matches!(name, "alpha" | "beta" | "rc") && counted { (Some(own), suffix) } else { (None, rest) }
+    if matches!(name, "alpha" | "beta" | "rc") && only_counts { (Some(own), suffix) } else { (None, rest) }
 }
 
 /// A backport's version as the suite has it that it was rebuilt from: `6.12.90-2~bpo12+1` is that suite's `6.12.90-2`. For comparing

@@ -1,6 +1,6 @@
 //! Which records of a distribution speak of a package: OSV's ecosystems of a system, and the names that a package is found under.
 //!
-//! OSV has ecosystems for Debian, Ubuntu, AlmaLinux, Rocky, Red Hat, SUSE, openSUSE, openEuler, Azure Linux, Photon and Alpine; for
+//! OSV has ecosystems for Debian, Ubuntu, `AlmaLinux`, Rocky, Red Hat, SUSE, openSUSE, `openEuler`, Azure Linux, Photon and Alpine; for
 //! Amazon Linux, Oracle Linux and Fedora it has none.
 
 use super::compare::{Scheme, without_backport, without_epoch, without_rebuild};
@@ -134,7 +134,9 @@ pub fn kernel_packages(identity: &Identity, package: Option<&Package>) -> Vec<St
             "" => owned(&["linux"]),
             flavour => vec![format!("linux-{flavour}"), "linux".to_owned()],
         },
-        Family::Suse => vec![format!("kernel-{}", if identity.flavour.is_empty() { "default" } else { &identity.flavour })],
+        Family::Suse | Family::Tumbleweed => {
+            vec![format!("kernel-{}", if identity.flavour.is_empty() { "default" } else { &identity.flavour })]
+        }
         Family::Alpine => match identity.flavour.as_str() {
             "" | "virt" => owned(&["linux-lts"]),
             flavour => vec![format!("linux-{flavour}")],
@@ -146,19 +148,15 @@ pub fn kernel_packages(identity: &Identity, package: Option<&Package>) -> Vec<St
 
 /// The source package of a Debian or Ubuntu kernel, by the origin of its binary package: what is signed or only points to a kernel
 /// has a source package of its own, whose name begins otherwise.
-fn kernel_source(origin: &str) -> Option<String> {
-    let mut name = origin.to_owned();
-    for wrapper in ["linux-signed", "linux-meta", "linux-unsigned"] {
-        if let Some(rest) = origin.strip_prefix(wrapper).filter(|rest| rest.is_empty() || rest.starts_with('-')) {
-            name = format!("linux{rest}");
-        }
-    }
+pub(super) fn kernel_source(origin: &str) -> Option<String> {
+    let wrapped = ["linux-signed", "linux-meta", "linux-unsigned"]
+        .iter()
+        .filter_map(|wrapper| origin.strip_prefix(wrapper))
+        .find(|rest| rest.is_empty() || rest.starts_with('-'));
+    let name = wrapped.map_or_else(|| origin.to_owned(), |rest| format!("linux{rest}"));
     // Debian signs each architecture on its own.
-    for architecture in ["-amd64", "-arm64", "-i386", "-armhf", "-ppc64el", "-s390x", "-riscv64"] {
-        if let Some(source) = name.strip_suffix(architecture) {
-            name = source.to_owned();
-        }
-    }
+    let architectures = ["-amd64", "-arm64", "-i386", "-armhf", "-ppc64el", "-s390x", "-riscv64"];
+    let name = architectures.iter().find_map(|architecture| name.strip_suffix(architecture)).unwrap_or(&name).to_owned();
     (name == "linux" || name.starts_with("linux-")).then_some(name)
 }
 
@@ -218,7 +216,7 @@ fn red_hat(version: &str, major: &str) -> Vec<String> {
     found
 }
 
-/// OpenShift's nodes: its own packages, and those of the RHEL that it is made of.
+/// `OpenShift`'s nodes: its own packages, and those of the RHEL that it is made of.
 fn openshift(os: &Os) -> Vec<String> {
     let field = |name: &str| os.fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let base = field("RHEL_VERSION").unwrap_or_default();

@@ -21,8 +21,8 @@ pub use facts::{
 };
 pub use judge::judge;
 pub use kernel::{Base, Family, Identity, KernelStrings, PackageVersion, identify};
-pub use knowledge::FEATURES;
-pub use knowledge::lifecycle::{End, Extension, Lifecycle, LifecycleError, Precision, Row, Standing};
+pub use knowledge::lifecycle::{End, Extension, Lifecycle, Precision, Row, Standing};
+pub use knowledge::{FEATURES, KnowledgeError};
 pub use software::{Provider, Software, SoftwareStrings, identify_software};
 
 /// So many days before its end a release counts as ending soon.

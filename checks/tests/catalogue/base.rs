@@ -1,7 +1,10 @@
 //! A node on which every check passes or does not apply, and the few ways fixtures change it.
 
 use holdfast_checks::facts::*;
-use holdfast_checks::versions::{KnowledgeFacts, Link, Support, SupportState, VersionFacts};
+use holdfast_checks::versions::{
+    Activation, ActivationState, FleetPlace, Headline, KnowledgeFacts, Link, Patch, PatchState, Support, SupportState, VersionFacts,
+    Vulnerability, VulnerabilityState,
+};
 use serde_json::{Value, json};
 
 const NOW: i64 = 1_790_000_000_000;
@@ -107,11 +110,70 @@ pub(crate) fn node() -> NodeFacts {
         crate::containers::process_of("pod:default/web/c", "c1"),
     ]);
     facts.containers = complete(vec![crate::containers::container("pod:default/web/c", "c1")]);
-    let mut kernel = Link::unread("kernel", "kernel", "6.12.48+deb13-amd64");
-    kernel.support = known(support(SupportState::Supported));
-    let knowledge = KnowledgeFacts { as_of: "2026-09-10".into(), age_days: 10, feeds: Vec::new(), wanted: String::new() };
-    facts.versions = known(VersionFacts { os: denied(), kernel: known(kernel), components: complete(vec![]), knowledge });
+    facts.versions = known(versions());
     facts
+}
+
+/// Everything is maintained, current and without known holes.
+fn versions() -> VersionFacts {
+    let kubernetes = |name: &str| link(name, name, "v1.35.8", "1.35", "kubernetes 1.35");
+    VersionFacts {
+        os: known(link("os", "os", "Debian GNU/Linux 13", "", "debian 13")),
+        kernel: known(Link { vendor: "debian".into(), ..link("kernel", "kernel", "6.12.48+deb13-amd64", "6.12", "debian 13") }),
+        components: complete(vec![
+            link("containerd", "containerd", "2.1.9", "2.1", "containerd 2.1"),
+            link("containerd/runc", "runc", "1.3.1", "1.3", "runc 1.3"),
+            kubernetes("kubelet"),
+            kubernetes("kube-proxy"),
+            kubernetes("kube-apiserver"),
+        ]),
+        knowledge: KnowledgeFacts { as_of: "2026-09-10".into(), age_days: 10, feeds: vec!["osv/Debian".into()], wanted: String::new() },
+    }
+}
+
+fn link(subject: &str, component: &str, running: &str, series: &str, judged_by: &str) -> Link {
+    let patch = Patch {
+        state: PatchState::Current,
+        days: Some(0),
+        releases: Some(0),
+        newest: running.into(),
+        newest_date: Some("2026-09-01".into()),
+        data_date: "2026-09-10".into(),
+        source: "endoflife.date".into(),
+    };
+    let vulnerability = Vulnerability {
+        state: VulnerabilityState::NoneKnown,
+        affecting: 0,
+        exploited: 0,
+        public_exploits: 0,
+        unreachable: 0,
+        possible: 0,
+        fixed: 12,
+        fixed_in: None,
+        matches: Listing::complete(vec![]),
+        judged_by: "Debian:13 (OSV, 2026-09-10)".into(),
+        data_date: "2026-09-10".into(),
+    };
+    Link {
+        vendor: "upstream".into(),
+        tracks_upstream: true,
+        series: series.into(),
+        upstream: known(running.into()),
+        package: known(running.into()),
+        installed: known(running.into()),
+        support: known(Support { judged_by: judged_by.into(), ..support(SupportState::Supported) }),
+        patch: known(patch),
+        vulnerability: known(vulnerability),
+        activation: known(Activation {
+            state: ActivationState::Active,
+            since: None,
+            because: "what is installed runs".into(),
+            security: Some(false),
+        }),
+        fleet: known(FleetPlace { newest: running.into(), nodes: 50, behind: false }),
+        headline: Headline::Supported,
+        ..Link::unread(subject, component, running)
+    }
 }
 
 pub(crate) fn support(state: SupportState) -> Support {

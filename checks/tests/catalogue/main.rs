@@ -18,6 +18,7 @@ mod files;
 mod kernel;
 mod kubelet;
 mod network;
+mod patching;
 mod processes;
 mod runtimes;
 mod system;
@@ -41,6 +42,7 @@ fn cases() -> Vec<Case> {
         kernel::cases(),
         kubelet::cases(),
         network::cases(),
+        patching::cases(),
         processes::cases(),
         runtimes::cases(),
         system::cases(),
@@ -88,6 +90,11 @@ fn kubelet() {
 #[test]
 fn network() {
     network::cases().iter().for_each(verify);
+}
+
+#[test]
+fn patching() {
+    patching::cases().iter().for_each(verify);
 }
 
 #[test]

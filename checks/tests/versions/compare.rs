@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use holdfast_checks::versions::compare::{dpkg, rpm, upstream};
+use holdfast_checks::versions::compare::{Scheme, dpkg, rpm, suffixed, upstream, without_backport, without_epoch, without_rebuild};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -98,16 +98,71 @@ fn upstream_drops_what_providers_append_and_keeps_real_prereleases() {
     }
 }
 
+#[test]
+fn a_candidates_number_counts_as_a_number() {
+    let sorted = [
+        "no version",
+        "1.0.0-alpha.2",
+        "1.0.0~beta1",
+        "v1.0.0-rc9",
+        "1.0.0-rc.10+rke2r1",
+        "1.0.0~rc93+ds1",
+        "1.0.0",
+        "1.0.1-k3s1",
+        "1.10.0",
+        "19.03.6",
+    ];
+    for pair in sorted.windows(2) {
+        assert_eq!(suffixed(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+    }
+    assert_eq!(suffixed("v1.30.5-gke.1014001", "1.30.5+k3s1"), Ordering::Equal);
+    assert_eq!(suffixed("1.6.23+bottlerocket", "1.6.23"), Ordering::Equal);
+    assert_eq!(suffixed("7.2", "7.2.0"), Ordering::Equal);
+}
+
+#[test]
+fn marks_that_only_one_side_has_are_stripped() {
+    for (text, source) in [
+        ("6.12.90-2~bpo12+1", "6.12.90-2"),
+        ("6.12.90-2", "6.12.90-2"),
+        ("6.12.90-2~bpo12", "6.12.90-2~bpo12"),
+        ("1.0~bpo-1", "1.0~bpo-1"),
+        ("1.0-1~bpo12+1x", "1.0-1~bpo12+1x"),
+    ] {
+        assert_eq!(without_backport(text), source);
+    }
+    for (text, source) in
+        [("1.6.20~ds1-1+b2", "1.6.20~ds1-1"), ("1.0-1+deb12u1", "1.0-1+deb12u1"), ("1.0+b", "1.0+b"), ("2.0+beta1", "2.0+beta1")]
+    {
+        assert_eq!(without_rebuild(text), source);
+    }
+    assert_eq!(without_epoch("1:6.1.159-181.297.amzn2023"), "6.1.159-181.297.amzn2023");
+    assert_eq!(without_epoch("6.1.159-181"), "6.1.159-181");
+    // What the epoch in the feed would have hidden.
+    assert_eq!(Scheme::Rpm.compare("6.1.170-210.320.amzn2023", without_epoch("1:6.1.159-181.297.amzn2023")), Ordering::Greater);
+    assert_eq!(Scheme::Dpkg.compare(without_backport("6.12.90-2~bpo12+1"), "6.12.90-2"), Ordering::Equal);
+}
+
 proptest! {
     #[test]
-    fn both_orders_are_total(a in "[0-9a-b.~^:é+-]{0,9}", b in "[0-9a-b.~^:é+-]{0,9}", c in "[0-9a-b.~^:é+-]{0,9}") {
-        for order in [dpkg, rpm] {
+    fn every_order_is_total(a in TEXT, b in TEXT, c in TEXT) {
+        for order in [dpkg, rpm, suffixed] {
             prop_assert_eq!(order(&a, &a), Ordering::Equal);
             prop_assert_eq!(order(&a, &b), order(&b, &a).reverse());
+            // Of three, what is below the middle is below the upper one, and equals of equals are equal.
+            for (x, y, z) in [(&a, &b, &c), (&a, &c, &b), (&b, &a, &c), (&b, &c, &a), (&c, &a, &b), (&c, &b, &a)] {
+                if order(x, y) != Ordering::Greater && order(y, z) != Ordering::Greater {
+                    prop_assert!(order(x, z) != Ordering::Greater, "{} {} {}", x, y, z);
+                }
+            }
         }
-        let mut three = [&a, &b, &c];
-        three.sort_by(|a, b| dpkg(a, b));
-        prop_assert!(dpkg(three[0], three[2]) != Ordering::Greater);
-        upstream(&a);
+    }
+
+    #[test]
+    fn what_looks_like_a_version_orders_as_well(a in "v?[0-2]\\.[0-2](\\.[0-2])?[-~+](rc|beta|k3s|eks|bpo)[.]?[0-9]{0,2}", b in "[0-2]\\.[0-2](\\.[0-2])?[-~+](rc|beta|k3s|eks)[.]?[0-9]{0,2}") {
+        prop_assert_eq!(suffixed(&a, &b), suffixed(&b, &a).reverse());
+        prop_assert!(without_backport(&a).len() <= a.len());
     }
 }
+
+const TEXT: &str = "[0-9a-b.~^:é+-]{0,9}";

@@ -2,9 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 
+mod agreement;
 mod compare;
 mod fleet;
 mod identity;
 mod kernel;
 mod lifecycle;
 mod software;
+mod verdict;

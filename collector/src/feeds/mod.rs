@@ -3,13 +3,36 @@
 //! Files, archives and directories live here; formats and meaning are `holdfast_checks::versions`'. What is known at one time is
 //! one [`Library`]; whoever judges or shows follows it through a [`Follow`]. Makes no network call. Must not know nodes or pages.
 
+mod archive;
+mod command;
+mod compiled;
+mod import;
+mod library;
+mod overlay;
+mod refusal;
+mod run;
+mod shelf;
+mod source;
+mod status;
+mod watched;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdfast_checks::versions::LifecycleError;
+use holdfast_checks::versions::KnowledgeError;
 use holdfast_checks::versions::knowledge::Knowledge;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+pub use command::{Feeds, Output, Terminal, run as command};
+pub use compiled::CompiledError;
+pub use import::{Change, ImportError, Imported, Options, Progress, Watcher, import};
+pub use library::LibraryError;
+pub use refusal::Refusal;
+pub use run::{Following, Pace, follow};
+pub use shelf::ShelfError;
+pub use source::SourceError;
+pub use status::Report;
 
 /// The library as it changes.
 pub type Follow = watch::Receiver<Arc<Library>>;
@@ -60,7 +83,7 @@ impl Library {
     ///
     /// # Errors
     /// Only when a build shipped bad data.
-    pub fn built_in() -> Result<Self, LifecycleError> {
+    pub fn built_in() -> Result<Self, KnowledgeError> {
         Ok(Self { knowledge: Knowledge::built_in()?, feeds: Vec::new(), refused: Vec::new() })
     }
 

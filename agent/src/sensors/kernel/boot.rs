@@ -1,14 +1,15 @@
-//! Boot time, the kernels that could be booted, and what says that a reboot waits.
+//! Boot time, what says that a reboot waits, and livepatches.
 
-use std::collections::BTreeMap;
-
-use holdfast_checks::facts::{InstalledKernel, Listing, Observed, Reason, RebootSentinel, Skipped, Source, SourceKind};
+use holdfast_checks::facts::{Listing, Observed, Reason, RebootSentinel, Skipped, Source, SourceKind};
 
 use super::now;
 use crate::host::{Host, NodeKind};
 
-/// Files whose presence says that a reboot waits. `/var/run` is `/run`.
-const SENTINELS: [&str; 2] = ["/run/reboot-required", "/run/reboot-needed"];
+/// Files whose presence says that a reboot waits: Debian's, Ubuntu's and Flatcar's; SUSE's; that of systems of ostree. `/var/run` is
+/// `/run`. What Red Hat's and Amazon's systems have installed is told by no file.
+const SENTINELS: [&str; 3] = ["/run/reboot-required", "/run/reboot-needed", STAGED];
+/// What ostree writes when it has put another system beside the running one.
+pub(super) const STAGED: &str = "/run/ostree/staged-deployment";
 /// What writes the sentinel on Debian and Ubuntu; a minimal installation has none of these.
 const ANNOUNCERS: [&str; 3] = [
     "/etc/kernel/postinst.d/unattended-upgrades",
@@ -26,41 +27,6 @@ pub(super) fn time(host: &Host) -> Observed<i64> {
         },
         Err(error) => error.observed(),
     }
-}
-
-/// Kernels with modules or an image.
-pub(super) fn installed(host: &Host) -> Observed<Listing<InstalledKernel>> {
-    let (modules, images) = (host.root.list("/lib/modules"), host.root.list("/boot"));
-    if let (Err(error), Err(_)) = (&modules, &images) {
-        return error.observed();
-    }
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    let mut skipped = Vec::new();
-    for (directory, entries) in [("/lib/modules", modules), ("/boot", images)] {
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) if error.is_absent() => continue,
-            Err(error) => {
-                skipped.push(error.skipped(directory));
-                continue;
-            }
-        };
-        for entry in entries {
-            let path = format!("{directory}/{}", entry.name);
-            if let Some(release) = entry.name.strip_prefix("vmlinuz-").filter(|_| directory == "/boot") {
-                found.entry(release.to_owned()).or_insert(path);
-            } else if directory == "/lib/modules" && bootable(host, &path) {
-                found.entry(entry.name).or_insert(path);
-            }
-        }
-    }
-    let items = found.into_iter().map(|(release, path)| InstalledKernel::unread(release, path)).collect();
-    Observed::known(Listing { items, skipped }, Source::new(SourceKind::File, "/lib/modules"), now())
-}
-
-/// A directory left behind by a removed package has neither of these.
-fn bootable(host: &Host, path: &str) -> bool {
-    ["vmlinuz", "kernel", "modules.builtin"].iter().any(|name| host.root.metadata(&format!("{path}/{name}")).is_ok())
 }
 
 /// Known and empty: looked, none there.

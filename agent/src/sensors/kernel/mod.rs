@@ -3,26 +3,32 @@
 //! Each fact is read on its own and says on its own why it is not known. Must not know which kernel is good.
 
 mod boot;
-mod package;
+mod deployment;
+mod features;
+mod image;
+mod installed;
+mod loader;
 mod security;
 mod sysctls;
 
 use holdfast_checks::facts::{CpuVulnerability, Kernel, Listing, Observed, Reason, Source, SourceKind, Swap};
 
-use super::now;
+use super::packages::Packages;
+use super::{now, os};
 use crate::host::{Host, ReadError};
 
 /// Reads the kernel group. Without a release nothing else of it would mean anything.
-pub(super) fn read(host: &Host) -> Observed<Kernel> {
+pub(super) fn read(host: &Host, packages: &Packages) -> Observed<Kernel> {
     let (release, version, source) = match identity(host) {
         Ok(identity) => identity,
         Err(error) => return error.observed(),
     };
+    let command_line = text(host, Place::Proc, "cmdline").map(|line| line.split_ascii_whitespace().map(str::to_owned).collect());
+    let next = loader::next(&host.root);
     let kernel = Kernel {
         signature: text(host, Place::Proc, "version_signature"),
-        package: package::read(host, &release),
+        package: packages.named(&host.root, &package_names(&release), &format!("the kernel {release}")),
         boot_time: boot::time(host),
-        command_line: text(host, Place::Proc, "cmdline").map(|line| line.split_ascii_whitespace().map(str::to_owned).collect()),
         sysctls: sysctls::read(host),
         lsms: security::lsms(host),
         apparmor: security::apparmor(host),
@@ -33,9 +39,14 @@ pub(super) fn read(host: &Host) -> Observed<Kernel> {
         taint: number(host, "sys/kernel/tainted"),
         cpu_vulnerabilities: cpu_vulnerabilities(host),
         swaps: swaps(host),
-        installed: boot::installed(host),
+        installed: installed::read(host, &release),
         reboot_sentinels: boot::sentinels(host),
+        boot_default: loader::entry(&host.root, &next),
+        deployment: deployment::read(host, &os::read(host), &command_line, &next),
         livepatches: boot::livepatches(host),
+        features: features::read(host, &release),
+        cgroup: cgroup(host),
+        command_line,
         ..Kernel::unread(release, version)
     };
     Observed::known(kernel, source, now())
@@ -56,6 +67,31 @@ fn identity(host: &Host) -> Result<(String, String, Source), ReadError> {
     let read = |path: &str| host.proc.root().read_text(path).map(|text| text.trim().to_owned());
     let version = read("sys/kernel/version").unwrap_or_default();
     Ok((read("sys/kernel/osrelease")?, version, Source::new(SourceKind::Kernel, "/proc/sys/kernel/osrelease")))
+}
+
+/// What the package of a kernel of this release is called: by Debian and Ubuntu, and by Proxmox.
+fn package_names(release: &str) -> [String; 5] {
+    [
+        format!("linux-image-{release}"),
+        format!("linux-image-unsigned-{release}"),
+        format!("proxmox-kernel-{release}-signed"),
+        format!("proxmox-kernel-{release}"),
+        format!("pve-kernel-{release}"),
+    ]
+}
+
+/// The version of control groups by what is mounted where they are: the second has its list of controllers at the top.
+fn cgroup(host: &Host) -> Observed<i64> {
+    let directory = "/sys/fs/cgroup";
+    let version = |version| Observed::known(version, Source::new(SourceKind::Kernel, directory), now());
+    match host.root.stamp(&format!("{directory}/cgroup.controllers")) {
+        Ok(_) => version(2),
+        Err(error) if error.is_absent() => match host.root.stamp(&format!("{directory}/memory")) {
+            Ok(_) => version(1),
+            Err(error) => error.observed(),
+        },
+        Err(error) => error.observed(),
+    }
 }
 
 /// Which root a kernel file is below.

@@ -20,6 +20,8 @@ use holdfast_checks::facts::{Listing, Observed, Placement, Reason, Runtime, Skip
 
 use self::documents::Documents;
 use self::engine::{Engine, Kind};
+use self::programs::Files;
+use super::packages::Packages;
 use super::processes::{ProcessTable, Seen, arguments};
 use super::programs::Wanted;
 use super::{config, now, redact};
@@ -56,7 +58,7 @@ impl Daemons {
 }
 
 /// One fact per daemon. None is a complete answer where every process could be seen.
-pub(super) fn read(host: &Host, table: &ProcessTable) -> Observed<Listing<Runtime>> {
+pub(super) fn read(host: &Host, table: &ProcessTable, packages: &Packages) -> Observed<Listing<Runtime>> {
     let mut skipped = table.skipped.clone();
     let mut found: Vec<Daemon> = table.processes.iter().filter(|seen| of_host(seen)).filter_map(|seen| daemon(host, seen)).collect();
     found.sort_by_key(|daemon| (daemon.engine.kind, daemon.rank(), daemon.seen.fact.start_ticks, daemon.seen.fact.pid));
@@ -69,7 +71,7 @@ pub(super) fn read(host: &Host, table: &ProcessTable) -> Observed<Listing<Runtim
     for daemon in found {
         let subject = daemon.subject(&taken);
         taken.push(subject.clone());
-        items.push(runtime(host, table, &daemon, subject));
+        items.push(runtime(host, table, packages, &daemon, subject));
     }
     Observed::known(Listing { items, skipped }, Source::new(SourceKind::Process, "running processes"), table.at)
 }
@@ -128,7 +130,7 @@ impl Daemon {
     }
 }
 
-fn runtime(host: &Host, table: &ProcessTable, daemon: &Daemon, subject: String) -> Runtime {
+fn runtime(host: &Host, table: &ProcessTable, packages: &Packages, daemon: &Daemon, subject: String) -> Runtime {
     let Daemon { engine, seen, argv } = daemon;
     let wanted = match engine.kind {
         Kind::Containerd => Wanted::Containerd,
@@ -140,6 +142,7 @@ fn runtime(host: &Host, table: &ProcessTable, daemon: &Daemon, subject: String) 
         flavour: engine.flavour.to_owned(),
         version: program.version,
         executable: program.executable,
+        installed: program.installed,
         ..Runtime::unread(subject, engine.kind.name(), seen.fact.pid)
     };
     let argv = match argv {
@@ -155,7 +158,14 @@ fn runtime(host: &Host, table: &ProcessTable, daemon: &Daemon, subject: String) 
     let read = config::with_root(host, seen, |root, cwd| {
         if engine.kind == Kind::Crio && runtime.version.value().is_none() {
             runtime.version = crio_version(root, std::mem::replace(&mut runtime.version, unread()));
+            if runtime.executable.value().is_some_and(|executable| !executable.replaced) {
+                runtime.installed = runtime.version.clone();
+            }
         }
+        runtime.package = match &runtime.executable {
+            Observed::Known { value, .. } => packages.owner(root, &value.path, runtime.installed.value().map(String::as_str)),
+            Observed::Unavailable(why) => Observed::Unavailable(why.clone()),
+        };
         let mut documents = Documents::new(host, root, seen, cwd);
         match engine.kind {
             Kind::Containerd => containerd::read(&mut documents, argv, &runtime.version),
@@ -165,7 +175,7 @@ fn runtime(host: &Host, table: &ProcessTable, daemon: &Daemon, subject: String) 
         let documents = documents.listing;
         let own = runtime.executable.value().and_then(|executable| Some(executable.path.rsplit_once('/')?.0.to_owned()));
         let own = own.filter(|_| !engine.flavour.is_empty());
-        let programs = programs::read(root, &table.programs, own.as_deref(), &documents.items);
+        let programs = programs::read(root, &Files { programs: &table.programs, packages }, own.as_deref(), &documents.items);
         let sockets = sockets::read(root, *engine, argv, &documents.items);
         (documents, programs, sockets)
     });

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::host::{NodeKind, Root};
 use crate::sensors::now;
+use crate::sensors::packages::Packages;
 use crate::sensors::programs::{Programs, Wanted};
 
 /// Where programs without a path are searched: systemd's own search path, which services have.
@@ -18,13 +19,14 @@ const MAX_PROGRAMS: usize = 32;
 /// Members whose text is a program.
 const NAMED_BY: [&str; 4] = ["BinaryName", "runtime_path", "runtime_engine", "path"];
 
+/// What is known of program files.
+pub(super) struct Files<'a> {
+    pub(super) programs: &'a Programs,
+    pub(super) packages: &'a Packages,
+}
+
 /// `own`: the directory of the runtime's own program, which distributions that bring their own search first.
-pub(super) fn read(
-    root: &Root,
-    programs: &Programs,
-    own: Option<&str>,
-    documents: &[RuntimeDocument],
-) -> Observed<Listing<RuntimeProgram>> {
+pub(super) fn read(root: &Root, files: &Files<'_>, own: Option<&str>, documents: &[RuntimeDocument]) -> Observed<Listing<RuntimeProgram>> {
     let mut named: Vec<String> = Vec::new();
     for document in documents.iter().filter_map(|document| document.content.value()) {
         runtimes(document, 0, &mut named);
@@ -43,11 +45,15 @@ pub(super) fn read(
         if listing.items.len() >= MAX_PROGRAMS {
             break;
         }
-        let version = match programs.of_file(root, &path, Wanted::OciRuntime) {
+        let version = match files.programs.of_file(root, &path, Wanted::OciRuntime) {
             Ok(version) => Observed::known(version, Source::new(SourceKind::File, path.as_str()), now()),
             Err(why) => Observed::Unavailable(why),
         };
-        listing.items.push(RuntimeProgram { path, version, package: Observed::unavailable_because(Reason::NotSupported, "not read") });
+        let package = match version.unavailable().filter(|why| why.reason == Reason::NotPresent) {
+            Some(why) => Observed::Unavailable(why.clone()),
+            None => files.packages.owner(root, &path, version.value().map(String::as_str)),
+        };
+        listing.items.push(RuntimeProgram { path, version, package });
     }
     Observed::known(listing, Source::new(SourceKind::File, "its configuration and search path"), now())
 }

@@ -18,8 +18,6 @@ const ID: usize = 128;
 const VERSION: usize = 128;
 /// The most characters of a title; what is longer is cut.
 const TITLE: usize = 300;
-/// What to do about a value that cannot be right.
-pub(super) const REMEDY: &str = "download it again, and tell its publisher if it stays so";
 
 /// Text of a document, borrowed from it where it holds no escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -74,10 +72,15 @@ impl<'a> Document<'a> {
         Ok(())
     }
 
-    /// A value cannot be right.
+    /// A value cannot be right, and only its publisher can have made it so.
     pub(super) fn invalid(&self, place: impl fmt::Display, problem: impl fmt::Display) -> FeedError {
+        self.wrong(place, problem, "download it again, and tell its publisher if it stays so")
+    }
+
+    /// A value is not what it should be, and the reader can help it.
+    pub(super) fn wrong(&self, place: impl fmt::Display, problem: impl fmt::Display, remedy: &'static str) -> FeedError {
         let (place, problem) = (excerpt(&place.to_string()), problem.to_string());
-        FeedError::Invalid { name: excerpt(self.name), format: self.format, place, problem, remedy: REMEDY }
+        FeedError::Invalid { name: excerpt(self.name), format: self.format, place, problem, remedy }
     }
 
     /// Another version of the format.

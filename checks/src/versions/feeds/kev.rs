@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use super::document::{Document, Text, ignore, title};
+use super::list::List;
 use super::{Content, FeedError};
 use crate::versions::knowledge::{Exploited, Record};
 
@@ -18,7 +19,7 @@ struct Catalogue<'a> {
     date_released: Text<'a>,
     count: u64,
     #[serde(borrow)]
-    vulnerabilities: Vec<Entry<'a>>,
+    vulnerabilities: List<Entry<'a>, 100_000>,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +41,7 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Content, FeedError> {
     let read: Catalogue<'_> = document.read()?;
     document.id("catalogVersion", read.catalog_version.as_str())?;
     let as_of = document.date("dateReleased", read.date_released.as_str())?;
-    let entries = u64::try_from(read.vulnerabilities.len()).unwrap_or(u64::MAX);
+    let entries = u64::try_from(read.vulnerabilities.0.len()).unwrap_or(u64::MAX);
     if read.count != entries {
         return Err(document.invalid("count", format_args!("it says {}, and there are {entries} vulnerabilities", read.count)));
     }
@@ -49,7 +50,7 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Content, FeedError> {
     }
     let mut content = document.content(Some(as_of));
     let mut seen = std::collections::BTreeSet::new();
-    for (index, entry) in read.vulnerabilities.iter().enumerate() {
+    for (index, entry) in read.vulnerabilities.0.iter().enumerate() {
         let place = |field: &str| format!("vulnerabilities[{index}].{field}");
         let id = document.cve(place("cveID"), entry.cve.as_str())?;
         let added = document.date(place("dateAdded"), entry.date_added.as_str())?;

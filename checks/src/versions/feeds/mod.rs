@@ -6,8 +6,15 @@
 //! ignored, with the reason. Must not know files, archives or the store.
 
 mod document;
+mod endoflife;
 mod error;
+mod kernel_cve;
+mod kernel_releases;
+mod kernel_version;
 mod kev;
+mod kubernetes_cve;
+mod list;
+mod osv;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -94,9 +101,12 @@ pub fn parse(name: &str, bytes: &[u8], limits: Limits) -> Result<Content, FeedEr
     let format = shape::of(name, text)?;
     let document = Document::new(name, format, text, limits);
     match format {
+        Format::EndOfLifeV1 => endoflife::parse_v1(&document),
+        Format::EndOfLifeV0 => endoflife::parse_v0(&document),
+        Format::Osv => osv::parse(&document),
         Format::Kev => kev::parse(&document),
-        Format::EndOfLifeV1 | Format::EndOfLifeV0 | Format::Osv | Format::KernelReleases | Format::KernelCve | Format::KubernetesCve => {
-            Err(FeedError::unrecognised(name, format.label()))
-        }
+        Format::KernelReleases => kernel_releases::parse(&document),
+        Format::KernelCve => kernel_cve::parse(&document),
+        Format::KubernetesCve => kubernetes_cve::parse(&document),
     }
 }

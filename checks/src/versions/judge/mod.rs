@@ -1,145 +1,118 @@
-//! The verdict on a kernel: whose it is, by whose dates it is judged, and what they say today.
+//! The verdict: each thing of the patch chain by six axes that stand beside each other, and one headline.
+//!
+//! One file an axis. `target` says what is judged in the words of records, `decide` looks it up, `headline` draws the line under it.
+//! Must not know the clock: today is passed in.
+
+mod activation;
+mod advice;
+mod decide;
+mod exposure;
+mod headline;
+mod kernel;
+mod os;
+mod patch;
+mod software;
+mod support;
+mod target;
+mod vulnerability;
 
 use jiff::civil::Date;
 
-use super::kernel::{Family, Identity, KernelStrings, identify, product_of};
+use self::activation::Activated;
+use self::decide::{Decided, decide};
+use self::target::Target;
+use super::ecosystem;
 use super::knowledge::Knowledge;
-use super::knowledge::lifecycle::{Extension, Row, Standing};
-use super::{Headline, KnowledgeFacts, Link, SOON_DAYS, STALE_DAYS, Support, SupportState, VersionFacts};
-use crate::facts::{Kernel, NodeFacts, Observed, Os, Reason, Source, SourceKind, Unavailable};
+use super::{Confidence, KnowledgeFacts, Link, VersionFacts};
+use crate::facts::{Kubelet, NodeFacts, Observed, Reason, Source, SourceKind};
 
-/// The product name of upstream's series.
-const UPSTREAM: &str = "linux-kernel";
+/// What everything is judged by.
+struct Scene<'a> {
+    facts: &'a NodeFacts,
+    knowledge: &'a Knowledge,
+    today: Date,
+}
+
+impl Scene<'_> {
+    fn imported(&self, feed: &str) -> bool {
+        self.knowledge.feeds().iter().any(|one| one.name == feed)
+    }
+}
 
 /// Fills [`NodeFacts::versions`] from the other groups. Idempotent.
 pub fn judge(facts: &mut NodeFacts, knowledge: &Knowledge, today: Date) {
-    let at = observed_at(&facts.kernel);
-    let kernel = judge_kernel(knowledge, &facts.kernel, &facts.os, today);
+    let scene = Scene { facts, knowledge, today };
     let as_of = knowledge.as_of();
-    let age_days = days(as_of, today);
-    let feeds = knowledge.feeds().iter().skip(1).map(|feed| feed.name.clone()).collect();
+    let wanted = scene.facts.os.value().and_then(ecosystem::feed).filter(|feed| !scene.imported(feed)).unwrap_or_default();
     let versions = VersionFacts {
-        os: not_judged(),
-        kernel,
-        components: not_judged(),
-        knowledge: KnowledgeFacts { as_of: as_of.to_string(), age_days, feeds, wanted: String::new() },
+        os: os::judge(&scene),
+        kernel: kernel::judge(&scene),
+        components: software::judge(&scene),
+        knowledge: KnowledgeFacts {
+            as_of: as_of.to_string(),
+            age_days: days(as_of, today),
+            feeds: knowledge.feeds().iter().skip(1).map(|feed| feed.name.clone()).collect(),
+            wanted,
+        },
     };
+    let at = observed_at(&facts.kernel);
     facts.versions = Observed::known(versions, Source::new(SourceKind::Derived, "version knowledge"), at);
 }
 
-fn not_judged<T>() -> Observed<T> {
-    Observed::unavailable_because(Reason::NotSupported, "not judged")
+/// Puts the axes together.
+fn assemble(
+    scene: &Scene<'_>,
+    target: &Target,
+    decided: &Decided<'_>,
+    activated: Activated,
+    waiting: Option<&Target>,
+    kubelet: Option<&Kubelet>,
+    livepatched: bool,
+) -> Link {
+    let waiting = waiting.map(|waiting| Waiting::of(decided, &decide(waiting, scene.knowledge)));
+    let mut link = target.link();
+    link.support = support::support(scene, target);
+    link.patch = patch::patch(scene, target, decided);
+    link.vulnerability = vulnerability::vulnerability(scene, target, decided, kubelet, livepatched);
+    link.activation = activated.activation;
+    link.installed = activated.installed;
+    link.fleet = Observed::unavailable_because(Reason::NotSupported, "judged across the fleet by the collector");
+    if let (Some(waiting), Some(activation)) = (&waiting, link.activation.value_mut()) {
+        activation.security = waiting.security();
+    }
+    headline::settle(scene, target, &mut link, Some((decided, waiting.as_ref())));
+    link
+}
+
+/// What the version that waits does about what affects the running one.
+struct Waiting {
+    /// Ids of what certainly affects the running one and not this.
+    fixes: Vec<String>,
+    /// How many that certainly affect the running one affect this too, or may.
+    leaves: usize,
+    /// Is every known vulnerability decided for both.
+    complete: bool,
+}
+
+impl Waiting {
+    fn of(running: &Decided<'_>, waiting: &Decided<'_>) -> Self {
+        let open = waiting.open();
+        let certain = || running.affected.iter().filter(|one| one.confidence != Confidence::Possible);
+        let fixes: Vec<String> = certain().filter(|one| !open.contains(one.id.as_str())).map(|one| one.id.clone()).collect();
+        let leaves = certain().count().saturating_sub(fixes.len());
+        // Only a distribution's records say of a package that nothing else was fixed in it.
+        let by_records = running.newest_fix.is_some() && waiting.newest_fix.is_some();
+        let complete = by_records && running.undecided.is_empty() && waiting.undecided.is_empty();
+        Self { fixes, leaves, complete }
+    }
+
+    fn security(&self) -> Option<bool> {
+        if self.fixes.is_empty() { self.complete.then_some(false) } else { Some(true) }
+    }
 }
 
 fn days(from: Date, to: Date) -> i64 {
     to.since(from).map_or(0, |span| i64::from(span.get_days()))
-}
-
-/// Judges the running kernel: a distribution's kernel by its distribution's dates, upstream's series only where the family
-/// ships upstream's releases as they are.
-fn judge_kernel(data: &Knowledge, kernel: &Observed<Kernel>, os: &Observed<Os>, today: Date) -> Observed<Link> {
-    let at = observed_at(kernel);
-    let running = match kernel {
-        Observed::Known { value, .. } => value,
-        Observed::Unavailable(why) => return Observed::Unavailable(why.clone()),
-    };
-    let signature = running.signature.value().map(String::as_str);
-    let strings = KernelStrings { release: &running.release, version: &running.version, signature, os: os.value() };
-    let identity = identify(&strings);
-    let support = match find(data, &identity, os, &running.release, today) {
-        Ok(found) => found.support(today, at),
-        Err(why) => Observed::Unavailable(why),
-    };
-    let headline = match support.value().map(|support| support.state) {
-        Some(SupportState::Eol) => Headline::EndOfLife,
-        _ => Headline::Unknown,
-    };
-    let link = Link {
-        vendor: identity.family.name().to_owned(),
-        tracks_upstream: identity.family.tracks_stable(),
-        series: identity.series.clone(),
-        support,
-        headline,
-        ..Link::unread("kernel", "kernel", running.release.clone())
-    };
-    Observed::known(link, Source::new(SourceKind::Derived, "kernel identity and version knowledge"), at)
-}
-
-/// The lifecycle row that judges a kernel.
-struct Found<'a> {
-    product: &'static str,
-    row: &'a Row,
-    standing: Standing,
-}
-
-fn find<'a>(data: &'a Knowledge, identity: &Identity, os: &Observed<Os>, release: &str, today: Date) -> Result<Found<'a>, Unavailable> {
-    let unsupported = |detail: String| Unavailable::new(Reason::NotSupported, detail);
-    let os = match os {
-        Observed::Known { value, .. } => value,
-        // A bare release on an unknown system may be anybody's.
-        Observed::Unavailable(why) => return Err(Unavailable::new(why.reason, format!("the distribution is not known: {}", why.detail))),
-    };
-    let on = if os.version_id.is_empty() { os.id.clone() } else { format!("{} {}", os.id, os.version_id) };
-    let name = identity.family.name();
-    let own = identity.family.distributions();
-    if !own.is_empty() && !own.contains(&os.id.as_str()) {
-        return Err(unsupported(format!("kernel {release} is of the family {name}, the node runs {on}: nobody's dates cover the pair")));
-    }
-    let (product, cycle) = match identity.family {
-        Family::Unlisted => {
-            return Err(unsupported(format!("kernel {release} is not one of {on}: nothing tells who maintains it, or its patch level")));
-        }
-        Family::Prerelease => return Err(unsupported(format!("kernel {release} is a release candidate, which has no support dates"))),
-        Family::DebianBackports => {
-            return Err(unsupported(format!("kernel {release} is a backport, which the dates of {on} do not cover")));
-        }
-        _ if own.is_empty() && !identity.family.tracks_stable() => {
-            return Err(unsupported(format!("kernel {release} is of the family {name}, whose support dates are not in the built-in data")));
-        }
-        _ => match product_of(os).filter(|_| !own.is_empty()) {
-            Some(found) => found,
-            None if identity.family.tracks_stable() && identity.upstream.is_some() => (UPSTREAM, identity.series.clone()),
-            None => return Err(unsupported(format!("the release of {on} is not known, so its support dates cannot be looked up"))),
-        },
-    };
-    let found = data
-        .cycle(product, &cycle, today)
-        .ok_or_else(|| unsupported(format!("the lifecycle data of {} has no row for {product} {cycle}", data.as_of())))?;
-    Ok(Found { product, row: found.row, standing: found.standing })
-}
-
-impl Found<'_> {
-    fn support(&self, today: Date, at: i64) -> Observed<Support> {
-        let Self { product, row, standing } = self;
-        let judged_by = if row.cycle.starts_with(product) { row.cycle.clone() } else { format!("{product} {}", row.cycle) };
-        let free_end = row.eol.day();
-        let last_end = row.extended.and_then(super::knowledge::lifecycle::End::day);
-        let age = days(row.as_of, today);
-        if *standing == Standing::Supported && *product == UPSTREAM && !row.lts && free_end.is_none() && age > STALE_DAYS {
-            let detail =
-                format!("{judged_by} had no end announced on {}, which is {age} days ago: short-lived series end sooner", row.as_of);
-            return Observed::unavailable_because(Reason::NotSupported, detail);
-        }
-        let left = |end: Option<Date>| end.map(|end| days(today, end));
-        let (state, days_left) = match standing {
-            Standing::Supported if left(free_end).is_some_and(|left| left <= SOON_DAYS) => (SupportState::EolSoon, left(free_end)),
-            Standing::Supported => (SupportState::Supported, left(free_end)),
-            Standing::Extended(Extension::Free) => (SupportState::ExtendedFree, left(last_end)),
-            Standing::Extended(Extension::Paid) => (SupportState::ExtendedPaid, left(last_end)),
-            Standing::EndOfLife => (SupportState::Eol, left(last_end.or(free_end))),
-        };
-        let support = Support {
-            state,
-            ends: free_end.map(|day| day.to_string()),
-            extended_ends: last_end.map(|day| day.to_string()),
-            days_left,
-            upstream_says: String::new(),
-            data_date: row.as_of.to_string(),
-            source: row.source.clone(),
-            judged_by: judged_by.clone(),
-        };
-        Observed::known(support, Source::new(SourceKind::Derived, format!("{judged_by}, data of {}, {}", row.as_of, row.source)), at)
-    }
 }
 
 fn observed_at<T>(fact: &Observed<T>) -> i64 {

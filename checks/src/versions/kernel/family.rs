@@ -33,8 +33,14 @@ pub enum Family {
     Fedora,
     /// SUSE and openSUSE.
     Suse,
-    /// openEuler.
+    /// openSUSE's rolling release.
+    Tumbleweed,
+    /// `openEuler`.
     OpenEuler,
+    /// Alibaba Cloud Linux and Anolis.
+    AlibabaLinux,
+    /// `TencentOS`.
+    TencentOs,
     /// Google's Container-Optimized OS.
     Cos,
     /// Talos.
@@ -81,7 +87,10 @@ impl Family {
             Self::Photon => "photon",
             Self::Fedora => "fedora",
             Self::Suse => "suse",
+            Self::Tumbleweed => "tumbleweed",
             Self::OpenEuler => "openeuler",
+            Self::AlibabaLinux => "alibaba-linux",
+            Self::TencentOs => "tencentos",
             Self::Cos => "cos",
             Self::Talos => "talos",
             Self::Flatcar => "flatcar",
@@ -111,6 +120,7 @@ impl Family {
             | Self::AzureLinux
             | Self::Photon
             | Self::Fedora
+            | Self::Tumbleweed
             | Self::Cos
             | Self::Talos
             | Self::Flatcar
@@ -126,6 +136,8 @@ impl Family {
             | Self::Uek
             | Self::Suse
             | Self::OpenEuler
+            | Self::AlibabaLinux
+            | Self::TencentOs
             | Self::Android
             | Self::Gvisor
             | Self::Prerelease
@@ -138,14 +150,17 @@ impl Family {
         match self {
             Self::Ubuntu => &["ubuntu"],
             Self::Debian | Self::DebianBackports => &["debian"],
-            Self::EnterpriseLinux => &["rhel", "rocky", "almalinux", "centos", "ol"],
+            Self::EnterpriseLinux => &["rhel", "rocky", "almalinux", "centos", "ol", "rhcos"],
             Self::Uek => &["ol"],
             Self::Amazon => &["amzn"],
             Self::AzureLinux => &["azurelinux", "mariner"],
             Self::Photon => &["photon"],
             Self::Fedora => &["fedora"],
             Self::Suse => &["sles", "sle-micro", "sl-micro", "opensuse-leap"],
+            Self::Tumbleweed => &["opensuse-tumbleweed", "opensuse-microos"],
             Self::OpenEuler => &["openEuler", "openeuler"],
+            Self::AlibabaLinux => &["alinux", "anolis"],
+            Self::TencentOs => &["tencentos"],
             Self::Cos => &["cos"],
             Self::Talos => &["talos"],
             Self::Flatcar => &["flatcar"],
@@ -196,6 +211,10 @@ pub(in crate::versions) fn product_of(os: &Os) -> Option<(&'static str, String)>
         "ubuntu" => ("ubuntu", version.to_owned()),
         "debian" => ("debian", major()),
         "rhel" => ("rhel", major()),
+        "rhcos" => {
+            let release = os.fields.get("OPENSHIFT_VERSION").cloned().unwrap_or_else(minor);
+            return release.starts_with("4.").then_some(("red-hat-openshift", release));
+        }
         "rocky" => ("rocky-linux", major()),
         "almalinux" => ("almalinux", major()),
         "centos" if stream() => ("centos-stream", major()),

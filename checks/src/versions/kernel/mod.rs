@@ -5,8 +5,11 @@
 
 mod family;
 
-use super::Scheme;
-use crate::facts::Os;
+use super::compare::without_epoch;
+use super::ecosystem::kernel_source;
+use super::software::scheme;
+use super::{Confidence, Scheme};
+use crate::facts::{Os, Package};
 pub(super) use family::product_of;
 pub use family::{Base, Family};
 
@@ -49,7 +52,7 @@ pub struct Identity {
     pub flavour: String,
     /// The Enterprise Linux stream: `el9_4`; empty elsewhere.
     pub stream: String,
-    /// The likely source package, for advisories: `linux-hwe-6.8`. Empty outside Ubuntu.
+    /// The likely source package, for advisories: `linux-hwe-6.8`. Empty where nothing tells.
     pub source_guess: String,
     /// Is the family certain. A match without `uname -v`, or none at all, is not.
     pub confident: bool,
@@ -95,11 +98,55 @@ impl Identity {
         self.confident = false;
         self
     }
+
+    /// Completes it with what the package database has for this release: the version where `uname` has only its beginning or none, and
+    /// the source. What `uname` itself prints stays: the database has what is installed, which may be newer under the same name.
+    #[must_use]
+    pub fn with_package(mut self, package: &Package) -> Self {
+        let scheme = scheme(package);
+        let version = without_epoch(&package.version);
+        let of_kernel = match scheme {
+            Scheme::Dpkg => package.name.starts_with("linux-image") && matches!(self.family, Family::Ubuntu | Family::Debian),
+            Scheme::Rpm => package.name.starts_with("kernel") && self.package.as_ref().is_some_and(|known| known.scheme == Scheme::Rpm),
+        };
+        // A beginning that does not fit is another build's.
+        let fits = |known: &PackageVersion| self.family == Family::Debian || version.starts_with(&known.text);
+        if !of_kernel || version.is_empty() {
+            return self;
+        }
+        if self.package.as_ref().is_none_or(|known| !known.complete && fits(known)) {
+            let (upstream, _) = dotted(version);
+            if self.family == Family::Debian && is_triplet(upstream) {
+                self.upstream = Some(upstream.to_owned());
+            }
+            if self.family == Family::Debian && version.contains("~bpo") {
+                self.family = Family::DebianBackports;
+            }
+            self.package = Some(PackageVersion { text: version.to_owned(), complete: true, scheme });
+        }
+        if let Some(source) = kernel_source(&package.origin).filter(|_| scheme == Scheme::Dpkg) {
+            self.source_guess = source;
+        }
+        self
+    }
+
+    /// The best that can be said of a vulnerability by what is known of the level: the package or the exact build, upstream's exact
+    /// level, or only the series.
+    pub fn basis(&self) -> Confidence {
+        if self.package.as_ref().is_some_and(|package| package.complete) {
+            Confidence::Confirmed
+        } else if self.upstream.is_some() && self.confident {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        }
+    }
 }
 
 /// Applies the rules in order.
 pub fn identify(kernel: &KernelStrings<'_>) -> Identity {
-    const RULES: [fn(&KernelStrings<'_>) -> Option<Identity>; 11] = [
+    const RULES: [fn(&KernelStrings<'_>) -> Option<Identity>; 14] = [
+        made_up,
         not_linux,
         prerelease,
         ubuntu_by_signature,
@@ -108,12 +155,22 @@ pub fn identify(kernel: &KernelStrings<'_>) -> Identity {
         debian_by_release,
         enterprise_linux,
         tagged_rpm,
+        tencent,
         suse,
         image_os,
+        raspberry_pi,
         vanilla,
     ];
     let unlisted = || Identity::new(Family::Unlisted, kernel.release).guessed();
     RULES.iter().find_map(|rule| rule(kernel)).unwrap_or_else(unlisted)
+}
+
+/// `2.6.61-40-amd64`: what a kernel tells a process that asked for old numbers (`personality(UNAME26)`). The last 2.6 was 2.6.39.
+fn made_up(kernel: &KernelStrings<'_>) -> Option<Identity> {
+    let (number, _) = digits(kernel.release.strip_prefix("2.6.")?);
+    let mut identity = Identity::new(Family::Unlisted, kernel.release).guessed();
+    identity.series.clear();
+    number.parse::<u32>().is_ok_and(|number| number >= 40).then_some(identity)
 }
 
 /// What answers `uname` without being a server's Linux.
@@ -153,7 +210,7 @@ fn ubuntu_by_signature(kernel: &KernelStrings<'_>) -> Option<Identity> {
 
 /// `6.8.0-51-generic` with `#52~22.04.1-Ubuntu`: the package version is in both together.
 fn ubuntu_by_uname(kernel: &KernelStrings<'_>) -> Option<Identity> {
-    let (base, abi, flavour) = abi_release(kernel.release)?;
+    let (base, abi, flavour) = numbered_release(kernel.release)?;
     if kernel.version.is_empty() {
         let is_ubuntu = kernel.os.is_some_and(|os| os.id == "ubuntu");
         let guess = || ubuntu(kernel.release, flavour, "").packaged_from(format!("{base}-{abi}"), Scheme::Dpkg).guessed();
@@ -172,8 +229,11 @@ fn ubuntu_by_uname(kernel: &KernelStrings<'_>) -> Option<Identity> {
 fn ubuntu(release: &str, flavour: &str, package: &str) -> Identity {
     let mut identity = Identity::new(Family::Ubuntu, release).flavoured(flavour);
     let series = &identity.series;
-    identity.source_guess = match (package.contains('~'), flavour) {
+    // Page sizes and the like are built from the same source.
+    let built_from = ["-64k", "-lpae", "-fde"].iter().find_map(|kind| flavour.strip_suffix(kind)).unwrap_or(flavour);
+    identity.source_guess = match (package.contains('~'), built_from) {
         (true, "generic") => format!("linux-hwe-{series}"),
+        (true, "lowlatency") => format!("linux-lowlatency-hwe-{series}"),
         (true, flavour) => format!("linux-{flavour}-{series}"),
         (false, "generic") => "linux".to_owned(),
         (false, flavour) => format!("linux-{flavour}"),
@@ -234,7 +294,7 @@ fn debian_family(package: &str) -> Family {
 
 /// `cloud-amd64` of `6.12.38+deb13-cloud-amd64`: what follows the last part with a digit that belongs to the version.
 fn debian_flavour(release: &str) -> &str {
-    let version_ends = release.rfind("+deb").or_else(|| release.rfind("~bpo")).unwrap_or(0);
+    let version_ends = ["+deb", "~bpo", ".deb"].iter().find_map(|mark| release.rfind(mark)).unwrap_or(0);
     release.get(version_ends..).and_then(|tail| tail.split_once('-')).map_or("", |(_, flavour)| flavour)
 }
 
@@ -254,6 +314,8 @@ fn enterprise_linux(kernel: &KernelStrings<'_>) -> Option<Identity> {
     let flavour = match (uek, rest.split_once('+')) {
         (true, _) => "uek",
         (false, Some((_, flavour))) => flavour,
+        // Before 9.3 the real-time kernel was one of its own: `4.18.0-372.9.1.rt7.166.el8.x86_64`.
+        (false, None) if before.contains(".rt") => "rt",
         (false, None) if rest.starts_with('.') => "",
         (false, None) => rest,
     };
@@ -264,9 +326,13 @@ fn enterprise_linux(kernel: &KernelStrings<'_>) -> Option<Identity> {
     Some(identity)
 }
 
-/// Families whose rpm release ends in a tag of their own and whose base is upstream's.
+/// Families whose rpm release ends in a tag of their own. The base is upstream's where the family ships upstream's releases.
 fn tagged_rpm(kernel: &KernelStrings<'_>) -> Option<Identity> {
-    const TAGS: [(&str, Family); 5] = [
+    const TAGS: [(&str, Family); 9] = [
+        (".oe", Family::OpenEuler),
+        (".al", Family::AlibabaLinux),
+        (".an", Family::AlibabaLinux),
+        (".tl", Family::TencentOs),
         (".amzn", Family::Amazon),
         (".azl", Family::AzureLinux),
         (".cm", Family::AzureLinux),
@@ -279,14 +345,25 @@ fn tagged_rpm(kernel: &KernelStrings<'_>) -> Option<Identity> {
     TAGS.iter().find_map(|(tag, family)| {
         let (before, after) = kernel.release.split_once(tag)?;
         let (number, rest) = digits(after);
+        // openEuler's service packs: `oe2403sp1`.
+        let (pack, rest) = rest.strip_prefix("sp").map_or(("", rest), digits);
         let ends = rest.is_empty() || rest.starts_with(['.', '-', '+']);
         if number.is_empty() || !ends || !is_triplet(&base) || before.contains("-0.rc") {
             return None;
         }
         let flavour = rest.split_once(['-', '+']).map_or("", |(_, flavour)| flavour);
-        let package = format!("{before}{tag}{number}");
-        Some(Identity::new(*family, kernel.release).packaged(package, Scheme::Rpm).exact(base.clone()).flavoured(flavour))
+        let package = format!("{before}{tag}{number}{}{pack}", if pack.is_empty() { "" } else { "sp" });
+        let identity = Identity::new(*family, kernel.release).packaged(package, Scheme::Rpm).flavoured(flavour);
+        Some(if family.base() == Base::Stable { identity.exact(base.clone()) } else { identity })
     })
+}
+
+/// `5.4.119-19.0009.28`: `TencentOS` before it wrote a tag; only os-release tells.
+fn tencent(kernel: &KernelStrings<'_>) -> Option<Identity> {
+    let (number, rest) = dotted(kernel.release);
+    let is_tencent = kernel.os.is_some_and(|os| os.id == "tencentos");
+    let numbered = rest.strip_prefix("-19").is_some_and(|rest| rest.starts_with(['.', '-']));
+    (is_tencent && is_triplet(number) && numbered).then(|| Identity::new(Family::TencentOs, kernel.release))
 }
 
 /// `5.3.18-59.37-default`: the rebuild counter of the package is missing, the base carries backports.
@@ -297,6 +374,12 @@ fn suse(kernel: &KernelStrings<'_>) -> Option<Identity> {
     let is_suse =
         || kernel.os.is_some_and(|os| os.id.contains("suse") || os.id.starts_with("sl") || os.id_like.iter().any(|id| id == "suse"));
     let known = flavour == "default" || (matches!(flavour, "azure" | "rt" | "64kb" | "preempt") && is_suse());
+    // The rolling release ships upstream's as they are.
+    if kernel.os.is_some_and(|os| matches!(os.id.as_str(), "opensuse-tumbleweed" | "opensuse-microos")) {
+        let rolling =
+            || Identity::new(Family::Tumbleweed, kernel.release).packaged_from(package, Scheme::Rpm).exact(number).flavoured(flavour);
+        return (known || flavour == "longterm").then(rolling).filter(|_| revision && is_triplet(number));
+    }
     let made = || Identity::new(Family::Suse, kernel.release).packaged_from(package, Scheme::Rpm).flavoured(flavour);
     (known && revision && is_triplet(number)).then(made)
 }
@@ -304,7 +387,10 @@ fn suse(kernel: &KernelStrings<'_>) -> Option<Identity> {
 /// Image-based and rolling systems that ship upstream's stable release: os-release first, then the suffix.
 fn image_os(kernel: &KernelStrings<'_>) -> Option<Identity> {
     let (number, rest) = dotted(kernel.release);
-    if !is_triplet(number) {
+    // WSL prints a fourth field of its own.
+    let base = number.split('.').take(3).collect::<Vec<_>>().join(".");
+    let wsl = rest.to_ascii_lowercase().ends_with("-microsoft-standard-wsl2");
+    if !is_triplet(&base) || !(wsl || is_triplet(number)) {
         return None;
     }
     let arch_like = |mark: &str| rest.strip_prefix(mark).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -320,12 +406,21 @@ fn image_os(kernel: &KernelStrings<'_>) -> Option<Identity> {
         ("arch", _) if numbered() => Family::Arch,
         (_, "-talos") => Family::Talos,
         (_, "-flatcar") => Family::Flatcar,
-        (_, "-linuxkit") => Family::Linuxkit,
+        (_, "-linuxkit" | "-linuxkit-pr") => Family::Linuxkit,
         _ if arch_like("-arch") => Family::Arch,
-        _ if rest.to_ascii_lowercase().ends_with("-microsoft-standard-wsl2") => Family::Wsl2,
+        _ if wsl => Family::Wsl2,
         _ => return None,
     };
-    Some(Identity::new(family, kernel.release).exact(number))
+    let flavour = if family == Family::Alpine { rest.rsplit('-').next().unwrap_or_default() } else { "" };
+    Some(Identity::new(family, kernel.release).exact(base).flavoured(flavour))
+}
+
+/// `6.1.21-v8+`: the Raspberry Pi foundation's own builds, before they were packaged like Debian's.
+fn raspberry_pi(kernel: &KernelStrings<'_>) -> Option<Identity> {
+    let (number, rest) = dotted(kernel.release);
+    let flavour = rest.strip_prefix('-')?.strip_suffix('+')?;
+    let ours = matches!(flavour, "v6" | "v7" | "v7l" | "v8" | "v8-16k");
+    (ours && is_triplet(number)).then(|| Identity::new(Family::RaspberryPi, kernel.release).exact(number).flavoured(flavour))
 }
 
 /// `6.12.38` without any mark: upstream's own, or indistinguishable from it.
@@ -341,11 +436,16 @@ fn vanilla(kernel: &KernelStrings<'_>) -> Option<Identity> {
 
 /// `(6.8.0, 51, generic)` of `6.8.0-51-generic`: an ABI name, whose third number is always 0.
 fn abi_release(release: &str) -> Option<(&str, &str, &str)> {
+    numbered_release(release).filter(|(base, ..)| base.ends_with(".0"))
+}
+
+/// The same with any third number: Ubuntu's real-time kernel counts its own (`6.8.1-1015-realtime`).
+fn numbered_release(release: &str) -> Option<(&str, &str, &str)> {
     let (base, rest) = dotted(release);
     let (abi, flavour) = digits(rest.strip_prefix('-')?);
     let flavour = flavour.strip_prefix('-')?;
     let named = !flavour.is_empty() && flavour.chars().all(flavour_char);
-    (is_triplet(base) && base.ends_with(".0") && !abi.is_empty() && named).then_some((base, abi, flavour))
+    (is_triplet(base) && !abi.is_empty() && named).then_some((base, abi, flavour))
 }
 
 fn flavour_char(c: char) -> bool {

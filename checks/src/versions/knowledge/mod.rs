@@ -3,8 +3,15 @@
 //! Built from [`Record`]s in one place, so that the snapshot and a feed go the same way; asked by the judge. Must not know
 //! nodes, files or formats.
 
+mod advisories;
+mod builder;
+mod features;
+mod level;
 pub mod lifecycle;
+mod packages;
 mod records;
+mod releases;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +21,17 @@ use serde::{Deserialize, Serialize};
 
 pub use records::{Advisory, Dated, Exploited, FixedBuild, Need, PackageFix, PublicExploit, Range, Record, Release, Title};
 
-use self::lifecycle::{Lifecycle, LifecycleError, Row, Standing};
+pub use self::builder::Builder;
+pub use self::features::{FEATURES, kernel_option};
+
+use self::advisories::Advisories;
+use self::lifecycle::{Lifecycle, Row, Standing};
+use self::packages::Packages;
+use self::releases::Releases;
 use super::Scheme;
 
-/// Parts of the kernel that conditions of known vulnerabilities name, as modules are called. Agents report these.
-pub const FEATURES: &[&str] = &["algif_aead", "esp4", "esp6", "io_uring", "ksmbd", "nf_tables", "overlay", "rxrpc", "tls", "vsock"];
+/// kernel.org's list of maintained series: it says which live, not until when.
+const KERNEL_RELEASES: &str = "kernel-releases";
 
 /// Where records come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,17 +50,49 @@ pub struct FeedInfo {
 #[derive(Debug, Clone)]
 pub struct Knowledge {
     lifecycle: Lifecycle,
-    advisories: BTreeMap<String, Vec<Advisory>>,
+    releases: Releases,
+    advisories: Advisories,
     exploited: BTreeMap<String, Exploited>,
     exploits: BTreeMap<String, PublicExploit>,
     titles: BTreeMap<String, Title>,
+    packages: Packages,
     feeds: Vec<FeedInfo>,
 }
 
-/// Puts feeds over the snapshot. The order does not matter: what is newer wins.
-#[derive(Debug)]
-pub struct Builder {
-    knowledge: Knowledge,
+/// Why data of this build was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum KnowledgeError {
+    /// It is not a document of the expected shape.
+    #[error("{file} is not version knowledge")]
+    Malformed {
+        /// The document.
+        file: String,
+        /// Line, column and what was expected.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A lifecycle row cannot be right.
+    #[error("{file}: {product} {cycle}: {problem}")]
+    Row {
+        /// The document.
+        file: String,
+        /// The product.
+        product: String,
+        /// The row.
+        cycle: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Another entry cannot be right.
+    #[error("{file}: {entry}: {problem}")]
+    Entry {
+        /// The document.
+        file: String,
+        /// The entry.
+        entry: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
 }
 
 /// What is known of a release cycle on a day.
@@ -68,7 +113,8 @@ pub struct Behind {
     pub newest_date: Option<Date>,
     /// How the running one compares with it.
     pub order: std::cmp::Ordering,
-    /// The day the release after the running one came out; `None` where dates are not known, or it is the newest.
+    /// The day the release after the running one came out, or, where those between are not known one by one, the day by which
+    /// the newest was there: it has been behind for so long at least. `None` when it is the newest.
     pub overtaken: Option<Date>,
     /// How many came since; `None` where they are not known one by one.
     pub releases: Option<i64>,
@@ -126,38 +172,55 @@ impl Knowledge {
     ///
     /// # Errors
     /// Only when a build shipped bad data, which a test of this crate prevents.
-    pub fn built_in() -> Result<Arc<Self>, LifecycleError> {
+    pub fn built_in() -> Result<Arc<Self>, KnowledgeError> {
         Ok(Arc::new(Builder::new()?.build()))
     }
 
-    /// A release cycle: `("debian", "12")`, `("linux-kernel", "6.12")`, `("amazon-eks", "1.33")`.
+    /// A release cycle: `("debian", "12")`, `("linux-kernel", "6.12")`, `("amazon-eks", "1.33")`, `("k3s", "1.33")`.
     pub fn cycle(&self, product: &str, cycle: &str, today: Date) -> Option<Cycle<'_>> {
         self.lifecycle.find(product, cycle, today).map(|(row, standing)| Cycle { row, standing })
     }
 
+    /// Every row.
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
     /// How `version` stands to the newest of its cycle. `None` where no newest is known.
-    pub fn behind(&self, _product: &str, _cycle: &str, _version: &str) -> Option<Behind> {
-        None
+    pub fn behind(&self, product: &str, cycle: &str, version: &str) -> Option<Behind> {
+        let product = self.lifecycle.patches(product);
+        self.releases.behind(product, cycle, version, self.lifecycle.row(product, cycle))
     }
 
-    /// Every upstream record about `component` (`kernel`, `containerd`, …) in exactly this upstream version.
-    pub fn upstream(&self, _component: &str, _version: &str) -> Vec<(&Advisory, Outcome)> {
-        Vec::new()
+    /// Every upstream record about `component` (`kernel`, `containerd`, …) in exactly this upstream version. Records that do not
+    /// know the version are left out: that is not evidence of safety.
+    pub fn upstream(&self, component: &str, version: &str) -> Vec<(&Advisory, Outcome)> {
+        self.advisories.judge(component, version)
     }
 
-    /// Every upstream record about `component`.
+    /// Every upstream record about `component`, by id.
     pub fn advisories(&self, component: &str) -> &[Advisory] {
-        self.advisories.get(component).map_or(&[], Vec::as_slice)
+        self.advisories.of(component)
     }
 
     /// The upstream record about a CVE in `component`.
     pub fn advisory(&self, component: &str, id: &str) -> Option<&Advisory> {
-        self.advisories(component).iter().find(|advisory| advisory.id == id)
+        self.advisories.find(component, id)
     }
 
-    /// What the distribution's feed says of `package` in `version`; `None` where no feed of that ecosystem is known.
-    pub fn package(&self, _ecosystem: &str, _package: &str, _scheme: Scheme, _version: &str) -> Option<PackageAnswer> {
-        None
+    /// What the distribution's feed says of `package` in `version`; `None` where no feed of that ecosystem is known. No outcome for
+    /// a vulnerability is not evidence of safety.
+    ///
+    /// Any of a kernel's package names stands for the kernel. A Debian backport is looked up in the release that it was rebuilt from.
+    /// Red Hat and Rocky Linux are answered from the records of `AlmaLinux` where they have none themselves, but for those about
+    /// builds of its own; the answer names the ecosystem that it is from.
+    pub fn package(&self, ecosystem: &str, package: &str, _scheme: Scheme, version: &str) -> Option<PackageAnswer> {
+        self.packages.ask(ecosystem, package, version)
+    }
+
+    /// How many ranges of distributions' records are held, and the bytes that they take.
+    pub fn package_records(&self) -> (usize, usize) {
+        self.packages.size()
     }
 
     /// CISA's entry for a CVE.
@@ -182,53 +245,15 @@ impl Knowledge {
 
     /// Stands for all of it: verdicts judged by the same are the same.
     pub fn basis(&self) -> String {
-        self.feeds.iter().map(|feed| format!("{}\0{}\0{}\0", feed.name, feed.as_of, feed.digest)).collect()
+        let mut basis = String::new();
+        for FeedInfo { name, as_of, digest, .. } in &self.feeds {
+            basis.extend([name, "\0", &as_of.to_string(), "\0", digest, "\0"]);
+        }
+        basis
     }
 
     /// The newest day that any data was true on.
     pub fn as_of(&self) -> Date {
         self.feeds.iter().map(|feed| feed.as_of).max().unwrap_or(Date::ZERO)
-    }
-}
-
-impl Builder {
-    /// Starts from what this build ships.
-    ///
-    /// # Errors
-    /// Only when a build shipped bad data.
-    pub fn new() -> Result<Self, LifecycleError> {
-        let lifecycle = Lifecycle::built_in()?;
-        let as_of = lifecycle.as_of().unwrap_or(Date::ZERO);
-        let feeds = vec![FeedInfo { name: "built-in".to_owned(), as_of, source: "built-in snapshot".to_owned(), digest: String::new() }];
-        let knowledge = Knowledge {
-            lifecycle,
-            advisories: BTreeMap::new(),
-            exploited: BTreeMap::new(),
-            exploits: BTreeMap::new(),
-            titles: BTreeMap::new(),
-            feeds,
-        };
-        Ok(Self { knowledge })
-    }
-
-    /// Adds a feed.
-    pub fn feed(&mut self, info: FeedInfo, records: impl IntoIterator<Item = Record>) {
-        for record in records {
-            match record {
-                Record::Advisory(advisory) => {
-                    self.knowledge.advisories.entry(advisory.component.clone()).or_default().push(advisory);
-                }
-                Record::Exploited(exploited) => drop(self.knowledge.exploited.insert(exploited.id.clone(), exploited)),
-                Record::Exploit(exploit) => drop(self.knowledge.exploits.insert(exploit.id.clone(), exploit)),
-                Record::Title(title) => drop(self.knowledge.titles.insert(title.id.clone(), title)),
-                Record::Release(_) | Record::Dated(_) | Record::Package(_) => {}
-            }
-        }
-        self.knowledge.feeds.push(info);
-    }
-
-    /// Everything that was added.
-    pub fn build(self) -> Knowledge {
-        self.knowledge
     }
 }

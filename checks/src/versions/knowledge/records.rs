@@ -1,7 +1,7 @@
 //! What feeds say, in one vocabulary: every format is read into these records, the built-in snapshot too, and the collector
 //! keeps them in this form.
 //!
-//! Plain data as it serialises (`{"record": "release", …}`); validation is the parser's, meaning is [`super::Knowledge`]'s.
+//! Plain data as it serialises (`{"kind": "release", …}`); validation is the parser's, meaning is [`super::Knowledge`]'s.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::lifecycle::{End, Precision};
 
 /// One statement of a feed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Record {
     /// A release cycle of a product.
     Release(Release),
@@ -147,7 +147,7 @@ pub enum Need {
 pub struct PackageFix {
     /// OSV's ecosystem: `Ubuntu:22.04:LTS`, `Debian:12`, `AlmaLinux:9`.
     pub ecosystem: String,
-    /// The package: the source package for deb, AlmaLinux and Rocky.
+    /// The package: the source package for deb, `AlmaLinux` and Rocky.
     pub package: String,
     /// CVEs, or the record's own id where it names none.
     pub ids: Vec<String>,

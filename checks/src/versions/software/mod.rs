@@ -211,8 +211,8 @@ impl Built {
 fn packager(package: &Package, os: Option<&Os>) -> Option<Built> {
     let version = without_epoch(&package.version);
     let names = [package.name.as_str(), package.origin.as_str()];
-    let named = |name: &str| names.contains(&name);
-    if named("containerd.io") || names.iter().any(|name| name.starts_with("docker-ce") || name.starts_with("docker-ee")) {
+    let is_called = |name: &str| names.contains(&name);
+    if is_called("containerd.io") || names.iter().any(|name| name.starts_with("docker-ce") || name.starts_with("docker-ee")) {
         return Some(Built::of("docker", Base::Stable));
     }
     let os_id = os.map(|os| os.id.as_str()).unwrap_or_default();
@@ -240,7 +240,7 @@ fn packager(package: &Package, os: Option<&Os>) -> Option<Built> {
     }
     let debian = ["~ds", "+ds", "+dfsg", "~dfsg", "+deb", "~bpo", "~deb"].iter().any(|mark| version.contains(mark));
     let named_by_debian = ["containerd", "containerd-app", "runc", "runc-app", "docker.io", "docker.io-app", "crun", "kubernetes", "etcd"];
-    if debian || (named_by_debian.iter().any(|name| named(name)) && matches!(os_id, "debian" | "ubuntu") && version.contains('-')) {
+    if debian || (named_by_debian.iter().any(|name| is_called(name)) && matches!(os_id, "debian" | "ubuntu") && version.contains('-')) {
         let vendor = if os_id.is_empty() { "debian" } else { os_id };
         return Some(Built::distribution(vendor));
     }

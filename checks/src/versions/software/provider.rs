@@ -35,7 +35,7 @@ pub enum Provider {
     Cce,
     /// Volcano Engine's.
     Vke,
-    /// VMware's.
+    /// `VMware`'s.
     Vmware,
     /// IBM Cloud's.
     Ibm,
