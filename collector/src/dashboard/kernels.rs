@@ -25,7 +25,7 @@ const PATH: &str = "/kernels";
 /// Components that have a place of their own even where none was seen.
 const COMPONENTS: [&str; 7] = ["kernel", "os", "containerd", "runc", "cri-o", "docker", "kubelet"];
 /// The most groups of what is not confirmed.
-const MOST_POSSIBLE: usize = 50;
+const MOST_POSSIBLE: usize = 20;
 
 /// A number and the list of exactly that many rows.
 struct Count {
