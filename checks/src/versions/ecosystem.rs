@@ -4,8 +4,8 @@
 //! Amazon Linux, Oracle Linux and Fedora it has none.
 
 use super::compare::{Scheme, without_backport, without_epoch, without_rebuild};
-use super::software::{Software, scheme};
-use super::{Family, Identity};
+use super::software::Software;
+use super::{Family, Identity, PackageVersion};
 use crate::facts::{Os, Package};
 
 /// One question to a distribution's records.
@@ -71,17 +71,15 @@ pub fn about_kernel(identity: &Identity, os: &Os, package: Option<&Package>) -> 
     if !identity.family.distributions().contains(&os.id.as_str()) {
         return Vec::new();
     }
-    let printed = identity.package.as_ref().filter(|package| package.complete);
-    let Some((version, scheme)) = printed
-        .map(|printed| (printed.text.as_str(), printed.scheme))
-        .or(package.map(|package| (package.version.as_str(), scheme(package))))
-    else {
+    // What the package database adds counts only where it is the running build's.
+    let identity = &package.map_or_else(|| identity.clone(), |package| identity.clone().with_package(package));
+    let Some(PackageVersion { text: version, scheme, .. }) = identity.package.as_ref().filter(|package| package.complete) else {
         return Vec::new();
     };
     let names = kernel_packages(identity, package);
     let version = without_epoch(without_rebuild(version));
     let ecosystems = if identity.family == Family::DebianBackports { backported_from(version) } else { ecosystems(os) };
-    questions(&ecosystems, &names, without_backport(version), scheme)
+    questions(&ecosystems, &names, without_backport(version), *scheme)
 }
 
 /// What to ask about a program that the distribution packaged. Empty for others.

@@ -459,6 +459,8 @@ fn a_kernel_is_asked_for_by_its_source_in_the_suite_it_comes_from() {
     assert!(ask("6.18.44-fc-v669", "#1 SMP", &debian, None).is_empty());
     assert!(ask("6.8.12-4-pve", "#1 SMP PREEMPT_DYNAMIC PMX 6.8.12-4 (2024-11-06T15:04Z)", &debian, None).is_empty());
     assert!(ask("6.4.0-150600.23.25-default", "#1 SMP", &os("sles", "15.6"), None).is_empty());
+    let another = package("rpm", "kernel-default", "6.4.0-150600.23.30.1", "kernel-default");
+    assert!(ask("6.4.0-150600.23.25-default", "#1 SMP", &os("sles", "15.6"), Some(&another)).is_empty());
     let source = |series: &str, package: Option<&Package>| {
         let found = family(&format!("{series}.1-1.2.amzn2023.x86_64"), "#1 SMP", Some(&os("amzn", "2023")));
         kernel_packages(&found, package).join(" ")
