@@ -1,6 +1,6 @@
 //! From stored documents back to facts.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use holdfast_checks::derive::dates;
 use holdfast_checks::entries::Body;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::fixture::{certificate, chain_facts, denied, facts, known, list, os_and_kernel, rebuilt, said};
 
-static KNOWLEDGE: LazyLock<Knowledge> = LazyLock::new(|| Knowledge::built_in().expect("it loads"));
+static KNOWLEDGE: LazyLock<Arc<Knowledge>> = LazyLock::new(|| Knowledge::built_in().expect("it loads"));
 
 fn stored(facts: &NodeFacts) -> Vec<(String, String, String)> {
     let entry = |entry: holdfast_checks::entries::Entry| match (entry.key.parts(), &entry.body) {
