@@ -345,6 +345,9 @@ fn distributions_records_are_read_as_they_are_meant() {
     assert_eq!(one(&suse, suse_name, "kernel-default", "4.4.74-92.35"), Some(since("4.4.74-92.35.1")));
     assert_eq!(one(&suse, suse_name, "kernel-default", "4.4.74-92.34"), Some(affected("4.4.74-92.35.1")));
 
+    // Asked in another order.
+    assert!(osv(vec![Record::Package(fixed[0].clone())]).package("Debian:12", "linux", Scheme::Rpm, "6.1.1-1").is_none());
+
     // Streams: an advisory of another major release says nothing.
     let eight = [package("AlmaLinux:9", "kernel", "CVE-1", "ALSA-1", &[("0", Some("4.18.0-553.1.1.el8_10"))])];
     assert_eq!(one(&eight, "AlmaLinux:9", "kernel", "5.14.0-70.13.1.el9_0"), None);
@@ -428,8 +431,9 @@ fn answers(data: &Knowledge, versions: &[String]) -> String {
         }
         writeln!(said, "{:?}", data.behind("runc", "1.3", version)).unwrap();
         for ecosystem in ["Debian:12", "Debian:13", "Ubuntu:22.04:LTS", "Red Hat:9", "AlmaLinux:9", "SUSE:Linux Enterprise Server 15 SP5"] {
+            let scheme = if ecosystem.contains("ian:") || ecosystem.contains("buntu:") { Scheme::Dpkg } else { Scheme::Rpm };
             for name in ["linux", "kernel", "runc"] {
-                writeln!(said, "{:?}", data.package(ecosystem, name, Scheme::Rpm, version)).unwrap();
+                writeln!(said, "{:?}", data.package(ecosystem, name, scheme, version)).unwrap();
             }
         }
     }

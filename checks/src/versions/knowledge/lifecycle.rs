@@ -415,3 +415,47 @@ impl Listed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_data_is_refused_with_its_row() {
+        let refused =
+            |rows: &str| read("mine.yaml", "mine", &format!("products:\n  debian:\n    rows:\n{rows}")).err().map(|why| why.to_string());
+        let row = "      - {cycle: '12', eol: '2026-07-11', as_of: '2026-08-22', source: here}\n";
+        let said = [
+            refused(&format!("{row}{row}")),
+            refused("      - {cycle: '12', eol: '2026-07-11', as_of: '2026-08-22', source: ' '}\n"),
+            refused("      - {cycle: '12', eol: '2026-07-11', source: here}\n"),
+            refused("      - {cycle: '12', eol: '2026-07-11', extended: '2027-01-01', as_of: '2026-08-22', source: here}\n"),
+            refused("      - {cycle: '12', eol: 'soon', as_of: '2026-08-22', source: here}\n"),
+            refused("      - {cycle: '12', eol: '2026-07-11', until: '2026-08-22', source: here}\n"),
+            refused(row),
+        ];
+        insta::assert_debug_snapshot!(said, @r#"
+        [
+            Some(
+                "mine.yaml: debian 12: the release is listed twice",
+            ),
+            Some(
+                "mine.yaml: debian 12: without a day or a source: say when and where it was read",
+            ),
+            Some(
+                "mine.yaml: debian 12: without a day or a source: say when and where it was read",
+            ),
+            Some(
+                "mine.yaml: debian 12: `extended` without the product's `extension`: say `free` or `paid`",
+            ),
+            Some(
+                "mine.yaml is not version knowledge",
+            ),
+            Some(
+                "mine.yaml is not version knowledge",
+            ),
+            None,
+        ]
+        "#);
+    }
+}

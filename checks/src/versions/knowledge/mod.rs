@@ -208,14 +208,14 @@ impl Knowledge {
         self.advisories.find(component, id)
     }
 
-    /// What the distribution's feed says of `package` in `version`; `None` where no feed of that ecosystem is known. No outcome for
-    /// a vulnerability is not evidence of safety.
+    /// What the distribution's feed says of `package` in `version`; `None` where no feed of that ecosystem is known, or its versions
+    /// compare in another way. No outcome for a vulnerability is not evidence of safety.
     ///
     /// Any of a kernel's package names stands for the kernel. A Debian backport is looked up in the release that it was rebuilt from.
     /// Red Hat and Rocky Linux are answered from the records of `AlmaLinux` where they have none themselves, but for those about
     /// builds of its own; the answer names the ecosystem that it is from.
-    pub fn package(&self, ecosystem: &str, package: &str, _scheme: Scheme, version: &str) -> Option<PackageAnswer> {
-        self.packages.ask(ecosystem, package, version)
+    pub fn package(&self, ecosystem: &str, package: &str, scheme: Scheme, version: &str) -> Option<PackageAnswer> {
+        self.packages.ask(ecosystem, package, scheme, version)
     }
 
     /// How many ranges of distributions' records are held, and the bytes that they take.

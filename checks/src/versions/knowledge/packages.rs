@@ -13,8 +13,7 @@ use jiff::civil::Date;
 
 use self::ecosystem::{Ecosystem, Stream, family, stream};
 use self::texts::{Text, Texts};
-use super::super::compare;
-use super::{Advisory, FeedInfo, FixedBuild, Outcome, PackageAnswer, PackageFix, PackageOutcome, Scheme};
+use super::{FeedInfo, Outcome, PackageAnswer, PackageFix, PackageOutcome, Scheme};
 
 /// Records as they come.
 #[derive(Debug, Clone, Default)]
@@ -168,11 +167,12 @@ impl Group {
         let mut versions: Vec<Text> = entries.iter().flat_map(|entry| [entry.introduced, entry.fixed]).flatten().collect();
         versions.sort_unstable();
         versions.dedup();
-        versions.sort_by(|a, b| order(scheme, texts.get(*a), texts.get(*b)));
-        versions.dedup_by(|a, b| order(scheme, texts.get(*a), texts.get(*b)) == Ordering::Equal);
+        // Of versions that are equal the same text stays, whoever came first.
+        versions.sort_by(|a, b| scheme.compare(texts.get(*a), texts.get(*b)).then_with(|| texts.get(*a).cmp(texts.get(*b))));
+        versions.dedup_by(|a, b| scheme.compare(texts.get(*a), texts.get(*b)) == Ordering::Equal);
         let placed = |text: Option<Text>| {
             let Some(text) = text else { return 0 };
-            let at = versions.binary_search_by(|known| order(scheme, texts.get(*known), texts.get(text)));
+            let at = versions.binary_search_by(|known| scheme.compare(texts.get(*known), texts.get(text)));
             at.map_or(0, |at| u32::try_from(at + 1).unwrap_or(0))
         };
         let mut spans: Vec<Span> = Vec::with_capacity(entries.len());
@@ -221,8 +221,11 @@ impl Place {
 
 impl Packages {
     /// Asks a distribution's records about a package.
-    pub(super) fn ask(&self, ecosystem: &str, package: &str, version: &str) -> Option<PackageAnswer> {
+    pub(super) fn ask(&self, ecosystem: &str, package: &str, scheme: Scheme, version: &str) -> Option<PackageAnswer> {
         let (asked, _) = Ecosystem::read(ecosystem);
+        if asked.scheme() != scheme {
+            return None;
+        }
         let (asked, version) = asked.rebuilt_from(version);
         // `AlmaLinux` repeats Red Hat's advisories with the same builds; what it did on its own is true of AlmaLinux only.
         let lent = if self.known.contains_key(&asked) { None } else { asked.lender() };
@@ -283,7 +286,7 @@ impl Group {
 
     fn place(&self, texts: &Texts, ecosystem: &Ecosystem, version: &str) -> Place {
         let scheme = ecosystem.scheme();
-        let found = self.versions.binary_search_by(|known| order(scheme, texts.get(*known), version));
+        let found = self.versions.binary_search_by(|known| scheme.compare(texts.get(*known), version));
         let rank = match found {
             Ok(at) => (at + 1) * 2,
             // A kernel does not tell how often its package was rebuilt.
@@ -389,30 +392,6 @@ fn place(place: u32) -> Option<usize> {
 
 fn without_epoch(version: &str) -> &str {
     version.split_once(':').map_or(version, |(_, rest)| rest)
-}
-
-impl Advisory {
-    /// What the fixed builds that the record names say of an Enterprise Linux build: that of the own stream (`el9_7`) decides, else
-    /// the lowest of the same major release. `None` where none is of it.
-    pub fn by_builds(&self, build: &str) -> Option<(Outcome, &FixedBuild)> {
-        let own = stream(build)?;
-        let of_major = || self.builds.iter().filter(|fixed| stream(&fixed.fixed).is_some_and(|stream| stream.major == own.major));
-        let lowest = |a: &&FixedBuild, b: &&FixedBuild| compare::rpm(&a.fixed, &b.fixed);
-        let same = of_major().filter(|fixed| stream(&fixed.fixed) == Some(own)).min_by(lowest);
-        let fixed = same.or_else(|| of_major().min_by(lowest))?;
-        let outcome = match compare::rpm(build, &fixed.fixed) {
-            Ordering::Less => Outcome::Affected { fixed: Some(fixed.fixed.clone()) },
-            _ => Outcome::Fixed { since: fixed.fixed.clone() },
-        };
-        Some((outcome, fixed))
-    }
-}
-
-fn order(scheme: Scheme, a: &str, b: &str) -> Ordering {
-    match scheme {
-        Scheme::Dpkg => compare::dpkg(a, b),
-        Scheme::Rpm => compare::rpm(a, b),
-    }
 }
 
 /// `ALSA-2026:A001`: a build that `AlmaLinux` made before or beside Red Hat's.
