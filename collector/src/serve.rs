@@ -17,7 +17,7 @@ use crate::accept::{self, Bounds, Certificate};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
-use crate::feeds::{self, Following, Pace};
+use crate::feeds::{self, Following};
 use crate::fleet;
 use crate::http::{self, App};
 use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
@@ -154,13 +154,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let wall = || jiff::Timestamp::now().as_millisecond();
     tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
     let clock: Clock = Arc::new(wall);
-    let following = Following {
-        data: options.data.clone(),
-        directory: options.feed_directory,
-        metrics: metrics.clone(),
-        clock: Arc::clone(&clock),
-        pace: Pace::default(),
-    };
+    let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
     let (asked, time) = (Arc::clone(&askers), Arc::clone(&clock));

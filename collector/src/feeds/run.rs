@@ -18,7 +18,7 @@ use super::import::{ImportError, Imported, Options, Progress, Watcher, day_of, i
 use super::shelf::{Shelf, ShelfError};
 use super::source::{Source, Stamp};
 use super::watched::{Look, Seen, Watched};
-use super::{Library, Refused};
+use super::{Library, LibraryError, Refused};
 use crate::alerts::Clock;
 use crate::files;
 use crate::logs::cause;
@@ -61,6 +61,13 @@ pub struct Following {
     pub pace: Pace,
 }
 
+impl Following {
+    /// Of a data directory, looked at as often as is usual.
+    pub fn new(data: &Path, directory: Option<&Path>, metrics: Metrics, clock: Clock) -> Self {
+        Self { data: data.to_owned(), directory: directory.map(Path::to_owned), metrics, clock, pace: Pace::default() }
+    }
+}
+
 type State = Option<Vec<(PathBuf, Stamp)>>;
 
 /// Reads what is known now, and returns it with the task that keeps it so until `stop`.
@@ -70,7 +77,7 @@ type State = Option<Vec<(PathBuf, Stamp)>>;
 pub async fn follow(
     following: Following,
     stop: CancellationToken,
-) -> anyhow::Result<(super::Follow, impl Future<Output = ()> + Send + 'static)> {
+) -> Result<(super::Follow, impl Future<Output = ()> + Send + 'static), LibraryError> {
     let shelf = Shelf::of(&following.data);
     let before = Arc::new(Library::built_in()?);
     // Looked at before it is read: what changes meanwhile is seen as a change.

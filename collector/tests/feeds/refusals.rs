@@ -88,7 +88,7 @@ fn every_refusal_says_what_is_wrong_and_what_stays() {
     for Bad { what, path } in bad_files(&rig) {
         let began = std::time::Instant::now();
         let (code, text) = rig.import(&[&path]);
-        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{what} takes {:?}", began.elapsed());
+        assert!(began.elapsed() < std::time::Duration::from_mins(2), "{what} takes {:?}", began.elapsed());
         writeln!(said, "{what}: {code}\n  {}", text.trim_end()).unwrap();
         assert_eq!(rig.library().knowledge.basis(), before, "{what} changed what is known");
     }
