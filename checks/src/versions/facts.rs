@@ -218,6 +218,10 @@ pub struct Vulnerability {
     pub unreachable: i64,
     /// How many may affect it: only the series is known. They never alert.
     pub possible: i64,
+    /// How many of the known ones nothing decides, besides those that may affect it. While there are any, that none affects it is
+    /// not known.
+    #[serde(default)]
+    pub undecided: i64,
     /// How many of the known ones it is fixed against.
     pub fixed: i64,
     /// The version that is fixed against everything that affects it and has a fix, where the data tells one.

@@ -142,6 +142,7 @@ fn link(subject: &str, component: &str, running: &str, series: &str, judged_by: 
         source: "endoflife.date".into(),
     };
     let vulnerability = Vulnerability {
+        undecided: 0,
         state: VulnerabilityState::NoneKnown,
         affecting: 0,
         exploited: 0,

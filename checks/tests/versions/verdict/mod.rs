@@ -213,13 +213,14 @@ pub(crate) fn tell(text: &mut String, link: &Link) {
     line(format!(
         "  vulnerability: {}",
         axis(&link.vulnerability, |one| format!(
-            "{:?} affecting {} exploited {} exploits {} unreachable {} possible {} fixed {}, fixed in {} ({})",
+            "{:?} affecting {} exploited {} exploits {} unreachable {} possible {} undecided {} fixed {}, fixed in {} ({})",
             one.state,
             one.affecting,
             one.exploited,
             one.public_exploits,
             one.unreachable,
             one.possible,
+            one.undecided,
             one.fixed,
             one.fixed_in.as_deref().unwrap_or("-"),
             one.judged_by
