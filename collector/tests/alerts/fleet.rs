@@ -219,6 +219,29 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     cancel.cancel();
 }
 
+/// Ubuntu's kernel tells its series only: whether it has the fix, its distribution's records would tell.
+#[tokio::test]
+async fn what_is_only_possible_never_alerts() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    database.node(1, "a1", "connected", 0).await;
+    let os = r#"{"id":"ubuntu","id_like":["debian"],"version_id":"22.04","pretty_name":"Ubuntu 22.04","fields":{}}"#;
+    database.inventory(1, "os", "self", os).await;
+    database.inventory(1, "kernel", "self", r##"{"release":"6.1.0-10-generic","version":"#10-Ubuntu SMP"}"##).await;
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    let library = watch::channel(knowing(&["CVE-2099-0001"])).1;
+    let cancel = start_knowing(library, built_in().unwrap(), &database, &hand, nobody, fleet::TICK);
+    let alerting = alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone());
+    tokio::spawn(alerting);
+    // Something else alerts, so alerts have been judged since.
+    eventually("a feed is missed", || database.alert("version-feed-absent")).await;
+    assert!(database.possible(1).await > 0);
+    for rule in ["kernel-known-exploited", "runtime-vulnerable", "kernel-fix-not-active"] {
+        assert_eq!(database.alert(rule).await, None);
+    }
+    cancel.cancel();
+}
+
 const OUTLIER: &str = "kernel-fleet-outlier";
 
 #[tokio::test]
