@@ -155,7 +155,7 @@ async fn vanilla_node(database: &Database, node: i64, level: i64) {
     database.inventory(node, "kernel", "self", &vanilla(level)).await;
 }
 
-/// A library with an advisory about every 6.1 below 6.1.100, and CISA's catalogue with these entries.
+/// A library with an advisory about every 6.1 below 6.1.600, which no record of the snapshot is about, and CISA's catalogue with these entries.
 fn knowing(exploited: &[&str]) -> Arc<Library> {
     let mut builder = Builder::new().unwrap();
     let as_of = jiff::civil::date(2026, 11, 18);
@@ -166,7 +166,7 @@ fn knowing(exploited: &[&str]) -> Arc<Library> {
             aliases: Vec::new(),
             component: "kernel".to_owned(),
             title: String::new(),
-            ranges: vec![Range { introduced: "6.1.0".to_owned(), fixed: Some("6.1.100".to_owned()) }],
+            ranges: vec![Range { introduced: "6.1.0".to_owned(), fixed: Some("6.1.600".to_owned()) }],
             builds: Vec::new(),
             needs: Vec::new(),
             only_family: None,
@@ -189,7 +189,7 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     const EXPLOITED: &str = "kernel-known-exploited";
     let database = Database::new().await;
     let hand = Hand::at(noon("2026-11-20"));
-    vanilla_node(&database, 1, 99).await;
+    vanilla_node(&database, 1, 500).await;
     vanilla_node(&database, 2, 999).await;
     let (import, library) = watch::channel(knowing(&[]));
     let nobody = Arc::new(Roster::new(false, Metrics::default()));
@@ -207,7 +207,7 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     import.send_replace(knowing(&["CVE-2099-0001", "CVE-2099-0002"]));
     eventually("the node it matches is upgraded", || async { (verdict(1).await == Some(FAIL)).then_some(()) }).await;
     let alert = eventually("it alerts", || database.alert(EXPLOITED)).await;
-    assert_eq!((alert.labels["kernel"].as_str(), alert.annotations["nodes"].as_str()), ("6.1.99", "prod/a1"));
+    assert_eq!((alert.labels["kernel"].as_str(), alert.annotations["nodes"].as_str()), ("6.1.500", "prod/a1"));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((database.findings(2).await, database.chain(2).await), (before.1, before.2), "not a row of the other was written");
     let after = database.findings(1).await;
