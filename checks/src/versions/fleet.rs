@@ -96,13 +96,13 @@ pub fn lined(facts: &NodeFacts, link: &Link) -> Lined {
         _ => (String::new(), package_of(facts, link).and_then(|package| scheme(&package.manager))),
     };
     let parts = [link.vendor.as_str(), link.series.as_str(), flavour.as_str()];
-    let line = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let named = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let package = link.package.value().zip(scheme).map(|(version, order)| Level { order, version: bounded(without_epoch(version)) });
     let upstream = || {
         let version = link.upstream.value().filter(|version| compare::upstream(version).is_some())?;
         Some(Level { order: Order::Upstream, version: bounded(version) })
     };
-    Lined { line: bounded(&line), level: package.or_else(upstream) }
+    Lined { line: bounded(&named), level: package.or_else(upstream) }
 }
 
 /// Nodes whose versions of a component compare.

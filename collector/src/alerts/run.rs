@@ -235,7 +235,7 @@ async fn imported(library: &mut Option<Follow>) {
         None => false,
     };
     if !changed {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -94,6 +94,12 @@ impl Database {
         sqlx::query_as(select).bind(node).fetch_all(&self.raw).await.unwrap()
     }
 
+    /// How many vulnerabilities may affect the kernel of a node.
+    pub(crate) async fn possible(&self, node: i64) -> i64 {
+        let select = "select possible from chain where component = 'kernel' and node_id = $1";
+        sqlx::query_scalar(select).bind(node).fetch_one(&self.raw).await.unwrap()
+    }
+
     /// The collector's own findings of a node, by check and subject: (verdict, hash, updated at).
     pub(crate) async fn findings(&self, node: i64) -> BTreeMap<(String, String), (i64, String, i64)> {
         let select = "select check_id, subject, verdict, hash, updated_at from findings where origin = 'collector' and node_id = $1";

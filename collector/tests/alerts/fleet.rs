@@ -155,7 +155,7 @@ async fn vanilla_node(database: &Database, node: i64, level: i64) {
     database.inventory(node, "kernel", "self", &vanilla(level)).await;
 }
 
-/// A library with an advisory about every 6.1 below 6.1.100, and CISA's catalogue with these entries.
+/// A library with an advisory about every 6.1 below 6.1.600, which no record of the snapshot is about, and CISA's catalogue with these entries.
 fn knowing(exploited: &[&str]) -> Arc<Library> {
     let mut builder = Builder::new().unwrap();
     let as_of = jiff::civil::date(2026, 11, 18);
@@ -166,7 +166,7 @@ fn knowing(exploited: &[&str]) -> Arc<Library> {
             aliases: Vec::new(),
             component: "kernel".to_owned(),
             title: String::new(),
-            ranges: vec![Range { introduced: "6.1.0".to_owned(), fixed: Some("6.1.100".to_owned()) }],
+            ranges: vec![Range { introduced: "6.1.0".to_owned(), fixed: Some("6.1.600".to_owned()) }],
             builds: Vec::new(),
             needs: Vec::new(),
             only_family: None,
@@ -189,7 +189,7 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     const EXPLOITED: &str = "kernel-known-exploited";
     let database = Database::new().await;
     let hand = Hand::at(noon("2026-11-20"));
-    vanilla_node(&database, 1, 99).await;
+    vanilla_node(&database, 1, 500).await;
     vanilla_node(&database, 2, 999).await;
     let (import, library) = watch::channel(knowing(&[]));
     let nobody = Arc::new(Roster::new(false, Metrics::default()));
@@ -207,7 +207,7 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     import.send_replace(knowing(&["CVE-2099-0001", "CVE-2099-0002"]));
     eventually("the node it matches is upgraded", || async { (verdict(1).await == Some(FAIL)).then_some(()) }).await;
     let alert = eventually("it alerts", || database.alert(EXPLOITED)).await;
-    assert_eq!((alert.labels["kernel"].as_str(), alert.annotations["nodes"].as_str()), ("6.1.99", "prod/a1"));
+    assert_eq!((alert.labels["kernel"].as_str(), alert.annotations["nodes"].as_str()), ("6.1.500", "prod/a1"));
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((database.findings(2).await, database.chain(2).await), (before.1, before.2), "not a row of the other was written");
     let after = database.findings(1).await;
@@ -216,6 +216,29 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     assert!(moved.contains(&EXPLOITED) && moved.iter().all(|check| check.starts_with("kernel-")), "{moved:?}");
     let row = database.chain(1).await.into_iter().find(|row| row.0 == "kernel").unwrap();
     assert_eq!(row.4, 1, "the headline: {row:?}");
+    cancel.cancel();
+}
+
+/// Ubuntu's kernel tells its series only: whether it has the fix, its distribution's records would tell.
+#[tokio::test]
+async fn what_is_only_possible_never_alerts() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    database.node(1, "a1", "connected", 0).await;
+    let os = r#"{"id":"ubuntu","id_like":["debian"],"version_id":"22.04","pretty_name":"Ubuntu 22.04","fields":{}}"#;
+    database.inventory(1, "os", "self", os).await;
+    database.inventory(1, "kernel", "self", r##"{"release":"6.1.0-10-generic","version":"#10-Ubuntu SMP"}"##).await;
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    let library = watch::channel(knowing(&["CVE-2099-0001"])).1;
+    let cancel = start_knowing(library, built_in().unwrap(), &database, &hand, nobody, fleet::TICK);
+    let alerting = alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone());
+    tokio::spawn(alerting);
+    // Something else alerts, so alerts have been judged since.
+    eventually("a feed is missed", || database.alert("version-feed-absent")).await;
+    assert!(database.possible(1).await > 0);
+    for rule in ["kernel-known-exploited", "runtime-vulnerable", "kernel-fix-not-active"] {
+        assert_eq!(database.alert(rule).await, None);
+    }
     cancel.cancel();
 }
 
