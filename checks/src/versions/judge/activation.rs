@@ -178,16 +178,11 @@ fn of_image(kernel: &Kernel, kind: &str, sentinel: Option<&Sentinel>, at: i64) -
             waits: None,
         };
     }
-    match sentinel {
-        Some(found) => {
-            let activation = pending(ActivationState::RebootPending, Some(found.since), found.text.clone(), at);
-            Activated { activation, installed: installed(), waits: None }
-        }
-        None => {
-            let activation = Observed::unavailable_because(Reason::NotSupported, why.clone());
-            Activated { activation, installed: installed(), waits: None }
-        }
-    }
+    let activation = match sentinel {
+        Some(found) => pending(ActivationState::RebootPending, Some(found.since), found.text.clone(), at),
+        None => Observed::unavailable_because(Reason::NotSupported, why.clone()),
+    };
+    Activated { activation, installed: installed(), waits: None }
 }
 
 /// A daemon: its file was replaced since it started.

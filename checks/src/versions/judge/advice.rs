@@ -8,7 +8,7 @@ use super::{Scene, Waiting, activation, days};
 use crate::facts::Observed;
 use crate::versions::knowledge::lifecycle::{End, Standing};
 use crate::versions::{
-    ActivationState, Family, Headline, Link, PatchState, SOON_DAYS, STALE_DAYS, SupportState, VulnerabilityState, compare,
+    ActivationState, Family, Headline, Link, PatchState, SOON_DAYS, STALE_DAYS, Support, SupportState, VulnerabilityState, compare,
 };
 
 /// What to do; empty when there is nothing.
@@ -20,14 +20,19 @@ pub(super) fn action(scene: &Scene<'_>, target: &Target, link: &Link, waiting: O
     let steps: Vec<String> = match link.headline {
         Headline::KnownExploited | Headline::PatchBehind => match (reboot, patched) {
             (Some(reboot), true) => vec![reboot],
-            (Some(reboot), false) => vec![update(target, newer), format!("until then: {reboot}")],
-            (None, _) => vec![update(target, newer)],
+            (Some(reboot), false) => vec![update(scene, target, newer), format!("until then: {reboot}")],
+            (None, _) => vec![update(scene, target, newer)],
         },
         Headline::EndOfLife => vec![move_on.clone().unwrap_or_else(|| leave(target))],
         Headline::RebootPending => reboot.into_iter().collect(),
-        Headline::Unknown | Headline::Supported => newer.map(|newer| update(target, Some(newer))).into_iter().collect(),
+        Headline::Unknown | Headline::Supported => newer.map(|newer| update(scene, target, Some(newer))).into_iter().collect(),
     };
-    let ending = link.support.value().filter(|support| support.state == SupportState::EolSoon).and(move_on);
+    let soon = |support: &&Support| match support.state {
+        SupportState::EolSoon => true,
+        SupportState::ExtendedFree | SupportState::ExtendedPaid => support.days_left.is_some_and(|left| left <= SOON_DAYS),
+        SupportState::Supported | SupportState::Eol => false,
+    };
+    let ending = link.support.value().filter(soon).and(move_on);
     let ending = ending.filter(|_| link.headline != Headline::EndOfLife);
     steps.into_iter().chain(ending).collect::<Vec<_>>().join("; ")
 }
@@ -66,7 +71,7 @@ fn newer(link: &Link) -> Option<(String, bool)> {
 }
 
 /// How a thing is brought to a version.
-fn update(target: &Target, to: Option<(String, bool)>) -> String {
+fn update(scene: &Scene<'_>, target: &Target, to: Option<(String, bool)>) -> String {
     let Some((to, _)) = to else { return format!("watch for a fix of {}: none is known", target.component) };
     // A version of upstream's that a distribution's package has to contain, not to carry.
     let upstream = target.package.is_some() && !to.contains('-');
@@ -80,7 +85,10 @@ fn update(target: &Target, to: Option<(String, bool)>) -> String {
         ("kernel", Some(Family::EnterpriseLinux)) if !target.flavour.is_empty() => format!("kernel-{}", target.flavour),
         ("kernel", Some(Family::Uek)) => "kernel-uek".to_owned(),
         ("kernel", _) => "the kernel".to_owned(),
-        ("os", _) => return format!("move the node to {to} or newer"),
+        ("os", _) if to.starts_with(&target.vendor) => return format!("move the node to {to} or newer"),
+        ("os", _) => return format!("move the node to {} {to} or newer", target.vendor),
+        (component, _) if scene.on_image() => return format!("move the node to an image with {component} {to} or newer"),
+        (component, _) if embedded(target) => return format!("move to a release of {} with {component} {to} or newer", target.vendor),
         (component, _) => component.to_owned(),
     };
     let to = if upstream { format!("a build with the fixes of {} {to}", upstream_name(target)) } else { format!("{to} or newer") };
@@ -90,6 +98,11 @@ fn update(target: &Target, to: Option<(String, bool)>) -> String {
         _ => "",
     };
     format!("update {what} to {to}{then}")
+}
+
+/// Part of a distribution of Kubernetes, which brings it.
+fn embedded(target: &Target) -> bool {
+    !target.component.starts_with("kube") && matches!(target.vendor.as_str(), "k3s" | "rke2" | "k0s" | "microk8s")
 }
 
 fn upstream_name(target: &Target) -> &str {
@@ -106,10 +119,15 @@ fn move_on(scene: &Scene<'_>, target: &Target, link: &Link) -> Option<String> {
         "linux-kernel" => format!("a kernel of {next}"),
         "kubernetes" | "amazon-eks" | "google-kubernetes-engine" | "azure-kubernetes-service" => format!("Kubernetes {next}"),
         _ if next.starts_with(product) => next,
+        _ if scene.on_image() && !target.is_kernel() && target.component != "os" => format!("an image with {product} {next}"),
+        _ if embedded(target) => format!("a release of {} with {product} {next}", target.vendor),
         _ => format!("{product} {next}"),
     };
     match support.state {
         SupportState::Eol => Some(format!("move to {what}{until}")),
+        SupportState::ExtendedFree | SupportState::ExtendedPaid => {
+            support.extended_ends.as_ref().map(|end| format!("move to {what} before {end}"))
+        }
         _ => support.ends.as_ref().map(|end| format!("move to {what} before {end}")),
     }
 }
@@ -124,6 +142,7 @@ fn leave(target: &Target) -> String {
 /// The next release to be on. Kubernetes moves one minor at a time and rarely skips: the first with time left. Elsewhere the one that
 /// is maintained longest.
 fn next(scene: &Scene<'_>, product: &str, cycle: &str) -> Option<(String, Option<Date>)> {
+    let row = |cycle: &String| Some((cycle.clone(), scene.knowledge.cycle(product, cycle, scene.today)?));
     let maintained = |cycle: &String| {
         let found = scene.knowledge.cycle(product, cycle, scene.today)?;
         let day = found.row.eol.day();
@@ -133,10 +152,23 @@ fn next(scene: &Scene<'_>, product: &str, cycle: &str) -> Option<(String, Option
     };
     let first = matches!(
         product,
-        "kubernetes" | "amazon-eks" | "google-kubernetes-engine" | "azure-kubernetes-service" | "red-hat-openshift" | "cri-o"
+        "kubernetes"
+            | "amazon-eks"
+            | "google-kubernetes-engine"
+            | "azure-kubernetes-service"
+            | "red-hat-openshift"
+            | "cri-o"
+            | "k3s"
+            | "rke2"
     );
-    let mut later = after(cycle).into_iter().filter_map(|cycle| maintained(&cycle));
-    if first { later.next() } else { later.max_by_key(|(_, day)| *day) }
+    let names = after(cycle);
+    let mut later = names.iter().filter_map(maintained);
+    let found = if first { later.next() } else { later.max_by_key(|(_, day)| *day) };
+    // Where no end is announced, the newest is maintained longest.
+    found.or_else(|| {
+        let mut open = names.iter().filter_map(row).filter(|(_, found)| matches!(found.row.eol, End::Reached(false)));
+        open.next_back().map(|(cycle, _)| (cycle, None))
+    })
 }
 
 /// Names that later releases of a product could have, in order.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::civil::Date;
 
 use super::target::{Stream, Target};
+use crate::versions::knowledge::lifecycle::End;
 use crate::versions::knowledge::{Advisory, FixedBuild, Knowledge, Outcome, PackageOutcome};
 use crate::versions::{Confidence, Scheme, compare};
 
@@ -98,22 +99,22 @@ impl Decided<'_> {
     pub(super) fn open(&self) -> BTreeSet<&str> {
         self.affected.iter().map(|one| one.id.as_str()).chain(self.undecided.iter().copied()).collect()
     }
+}
 
-    /// The version that has every fix there is for `of`: of the package where it was compared, else of upstream.
-    pub(super) fn fix_of<'a>(&self, of: impl Iterator<Item = &'a Affected<'a>>) -> Option<String> {
-        let mut newest: Option<(By, &str)> = None;
-        for one in of {
-            let Some(fixed) = one.fixed.as_deref() else { continue };
-            newest = Some(match newest {
-                None => (one.by, fixed),
-                Some((by, other)) if by == one.by => (by, if by.compare(fixed, other).is_gt() { fixed } else { other }),
-                // A package's version begins with upstream's: the one that is not lower has the other's fix too.
-                Some((_, other)) if compare::suffixed(fixed, other).is_gt() => (one.by, fixed),
-                Some(kept) => kept,
-            });
-        }
-        newest.map(|(_, version)| version.to_owned())
+/// The version that has every fix there is for `of`: of the package where it was compared, else of upstream.
+pub(super) fn fix_of<'a>(of: impl Iterator<Item = &'a Affected<'a>>) -> Option<String> {
+    let mut newest: Option<(By, &str)> = None;
+    for one in of {
+        let Some(fixed) = one.fixed.as_deref() else { continue };
+        newest = Some(match newest {
+            None => (one.by, fixed),
+            Some((by, other)) if by == one.by => (by, if by.compare(fixed, other).is_gt() { fixed } else { other }),
+            // A package's version begins with upstream's: the one that is not lower has the other's fix too.
+            Some((_, other)) if compare::suffixed(fixed, other).is_gt() => (one.by, fixed),
+            Some(kept) => kept,
+        });
     }
+    newest.map(|(_, version)| version.to_owned())
 }
 
 /// Decides everything that is known of `target`.
@@ -211,7 +212,7 @@ fn by_advisories<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut De
             continue;
         }
         used = true;
-        match verdict(target, advisory, judged.get(advisory.id.as_str())) {
+        match verdict(target, knowledge, advisory, judged.get(advisory.id.as_str())) {
             Verdict::Affected(affected) => decided.affected.push(*affected),
             Verdict::Fixed => decided.fixed = decided.fixed.saturating_add(1),
             Verdict::Never => decided.never = decided.never.saturating_add(1),
@@ -241,7 +242,7 @@ enum Verdict<'k> {
     Undecided,
 }
 
-fn verdict<'k>(target: &Target, advisory: &'k Advisory, outcome: Option<&Outcome>) -> Verdict<'k> {
+fn verdict<'k>(target: &Target, knowledge: &Knowledge, advisory: &'k Advisory, outcome: Option<&Outcome>) -> Verdict<'k> {
     if let Some(decided) = by_builds(target, advisory) {
         return decided;
     }
@@ -257,11 +258,14 @@ fn verdict<'k>(target: &Target, advisory: &'k Advisory, outcome: Option<&Outcome
         Outcome::Fixed { .. } | Outcome::NotAffected => Verdict::Undecided,
         Outcome::Affected { fixed } => {
             let fixed = fixed.clone();
-            let Some(confidence) = upstream.below else { return Verdict::Undecided };
+            let Some(mut confidence) = upstream.below else { return Verdict::Undecided };
+            if fixed.is_none() && target.is_kernel() && chance_of_fix(target, advisory, knowledge) {
+                confidence = Confidence::Possible;
+            }
             let least = if upstream.exact { "" } else { "at least " };
             let compared = match &fixed {
                 Some(fixed) => format!("{least}{version} < {fixed} (upstream)"),
-                None => format!("{least}{version}: no fix in its series (upstream)"),
+                None => format!("{least}{version}: no fix in its series is listed (upstream)"),
             };
             Verdict::Affected(Box::new(Affected {
                 id: advisory.id.clone(),
@@ -275,6 +279,18 @@ fn verdict<'k>(target: &Target, advisory: &'k Advisory, outcome: Option<&Outcome
                 subscription: false,
             }))
         }
+    }
+}
+
+/// Was the series maintained when the vulnerability was named: then it had its chance of a fix, which the record may not list. One that
+/// had ended before has none.
+fn chance_of_fix(target: &Target, advisory: &Advisory, knowledge: &Knowledge) -> bool {
+    let named = advisory.id.split('-').nth(1).and_then(|year| year.parse::<i16>().ok());
+    let end = knowledge.cycle("linux-kernel", &target.series, Date::ZERO).map(|cycle| cycle.row.eol);
+    match (named, end) {
+        (Some(named), Some(End::Day(end))) => named < end.year() || (named == end.year() && end.month() > 6),
+        (_, Some(End::Reached(over))) => !over,
+        _ => true,
     }
 }
 

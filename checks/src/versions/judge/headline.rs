@@ -40,13 +40,11 @@ fn headline(scene: &Scene<'_>, link: &Link, waiting: Option<&Waiting>) -> (Headl
     if let Some(patch) = patch.filter(|patch| lag(scene, patch).is_some_and(|lag| lag > LAG_DAYS)) {
         return (Headline::PatchBehind, behind(scene, patch));
     }
-    match open(scene, link) {
-        Some(because) => (Headline::Unknown, because),
-        None => {
-            let parts = [support.map(maintained), patch.map(|patch| behind(scene, patch)), vulnerability.map(none_known)];
-            (Headline::Supported, parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
-        }
+    if let Some(because) = open(scene, link) {
+        return (Headline::Unknown, because);
     }
+    let parts = [support.map(maintained), patch.map(|patch| behind(scene, patch)), vulnerability.map(none_known)];
+    (Headline::Supported, parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 /// Does something newer wait that is not known to fix nothing.
@@ -83,7 +81,10 @@ fn open(scene: &Scene<'_>, link: &Link) -> Option<String> {
     let mut open = Vec::new();
     match &link.support {
         Observed::Unavailable(why) => open.push(why.detail.clone()),
-        Observed::Known { value, .. } if value.state == SupportState::ExtendedPaid => open.push(maintained(value)),
+        // Of a system nothing else is judged.
+        Observed::Known { value, .. } if value.state == SupportState::ExtendedPaid || link.component == "os" => {
+            open.push(maintained(value));
+        }
         Observed::Known { .. } => {}
     }
     match &link.vulnerability {
@@ -204,7 +205,10 @@ fn behind(scene: &Scene<'_>, patch: &Patch) -> String {
             let out = newest_date.as_ref().map_or_else(String::new, |day| format!(" of {day}"));
             let many = releases.map_or_else(String::new, |many| format!(", {many} release{} behind", if many == 1 { "" } else { "s" }));
             match patch.days {
-                Some(days) => format!("a newer one has been there for {days} days: {newest}{out}{many} (data of {data_date})"),
+                Some(days) => {
+                    let least = if releases.is_some() { "" } else { "at least " };
+                    format!("a newer one has been there for {least}{days} days: {newest}{out}{many} (data of {data_date})")
+                }
                 None => format!("{newest}{out} is newer{many} (data of {data_date})"),
             }
         }

@@ -48,8 +48,8 @@ fn target(scene: &Scene<'_>, kernel: &Kernel, identity: &Identity, release: &str
     let package = kernel.package.value();
     let complete = identity.package.as_ref().filter(|package| package.complete).map(|package| (package.text.clone(), package.scheme));
     let (rows, no_rows) = match rows(identity, os, release) {
-        Ok(rows) => (rows, String::new()),
-        Err(why) => (Vec::new(), why.detail),
+        Ok(rows) => (rows, Unavailable::new(Reason::NotSupported, "")),
+        Err(why) => (Vec::new(), why),
     };
     let own = os.value().filter(|os| identity.family.distributions().contains(&os.id.as_str()));
     let tracks = identity.family.tracks_stable();
@@ -129,7 +129,7 @@ fn rows(identity: &Identity, os: &Observed<Os>, release: &str) -> Result<Vec<(&'
     let os = match os {
         Observed::Known { value, .. } => value,
         // A bare release on an unknown system may be anybody's.
-        Observed::Unavailable(why) => return Err(unsupported(format!("the distribution is not known: {}", why.detail))),
+        Observed::Unavailable(why) => return Err(Unavailable::new(why.reason, format!("the distribution is not known: {}", why.detail))),
     };
     let on = if os.version_id.is_empty() { os.id.clone() } else { format!("{} {}", os.id, os.version_id) };
     let name = identity.family.name();

@@ -34,6 +34,12 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// Is the system updated as one image.
+    fn on_image(&self) -> bool {
+        let known = ["bottlerocket", "talos", "cos", "flatcar", "rhcos"];
+        self.facts.os.value().is_some_and(|os| known.contains(&os.id.as_str()) || os.fields.contains_key("OSTREE_VERSION"))
+    }
+
     fn imported(&self, feed: &str) -> bool {
         self.knowledge.feeds().iter().any(|one| one.name == feed)
     }

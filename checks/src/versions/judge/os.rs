@@ -6,7 +6,7 @@ use super::activation::{Sentinel, day};
 use super::support::support;
 use super::target::{Target, Upstream};
 use super::{Scene, headline, observed_at};
-use crate::facts::{Observed, Os, Reason, Source, SourceKind};
+use crate::facts::{Observed, Os, Reason, Source, SourceKind, Unavailable};
 use crate::versions::ecosystem::feed;
 use crate::versions::kernel::product_of;
 use crate::versions::{Activation, ActivationState, Link, Patch, PatchState};
@@ -22,7 +22,7 @@ pub(super) fn judge(scene: &Scene<'_>) -> Observed<Link> {
     let mut link = target.link();
     link.support = support(scene, &target);
     link.patch = image_age(scene, os, &target);
-    link.vulnerability = Observed::unavailable_because(Reason::NotSupported, "a system's packages are not judged one by one");
+    link.vulnerability = Observed::unavailable_because(Reason::NotSupported, "packages beside the kernel and the runtimes are not judged");
     link.activation = activation(scene, at);
     link.installed = Observed::unavailable_because(Reason::NotSupported, "a system has no other version beside it");
     headline::settle(scene, &target, &mut link, None);
@@ -47,7 +47,7 @@ fn target(os: &Os, at: i64) -> Target {
         family: None,
         flavour: String::new(),
         rows: product_of(os).into_iter().collect(),
-        no_rows: format!("the lifecycle data does not cover {named}"),
+        no_rows: Unavailable::new(Reason::NotSupported, format!("the lifecycle data does not cover {named}")),
         newest: product_of(os).into_iter().collect(),
         at,
     }
@@ -57,10 +57,14 @@ fn target(os: &Os, at: i64) -> Target {
 fn image_age(scene: &Scene<'_>, os: &Os, target: &Target) -> Observed<Patch> {
     let unknown = |detail: String| Observed::unavailable_because(Reason::NotSupported, detail);
     let Some((product, cycle)) = target.newest.first() else {
-        return unknown(format!("no data has the newest image of {}", target.running));
+        return unknown(format!("the newest release of {} is not in any data", target.running));
     };
     let Some(version) = image(os) else {
-        return unknown(format!("{} is made of packages and has no patch level of its own", target.running));
+        return unknown(if os.fields.contains_key("OSTREE_VERSION") {
+            format!("the newest image of {} is not in any data", target.running)
+        } else {
+            format!("{} is made of packages and has no patch level of its own", target.running)
+        });
     };
     let Some(behind) = scene.knowledge.behind(product, cycle, &version) else {
         return unknown(format!("the newest image of {product} {cycle} is not in the data of {}", scene.knowledge.as_of()));

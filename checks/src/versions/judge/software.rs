@@ -6,7 +6,9 @@ use super::activation::{Activated, of_daemon, of_program};
 use super::decide::decide;
 use super::target::{Target, Upstream};
 use super::{Scene, observed_at};
-use crate::facts::{Executable, Kubelet, Listing, Observed, Package, Runtime, RuntimeProgram, Skipped, Source, SourceKind};
+use crate::facts::{
+    Executable, Kubelet, Listing, Observed, Package, Reason, Runtime, RuntimeProgram, Skipped, Source, SourceKind, Unavailable,
+};
 use crate::versions::ecosystem::{about_software, feed};
 use crate::versions::{Base, Confidence, Link, Provider, Software, SoftwareStrings, identify_software};
 
@@ -113,7 +115,7 @@ fn link(scene: &Scene<'_>, said: &Said<'_>, at: i64) -> Link {
         let why = said.version.unavailable().map_or("its version is not known", |why| why.detail.as_str());
         let mut link = Link::unread(said.subject.clone(), said.component, "");
         link.because = format!("the version of {} is not known: {why}", said.subject);
-        link.settles = "its version, from the program's file or its package".to_owned();
+        "its version, from the program's file or its package".clone_into(&mut link.settles);
         return link;
     };
     let target = target_of(scene, said, &running, at);
@@ -155,14 +157,14 @@ fn target_of(scene: &Scene<'_>, said: &Said<'_>, software: &Software, at: i64) -
         vendor: software.vendor.clone(),
         tracks_upstream: software.base == Base::Stable,
         series: software.series.clone(),
-        upstream: upstream(software),
+        upstream: upstream(software, os.is_some_and(|os| matches!(os.id.as_str(), "cos" | "flatcar"))),
         package: software.package.as_ref().filter(|package| package.complete).map(|package| (package.text.clone(), package.scheme)),
         questions: of_distribution.map_or_else(Vec::new, |os| about_software(software, os)),
         feed: of_distribution.and_then(feed).unwrap_or_default(),
         stream: None,
         family: None,
         flavour: String::new(),
-        no_rows: format!("no lifecycle data covers {} {}", said.component, software.text),
+        no_rows: Unavailable::new(Reason::NotSupported, format!("no lifecycle data covers {} {}", said.component, software.text)),
         rows,
         newest,
         at,
@@ -174,10 +176,14 @@ fn upstream_product(product: &str) -> bool {
 }
 
 /// What upstream's numbers tell: everything of upstream's own release, little of one that somebody added fixes to.
-fn upstream(software: &Software) -> Upstream {
+fn upstream(software: &Software, own_builds: bool) -> Upstream {
     let Some(version) = software.upstream.clone() else { return Upstream::silent() };
     let below = match (software.exact, software.base) {
         (false, _) => Some(Confidence::Possible),
+        // Builds that carry a fix now and then before upstream's release has it.
+        (true, Base::Stable) if own_builds || matches!(software.vendor.as_str(), "aks" | "bottlerocket" | "microsoft") => {
+            Some(Confidence::Likely)
+        }
         (true, Base::Stable) => Some(Confidence::Confirmed),
         (true, base) => base.affected_below(),
     };

@@ -15,7 +15,7 @@ const UPSTREAM: [&str; 8] = ["linux-kernel", "kubernetes", "containerd", "cri-o"
 /// Judges by the first row that the data has.
 pub(super) fn support(scene: &Scene<'_>, target: &Target) -> Observed<Support> {
     let unsupported = |detail: String| Observed::unavailable_because(Reason::NotSupported, detail);
-    let Some((named, _)) = target.rows.first() else { return unsupported(target.no_rows.clone()) };
+    let Some((named, _)) = target.rows.first() else { return Observed::Unavailable(target.no_rows.clone()) };
     // Where its own vendor has dates for the product, others' do not stand in for a missing row: the last ones are upstream's.
     let own: Vec<_> = target.rows.iter().filter(|(product, _)| product == named).collect();
     let found = own.iter().find_map(|(product, cycle)| Some((*product, scene.knowledge.cycle(product, cycle, scene.today)?)));
@@ -33,8 +33,8 @@ pub(super) fn support(scene: &Scene<'_>, target: &Target) -> Observed<Support> {
 
 /// What upstream says of the series, where somebody else's dates decide.
 fn upstream_says(scene: &Scene<'_>, target: &Target, decided: &str) -> String {
-    let upstream = target.rows.iter().filter(|(product, _)| UPSTREAM.contains(product) && *product != decided);
-    let found = upstream.filter_map(|(product, cycle)| Some((product, scene.knowledge.cycle(product, cycle, scene.today)?))).next();
+    let mut upstream = target.rows.iter().filter(|(product, _)| UPSTREAM.contains(product) && *product != decided);
+    let found = upstream.find_map(|(product, cycle)| Some((product, scene.knowledge.cycle(product, cycle, scene.today)?)));
     let Some((product, cycle)) = found else { return String::new() };
     let name = name(product, &cycle.row.cycle);
     match cycle.row.eol {

@@ -2,7 +2,7 @@
 //!
 //! Made from an identity, kernel's or software's, so that every axis asks the same questions of both. Must not know facts.
 
-use crate::facts::{Observed, Reason, Source, SourceKind};
+use crate::facts::{Observed, Reason, Source, SourceKind, Unavailable};
 use crate::versions::ecosystem::Question;
 use crate::versions::{Confidence, Family, Link, Scheme};
 
@@ -38,7 +38,7 @@ pub(super) struct Target {
     /// Rows of lifecycle data that speak of it: the deciding one first, upstream's last.
     pub rows: Vec<(&'static str, String)>,
     /// Why there is no row, where there is none.
-    pub no_rows: String,
+    pub no_rows: Unavailable,
     /// The product whose newest release it is compared with, where its version is comparable.
     pub newest: Vec<(&'static str, String)>,
     /// When its facts were read.
@@ -70,7 +70,7 @@ impl Upstream {
 pub(super) struct Stream {
     /// `el9_7`
     pub name: String,
-    /// Do builds that advisories list apply: not to Oracle's, nor to CentOS Stream, which numbers its own.
+    /// Do builds that advisories list apply: not to Oracle's, nor to `CentOS` Stream, which numbers its own.
     pub listed: bool,
     /// May a stream that no record lists have fixes of its own, as Red Hat's extended-update streams have.
     pub extended: bool,

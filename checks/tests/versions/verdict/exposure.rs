@@ -1,18 +1,20 @@
 //! What vulnerabilities need, joined with what the node has.
 
 use super::*;
+use holdfast_checks::facts::FeatureState::{Absent, Blocked, BuiltIn, Loadable, Loaded};
 use holdfast_checks::facts::{Feature, FeatureState, Setting};
 use holdfast_checks::versions::knowledge::{Advisory, Need};
 use holdfast_checks::versions::{Exposure, VulnerabilityState};
 
 /// A vulnerability of every kernel, which needs this.
 fn needing(component: &str, needs: Vec<Need>) -> Knowledge {
+    let fixed = if component == "kernel" { "6.12.200" } else { "99.0.0" };
     let advisory = Advisory {
         id: "CVE-2026-77777".into(),
         aliases: Vec::new(),
         component: component.into(),
         title: "a test".into(),
-        ranges: vec![Range { introduced: "0".into(), fixed: Some("99.0.0".into()) }],
+        ranges: vec![Range { introduced: "0".into(), fixed: Some(fixed.into()) }],
         builds: Vec::new(),
         needs,
         only_family: None,
@@ -61,7 +63,6 @@ fn parts_of_the_kernel() {
         facts
     };
     let needs = || vec![Need::AnyFeature(vec!["esp4".into(), "esp6".into()])];
-    use FeatureState::{Absent, Blocked, BuiltIn, Loadable, Loaded};
     for there in [BuiltIn, Loaded, Loadable] {
         assert_eq!(of(with(&[("esp4", Absent), ("esp6", there)]), needs()).0, Exposure::Exposed);
     }

@@ -1,6 +1,7 @@
 //! The whole verdict: nodes as they are met, judged by what this build ships and by feeds, and every line of it read.
 
 mod boundaries;
+mod cost;
 mod exposure;
 mod families;
 mod kubernetes;
@@ -130,7 +131,9 @@ fn push<T>(group: &mut Observed<Listing<T>>, item: T) {
 }
 
 pub(crate) fn built_in() -> std::sync::Arc<Knowledge> {
-    Knowledge::built_in().expect("the shipped data is valid")
+    static BUILT_IN: std::sync::LazyLock<std::sync::Arc<Knowledge>> =
+        std::sync::LazyLock::new(|| Knowledge::built_in().expect("the shipped data is valid"));
+    std::sync::Arc::clone(&BUILT_IN)
 }
 
 /// What this build ships, with feeds over it.

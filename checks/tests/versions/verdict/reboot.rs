@@ -150,7 +150,4 @@ fn what_waits_counts_when_it_fixes_something() {
     assert_eq!(link.activation.value().expect("known").security, Some(true));
     assert_eq!(link.headline, Headline::KnownExploited);
     assert_eq!(link.action, "reboot: 5.14.0-687.10.1.el9_8.x86_64 is installed");
-    // The feed knows all of it, and nothing between the two.
-    let fixed = [fix("AlmaLinux:9", "kernel", "CVE-2020-0001", "ALSA-1", Some("5.14.0-70.1.1.el9_0"))];
-    let _ = fixed;
 }
