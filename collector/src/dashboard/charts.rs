@@ -2,8 +2,6 @@
 //!
 //! A mark is never told by its colour alone: each line says its numbers in words. Nothing inside is a link; links are in the table.
 
-use std::fmt::Write as _;
-
 use super::marks::{self, Html};
 
 /// The longest label of a line, in characters.
@@ -45,7 +43,7 @@ pub(super) struct Bars {
     pub(super) title: &'static str,
     /// What a line is.
     pub(super) line: &'static str,
-    pub(super) bars: Vec<Bar>,
+    pub(super) lines: Vec<Bar>,
 }
 
 impl Bar {
@@ -67,26 +65,26 @@ impl Bar {
 impl Bars {
     /// Is there anything to draw.
     pub(super) fn empty(&self) -> bool {
-        self.bars.iter().all(|bar| bar.total() == 0)
+        self.lines.iter().all(|bar| bar.total() == 0)
     }
 
     /// The sentence a person would say.
     pub(super) fn description(&self) -> String {
-        let longest = self.bars.iter().max_by_key(|bar| bar.total());
-        longest.map(|bar| format!("{} lines; the longest: {}.", self.bars.len(), bar.parts().join(" · "))).unwrap_or_default()
+        let longest = self.lines.iter().max_by_key(|bar| bar.total());
+        longest.map(|bar| format!("{} lines; the longest: {}.", self.lines.len(), bar.parts().join(" · "))).unwrap_or_default()
     }
 
     pub(super) fn svg(&self) -> Html {
-        let most = self.bars.iter().map(Bar::total).max().unwrap_or(0).max(1);
+        let most = self.lines.iter().map(Bar::total).max().unwrap_or(0).max(1);
         let (mut marks, mut y) = (String::new(), 0);
-        for bar in &self.bars {
+        for bar in &self.lines {
             y = write(&mut marks, &bar.parts(), y);
             let mut x = 0;
             for segment in bar.segments.iter().filter(|segment| segment.n > 0) {
                 // At least a sliver that can be seen: one among thousands must show.
                 let width = (segment.n.saturating_mul(960) / most).max(5);
                 let (class, left, length) = (segment.class, tenths(x), tenths(width));
-                let _ = write!(marks, "<rect class=\"c-{class}\" x=\"{left}\" y=\"{}\" width=\"{length}\" height=\"9\"/>", y + 3);
+                marks.extend([format!("<rect class=\"c-{class}\" x=\"{left}\" y=\"{}\" width=\"{length}\" height=\"9\"/>", y + 3)]);
                 x += width;
             }
             y += MARK;
@@ -135,15 +133,15 @@ impl Timeline {
         for mark in &self.marks {
             let (class, word) = if mark.days < 0 { ("over", "over since") } else { ("ahead", "ends") };
             y = write(&mut drawn, &[cut(&mark.label), format!("{word} {}", mark.day), marks::counted(mark.n, "node", "nodes")], y);
-            let _ = write!(drawn, "<circle class=\"c-{class}\" cx=\"{}\" cy=\"{}\" r=\"5\"/>", tenths(place(mark.days)), y + 8);
+            drawn.extend([format!("<circle class=\"c-{class}\" cx=\"{}\" cy=\"{}\" r=\"5\"/>", tenths(place(mark.days)), y + 8)]);
             y += MARK;
         }
         let mut axis = String::new();
         for (days, name) in &self.ticks {
             let x = tenths(place(*days));
             let anchor = if *days >= AHEAD { " text-anchor=\"end\"" } else { "" };
-            let _ = write!(axis, "<line class=\"c-axis\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\"/>", y + 4);
-            let _ = write!(axis, "<text class=\"c-tick\" x=\"{x}\" y=\"{}\"{anchor}>{}</text>", y + TEXT, marks::escape(name));
+            axis.extend([format!("<line class=\"c-axis\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\"/>", y + 4)]);
+            axis.extend([format!("<text class=\"c-tick\" x=\"{x}\" y=\"{}\"{anchor}>{}</text>", y + TEXT, marks::escape(name))]);
         }
         drawing(self.id, self.title, &self.description(), y + TEXT + 4, &(axis + &drawn))
     }
@@ -163,7 +161,7 @@ fn write(drawn: &mut String, parts: &[String], mut y: usize) -> usize {
     }
     for line in lines {
         y += TEXT;
-        let _ = write!(drawn, "<text x=\"0\" y=\"{}\">{}</text>", y - 3, marks::escape(&line));
+        drawn.extend([format!("<text x=\"0\" y=\"{}\">{}</text>", y - 3, marks::escape(&line))]);
     }
     y
 }
@@ -210,7 +208,7 @@ mod tests {
             label: (*label).to_owned(),
             segments: vec![segment("One", *one), segment("Two", *two)],
         };
-        Bars { id: "x", title: "Nodes", line: "Release", bars: numbers.iter().map(bar).collect() }
+        Bars { id: "x", title: "Nodes", line: "Release", lines: numbers.iter().map(bar).collect() }
     }
 
     #[test]

@@ -81,7 +81,7 @@ struct Feeds {
     known: Known,
     built_in: String,
     built_in_age: i64,
-    feeds: Vec<FeedStatus>,
+    imported: Vec<FeedStatus>,
     refused: Vec<Refused>,
 }
 
@@ -93,7 +93,7 @@ pub(super) fn feeds(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         known: Known::of(ask.site, ask.now),
         built_in_age: marks::age_days(&built_in, ask.now).unwrap_or(0),
         built_in,
-        feeds: library.feeds.clone(),
+        imported: library.feeds.clone(),
         refused: library.refused.clone(),
     };
     Rendered::new("Feeds", &page)

@@ -10,6 +10,11 @@ use crate::store::views::{ChainEnd, ChainFilter, ChainGroupRow, Filter, Lag};
 /// Lines of a chart; the rest is put together, or only in the list.
 const LINES: usize = 12;
 
+/// A component and what runs of it.
+type Running<'a> = (&'a str, &'a str);
+/// Nodes by headline.
+type ByHeadline = [(Headline, i64); 6];
+
 /// The colour of a headline.
 fn class(headline: Headline) -> &'static str {
     match headline {
@@ -33,12 +38,12 @@ pub(super) fn overview(summary: &[Summary]) -> Bars {
         segments: row.headlines.iter().map(|(headline, count)| segment(*headline, count.n, count.href.clone())).collect(),
     };
     let bars = summary.iter().take(LINES + 4).map(bar).collect();
-    Bars { id: "chart-chain", title: "Nodes by verdict, for each component", line: "Component", bars }
+    Bars { id: "chart-chain", title: "Nodes by verdict, for each component", line: "Component", lines: bars }
 }
 
 /// Nodes by headline, a line a version; the worst first.
 pub(super) fn releases(groups: &[ChainGroupRow], filter: &ChainFilter) -> Bars {
-    let mut found: Vec<((&str, &str), [(Headline, i64); 6])> = Vec::new();
+    let mut found: Vec<(Running<'_>, ByHeadline)> = Vec::new();
     let mut places = std::collections::BTreeMap::new();
     for row in groups {
         let key = (row.component.as_str(), row.running.as_deref().unwrap_or_default());
@@ -62,10 +67,10 @@ pub(super) fn releases(groups: &[ChainGroupRow], filter: &ChainFilter) -> Bars {
         let label = marks::counted(i64::try_from(more).unwrap_or(i64::MAX), "other version", "other versions");
         bars.push(Bar { label, segments: sums.map(|(headline, n)| segment(headline, n, String::new())).into() });
     }
-    Bars { id: "chart-releases", title: "Nodes by version and verdict", line: "Version", bars }
+    Bars { id: "chart-releases", title: "Nodes by version and verdict", line: "Version", lines: bars }
 }
 
-fn version((component, running): (&str, &str), of: [(Headline, i64); 6], filter: &ChainFilter) -> Bar {
+fn version((component, running): Running<'_>, of: ByHeadline, filter: &ChainFilter) -> Bar {
     let name = if running.is_empty() { "not known" } else { running };
     let label = if filter.component.is_none() { format!("{} {name}", words::component(component)) } else { name.to_owned() };
     let link = |headline: Headline| filter.with(|inside| inside.headline = vec![headline]).link_to(component, running);
@@ -97,7 +102,7 @@ pub(super) fn lags(of: [(Lag, i64); 8], filter: &ChainFilter) -> Bars {
         label: if of == Lag::Unknown { "not known".to_owned() } else { format!("{} days", lag(of)) },
         segments: vec![Segment { class: class(of), word: "Nodes", n, href: filter.with(|filter| filter.behind = vec![of]).link(PATH) }],
     };
-    Bars { id: "chart-lags", title: "Nodes by days behind the newest of their series", line: "Days behind", bars: of.map(bar).into() }
+    Bars { id: "chart-lags", title: "Nodes by days behind the newest of their series", line: "Days behind", lines: of.map(bar).into() }
 }
 
 /// Ends of support, the first first. What was over longest is left out where there are too many.

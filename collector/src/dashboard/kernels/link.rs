@@ -111,8 +111,8 @@ fn dated(day: &str) -> String {
 }
 
 fn patch(of: &Patch) -> (Html, Html) {
-    let newest =
-        of.newest_date.as_ref().map(|date| Html::joined(&[&Html::fixed(" of "), &marks::day(date)])).unwrap_or_else(|| Html::fixed(""));
+    let dated_newest = |date: &String| Html::joined(&[&Html::fixed(" of "), &marks::day(date)]);
+    let newest = of.newest_date.as_ref().map_or_else(|| Html::fixed(""), dated_newest);
     let newest = Html::joined(&[&Html::fixed("newest known: "), &marks::whole(&of.newest), &newest]);
     let says = match (of.state, of.days) {
         (PatchState::Current, _) => Html::joined(&[&Html::fixed("The newest as of "), &marks::day(&of.data_date)]),
