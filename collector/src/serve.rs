@@ -102,7 +102,7 @@ pub struct Serving {
 pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
-    let alerting = alerting(&options)?;
+    let mut alerting = alerting(&options)?;
     let certificate = Arc::new(
         Certificate::load(&options.tls_cert, &options.tls_key)
             .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
@@ -169,6 +169,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
     tasks.spawn(named("peer probes", told(ask_peers(sources, shared, stop.clone()))));
+    alerting.library = Some(library.clone());
     tasks.spawn(named("alerts", run_alerts(alerting, store.clone(), changes.clone(), Arc::clone(&clock), stop.clone())));
     let router = http::router(App {
         store: store.clone(),

@@ -39,8 +39,17 @@ pub fn children_cpu() -> Duration {
 
 /// Resident memory of a process in KiB, `VmRSS`.
 pub fn resident_kib(pid: i32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most memory that a process had resident, in KiB, `VmHWM`.
+pub fn peak_kib(pid: i32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: i32, field: &str) -> u64 {
     let status = std::fs::File::open(format!("/proc/{pid}/status")).and_then(std::io::read_to_string).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }
 

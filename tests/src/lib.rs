@@ -10,6 +10,7 @@ pub mod api;
 pub mod browser;
 pub mod bundle;
 pub mod containers;
+pub mod export;
 pub mod figures;
 pub mod namespace;
 pub mod peer;

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::figures::peak_kib;
+
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -84,4 +86,22 @@ pub fn output(program: &Path, arguments: &[&str]) -> Result<(i32, String, String
     let done = Command::new(program).args(arguments).output().with_context(|| format!("run {}", program.display()))?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok((done.status.code().unwrap_or(-1), text(done.stdout), text(done.stderr)))
+}
+
+/// Runs a program to its end, its output dropped, and returns (exit code, the most memory it had resident in KiB, time).
+pub fn measured(program: &Path, arguments: &[&str]) -> Result<(i32, u64, Duration)> {
+    let start = Instant::now();
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().with_context(|| format!("start {}", program.display()))?;
+    let pid = i32::try_from(child.id())?;
+    let mut peak = 0;
+    loop {
+        // The kernel's own high-water mark: what was missed between two looks is in the next.
+        peak = peak.max(peak_kib(pid));
+        if let Some(status) = child.try_wait()? {
+            return Ok((status.code().unwrap_or(-1), peak, start.elapsed()));
+        }
+        pause(Duration::from_millis(5));
+    }
 }

@@ -312,3 +312,21 @@ fn peer_probes_take_one_right_and_one_flag_more() {
     let right = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]});
     assert_eq!(operations, [("ClusterRole".to_owned(), right), ("Deployment".to_owned(), json!("--peer-probes-from-api"))]);
 }
+
+/// Feeds are a directory that is mounted and watched; without the ConfigMap the collector starts all the same.
+#[test]
+fn the_component_for_feeds_mounts_what_the_collector_watches() {
+    let component = parse(&base().join("../components/feeds/kustomization.yaml")).remove(0);
+    assert_eq!(component["kind"], "Component");
+    let patch = &component["patches"][0];
+    let target = object("Deployment", patch["target"]["name"].as_str().unwrap());
+    let operations = serde_saphyr::from_str::<Vec<Value>>(patch["patch"].as_str().unwrap()).unwrap();
+    for operation in &operations {
+        let list = operation["path"].as_str().unwrap().strip_suffix("/-").expect("it appends");
+        assert!(target.pointer(list).is_some_and(Value::is_array), "no list {list}");
+    }
+    let values: Vec<&Value> = operations.iter().map(|operation| &operation["value"]).collect();
+    let directory = values[0].as_str().unwrap().strip_prefix("--feed-directory=").expect("the flag");
+    assert_eq!(*values[1], json!({"name": "feeds", "mountPath": directory, "readOnly": true}));
+    assert_eq!(*values[2], json!({"name": "feeds", "configMap": {"name": "holdfast-feeds", "optional": true}}));
+}

@@ -122,7 +122,7 @@ fn what_runs_after_a_restart_is_the_version_of_the_file_that_is_there_now() {
     let kubelet = complete(&tree.read().kubelets)[0].clone();
     assert!(known(&kubelet.executable).replaced);
     assert_eq!(known(&kubelet.installed), "v1.34.0");
-    std::fs::remove_file(tree.path("host/usr/bin/kubelet")).unwrap();
+    fs::remove_file(tree.path("host/usr/bin/kubelet")).unwrap();
     assert_eq!(installed(&tree).unavailable().map(|why| why.reason), Some(Reason::NotPresent));
 }
 

@@ -1,14 +1,17 @@
 //! Fixtures of `patching.yaml`.
 
+use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::entries::{Finding, Verdict};
 use holdfast_checks::facts::*;
+use holdfast_checks::versions::knowledge::Knowledge;
 use holdfast_checks::versions::{
     Activation, ActivationState, Confidence, Exploitation, Exposure, Link, Match, Patch, PatchState, Support, SupportState, VersionFacts,
-    Vulnerability, VulnerabilityState,
+    Vulnerability, VulnerabilityState, judge,
 };
+use jiff::civil::date;
 
 use crate::base::*;
-use crate::case::{Case, judged};
+use crate::case::{Case, Change, judged};
 
 /// Which link of the chain a check is about.
 type Of = fn(&mut NodeFacts) -> &mut Link;
@@ -83,11 +86,14 @@ fn affected(link: &mut Link, exploited: i64, public_exploits: i64) {
     }];
 }
 
+/// Nobody has judged versions here.
+fn not_judged(facts: &mut NodeFacts) {
+    facts.versions = Observed::unavailable_because(Reason::NotSupported, "judged by the collector");
+}
+
 /// The case of a check about one link that the whole group, the link and the axis can be missing of.
 fn of(check: &'static str, link: Of, hide: fn(&mut Link)) -> Case {
-    Case::of(check).unreadable("permission_denied", move |facts| hide(link(facts))).unreadable("not_supported", |facts| {
-        facts.versions = Observed::unavailable_because(Reason::NotSupported, "judged by the collector")
-    })
+    Case::of(check).unreadable("permission_denied", move |facts| hide(link(facts))).unreadable("not_supported", not_judged)
 }
 
 fn no_support(link: &mut Link) {
@@ -132,8 +138,8 @@ fn ends_soon(check: &'static str, link: Of) -> Case {
         .passes(move |facts| extended(facts, Some(400)))
         .passes(move |facts| extended(facts, None))
         .not_applicable(move |facts| {
-            for link in links(facts) {
-                support_of(link).state = SupportState::Eol;
+            for support in links(facts).filter_map(|link| link.support.value_mut()) {
+                support.state = SupportState::Eol;
             }
         })
 }
@@ -162,6 +168,12 @@ fn is_possible(link: &mut Link) {
     (found.possible, found.state) = (1, VulnerabilityState::Undecided);
 }
 
+/// Something affects it that nobody exploits, and others nothing decides.
+fn half_decided(link: &mut Link) {
+    affected(link, 0, 0);
+    link.settles = "7 of 30 known vulnerabilities cannot be decided: its version does not tell which fixes are in it".into();
+}
+
 fn livepatched(link: &mut Link, exploited: i64, public_exploits: i64) {
     affected(link, exploited, public_exploits);
     vulnerability_of(link).state = VulnerabilityState::Livepatched;
@@ -172,6 +184,7 @@ fn known_exploited(check: &'static str, link: Of) -> Case {
         .fails(move |facts| affected(link(facts), 1, 0))
         .passes(move |facts| affected(link(facts), 0, 1))
         .unreadable("undecided", move |facts| is_possible(link(facts)))
+        .unreadable("undecided", move |facts| half_decided(link(facts)))
         .unreadable("undecided", move |facts| livepatched(link(facts), 1, 1))
 }
 
@@ -221,27 +234,28 @@ fn foreign_kernel(facts: &mut NodeFacts) {
     kernel.support = Observed::unavailable_because(Reason::NotSupported, "nothing tells whose kernel it is");
 }
 
-/// The checks about the system apply where the kernel is not its own.
-fn system(mut case: Case) -> Case {
-    let foreign = |changes: Vec<crate::case::Change>| -> Vec<crate::case::Change> {
-        let before = |change: crate::case::Change| -> crate::case::Change {
-            Box::new(move |facts: &mut NodeFacts| {
-                foreign_kernel(facts);
-                change(facts);
-            })
-        };
-        changes.into_iter().map(before).collect()
-    };
-    case.passes = foreign(case.passes);
-    case.fails = foreign(case.fails);
-    let unreadable = std::mem::take(&mut case.unreadable);
-    for (class, change) in unreadable {
-        case = case.unreadable(class, move |facts| {
-            foreign_kernel(facts);
+/// The same fixtures on a node that was changed before; where it was not, the check does not apply.
+fn where_it_applies(before: fn(&mut NodeFacts), case: Case) -> Case {
+    let changed = move |change: Change| -> Change {
+        Box::new(move |facts: &mut NodeFacts| {
+            before(facts);
             change(facts);
-        });
+        })
+    };
+    let Case { check, passes, fails, not_applicable, unreadable } = case;
+    Case {
+        check,
+        passes: passes.into_iter().map(changed).collect(),
+        fails: fails.into_iter().map(changed).collect(),
+        not_applicable: not_applicable.into_iter().map(changed).collect(),
+        unreadable: unreadable.into_iter().map(|(class, change)| (class, changed(change))).collect(),
     }
-    case.not_applicable(|_| {})
+    .not_applicable(|_| {})
+}
+
+/// A system that is one image.
+fn flatcar(facts: &mut NodeFacts) {
+    facts.os.value_mut().expect("known").id = "flatcar".into();
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -277,8 +291,9 @@ fn of_the_kernel() -> Vec<Case> {
                 no_activation(kernel(facts));
             }),
         outlier("kernel-fleet-outlier", kernel),
-        system(ends("os-end-of-life", os)),
-        system(ends_soon("os-ends-soon", os)),
+        where_it_applies(flatcar, lags("os-patch-lag", os)),
+        where_it_applies(foreign_kernel, ends("os-end-of-life", os)),
+        where_it_applies(foreign_kernel, ends_soon("os-ends-soon", os)),
     ]
 }
 
@@ -304,6 +319,8 @@ fn of_programs() -> Vec<Case> {
             .fails(|facts| kubelet(facts).series = "1.31".into())
             .fails(|facts| kubelet(facts).series = "1.36".into())
             .fails(|facts| component(facts, "kube-proxy").series = "1.31".into())
+            .unreadable("undecided", |facts| kubelet(facts).series = String::new())
+            .unreadable("undecided", |facts| component(facts, "kube-apiserver").series = String::new())
             .not_applicable(worker)
             .not_applicable(no_components)
             .unreadable("permission_denied", |facts| versions(facts).components = denied()),
@@ -312,18 +329,15 @@ fn of_programs() -> Vec<Case> {
             .fails(|facts| kubelet(facts).series = "1.31".into())
             .not_applicable(no_components)
             .unreadable("undecided", |facts| kubelet(facts).series = "1.36".into())
+            .unreadable("undecided", |facts| kubelet(facts).series = String::new())
             .unreadable("permission_denied", |facts| versions(facts).components = denied()),
         Case::of("version-knowledge-age")
             .fails(|facts| versions(facts).knowledge.age_days = 46)
             .passes(|facts| versions(facts).knowledge.age_days = 45)
-            .unreadable("not_supported", |facts| {
-                facts.versions = Observed::unavailable_because(Reason::NotSupported, "judged by the collector");
-            }),
+            .unreadable("not_supported", not_judged),
         Case::of("version-knowledge-feed")
             .fails(|facts| versions(facts).knowledge.wanted = "osv/Debian".into())
-            .unreadable("not_supported", |facts| {
-                facts.versions = Observed::unavailable_because(Reason::NotSupported, "judged by the collector")
-            }),
+            .unreadable("not_supported", not_judged),
     ]
 }
 
@@ -361,4 +375,39 @@ fn evidence_names_the_vulnerabilities_in_a_line_each() {
     let line = "CVE-2026-31431 Copy Fail, likely: 6.12.48 < 6.12.85 (upstream); exploited since 2026-05-01; \
                 exposed: kernel.features algif_aead = loadable; by CVE-2026-31431";
     assert_eq!(shown.value, Some(serde_json::json!([line])));
+}
+
+/// The verdicts as they are really made: no check on them is a mistake, and what ends with the date ends without a new fact.
+#[test]
+fn checks_on_the_patch_chain_read_what_is_really_judged() {
+    let knowledge = Knowledge::built_in().expect("it loads");
+    let on = |today, kernel: (&'static str, &'static str), os: (&'static str, &'static str)| {
+        let knowledge = std::sync::Arc::clone(&knowledge);
+        move |facts: &mut NodeFacts| {
+            (kernel_of(facts).release, kernel_of(facts).version) = (kernel.0.into(), kernel.1.into());
+            let system = facts.os.value_mut().expect("known");
+            (system.id, system.version_id) = (os.0.into(), os.1.into());
+            judge(facts, &knowledge, today);
+        }
+    };
+    let debian = |today| on(today, ("6.12.48+deb13-amd64", "#1 SMP Debian 6.12.48-1 (2025-09-20)"), ("debian", "13"));
+    let verdict = |check: &str, subject: &str, change: &dyn Fn(&mut NodeFacts)| {
+        let findings = judged(check, change);
+        let found = findings.iter().find(|finding| finding.subject == subject);
+        found.map_or_else(|| panic!("{check} says nothing of {subject}: {findings:#?}"), |finding| finding.verdict)
+    };
+    for check in crate::case::evaluator().catalogue().checks().iter().filter(|check| check.judged_by == JudgedBy::Collector) {
+        judged(check.id.as_str(), &debian(date(2026, 11, 20)));
+    }
+    // The base node's containerd 2.1 ended on 2026-07-03.
+    assert_eq!(verdict("runtime-end-of-life", "containerd", &debian(date(2026, 7, 3))), Verdict::Pass);
+    assert_eq!(verdict("runtime-end-of-life", "containerd", &debian(date(2026, 7, 4))), Verdict::Fail);
+    // Debian ships upstream's releases: 6.12.48 is below the fix of what CISA lists. Ubuntu's number leaves that open without its
+    // records, which is unknown and no pass.
+    assert_eq!(verdict("kernel-known-exploited", "node", &debian(date(2026, 11, 20))), Verdict::Fail);
+    let ubuntu = on(date(2026, 11, 20), ("6.8.0-51-generic", "#52-Ubuntu SMP PREEMPT_DYNAMIC"), ("ubuntu", "24.04"));
+    assert_eq!(verdict("kernel-known-exploited", "node", &ubuntu), Verdict::Unknown);
+    // Fixed against what is exploited as far as builds are listed, open against the rest.
+    let rhel = on(date(2026, 11, 20), ("5.14.0-611.54.1.el9_7.x86_64", "#1 SMP PREEMPT_DYNAMIC"), ("rhel", "9.7"));
+    assert_ne!(verdict("kernel-known-exploited", "node", &rhel), Verdict::Pass);
 }

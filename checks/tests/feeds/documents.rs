@@ -41,6 +41,15 @@ fn frozen_booleans_never_decide_where_a_date_does() {
     assert_eq!(accepted("a.json", text), accepted("a.json", &turned(text)));
 }
 
+/// The newest of `CentOS` was `8 (2111)`, Debian's once `1.3.1 r.6`: no version, and no reason to refuse all products.
+#[test]
+fn a_newest_release_that_is_no_version_is_left_out() {
+    let text = fixture("debian.v1.json").replace("12.15", "8 (2111)");
+    let content = accepted("debian.json", &text);
+    assert_eq!(content.ignored["a newest release that is no version, like `8 (2111)`"], 1);
+    assert!(told(&content).contains(r#""cycle":"12","released":"2023-06-10","eol":"2026-07-11","extended":"2028-06-30","lts":false,"precision":null,"latest":null,"latest_date":null"#));
+}
+
 #[test]
 fn the_product_of_v0_is_the_files_name_in_any_of_its_spellings() {
     for name in ["linux.json", "downloads/linux.json", "linux-kernel.json", "C:\\feeds\\linux.json", "linux.v0.json"] {

@@ -51,7 +51,7 @@ fn package_ranges(text: &str) -> (Vec<String>, Vec<&'static str>) {
 #[case::empty(r#"[{"introduced":"0"},{"fixed":"0"}]"#, &[], &["a range that ends before it starts", NOTHING])]
 #[case::no_start(r#"[{"fixed":"6.8-1"}]"#, &[], &["a range without a start", NOTHING])]
 #[case::no_events("[]", &[], &["a range without a start", NOTHING])]
-#[case::last_affected(r#"[{"introduced":"0"},{"last_affected":"6.8-1"}]"#, &[], &["a range that names the last affected version and no fix", NOTHING])]
+#[case::last_affected(r#"[{"introduced":"0"},{"last_affected":"6.8-1"}]"#, &[], &["a range that names the last affected version and no fix"])]
 #[case::limit(r#"[{"introduced":"0"},{"limit":"6.8-1"}]"#, &[], &["a range with a limit", NOTHING])]
 #[case::no_limit(r#"[{"introduced":"0"},{"fixed":"6.8-1"},{"limit":"*"}]"#, &["0..6.8-1"], &[])]
 #[case::tomorrow(r#"[{"introduced":"0"},{"mended":"6.8-1"}]"#, &[], &["a range with an unknown event", NOTHING])]
@@ -160,6 +160,26 @@ fn versions_stand_in_only_where_no_range_can_be_used() {
     assert_eq!(with(r#"[{"introduced":"0"},{"last_affected":"1.1.5-2"}]"#), (vec![], listed));
 }
 
+/// Azure Linux names no fix yet by the version that was the newest when the record was written.
+#[test]
+fn the_last_affected_version_is_affected_and_nothing_is_said_of_later_ones() {
+    let content = accepted("x.json", &record("Azure Linux:3", "kernel", r#"[{"introduced":"0"},{"last_affected":"6.6.104.2-1.azl3"}]"#));
+    assert_eq!(
+        (packages(&content)[0].ranges.len(), packages(&content)[0].versions.as_slice()),
+        (0, ["6.6.104.2-1.azl3".to_owned()].as_slice())
+    );
+}
+
+/// CVE-2004-0230 and its like: open in every release of Debian for ever, and no vulnerability there.
+#[test]
+fn what_debian_rates_unimportant_alarms_nobody() {
+    let text = record("Debian:12", "linux", OPEN).replace(r#""ranges""#, r#""ecosystem_specific":{"urgency":"unimportant"},"ranges""#);
+    let content = accepted("x.json", &text);
+    assert!(content.feeds.is_empty());
+    assert_eq!(content.ignored["Debian rates it unimportant"], 1);
+    assert_eq!(accepted("x.json", &text.replace("unimportant", "not yet assigned")).feeds.len(), 1);
+}
+
 /// The fix lies below the first kernel of the release: nothing of it was ever affected, and any version is past it.
 #[test]
 fn a_fix_below_the_first_version_of_a_release_stays_as_it_is() {
@@ -171,7 +191,7 @@ fn a_fix_below_the_first_version_of_a_release_stays_as_it_is() {
 #[test]
 fn a_livepatch_notice_is_no_package() {
     let text = record("Ubuntu:22.04:LTS", "linux", r#"[{"introduced":"0"},{"fixed":"104.1"}]"#).replace("X-1", "LSN-0104-1");
-    assert_eq!(accepted("x.json", &text).ignored["a livepatch notice names patches, not packages"], 1);
+    assert_eq!(accepted("x.json", &text).ignored["a livepatch notice: which patches a node has is not known"], 1);
 }
 
 /// What Go's records say of programs: component and ranges.

@@ -1,15 +1,19 @@
 //! From stored documents back to facts.
 
+use std::sync::LazyLock;
+
 use holdfast_checks::derive::dates;
 use holdfast_checks::entries::Body;
-use holdfast_checks::facts::{CertificateFact, Group, Listing, NodeFacts, Reason};
+use holdfast_checks::facts::{CertificateFact, Deployment, Group, InstalledKernel, Listing, NodeFacts, Reason};
 use holdfast_checks::inventory::{entries, facts_for_collector};
 use holdfast_checks::versions::judge;
 use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::date;
 use proptest::prelude::*;
 
-use crate::fixture::{certificate, chain_facts, denied, facts, known, os_and_kernel, rebuilt, said};
+use crate::fixture::{certificate, chain_facts, denied, facts, known, list, os_and_kernel, rebuilt, said};
+
+static KNOWLEDGE: LazyLock<Knowledge> = LazyLock::new(|| Knowledge::built_in().expect("it loads"));
 
 fn stored(facts: &NodeFacts) -> Vec<(String, String, String)> {
     let entry = |entry: holdfast_checks::entries::Entry| match (entry.key.parts(), &entry.body) {
@@ -30,10 +34,9 @@ fn what_the_collector_judges_is_what_the_node_would_have_judged() {
     assert_eq!(restored.os.value(), facts.os.value());
     assert_eq!(restored.node, facts.node);
     let today = date(2026, 11, 20);
-    let knowledge = Knowledge::built_in().expect("it loads");
     let support = |facts: &NodeFacts| {
         let mut facts = facts.clone();
-        judge(&mut facts, &knowledge, today);
+        judge(&mut facts, &KNOWLEDGE, today);
         facts.versions.value().and_then(|versions| versions.kernel.value()?.support.value().cloned()).expect("known")
     };
     assert_eq!(support(&restored).judged_by, "debian 12");
@@ -50,7 +53,7 @@ fn what_the_collector_judges_is_what_the_node_would_have_judged() {
     };
     assert_eq!(names(&restored), names(&facts));
     assert!(!names(&facts).is_empty());
-    judge(&mut restored, &knowledge, today);
+    judge(&mut restored, &KNOWLEDGE, today);
     assert!(restored.versions.value().is_some());
 }
 
@@ -191,6 +194,86 @@ fn every_fact_of_the_patch_chain_arrives_and_what_was_not_known_arrives_with_its
     assert_eq!(settings["tlsCipherSuites"].unavailable().map(|why| why.reason), Some(Reason::PermissionDenied));
 }
 
+/// The verdicts, without where and when what they rest on was read.
+fn verdicts(facts: &NodeFacts) -> serde_json::Value {
+    fn plain(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(members) => {
+                members.remove("at");
+                members.remove("source");
+                members.values_mut().for_each(plain);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(plain),
+            serde_json::Value::String(text) => *text = text.replace("/proc/7/", "/proc/<pid>/"),
+            _ => {}
+        }
+    }
+    let mut facts = facts.clone();
+    judge(&mut facts, &KNOWLEDGE, date(2026, 11, 20));
+    let mut value = serde_json::to_value(facts.versions.value().expect("judged")).expect("JSON");
+    plain(&mut value);
+    value
+}
+
+#[test]
+fn the_collectors_verdicts_on_versions_are_the_nodes() {
+    let mut facts = chain_facts();
+    assert_eq!(verdicts(&back(&stored(&facts))), verdicts(&facts));
+    // A kernel that waits, a staged image, nothing known.
+    let kernel = facts.kernel.value_mut().expect("known");
+    kernel.newer_installed = list(Vec::new());
+    kernel.installed.value_mut().expect("known").items.truncate(2);
+    assert_eq!(verdicts(&back(&stored(&facts))), verdicts(&facts));
+    let kernel = facts.kernel.value_mut().expect("known");
+    kernel.deployment = known(Deployment { kind: "ostree".into(), booted: "42.1".into(), staged: Some("42.2".into()) });
+    assert_eq!(verdicts(&back(&stored(&facts))), verdicts(&facts));
+    let kernel = facts.kernel.value_mut().expect("known");
+    (kernel.installed, kernel.newer_installed, kernel.deployment) = (denied(), denied(), denied());
+    (kernel.reboot_sentinels, kernel.features, kernel.package) = (denied(), denied(), denied());
+    facts.runtimes = denied();
+    assert_eq!(verdicts(&back(&stored(&facts))), verdicts(&facts));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 50, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_installed_and_known_the_collector_judges_as_the_node_does(
+        installed in prop::collection::btree_set(38..46u32, 0..5),
+        builds in any::<[bool; 8]>(),
+        running in 39..43u32,
+        replaced in any::<bool>(),
+        gone in any::<[bool; 8]>(),
+    ) {
+        let mut facts = chain_facts();
+        let release = |number: u32| format!("6.1.0-{number}-amd64");
+        let kernel = facts.kernel.value_mut().expect("known");
+        kernel.release = release(running);
+        let item = |number: &u32| {
+            let told = builds[usize::try_from(number - 38).expect("small")];
+            let build = if told { known(format!("#1 SMP PREEMPT_DYNAMIC Debian 6.1.{}-1 (2025-09-20)", 113 + number)) } else { denied() };
+            InstalledKernel { build, modified: known(1_760_000_000), ..InstalledKernel::unread(release(*number), "/boot") }
+        };
+        kernel.installed = list(installed.iter().map(item).collect());
+        if gone[0] { kernel.installed = denied(); }
+        if gone[1] { kernel.reboot_sentinels = denied(); }
+        if gone[2] { kernel.boot_default = denied(); }
+        if gone[3] { kernel.features = denied(); }
+        if gone[4] { kernel.package = denied(); }
+        if gone[5] { kernel.livepatches = list_of(&[]); }
+        holdfast_checks::derive::derive(&mut facts);
+        let runtime = &mut facts.runtimes.value_mut().expect("known").items[0];
+        runtime.executable.value_mut().expect("known").replaced = replaced;
+        if gone[6] { runtime.installed = denied(); }
+        if gone[7] { runtime.package = denied(); }
+        prop_assert_eq!(verdicts(&back(&stored(&facts))), verdicts(&facts));
+    }
+}
+
+fn list_of(names: &[&str]) -> holdfast_checks::facts::Observed<Vec<String>> {
+    known(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
 #[test]
 fn kernels_that_older_agents_listed_by_release_are_still_read() {
     let [os, _] = os_and_kernel();
@@ -213,7 +296,7 @@ proptest! {
     #[test]
     fn no_document_makes_it_panic(kind in "(node|os|kernel|certificate|group)", name in "(self|os|kernel|certificates)", json in ".{0,200}") {
         let mut facts = rebuilt(&[(kind.as_str(), name.as_str(), json)]);
-        judge(&mut facts, &Knowledge::built_in().expect("it loads"), date(2026, 11, 20));
+        judge(&mut facts, &KNOWLEDGE, date(2026, 11, 20));
         dates(&mut facts, date(2026, 11, 20));
     }
 }

@@ -91,7 +91,8 @@ fn rpm_agrees_with_rpm() {
     let lua = "%{lua: for line in io.lines() do local a, b = line:match('(%S+) (%S+)'); print(rpm.vercmp(a, b)..' ') end}";
     let mut program = installed("rpm");
     program.args(["--eval", lua]);
-    let said = answers(program, &pairs.iter().map(|(a, b)| format!("{a} {b}\n")).collect::<String>());
+    let lines: Vec<String> = pairs.iter().map(|(a, b)| format!("{a} {b}\n")).collect();
+    let said = answers(program, &lines.concat());
     let rpms: Vec<Ordering> = said.split_whitespace().map(|answer| answer.parse::<i32>().expect("a number").cmp(&0)).collect();
     assert_eq!(rpms.len(), PAIRS);
     for order in [Ordering::Less, Ordering::Equal, Ordering::Greater] {

@@ -169,6 +169,7 @@ proptest! {
 type Row = (&'static str, &'static str, (&'static str, &'static str), Family, Option<&'static str>, Option<&'static str>, &'static str);
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one row a kernel")]
 fn kernels_of_every_kind_are_told_apart() {
     const UBUNTU: &str = "#16-Ubuntu SMP PREEMPT_RT Wed Aug 13 12:00:00 UTC 2025";
     let rows: &[Row] = &[

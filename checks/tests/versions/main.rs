@@ -7,6 +7,8 @@ mod compare;
 mod fleet;
 mod identity;
 mod kernel;
+mod knowledge;
 mod lifecycle;
 mod software;
+mod vectors;
 mod verdict;

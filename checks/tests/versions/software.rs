@@ -182,7 +182,10 @@ fn what_judges_a_life_is_the_one_who_maintains_it() {
     assert_eq!(says("kubelet", "v1.33.5-eks-abc").lifecycle(None), [("amazon-eks", "1.33".to_owned()), ("kubernetes", "1.33".to_owned())]);
     assert_eq!(says("kube-proxy", "v1.33.5-gke.1").lifecycle(None)[0].0, "google-kubernetes-engine");
     assert_eq!(says("kubelet", "v1.33.5+abc123").lifecycle(None)[0], ("red-hat-openshift", "4.20".to_owned()));
-    assert_eq!(says("kubelet", "v1.33.5").lifecycle(None), [("kubernetes", "1.33".to_owned())]);
+    // K3s and RKE2 end with upstream's series.
+    for text in ["v1.33.5", "v1.33.5+k3s1", "v1.33.5+rke2r1", "v1.33.5-aliyun.1"] {
+        assert_eq!(says("kubelet", text).lifecycle(None), [("kubernetes", "1.33".to_owned())], "{text}");
+    }
     assert_eq!(says("docker", "28.2.2-ce").lifecycle(None), [("docker-engine", "28.2".to_owned()), ("docker-engine", "28".to_owned())]);
     assert_eq!(says("docker", "19.03.6").lifecycle(None)[0], ("docker-engine", "19.03".to_owned()));
     assert_eq!(says("containerd", "1.7.22-k3s1").lifecycle(None), [("containerd", "1.7".to_owned())]);

@@ -258,8 +258,16 @@ mod tests {
         let url = format!("http://alertmanager.test:{port}");
         let mut options = AlertOptions::new(Rules::built_in().unwrap(), std::slice::from_ref(&url), &[], None, None).unwrap();
         options.interval = Duration::from_millis(100);
-        let node =
-            Node { cluster: String::new(), name: "a1".into(), recorded: false, state: "silent".into(), state_since: 0, last_seen: 0 };
+        let node = Node {
+            cluster: String::new(),
+            name: "a1".into(),
+            recorded: false,
+            state: "silent".into(),
+            state_since: 0,
+            last_seen: 0,
+            image: String::new(),
+            kernel: String::new(),
+        };
         let snapshot = Snapshot { nodes: [(1, node)].into(), failing: Vec::<Failing>::new(), ..Snapshot::default() };
         let (_current, alerts) = watch::channel(Arc::new(evaluate(&options.rules, &snapshot, 1)));
         let directory = tempfile::tempdir().unwrap();

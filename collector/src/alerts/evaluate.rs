@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_checks::entries::{Hash, Severity};
 use serde::Serialize;
 
-use super::rule::{Condition, GroupLabel, Rule, Rules};
+use super::known::Known;
+use super::rule::{Condition, GroupLabel, KnowledgeState, Rule, Rules, Shows};
 use super::text::{page, safe, some_of};
+use crate::store::containers::NOT_KNOWN;
 
 /// Node names in a sentence.
 const NAMES_IN_TEXT: usize = 10;
@@ -25,6 +27,8 @@ pub struct Snapshot {
     pub nodes: BTreeMap<i64, Node>,
     /// Failing findings of the checks that rules ask about.
     pub failing: Vec<Failing>,
+    /// Version knowledge; `None` where nothing is told of it: then nothing follows.
+    pub known: Option<Known>,
     /// Alerts as last stored.
     pub previous: Vec<Alert>,
     /// When the collector started (Unix milliseconds), while agents are still returning: no alert from before then
@@ -49,6 +53,10 @@ pub struct Node {
     pub state_since: i64,
     /// When it was last heard of.
     pub last_seen: i64,
+    /// Its system, `debian 12`; empty when not known.
+    pub image: String,
+    /// The release of its running kernel; empty when not known.
+    pub kernel: String,
 }
 
 /// A failing finding that is not expected to.
@@ -110,7 +118,7 @@ pub struct Alert {
     pub severity: Severity,
     /// Firing or resolved.
     pub state: AlertState,
-    /// How many nodes it is about.
+    /// How many nodes it is about; 0 when it is about none.
     pub nodes: i64,
     /// When the condition began.
     pub starts_at: i64,
@@ -118,7 +126,7 @@ pub struct Alert {
     pub ends_at: i64,
     /// When anything of this was last changed.
     pub updated_at: i64,
-    /// Where the dashboard shows its findings or nodes, from the root: `/findings?…`, `/nodes?…`.
+    /// Where the dashboard shows what it is about, from the root: `/findings?…`, `/nodes?…`, `/kernels?…`.
     pub link: String,
 }
 
@@ -169,6 +177,8 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
             GroupLabel::Node => safe(&node.name),
             GroupLabel::Check => failing.map(|failing| failing.check.clone()).unwrap_or_default(),
             GroupLabel::Namespace => failing.map(|failing| safe(namespace_of(&failing.subject))).unwrap_or_default(),
+            GroupLabel::Image => safe(&node.image),
+            GroupLabel::Kernel => safe(&node.kernel),
         };
         let values: Vec<String> = rule.group_by.iter().map(value).collect();
         let group = groups.entry(values.clone()).or_insert_with(|| {
@@ -182,6 +192,7 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
         }
     };
     match &rule.when {
+        Condition::Knowledge(state) => return of_knowledge(rule, *state, snapshot, now).into_iter().collect(),
         Condition::Silent => {
             for (id, node) in snapshot.nodes.iter().filter(|(_, node)| is_silent(node, snapshot.warming_since)) {
                 join(*id, node, None, node.state_since);
@@ -197,6 +208,14 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
         }
     }
     groups.into_values().collect()
+}
+
+/// The one alert about version knowledge, which is no node's.
+fn of_knowledge<'a>(rule: &'a Rule, state: KnowledgeState, snapshot: &Snapshot, now: i64) -> Option<Group<'a>> {
+    let (since, wrong) = snapshot.known.as_ref()?.wrong(state, now)?;
+    let holds = since.saturating_add(rule.hold_ms) <= now;
+    let evidence = wrong.into_iter().map(safe).collect();
+    holds.then(|| Group { rule, labels: labels(rule, std::iter::empty()), nodes: BTreeSet::new(), evidence, since })
 }
 
 /// The namespace of a subject `pod:<namespace>/…`; empty for what is in no pod.
@@ -238,6 +257,8 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
         ("severity", rule.severity.name()),
         ("cluster", group.labels.get("cluster").map_or("", String::as_str)),
         ("namespace", group.labels.get("namespace").map_or("no namespace", String::as_str)),
+        ("image", group.labels.get("image").map_or("an unknown system", String::as_str)),
+        ("kernel", group.labels.get("kernel").map_or("of an unknown release", String::as_str)),
         ("count", &count),
         ("nodes", &nodes),
         ("node_names", &node_names),
@@ -266,8 +287,11 @@ fn alert(group: &Group<'_>, snapshot: &Snapshot, now: i64) -> Alert {
     }
 }
 
-/// The dashboard's list of exactly what the alert is about.
+/// The dashboard's list of what the alert is about: of the patch chain where the rule says so, else exactly its findings or nodes.
 fn link(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
+    if let Some(shows) = &rule.shows {
+        return link_to_chain(rule, shows, labels);
+    }
     // A namespace is no filter of findings: the start of the subject is.
     let named = rule.group_by.iter().filter(|label| **label != GroupLabel::Namespace);
     let split = named.filter_map(|label| Some((label.name(), labels.get(label.name())?.as_str())));
@@ -277,6 +301,7 @@ fn link(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
     });
     match &rule.when {
         Condition::Silent => page("nodes", split.chain([("state", "silent")])),
+        Condition::Knowledge(_) => "/kernels".to_owned(),
         Condition::Findings { checks, .. } => {
             let checks = checks.iter().map(String::as_str).collect::<Vec<_>>().join(",");
             let within = within.as_deref().map(|within| ("q", within));
@@ -287,6 +312,20 @@ fn link(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
             )
         }
     }
+}
+
+/// The page of the patch chain. A check and a namespace are none of its filters; an image that is not known is one.
+fn link_to_chain(rule: &Rule, shows: &Shows, labels: &BTreeMap<String, String>) -> String {
+    let headlines = shows.headlines.iter().map(|headline| headline.name()).collect::<Vec<_>>().join(",");
+    let label = |label: GroupLabel| {
+        let asked = rule.group_by.contains(&label);
+        let unknown = (label == GroupLabel::Image).then_some(NOT_KNOWN);
+        asked.then(|| Some((label.name(), labels.get(label.name()).map(String::as_str).or(unknown)?))).flatten()
+    };
+    let split = [GroupLabel::Cluster, GroupLabel::Node, GroupLabel::Image, GroupLabel::Kernel].into_iter().filter_map(label);
+    let headline = Some(("headline", headlines.as_str())).filter(|(_, names)| !names.is_empty());
+    let waiting = shows.waiting.then_some(("waiting", "yes"));
+    page("kernels", [("component", shows.component.as_str())].into_iter().chain(split).chain(headline).chain(waiting))
 }
 
 /// The node's name, with its cluster when the alert spans clusters.

@@ -7,6 +7,7 @@
 mod alertmanager;
 mod deliver;
 mod evaluate;
+mod known;
 mod receiver;
 mod rule;
 mod run;
@@ -14,6 +15,7 @@ mod text;
 mod webhook;
 
 pub use evaluate::{Alert, AlertState, Failing, Node, Snapshot, evaluate};
-pub use rule::{Condition, GroupLabel, Rule, RuleError, Rules};
+pub use known::{Dated, Known};
+pub use rule::{Condition, GroupLabel, KnowledgeState, Rule, RuleError, Rules, Shows};
 pub use run::{AlertError, AlertOptions, Clock, run};
 pub(crate) use text::chain;

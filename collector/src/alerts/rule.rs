@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use holdfast_checks::catalogue::CheckId;
 use holdfast_checks::entries::Severity;
+use holdfast_checks::versions::Headline;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -35,6 +36,8 @@ pub struct Rule {
     pub when: Condition,
     /// Labels that split the alert; empty: one alert for the fleet.
     pub group_by: BTreeSet<GroupLabel>,
+    /// Where the alert leads instead of to its findings: what of the patch chain to show.
+    pub shows: Option<Shows>,
     /// Milliseconds the condition must last.
     pub hold_ms: i64,
     /// One line.
@@ -57,6 +60,32 @@ pub enum Condition {
     },
     /// A node that stopped reporting without a goodbye.
     Silent,
+    /// Version knowledge itself, whatever the nodes.
+    Knowledge(KnowledgeState),
+}
+
+/// What can be wrong with version knowledge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KnowledgeState {
+    /// An imported feed, or the built-in data where nothing was imported, is older than [`holdfast_checks::versions::STALE_DAYS`].
+    Stale,
+    /// A file was refused, and nothing was accepted in its place.
+    Refused,
+}
+
+/// A list of the patch chain.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shows {
+    /// The component, `any` for every one.
+    pub component: String,
+    /// Headlines; empty for every one.
+    #[serde(default)]
+    pub headlines: Vec<Headline>,
+    /// Only where something that is installed waits.
+    #[serde(default)]
+    pub waiting: bool,
 }
 
 /// A label that can split a rule's alert into groups.
@@ -71,6 +100,10 @@ pub enum GroupLabel {
     Check,
     /// The namespace of the pod that a finding is about; left out for what is in no pod.
     Namespace,
+    /// The node's system, `debian 12`; left out where it is not known.
+    Image,
+    /// The release of the node's running kernel; left out where it is not known.
+    Kernel,
 }
 
 impl GroupLabel {
@@ -81,6 +114,8 @@ impl GroupLabel {
             Self::Node => "node",
             Self::Check => "check",
             Self::Namespace => "namespace",
+            Self::Image => "image",
+            Self::Kernel => "kernel",
         }
     }
 }
@@ -122,6 +157,7 @@ struct Written {
     when: WrittenCondition,
     #[serde(default)]
     group_by: Vec<GroupLabel>,
+    shows: Option<Shows>,
     #[serde(default, rename = "for")]
     hold_seconds: i64,
     summary: String,
@@ -134,6 +170,7 @@ struct Written {
 enum WrittenCondition {
     Findings(WrittenFindings),
     Node(WrittenNode),
+    Knowledge(WrittenKnowledge),
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,6 +186,12 @@ struct WrittenFindings {
 struct WrittenNode {
     #[expect(dead_code, reason = "there is one state that can alert; reading it refuses every other")]
     state: AlertingState,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenKnowledge {
+    state: KnowledgeState,
 }
 
 #[derive(Debug, Deserialize)]
@@ -207,7 +250,7 @@ impl Rules {
     pub fn checks(&self) -> BTreeSet<&str> {
         let asked = self.0.iter().filter_map(|rule| match &rule.when {
             Condition::Findings { checks, .. } => Some(checks),
-            Condition::Silent => None,
+            Condition::Silent | Condition::Knowledge(_) => None,
         });
         asked.flatten().map(String::as_str).collect()
     }
@@ -228,6 +271,7 @@ fn accept(written: Written) -> Result<Rule, (&'static str, String)> {
     }
     let when = match written.when {
         WrittenCondition::Node(_) => Condition::Silent,
+        WrittenCondition::Knowledge(WrittenKnowledge { state }) => Condition::Knowledge(state),
         WrittenCondition::Findings(WrittenFindings { checks, min_severity }) => {
             if checks.is_empty() {
                 return Err(("when.findings.checks", "name at least one check".to_owned()));
@@ -243,6 +287,16 @@ fn accept(written: Written) -> Result<Rule, (&'static str, String)> {
     if let Some(label) = of_findings.filter(|_| when == Condition::Silent) {
         return Err(("group_by", format!("a node's state has no {} to group by", label.name())));
     }
+    if let (Condition::Knowledge(_), Some(label)) = (&when, group_by.first()) {
+        return Err(("group_by", format!("version knowledge is no node's: it has no {} to group by", label.name())));
+    }
+    let leads_nowhere = group_by.contains(&GroupLabel::Image) || group_by.contains(&GroupLabel::Kernel);
+    if leads_nowhere && written.shows.is_none() {
+        return Err((
+            "shows",
+            "findings have no list by image or kernel: name the component of the patch chain to show, or `any`".to_owned(),
+        ));
+    }
     let template = |field: &'static str, text: &str| Template::parse(text).map_err(|problem| (field, problem));
     Ok(Rule {
         id,
@@ -250,6 +304,7 @@ fn accept(written: Written) -> Result<Rule, (&'static str, String)> {
         severity: written.severity,
         when,
         group_by,
+        shows: written.shows,
         hold_ms: written.hold_seconds.saturating_mul(1000),
         summary: template("summary", &written.summary)?,
         description: template("description", &written.description)?,

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::deliver::{self, Desk};
 use super::evaluate::{Alert, evaluate};
+use super::known::Known;
 use super::receiver::{Receiver, Target};
 use super::rule::Rules;
 use super::text::chain;
 use crate::changes::{Change, ChangeFeed, ChangeKind};
+use crate::feeds::Follow;
 use crate::store::{Store, StoreError};
 
 /// A burst of changes is judged once, this long after its first.
@@ -40,6 +42,8 @@ pub struct AlertOptions {
     pub warm_up: Duration,
     /// Do recorded nodes alert like live ones. Off.
     pub alert_on_recorded: bool,
+    /// Version knowledge, whose own state can alert. `None`: it does not.
+    pub library: Option<Follow>,
     pub(super) alertmanagers: Vec<Target>,
     pub(super) webhooks: Vec<Target>,
     pub(super) public_url: Option<String>,
@@ -97,6 +101,7 @@ impl AlertOptions {
             interval: Duration::from_mins(1),
             warm_up: Duration::from_mins(3),
             alert_on_recorded: false,
+            library: None,
             alertmanagers: distinct(alertmanagers.iter().map(|url| Target::alertmanager(url)))?,
             webhooks: distinct(webhooks.iter().map(|url| Target::webhook(url)))?,
             public_url,
@@ -148,6 +153,7 @@ pub async fn run(
     let _stop_senders = cancel.clone().drop_guard();
     let (current, alerts) = watch::channel(Arc::new(Vec::new()));
     let mut feed = changes.follow();
+    let mut library = options.library.clone();
     let (started, started_at) = (Instant::now(), clock());
     let warming_since = || (started.elapsed() < options.warm_up).then_some(started_at);
     let mut failing = false;
@@ -184,6 +190,7 @@ pub async fn run(
             () = cancel.cancelled() => break,
             Some(_) = senders.join_next() => return if cancel.is_cancelled() { Ok(()) } else { Err(AlertError::SenderDied) },
             () = woken(&mut feed) => tokio::time::sleep(DEBOUNCE).await,
+            () = imported(&mut library) => {}
             () = tokio::time::sleep(tick) => {}
         }
         while let Ok(_) | Err(broadcast::error::TryRecvError::Lagged(_)) = feed.try_recv() {}
@@ -221,6 +228,17 @@ async fn woken(changed: &mut broadcast::Receiver<Change>) {
     }
 }
 
+/// Returns when another library is there; never where none is followed, or nothing more is imported.
+async fn imported(library: &mut Option<Follow>) {
+    let changed = match library {
+        Some(library) => library.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
+}
+
 /// Judges once and stores what changed.
 async fn judge(
     options: &AlertOptions,
@@ -232,6 +250,7 @@ async fn judge(
     let mut snapshot = store.alert_snapshot(options.rules.checks()).await?;
     snapshot.warming_since = warming_since;
     snapshot.alert_on_recorded = options.alert_on_recorded;
+    snapshot.known = options.library.as_ref().map(|library| Known::of(&library.borrow()));
     let alerts = evaluate(&options.rules, &snapshot, now);
     let moved: Vec<Alert> = alerts.iter().filter(|alert| !snapshot.previous.contains(alert)).cloned().collect();
     if !moved.is_empty() {

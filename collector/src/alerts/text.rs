@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 const MAX_CHARACTERS: usize = 256;
 
 /// What a template may name.
-const PLACEHOLDERS: [&str; 9] = ["title", "rule", "severity", "cluster", "namespace", "count", "nodes", "node_names", "evidence"];
+const PLACEHOLDERS: [&str; 11] =
+    ["title", "rule", "severity", "cluster", "namespace", "image", "kernel", "count", "nodes", "node_names", "evidence"];
 
 /// A text with `{placeholders}`, each of a known name.
 #[derive(Debug, Clone, PartialEq, Eq)]

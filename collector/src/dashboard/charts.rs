@@ -8,8 +8,11 @@ use super::marks::{self, Html};
 
 /// The longest label of a line, in characters.
 const LABEL: usize = 40;
-/// Lines are that far apart, in CSS pixels.
-const STEP: usize = 34;
+/// The longest line of text, in characters: what fits on a screen of 320 pixels.
+const LINE: usize = 42;
+/// Lines of text are that far apart, and a mark is that high with what is around it, in CSS pixels.
+const TEXT: usize = 16;
+const MARK: usize = 18;
 /// Days of a timeline from today on.
 pub(super) const AHEAD: i64 = 366;
 
@@ -50,11 +53,14 @@ impl Bar {
         self.segments.iter().map(|segment| segment.n).sum()
     }
 
-    /// `6.1.0-40-amd64 · 61 known exploited · 2 unknown`.
-    fn said(&self) -> String {
+    /// `6.1.0-40-amd64`, `61 known exploited`, `2 unknown`.
+    fn parts(&self) -> Vec<String> {
         let parts = self.segments.iter().filter(|segment| segment.n > 0);
-        let words = parts.map(|segment| format!(" · {} {}", marks::number(segment.n), segment.word.to_lowercase()));
-        words.fold(cut(&self.label), |said, part| said + &part)
+        let said = |segment: &Segment| match segment.word {
+            "Nodes" => marks::counted(segment.n, "node", "nodes"),
+            word => format!("{} {}", marks::number(segment.n), word.to_lowercase()),
+        };
+        std::iter::once(cut(&self.label)).chain(parts.map(said)).collect()
     }
 }
 
@@ -67,25 +73,25 @@ impl Bars {
     /// The sentence a person would say.
     pub(super) fn description(&self) -> String {
         let longest = self.bars.iter().max_by_key(|bar| bar.total());
-        longest.map(|bar| format!("{} lines; the longest: {}.", self.bars.len(), bar.said())).unwrap_or_default()
+        longest.map(|bar| format!("{} lines; the longest: {}.", self.bars.len(), bar.parts().join(" · "))).unwrap_or_default()
     }
 
     pub(super) fn svg(&self) -> Html {
         let most = self.bars.iter().map(Bar::total).max().unwrap_or(0).max(1);
-        let mut marks = String::new();
-        for (index, bar) in self.bars.iter().enumerate() {
-            let y = index * STEP;
-            let _ = write!(marks, "<text x=\"0\" y=\"{}\">{}</text>", y + 13, marks::escape(&bar.said()));
+        let (mut marks, mut y) = (String::new(), 0);
+        for bar in &self.bars {
+            y = write(&mut marks, &bar.parts(), y);
             let mut x = 0;
             for segment in bar.segments.iter().filter(|segment| segment.n > 0) {
                 // At least a sliver that can be seen: one among thousands must show.
                 let width = (segment.n.saturating_mul(960) / most).max(5);
                 let (class, left, length) = (segment.class, tenths(x), tenths(width));
-                let _ = write!(marks, "<rect class=\"c-{class}\" x=\"{left}\" y=\"{}\" width=\"{length}\" height=\"9\"/>", y + 19);
+                let _ = write!(marks, "<rect class=\"c-{class}\" x=\"{left}\" y=\"{}\" width=\"{length}\" height=\"9\"/>", y + 3);
                 x += width;
             }
+            y += MARK;
         }
-        drawing(self.id, self.title, &self.description(), self.bars.len() * STEP, &marks)
+        drawing(self.id, self.title, &self.description(), y, &marks)
     }
 }
 
@@ -125,24 +131,41 @@ impl Timeline {
     }
 
     pub(super) fn svg(&self) -> Html {
-        let mut drawn = String::new();
-        let height = self.marks.len() * STEP + 22;
+        let (mut drawn, mut y) = (String::new(), 0);
+        for mark in &self.marks {
+            let (class, word) = if mark.days < 0 { ("over", "over since") } else { ("ahead", "ends") };
+            y = write(&mut drawn, &[cut(&mark.label), format!("{word} {}", mark.day), marks::counted(mark.n, "node", "nodes")], y);
+            let _ = write!(drawn, "<circle class=\"c-{class}\" cx=\"{}\" cy=\"{}\" r=\"5\"/>", tenths(place(mark.days)), y + 8);
+            y += MARK;
+        }
+        let mut axis = String::new();
         for (days, name) in &self.ticks {
             let x = tenths(place(*days));
             let anchor = if *days >= AHEAD { " text-anchor=\"end\"" } else { "" };
-            let _ = write!(drawn, "<line class=\"c-axis\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\"/>", height - 16);
-            let _ = write!(drawn, "<text class=\"c-tick\" x=\"{x}\" y=\"{}\"{anchor}>{}</text>", height - 3, marks::escape(name));
+            let _ = write!(axis, "<line class=\"c-axis\" x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\"/>", y + 4);
+            let _ = write!(axis, "<text class=\"c-tick\" x=\"{x}\" y=\"{}\"{anchor}>{}</text>", y + TEXT, marks::escape(name));
         }
-        for (index, mark) in self.marks.iter().enumerate() {
-            let (y, over) = (index * STEP, if mark.days < 0 { "over" } else { "ahead" });
-            let word = if mark.days < 0 { "over since" } else { "ends" };
-            let nodes = marks::counted(mark.n, "node", "nodes");
-            let said = marks::escape(&format!("{} · {word} {} · {nodes}", cut(&mark.label), mark.day));
-            let _ = write!(drawn, "<text x=\"0\" y=\"{}\">{said}</text>", y + 13);
-            let _ = write!(drawn, "<circle class=\"c-{over}\" cx=\"{}\" cy=\"{}\" r=\"5\"/>", tenths(place(mark.days)), y + 24);
-        }
-        drawing(self.id, self.title, &self.description(), height, &drawn)
+        drawing(self.id, self.title, &self.description(), y + TEXT + 4, &(axis + &drawn))
     }
+}
+
+/// Writes parts from `y` down, as many on a line as fit; gives where the next thing stands.
+fn write(drawn: &mut String, parts: &[String], mut y: usize) -> usize {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 3 + part.chars().count() <= LINE => {
+                line.push_str(" · ");
+                line.push_str(part);
+            }
+            _ => lines.push(part.clone()),
+        }
+    }
+    for line in lines {
+        y += TEXT;
+        let _ = write!(drawn, "<text x=\"0\" y=\"{}\">{}</text>", y - 3, marks::escape(&line));
+    }
+    y
 }
 
 /// Where a day is, in thousandths of the width; what is over stands at the left end.

@@ -53,6 +53,8 @@ struct Fleet {
     contradictions: (i64, Filter),
     /// Nodes by what stands so in their patch chain; a node can be in several.
     chain: Vec<(Headline, i64, String)>,
+    /// Nodes of which nothing is judged there.
+    unjudged: i64,
     /// Is anything critical or high failing.
     severe: bool,
     first: Vec<First>,
@@ -132,6 +134,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         new_unknown: counted(since(of(Verdict::Unknown))).await?,
         contradictions,
         chain: headlines.collect(),
+        unjudged: views.chain_unjudged(&chain, ask.now).await?.nodes,
         severe,
         first: first.collect(),
         score,

@@ -25,7 +25,7 @@ const PATH: &str = "/kernels";
 /// Components that have a place of their own even where none was seen.
 const COMPONENTS: [&str; 7] = ["kernel", "os", "containerd", "runc", "cri-o", "docker", "kubelet"];
 /// The most groups of what is not confirmed.
-const MOST_POSSIBLE: usize = 50;
+const MOST_POSSIBLE: usize = 20;
 
 /// A number and the list of exactly that many rows.
 struct Count {
@@ -95,16 +95,13 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     )?;
     let grouped = filter.group != ChainGroup::None;
     let (page, rows, singles) = if grouped {
-        let page = views.chain_page(&groups, &filter, ask.now).await?;
-        let (frame, rows) = emptied(page);
-        (frame, rows.into_iter().map(|row| group(row, &filter)).collect(), Vec::new())
+        let (frame, rows) = emptied(views.chain_page(&groups, &filter, ask.now).await?);
+        (frame, rows, Vec::new())
     } else {
         let (frame, rows) = emptied(views.chain_list(&filter, totals.links, ask.now).await?);
         (frame, Vec::new(), rows)
     };
-    let mut doubtful: Vec<ChainGroupRow> = groups.iter().filter(|row| row.possible_nodes > 0).take(MOST_POSSIBLE).cloned().collect();
-    let only_possible = filter.with(|filter| filter.possible = true);
-    views.explain(&mut doubtful, &only_possible, ask.now).await?;
+    let (possible, only_possible) = (possible(ask, &groups, &rows, &filter).await?, filter.with(|filter| filter.possible = true));
     let silent = Filter { state: NodeState::LAST_KNOWN.to_vec(), cluster: nodes.cluster.clone(), ..Filter::default() };
     let summary: Vec<Summary> = summary.into_iter().map(|row| summarised(row, &nodes, &filter)).collect();
     let view = Kernels {
@@ -126,9 +123,9 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         next: page.next.as_ref().map(|after| filter.with(|filter| filter.nodes.after = Some(after.clone())).link(PATH)),
         first: filter.with(|_| ()).link(PATH),
         groups: page,
-        rows,
+        rows: rows.into_iter().map(|row| group(row, &filter)).collect(),
         singles,
-        possible: doubtful.into_iter().map(|row| group(row, &filter)).collect(),
+        possible,
         possible_all: Count { n: totals.possible, href: only_possible.with(|filter| filter.group = ChainGroup::default()).link(PATH) },
         releases: charts::releases(&groups, &filter),
         lags: charts::lags(lags, &filter),
@@ -142,6 +139,28 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         "Patch chain".to_owned()
     };
     Rendered::new(title, &view)
+}
+
+/// The groups where something is not confirmed; what `explained` already tells is not read again.
+async fn possible(
+    ask: &Ask<'_>,
+    groups: &[ChainGroupRow],
+    explained: &[ChainGroupRow],
+    filter: &ChainFilter,
+) -> Result<Vec<Group>, Failure> {
+    let same = |a: &ChainGroupRow, b: &ChainGroupRow| {
+        (a.headline, &a.component, &a.running, &a.image) == (b.headline, &b.component, &b.running, &b.image)
+    };
+    let doubtful = groups.iter().filter(|row| row.possible_nodes > 0).take(MOST_POSSIBLE);
+    let (mut told, mut untold) = (Vec::new(), Vec::new());
+    for row in doubtful {
+        match explained.iter().find(|known| same(known, row)) {
+            Some(known) => told.push(known.clone()),
+            None => untold.push(row.clone()),
+        }
+    }
+    ask.site.views.explain(&mut untold, filter, ask.now).await?;
+    Ok(told.into_iter().chain(untold).map(|row| group(row, filter)).collect())
 }
 
 /// A page's frame without its rows, and the rows.

@@ -94,7 +94,7 @@ pub(crate) fn waits(of: ActivationState) -> &'static str {
         ActivationState::Active => "Runs what is installed",
         ActivationState::RebootPending => "Waits for a reboot",
         ActivationState::RestartPending => "Waits for a restart",
-        ActivationState::NewerNotSelected => "A newer one is installed, and the boot loader would start another",
+        ActivationState::NewerNotSelected => "A newer one is installed and the boot loader would start another",
     }
 }
 

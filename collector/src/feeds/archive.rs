@@ -17,11 +17,11 @@ pub(crate) const MAX_ENTRIES: u64 = 2_000_000;
 /// The largest entry, unpacked: 16 MiB.
 pub(crate) const MAX_ENTRY: u64 = 16 << 20;
 /// The most that all entries may unpack to: 64 GiB.
-const MAX_TOTAL: u64 = 64 << 30;
-/// From so much on, the whole is held against the archive's size: 1 GiB.
-const SUSPICIOUS: u64 = 1 << 30;
+pub(crate) const MAX_TOTAL: u64 = 64 << 30;
+/// From so much on, the whole is held against the archive's size: 64 MiB.
+const SUSPICIOUS: u64 = 64 << 20;
 /// Real exports unpack to some 5 to 40 times their size.
-const MAX_RATIO: u64 = 200;
+pub(crate) const MAX_RATIO: u64 = 200;
 /// The longest name that is shown, in characters.
 const SHOWN: usize = 120;
 
@@ -88,10 +88,10 @@ pub(crate) fn walk<E: From<Refusal>>(source: &Source, mut take: impl FnMut(Entry
         }
         walked.unpacked = walked.unpacked.saturating_add(length);
         if walked.unpacked > MAX_TOTAL {
-            return Err(Refusal::Bomb { bytes: MAX_TOTAL, limit: walked.unpacked / source.stamp().size.max(1) }.into());
+            return Err(Refusal::TooMuch.into());
         }
         if walked.unpacked > SUSPICIOUS && walked.unpacked / MAX_RATIO > source.stamp().size {
-            return Err(Refusal::Bomb { bytes: SUSPICIOUS, limit: MAX_RATIO }.into());
+            return Err(Refusal::Bomb.into());
         }
         take(Entry { name, bytes: &bytes }, walked)?;
     }

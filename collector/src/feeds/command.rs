@@ -196,7 +196,7 @@ impl Console<'_, '_> {
     fn summary(&mut self, data: &Path) -> std::io::Result<()> {
         for feed in Shelf::of(data).statuses().iter().filter(|feed| self.touched.contains(&feed.name)) {
             let ignored = if feed.ignored.is_empty() { String::new() } else { format!("; left out: {}", counts(&feed.ignored)) };
-            writeln!(self.terminal.out, "{} as of {}: {} records kept{ignored}", feed.name, feed.as_of, feed.records)?;
+            writeln!(self.terminal.out, "{} as of {}: {} kept{ignored}", feed.name, feed.as_of, records(feed.records))?;
         }
         Ok(())
     }
@@ -234,9 +234,14 @@ fn change(change: &Change) -> String {
         None => String::new(),
     };
     if *laid_over {
-        return format!("{records} records of {as_of} laid over {name}{before}");
+        return format!("{} of {as_of} laid over {name}{before}", self::records(*records));
     }
-    format!("{name} as of {as_of}, {records} records{before}")
+    format!("{name} as of {as_of}, {}{before}", self::records(*records))
+}
+
+/// `1 record`, `2 records`.
+fn records(count: u64) -> String {
+    format!("{count} record{}", if count == 1 { "" } else { "s" })
 }
 
 /// A file that was not taken, in a line: the reason, and what stays.

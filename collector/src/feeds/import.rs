@@ -169,7 +169,6 @@ struct Importing<'a> {
     pending: BTreeMap<String, Overlay>,
     /// The files they came from.
     waiting: Vec<Waiting>,
-
 }
 
 /// A file with one record, which is in force when its feed was written.

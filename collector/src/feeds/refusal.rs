@@ -5,7 +5,7 @@ use std::io;
 use holdfast_checks::versions::feeds::FeedError;
 use jiff::civil::Date;
 
-use super::archive::{MAX_ENTRIES, MAX_ENTRY};
+use super::archive::{MAX_ENTRIES, MAX_ENTRY, MAX_RATIO, MAX_TOTAL};
 use super::source::MAX_DOCUMENT;
 
 /// Why a file was refused. Nothing of it is used, and what was known before stays.
@@ -72,14 +72,12 @@ pub enum Refusal {
         /// What is wrong.
         problem: String,
     },
+    /// It unpacks to more than is read.
+    #[error("the archive unpacks to more than {} GiB: import exports by ecosystem", MAX_TOTAL >> 30)]
+    TooMuch,
     /// It unpacks to more than an export can have.
-    #[error("the archive unpacks to more than {} GiB, {limit} times its size: no export does", bytes >> 30)]
-    Bomb {
-        /// What was unpacked so far.
-        bytes: u64,
-        /// The ratio that was passed.
-        limit: u64,
-    },
+    #[error("the archive unpacks to more than {MAX_RATIO} times its size, which no export does")]
+    Bomb,
     /// Nothing in it says anything.
     #[error("nothing in it is of use{}: {remedy}", counted(ignored))]
     NothingKept {

@@ -116,14 +116,16 @@ async fn keep(following: Following, shelf: Shelf, mut state: State, sender: watc
             }
         }
         let now = look_at(&shelf).await;
+        let mut fresh = None;
         if now.is_some() && now != state {
             state = now;
-            if let Some(library) = open(&following).await {
-                sender.send_replace(library);
-            }
+            fresh = open(&following).await;
         }
-        let library = Arc::clone(&sender.borrow());
+        let library = fresh.clone().unwrap_or_else(|| Arc::clone(&sender.borrow()));
         tell(&following, &library, &mut names);
+        if let Some(library) = fresh {
+            sender.send_replace(library);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use holdfast_checks::versions;
 use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::Date;
 
+use super::census::Census;
 use crate::store::JudgedNode;
 use crate::store::chain::{self, ChainRow};
 use crate::store::peers::{Met, StoredAnswer};
@@ -120,7 +121,7 @@ pub struct Judgement {
     pub chain: Vec<ChainRow>,
 }
 
-/// What the collector says of `node`, which peers met so, on `today`. `at` (Unix milliseconds) dates the findings.
+/// What the collector says of `node`, which peers met so and which runs beside the nodes of `census`, on `today`. `at` (Unix milliseconds) dates the findings.
 ///
 /// # Errors
 /// [`TreeError`] when the facts cannot be represented: a bug, never an input.
@@ -128,6 +129,7 @@ pub fn judge(
     judge: &FleetJudge,
     node: &JudgedNode,
     peers: &Peers,
+    census: &Census,
     knowledge: &Knowledge,
     today: Date,
     at: i64,
@@ -135,6 +137,7 @@ pub fn judge(
     let documents = node.documents.iter().map(|(kind, name, json)| (kind.as_str(), name.as_str(), json.as_str()));
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
     versions::judge(&mut facts, knowledge, today);
+    versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
     holdfast_checks::peers::lay_over(&mut facts, peers.facts());
     dates(&mut facts, today);
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
@@ -142,11 +145,11 @@ pub fn judge(
     Ok(Judgement { findings, chain: chain::rows(&facts) })
 }
 
-/// Stands for everything the verdict depends on besides the catalogue: the same again gives the same findings.
-pub(super) fn basis(node: &JudgedNode, peers: &Peers, knowledge: &Knowledge, today: Date) -> Hash {
+/// Stands for everything the verdict depends on besides the catalogue and the census: the same again gives the same findings. Who is
+/// compared with others is known only afterwards: whoever counts has those judged again that it concerns.
+pub(super) fn basis(node: &JudgedNode, peers: &Peers, known: &str, today: Date) -> Hash {
     let day = today.to_string();
     let met = peers.basis();
-    let known = knowledge.basis();
     let identity = [day.as_bytes(), known.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), met.as_bytes()];
     let documents = node.documents.iter().flat_map(|(kind, name, json)| [kind.as_bytes(), name.as_bytes(), json.as_bytes()]);
     Hash::of_fields(identity.into_iter().chain(documents))

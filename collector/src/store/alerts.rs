@@ -36,9 +36,11 @@ impl Store {
         let failed = StoreError::query("read the state alerts are judged from");
         let mut reader = self.reader.acquire().await.map_err(&failed)?;
         let mut transaction = reader.begin().await.map_err(&failed)?;
-        let rows = sqlx::query("select node_id, cluster, name, origin, state, state_since, last_seen from nodes")
-            .fetch_all(&mut *transaction)
-            .await;
+        // Every link of a node has the same image and kernel.
+        let select = "select node_id, cluster, name, origin, state, state_since, last_seen, \
+            coalesce((select c.image from chain as c where c.node_id = n.node_id limit 1), '') as image, \
+            coalesce((select c.kernel from chain as c where c.node_id = n.node_id limit 1), '') as kernel from nodes as n";
+        let rows = sqlx::query(select).fetch_all(&mut *transaction).await;
         let mut nodes = BTreeMap::new();
         for row in rows.map_err(&failed)? {
             let node = Node {
@@ -48,6 +50,8 @@ impl Store {
                 state: row.try_get("state").map_err(&failed)?,
                 state_since: row.try_get("state_since").map_err(&failed)?,
                 last_seen: row.try_get("last_seen").map_err(&failed)?,
+                image: row.try_get("image").map_err(&failed)?,
+                kernel: row.try_get("kernel").map_err(&failed)?,
             };
             nodes.insert(row.try_get("node_id").map_err(&failed)?, node);
         }

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use holdfast_checks::facts::NodeFacts;
-use holdfast_checks::versions::fleet::{Lined, image, lined};
+use holdfast_checks::versions::fleet::{Cohort, Lined, Order, image, lined};
 use holdfast_checks::versions::{ActivationState, Headline, Link, SupportState};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::StoreError;
 use super::ingest::json;
+use super::{Store, StoreError};
 
 /// The longest name kept in a column, in characters; longer ones are cut and marked.
 const MAX_NAME: usize = 256;
@@ -156,35 +156,89 @@ fn name(text: &str) -> String {
     name
 }
 
+/// How many nodes run a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Whom it compares with.
+    pub cohort: Cohort,
+    /// Are these recordings.
+    pub recorded: bool,
+    /// The version.
+    pub level: String,
+    /// Nodes, not links.
+    pub nodes: i64,
+}
+
+impl Store {
+    /// What connected and silent nodes run, and recordings beside them, where it compares with others.
+    pub async fn running(&self) -> Result<Vec<Running>, StoreError> {
+        let select = "select c.component, c.image, c.line, c.level_order, c.level, n.origin = 'recorded', count(distinct c.node_id) \
+             from chain as c join nodes as n on n.node_id = c.node_id where c.level <> '' and c.image <> '' \
+             and (n.state in ('connected', 'silent') or (n.origin = 'recorded' and n.state <> 'gone')) group by 1, 2, 3, 4, 5, 6";
+        let rows = sqlx::query_as::<_, (String, String, String, String, String, bool, i64)>(select).fetch_all(&self.reader).await;
+        let rows = rows.map_err(StoreError::query("count what nodes run"))?;
+        let running = |(component, image, line, order, level, recorded, nodes): (String, String, String, String, String, bool, i64)| {
+            // An order that this version does not know is another version's: the node is judged again soon.
+            let cohort = Cohort { component, image, line, order: Order::by_name(&order)? };
+            Some(Running { cohort, recorded, level, nodes })
+        };
+        Ok(rows.into_iter().filter_map(running).collect())
+    }
+
+    /// The nodes that have a link in a cohort.
+    pub async fn nodes_of(&self, cohort: &Cohort) -> Result<Vec<i64>, StoreError> {
+        let select =
+            "select distinct node_id from chain where component = $1 and image = $2 and line = $3 and level_order = $4 and level <> ''";
+        let query = sqlx::query_scalar(select).bind(&cohort.component).bind(&cohort.image).bind(&cohort.line).bind(cohort.order.name());
+        query.fetch_all(&self.reader).await.map_err(StoreError::query("find nodes to compare"))
+    }
+}
+
 /// The stored rows of a node, by subject.
-pub(super) async fn stored(conn: &mut SqliteConnection, node_id: i64) -> Result<Vec<ChainRow>, StoreError> {
+async fn stored(conn: &mut SqliteConnection, node_id: i64) -> Result<Vec<ChainRow>, StoreError> {
     let select = "select subject, component, image, kernel, running, waiting, fixed_in, headline, support, ends, judged_by, behind_days, \
                   affecting, exploited, possible, activation, line, level_order, level, json from chain where node_id = $1 order by subject";
     sqlx::query_as(select).bind(node_id).fetch_all(conn).await.map_err(StoreError::query("read a node's patch chain"))
 }
 
-/// Makes the rows of a node `rows`, which are in order of subject; writes only what differs. `true` when something did.
-pub(super) async fn replace(conn: &mut SqliteConnection, node_id: i64, rows: &[ChainRow]) -> Result<bool, StoreError> {
-    let stored = stored(conn, node_id).await?;
-    let changed: Vec<&ChainRow> = rows.iter().filter(|row| !stored.contains(row)).collect();
-    let lost = |old: &&ChainRow| !rows.iter().any(|row| row.subject == old.subject);
-    let gone: Vec<&str> = stored.iter().filter(lost).map(|old| old.subject.as_str()).collect();
-    if changed.is_empty() && gone.is_empty() {
-        return Ok(false);
+/// What has to be written so that a node's rows are those that were judged.
+pub(super) struct Plan<'a> {
+    changed: Vec<&'a ChainRow>,
+    gone: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    /// Compares what is stored with `rows`.
+    pub(super) async fn make(conn: &mut SqliteConnection, node_id: i64, rows: &'a [ChainRow]) -> Result<Self, StoreError> {
+        let stored = stored(conn, node_id).await?;
+        let changed = rows.iter().filter(|row| !stored.contains(row)).collect();
+        let lost = |old: &ChainRow| !rows.iter().any(|row| row.subject == old.subject);
+        let gone = stored.into_iter().filter(lost).map(|old| old.subject).collect();
+        Ok(Self { changed, gone })
     }
-    let old: Vec<&str> = changed.iter().map(|row| row.subject.as_str()).chain(gone).collect();
-    let delete = "delete from chain where node_id = $1 and subject in (select value from json_each($2))";
-    let query = sqlx::query(delete).bind(node_id).bind(json(&old)?);
-    query.execute(&mut *conn).await.map_err(StoreError::query("replace links of the patch chain"))?;
-    if !changed.is_empty() {
+
+    /// Is there nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.gone.is_empty()
+    }
+
+    /// Writes what differs.
+    pub(super) async fn write(&self, conn: &mut SqliteConnection, node_id: i64) -> Result<(), StoreError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let old: Vec<&str> = self.changed.iter().map(|row| row.subject.as_str()).chain(self.gone.iter().map(String::as_str)).collect();
+        let delete = "delete from chain where node_id = $1 and subject in (select value from json_each($2))";
+        let query = sqlx::query(delete).bind(node_id).bind(json(&old)?);
+        query.execute(&mut *conn).await.map_err(StoreError::query("replace links of the patch chain"))?;
         let insert = "insert into chain (node_id, subject, component, image, kernel, running, waiting, fixed_in, headline, \
              support, ends, judged_by, behind_days, affecting, exploited, possible, activation, line, level_order, level, json) \
              select $1, value ->> 'subject', value ->> 'component', value ->> 'image', value ->> 'kernel', value ->> 'running', \
              value ->> 'waiting', value ->> 'fixed_in', value ->> 'headline', value ->> 'support', value ->> 'ends', value ->> 'judged_by', \
              value ->> 'behind_days', value ->> 'affecting', value ->> 'exploited', value ->> 'possible', value ->> 'activation', \
              value ->> 'line', value ->> 'level_order', value ->> 'level', value ->> 'json' from json_each($2)";
-        let query = sqlx::query(insert).bind(node_id).bind(json(&changed)?);
+        let query = sqlx::query(insert).bind(node_id).bind(json(&self.changed)?);
         query.execute(conn).await.map_err(StoreError::query("write the patch chain"))?;
+        Ok(())
     }
-    Ok(true)
 }

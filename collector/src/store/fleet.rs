@@ -11,6 +11,8 @@ pub struct JudgedNode {
     pub cluster: String,
     /// Its name.
     pub name: String,
+    /// Is it a recording.
+    pub recorded: bool,
     /// `(kind, name, json)`, in key order.
     pub documents: Vec<(String, String, String)>,
 }
@@ -25,13 +27,16 @@ impl Store {
     /// One node as the collector's checks see it; `None` when it is not there any more.
     pub async fn node_to_judge(&self, node_id: i64) -> Result<Option<JudgedNode>, StoreError> {
         let failed = StoreError::query("read a node to judge");
-        let select = "select cluster, name from nodes where node_id = $1";
-        let found = sqlx::query_as::<_, (String, String)>(select).bind(node_id).fetch_optional(&self.reader).await.map_err(&failed)?;
-        let Some((cluster, name)) = found else { return Ok(None) };
+        let select = "select cluster, name, origin = 'recorded' from nodes where node_id = $1";
+        let found =
+            sqlx::query_as::<_, (String, String, bool)>(select).bind(node_id).fetch_optional(&self.reader).await.map_err(&failed)?;
+        let Some((cluster, name, recorded)) = found else { return Ok(None) };
         let select = "select kind, name, json from inventory \
-            where node_id = $1 and (kind in ('node', 'os', 'kernel', 'component', 'listener', 'certificate') \
-            or (kind = 'group' and name in ('os', 'kernel', 'kubelets', 'components', 'listeners', 'certificates'))) order by kind, name";
+            where node_id = $1 and (kind in ('node', 'os', 'kernel', 'component', 'runtime', 'listener', 'certificate') \
+            or (kind = 'setting' and name like '%/readOnlyPort') \
+            or (kind = 'group' and name in ('os', 'kernel', 'kubelets', 'components', 'runtimes', 'listeners', 'certificates'))) \
+            order by kind, name";
         let documents = sqlx::query_as(select).bind(node_id).fetch_all(&self.reader).await.map_err(&failed)?;
-        Ok(Some(JudgedNode { cluster, name, documents }))
+        Ok(Some(JudgedNode { cluster, name, recorded, documents }))
     }
 }

@@ -1,11 +1,12 @@
 //! A real database file with rows as ingest writes them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use holdfast_collector::alerts::{AlertOptions, Clock, Rules};
+use holdfast_collector::alerts::{Alert, AlertOptions, Clock, Rules};
 use holdfast_collector::changes::{Change, ChangeFeed, ChangeKind};
 use holdfast_collector::store::Store;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -50,7 +51,7 @@ impl Database {
             on conflict (node_id) do update set state = excluded.state, state_since = excluded.state_since";
         let query = sqlx::query(insert).bind(id).bind(id.to_string()).bind(name).bind(state).bind(since);
         query.execute(&self.raw).await.unwrap();
-        self.tell(ChangeKind::Node);
+        self.tell(id, ChangeKind::Node);
     }
 
     pub(crate) async fn failing(&self, node: i64, check: &str, deciding: &str, since: i64) {
@@ -58,20 +59,20 @@ impl Database {
             evidence, evidence_truncated, deciding, hash, first_seen, changed_at, updated_at) \
             values ($1, $2, 'kubelet', $1 || $2, 'node', 2, 4, '', '', '', '[]', 0, $3, '', $4, $4, $4)";
         sqlx::query(insert).bind(node).bind(check).bind(deciding).bind(since).execute(&self.raw).await.unwrap();
-        self.tell(ChangeKind::Findings);
+        self.tell(node, ChangeKind::Findings);
     }
 
     pub(crate) async fn passing(&self, node: i64, check: &str) {
         let update = "update findings set verdict = 1 where node_id = $1 and check_id = $2";
         sqlx::query(update).bind(node).bind(check).execute(&self.raw).await.unwrap();
-        self.tell(ChangeKind::Findings);
+        self.tell(node, ChangeKind::Findings);
     }
 
     pub(crate) async fn inventory(&self, node: i64, kind: &str, name: &str, json: &str) {
         let insert = "insert into inventory (node_id, kind, name, json, hash, changed_at) values ($1, $2, $3, $4, '', 0) \
             on conflict (node_id, kind, name) do update set json = excluded.json";
         sqlx::query(insert).bind(node).bind(kind).bind(name).bind(json).execute(&self.raw).await.unwrap();
-        self.tell(ChangeKind::Inventory);
+        self.tell(node, ChangeKind::Inventory);
     }
 
     /// Ids of the checks the collector has judged itself.
@@ -91,6 +92,30 @@ impl Database {
         let select =
             "select subject, image, kernel, running, headline, support, line, level from chain where node_id = $1 order by subject";
         sqlx::query_as(select).bind(node).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// The collector's own findings of a node, by check and subject: (verdict, hash, updated at).
+    pub(crate) async fn findings(&self, node: i64) -> BTreeMap<(String, String), (i64, String, i64)> {
+        let select = "select check_id, subject, verdict, hash, updated_at from findings where origin = 'collector' and node_id = $1";
+        let rows: Vec<(String, String, i64, String, i64)> = sqlx::query_as(select).bind(node).fetch_all(&self.raw).await.unwrap();
+        rows.into_iter().map(|(check, subject, verdict, hash, at)| ((check, subject), (verdict, hash, at))).collect()
+    }
+
+    /// The verdicts on a check, node by node.
+    pub(crate) async fn verdicts(&self, check: &str) -> Vec<i64> {
+        let select = "select verdict from findings where origin = 'collector' and check_id = $1 order by node_id";
+        sqlx::query_scalar(select).bind(check).fetch_all(&self.raw).await.unwrap()
+    }
+
+    /// The first alert of a rule.
+    pub(crate) async fn alert(&self, rule: &str) -> Option<Alert> {
+        self.store.stored_alerts().await.unwrap().into_iter().find(|alert| alert.rule == rule)
+    }
+
+    /// The whole history: (node, number, check, subject, to).
+    pub(crate) async fn all_history(&self) -> Vec<(i64, i64, String, String, i64)> {
+        let select = "select node_id, number, check_id, subject, to_verdict from transitions order by 1, 2, 3, 4";
+        sqlx::query_as(select).fetch_all(&self.raw).await.unwrap()
     }
 
     /// History of a check: (epoch, number, from, to).
@@ -115,8 +140,8 @@ impl Database {
         sqlx::query_as(select).fetch_all(&self.raw).await.unwrap()
     }
 
-    fn tell(&self, kind: ChangeKind) {
-        self.changes.publish(Change { seq: 0, at: 0, node_id: 1, kind });
+    fn tell(&self, node_id: i64, kind: ChangeKind) {
+        self.changes.publish(Change { seq: 0, at: 0, node_id, kind });
     }
 }
 

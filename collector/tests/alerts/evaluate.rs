@@ -1,9 +1,12 @@
 //! Judging alerts: tables over stored state and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdfast_checks::entries::Severity;
-use holdfast_collector::alerts::{Alert, AlertState, Failing, Node, Rules, Snapshot, evaluate};
+use holdfast_checks::versions::knowledge::{Builder, FeedInfo};
+use holdfast_collector::alerts::{Alert, AlertState, Dated, Failing, Known, Node, Rules, Snapshot, evaluate};
+use holdfast_collector::feeds::Library;
 use rstest::rstest;
 
 use crate::database::{MINUTE, START};
@@ -18,6 +21,8 @@ fn node(cluster: &str, name: &str, state: &str) -> Node {
         state: state.to_owned(),
         state_since: START,
         last_seen: START,
+        image: "debian 12".to_owned(),
+        kernel: "6.1.0-40-amd64".to_owned(),
     }
 }
 
@@ -65,12 +70,37 @@ fn every_built_in_rule_fires_as_one_alert_per_cluster() {
     insta::assert_json_snapshot!(judge(&fleet(nodes, found.to_vec()), START + MINUTE));
 }
 
+/// Two images, one of them in two clusters; every rule about the patch chain and what is known of versions.
+#[test]
+fn every_built_in_rule_about_the_patch_chain_fires_by_image_and_kernel() {
+    let ubuntu = Node { image: "ubuntu 22.04".to_owned(), kernel: "5.15.0-91-generic".to_owned(), ..node("lab", "b1", "connected") };
+    let nodes = [node("prod", "a1", "connected"), node("lab", "b2", "silent"), ubuntu];
+    let rules = Rules::built_in().unwrap();
+    let chain = rules.checks().into_iter().filter(|check| {
+        let parts = ["known-exploited", "end-of-life", "ends-soon", "fix-not-active", "patch-lag", "vulnerable", "version-knowledge"];
+        parts.iter().any(|part| check.contains(part))
+    });
+    let subject = |check: &str| check.split('-').next().unwrap_or_default().to_owned();
+    let fails = chain.flat_map(|check| (1..=3).map(move |id| (id, check)));
+    let found = fails.map(|(id, check)| Failing { subject: subject(check), deciding: format!("{check} on {id}"), ..failing(id, check) });
+    let mut snapshot = fleet(nodes, found.collect());
+    let refused = Dated { what: "kev.json: line 1: not a catalogue".to_owned(), at: START - MINUTE };
+    let old = Dated { what: "built-in is of 2026-09-08".to_owned(), at: START - 74 * 24 * 60 * MINUTE };
+    snapshot.known = Some(Known { data: vec![old], refused: vec![refused] });
+    let alerts = judge(&snapshot, START);
+    let asked: BTreeSet<&str> = alerts.iter().map(|alert| alert.rule.as_str()).collect();
+    assert_eq!(asked.len(), 18, "{asked:?}");
+    let mut told: Vec<_> = alerts.iter().filter(|alert| alert.rule != "node-silent").collect();
+    told.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
+    insta::assert_json_snapshot!(told);
+}
+
 #[test]
 fn an_old_kernel_on_214_nodes_is_one_alert() {
     let nodes = (1..=214).map(|number| node("prod", &format!("node-{number:03}"), "connected"));
     let alerts = judge(&fleet(nodes, (1..=214).map(|id| failing(id, "kernel-end-of-life")).collect()), START);
     assert_eq!(alerts.len(), 1);
-    assert_eq!(alerts[0].annotations["summary"], "Kernel end of life on 214 nodes");
+    assert_eq!(alerts[0].annotations["summary"], "Kernel end of life on 214 nodes (debian 12)");
     assert_eq!(alerts[0].nodes, 214);
     assert!(alerts[0].annotations["nodes"].ends_with("node-100 and 114 more"), "{}", alerts[0].annotations["nodes"]);
 }
@@ -259,4 +289,97 @@ fn root_is_one_alert_a_namespace() {
         ("Containers run as root in shop on 2 nodes".to_owned(), shop.as_str()),
     ];
     assert_eq!(told, wanted);
+}
+
+const CHAIN: &str = "\
+- id: exploited
+  title: Kernel known to be exploited
+  severity: critical
+  when: {findings: {checks: [kernel-known-exploited]}}
+  group_by: [image, kernel]
+  shows: {component: kernel, headlines: [known_exploited]}
+  summary: 'Kernel {kernel} on {image} is exploited: {nodes}'
+  description: d
+  runbook: r
+";
+
+/// One alert a kernel of an image over all clusters, each leading to the rows that it is about.
+#[test]
+fn a_kernel_is_one_alert_for_each_image_it_runs_on() {
+    let on = |cluster: &str, name: &str, image: &str, kernel: &str| Node {
+        image: image.to_owned(),
+        kernel: kernel.to_owned(),
+        ..node(cluster, name, "connected")
+    };
+    let nodes = [
+        on("prod", "a1", "ubuntu 22.04", "5.15.0-91-generic"),
+        on("lab", "b1", "ubuntu 22.04", "5.15.0-91-generic"),
+        on("prod", "a2", "ubuntu 22.04", "5.15.0-101-generic"),
+        on("prod", "a3", "", ""),
+        on("prod", "a4", "x\u{202e}&kernel=y#", "\u{1b}[31m"),
+    ];
+    let snapshot = fleet(nodes, (1..=5).map(|id| failing(id, "kernel-known-exploited")).collect());
+    let alerts = evaluate(&Rules::parse("mine.yaml", CHAIN).unwrap(), &snapshot, START);
+    let mut told: Vec<(&str, &str, &str)> = alerts
+        .iter()
+        .map(|alert| (alert.annotations["summary"].as_str(), alert.annotations["nodes"].as_str(), alert.link.as_str()))
+        .collect();
+    told.sort_unstable();
+    insta::assert_json_snapshot!(told);
+}
+
+const KNOWLEDGE: &str = "\
+- id: stale
+  title: Version data is old
+  severity: low
+  when: {knowledge: {state: stale}}
+  summary: Version data is old
+  description: 'Verdicts say what was. {evidence}'
+  runbook: r
+- id: refused
+  title: A feed was refused
+  severity: low
+  when: {knowledge: {state: refused}}
+  for: 60
+  summary: A feed was refused
+  description: '{evidence}'
+  runbook: r
+";
+
+#[test]
+fn old_data_and_a_refused_file_are_one_alert_each_without_a_node() {
+    const DAY: i64 = 24 * 60 * MINUTE;
+    let rules = Rules::parse("mine.yaml", KNOWLEDGE).unwrap();
+    let mut snapshot = fleet([node("prod", "a1", "connected")], Vec::new());
+    assert_eq!(evaluate(&rules, &snapshot, START), [], "nothing is told of it");
+    let day = |what: &str, days: i64| Dated { what: what.to_owned(), at: START - days * DAY };
+    let refused = Dated { what: "bad\n.json: line 1: no schema".to_owned(), at: START };
+    snapshot.known =
+        Some(Known { data: vec![day("kev is of 2026-11-19", 1), day("osv/Debian is of 2026-10-06", 45)], refused: vec![refused] });
+    assert_eq!(evaluate(&rules, &snapshot, START), [], "45 days are not old, and the refusal is held back");
+
+    let old = START + DAY;
+    let alerts = evaluate(&rules, &snapshot, old);
+    insta::assert_json_snapshot!(
+        alerts.iter().map(|alert| (&alert.labels, &alert.annotations, alert.nodes, &alert.link)).collect::<Vec<_>>()
+    );
+    let stale = alerts.iter().find(|alert| alert.rule == "stale").unwrap();
+    assert_eq!(stale.starts_at, old, "since the day it became so, whenever that is noticed");
+
+    snapshot.previous = alerts;
+    snapshot.known = Some(Known { data: vec![day("osv/Debian is of 2026-11-20", 0)], refused: Vec::new() });
+    assert!(evaluate(&rules, &snapshot, old + MINUTE).iter().all(|alert| alert.state == AlertState::Resolved));
+}
+
+#[test]
+fn built_in_data_counts_only_while_nothing_was_imported() {
+    let library = Library::built_in().unwrap();
+    let known = Known::of(&library);
+    assert_eq!(known.data.len(), 1);
+    assert!(known.data[0].what.starts_with("built-in is of 2026-"), "{known:?}");
+    let mut builder = Builder::new().unwrap();
+    let (name, source) = ("kev".to_owned(), "CISA".to_owned());
+    builder.feed(FeedInfo { name, as_of: jiff::civil::date(2026, 11, 19), source, digest: String::new() }, []);
+    let known = Known::of(&Library { knowledge: Arc::new(builder.build()), ..library });
+    assert_eq!(known.data.iter().map(|dated| dated.what.as_str()).collect::<Vec<_>>(), ["kev is of 2026-11-19"]);
 }

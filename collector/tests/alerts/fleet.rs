@@ -6,14 +6,16 @@ use std::time::Duration;
 use holdfast_checks::catalogue::{Catalogue, Document, JudgedBy, built_in};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_checks::facts::ProbeOutcome;
+use holdfast_checks::versions::knowledge::{Advisory, Builder, Exploited, FeedInfo, Range, Record};
 use holdfast_collector::alerts::AlertState;
 use holdfast_collector::changes::{Change, ChangeKind};
-use holdfast_collector::feeds::Library;
+use holdfast_collector::feeds::{Follow, Library};
 use holdfast_collector::metrics::Metrics;
 use holdfast_collector::peers::Roster;
 use holdfast_collector::store::peers::{Met, PeerAnswer};
 use holdfast_collector::store::retention::Retention;
 use holdfast_collector::{alerts, fleet};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, Hand, eventually, options};
@@ -41,9 +43,19 @@ fn start_by(catalogue: Catalogue, database: &Database, hand: &Hand) -> Cancellat
 }
 
 fn start_with(catalogue: Catalogue, database: &Database, hand: &Hand, roster: Arc<Roster>, tick: Duration) -> CancellationToken {
+    start_knowing(Library::built_in().unwrap().fixed(), catalogue, database, hand, roster, tick)
+}
+
+fn start_knowing(
+    library: Follow,
+    catalogue: Catalogue,
+    database: &Database,
+    hand: &Hand,
+    roster: Arc<Roster>,
+    tick: Duration,
+) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
-    let library = Library::built_in().unwrap().fixed();
     tokio::spawn(fleet::run(
         evaluator,
         database.store.clone(),
@@ -98,10 +110,195 @@ async fn a_kernel_whose_support_ended_overnight_is_a_finding_with_history_and_an
         database.history(CHECK).await.into_iter().map(|(epoch, _, from, to)| (epoch, from, to)).collect();
     assert_eq!(history, [("collector".to_owned(), 0, PASS), ("collector".to_owned(), PASS, FAIL)]);
 
-    let fired = eventually("it alerts", || async { database.store.stored_alerts().await.unwrap().into_iter().next() }).await;
+    let fired = eventually("it alerts", || database.alert("kernel-end-of-life")).await;
     insta::assert_json_snapshot!(fired.annotations);
     assert_eq!((fired.state, fired.starts_at), (AlertState::Firing, noon("2022-05-01") + 10 * 365 * DAY));
     stop.cancel();
+}
+
+/// Neither the node nor anybody else says anything: the day alone is news.
+#[tokio::test]
+async fn a_day_that_ends_support_raises_the_alert_without_any_new_fact() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-08-31"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "os", "self", OS).await;
+    database.inventory(1, "kernel", "self", KERNEL).await;
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    let cancel = start_with(built_in().unwrap(), &database, &hand, nobody, Duration::from_millis(200));
+    let alerting = alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone());
+    tokio::spawn(alerting);
+    // Debian 11 is in its extended support until that day, the last one included.
+    eventually("it is judged", || async { database.judged(CHECK).await.filter(|row| row.0 != FAIL) }).await;
+    let support = async || database.chain(1).await.into_iter().find(|row| row.0 == "kernel").map(|row| row.5);
+    assert_ne!(support().await.as_deref(), Some("eol"));
+    assert!(database.alert(CHECK).await.is_none());
+    hand.forward(DAY);
+    judged(&database, FAIL).await;
+    let alert = eventually("it alerts", || database.alert(CHECK)).await;
+    assert_eq!((alert.labels["image"].as_str(), alert.starts_at), ("debian 11", noon("2026-08-31") + DAY));
+    assert_eq!(support().await.as_deref(), Some("eol"));
+    cancel.cancel();
+}
+
+/// `6.1.<level>`, which nobody changed.
+fn vanilla(level: i64) -> String {
+    format!(r##"{{"release":"6.1.{level}","version":"#1 SMP PREEMPT_DYNAMIC"}}"##)
+}
+
+/// Upstream's own kernels on a system of nobody's.
+async fn vanilla_node(database: &Database, node: i64, level: i64) {
+    database.node(node, &format!("a{node}"), "connected", 0).await;
+    database
+        .inventory(node, "os", "self", r#"{"id":"arch","id_like":[],"version_id":"","pretty_name":"x","fields":{"BUILD_ID":"rolling"}}"#)
+        .await;
+    database.inventory(node, "kernel", "self", &vanilla(level)).await;
+}
+
+/// A library with an advisory about every 6.1 below 6.1.100, and CISA's catalogue with these entries.
+fn knowing(exploited: &[&str]) -> Arc<Library> {
+    let mut builder = Builder::new().unwrap();
+    let as_of = jiff::civil::date(2026, 11, 18);
+    let info = |name: &str, digest: String| FeedInfo { name: name.to_owned(), as_of, source: name.to_owned(), digest };
+    let advisory = |id: &str| {
+        Record::Advisory(Advisory {
+            id: id.to_owned(),
+            aliases: Vec::new(),
+            component: "kernel".to_owned(),
+            title: String::new(),
+            ranges: vec![Range { introduced: "6.1.0".to_owned(), fixed: Some("6.1.100".to_owned()) }],
+            builds: Vec::new(),
+            needs: Vec::new(),
+            only_family: None,
+            score: None,
+            record: id.to_owned(),
+            source: "test".to_owned(),
+        })
+    };
+    builder.feed(info("kernel-cve", String::new()), [advisory("CVE-2099-0001")]);
+    let entry = |id: &&str| {
+        let (name, added) = ("Test".to_owned(), jiff::civil::date(2026, 11, 18));
+        Record::Exploited(Exploited { id: (*id).to_owned(), name, added, due: None, ransomware: false })
+    };
+    builder.feed(info("kev", exploited.join(",")), exploited.iter().map(entry));
+    Arc::new(Library { knowledge: Arc::new(builder.build()), feeds: Vec::new(), refused: Vec::new() })
+}
+
+#[tokio::test]
+async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_match_and_nothing_else() {
+    const EXPLOITED: &str = "kernel-known-exploited";
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    vanilla_node(&database, 1, 99).await;
+    vanilla_node(&database, 2, 999).await;
+    let (import, library) = watch::channel(knowing(&[]));
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    let cancel = start_knowing(library, built_in().unwrap(), &database, &hand, nobody, fleet::TICK);
+    let alerting = alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone());
+    tokio::spawn(alerting);
+    let verdict = async |node: i64| database.findings(node).await.get(&(EXPLOITED.to_owned(), "node".to_owned())).map(|row| row.0);
+    eventually("both are judged", || async { (verdict(1).await.is_some() && verdict(2).await.is_some()).then_some(()) }).await;
+    assert_ne!(verdict(1).await, Some(FAIL));
+    // The census follows the first round.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = (database.findings(1).await, database.findings(2).await, database.chain(2).await);
+
+    hand.forward(60_000);
+    import.send_replace(knowing(&["CVE-2099-0001", "CVE-2099-0002"]));
+    eventually("the node it matches is upgraded", || async { (verdict(1).await == Some(FAIL)).then_some(()) }).await;
+    let alert = eventually("it alerts", || database.alert(EXPLOITED)).await;
+    assert_eq!((alert.labels["kernel"].as_str(), alert.annotations["nodes"].as_str()), ("6.1.99", "prod/a1"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((database.findings(2).await, database.chain(2).await), (before.1, before.2), "not a row of the other was written");
+    let after = database.findings(1).await;
+    let moved: Vec<&str> =
+        after.iter().filter(|(key, row)| before.0.get(*key) != Some(*row)).map(|((check, _), _)| check.as_str()).collect();
+    assert!(moved.contains(&EXPLOITED) && moved.iter().all(|check| check.starts_with("kernel-")), "{moved:?}");
+    let row = database.chain(1).await.into_iter().find(|row| row.0 == "kernel").unwrap();
+    assert_eq!(row.4, 1, "the headline: {row:?}");
+    cancel.cancel();
+}
+
+const OUTLIER: &str = "kernel-fleet-outlier";
+
+#[tokio::test]
+async fn a_node_behind_those_like_it_is_an_outlier_until_it_follows() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    let cancel = start(&database, &hand);
+    let outlier = |node: i64, verdict: i64| {
+        let database = &database;
+        let key = (OUTLIER.to_owned(), "node".to_owned());
+        eventually("the place is judged", move || {
+            let key = key.clone();
+            async move { database.findings(node).await.get(&key).filter(|row| row.0 == verdict).map(|_| ()) }
+        })
+    };
+    vanilla_node(&database, 1, 90).await;
+    outlier(1, PASS).await;
+    vanilla_node(&database, 2, 95).await;
+    outlier(1, FAIL).await;
+    outlier(2, PASS).await;
+    // Nodes that are gone do not count, and those that come back do.
+    database.node(2, "a2", "gone", 1).await;
+    outlier(1, PASS).await;
+    database.node(2, "a2", "connected", 2).await;
+    outlier(1, FAIL).await;
+    database.inventory(1, "kernel", "self", &vanilla(95)).await;
+    outlier(1, PASS).await;
+    cancel.cancel();
+}
+
+#[tokio::test]
+async fn one_node_that_claims_to_be_newer_makes_no_outliers_of_a_fleet() {
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    for node in 1..=21 {
+        vanilla_node(&database, node, 90).await;
+    }
+    vanilla_node(&database, 22, 999).await;
+    let cancel = start(&database, &hand);
+    eventually("all are judged", || async { (database.verdicts(OUTLIER).await.len() == 22).then_some(()) }).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(database.verdicts(OUTLIER).await.iter().all(|verdict| *verdict == PASS));
+    vanilla_node(&database, 23, 999).await;
+    eventually("two are believed", || async {
+        (database.verdicts(OUTLIER).await.iter().filter(|verdict| **verdict == FAIL).count() == 21).then_some(())
+    })
+    .await;
+    cancel.cancel();
+}
+
+#[tokio::test]
+async fn a_restart_moves_no_verdict_and_no_alert() {
+    let mut database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    vanilla_node(&database, 1, 90).await;
+    vanilla_node(&database, 2, 95).await;
+    database.inventory(1, "os", "self", OS).await;
+    let cancel = start(&database, &hand);
+    let alerting = async |database: &Database, cancel: &CancellationToken| {
+        tokio::spawn(alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone()));
+    };
+    alerting(&database, &cancel).await;
+    eventually("it is judged", || async { (database.verdicts(OUTLIER).await.len() == 2).then_some(()) }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cancel.cancel();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let told = async |database: &Database| {
+        let history = database.all_history().await;
+        (database.findings(1).await, database.findings(2).await, history, database.store.stored_alerts().await.unwrap())
+    };
+    let before = told(&database).await;
+    assert!(!before.3.is_empty());
+
+    database.restart().await;
+    hand.forward(60_000);
+    let cancel = start(&database, &hand);
+    alerting(&database, &cancel).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(told(&database).await, before);
+    cancel.cancel();
 }
 
 #[tokio::test]

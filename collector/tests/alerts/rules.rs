@@ -28,7 +28,23 @@ fn the_built_in_rules_load() {
             "kubelet-contradiction",
             "certificate-expires-in-a-week",
             "certificate-expires-in-a-month",
+            "kernel-known-exploited",
+            "component-known-exploited",
             "kernel-end-of-life",
+            "os-end-of-life",
+            "runtime-end-of-life",
+            "kubernetes-end-of-life",
+            "ends-soon",
+            "kernel-fix-not-active",
+            "component-fix-not-active",
+            "kernel-patch-lag",
+            "runtime-patch-lag",
+            "kubernetes-patch-lag",
+            "runtime-vulnerable",
+            "kubernetes-vulnerable",
+            "version-data-stale",
+            "version-feed-refused",
+            "version-feed-absent",
             "container-root",
             "node-silent",
         ]
@@ -49,7 +65,7 @@ fn a_short_rule_loads() {
 }
 
 /// What is wrong, the good text and what stands in its place.
-const BAD: [(&str, &str, &str); 16] = [
+const BAD: [(&str, &str, &str); 20] = [
     ("unknown_field", "  summary: s\n", "  summary: s\n  sevrity: low\n"),
     ("unknown_severity", "severity: low", "severity: loud"),
     ("unknown_label", "  summary: s\n", "  summary: s\n  group_by: [pod]\n"),
@@ -69,6 +85,10 @@ const BAD: [(&str, &str, &str); 16] = [
         "  runbook: r\n- id: first\n  title: t\n  severity: low\n  when: {node: {state: silent}}\n  summary: s\n  description: d\n  runbook: r\n",
     ),
     ("silent_by_check", "  when: {findings: {checks: [some-check]}}\n", "  when: {node: {state: silent}}\n  group_by: [check]\n"),
+    ("image_without_a_list", "  summary: s\n", "  summary: s\n  group_by: [image]\n"),
+    ("shows_no_headline", "  summary: s\n", "  summary: s\n  shows: {component: kernel, headlines: [broken]}\n"),
+    ("knowledge_of_a_node", "  when: {findings: {checks: [some-check]}}\n", "  when: {knowledge: {state: stale}}\n  group_by: [cluster]\n"),
+    ("unknown_state_of_knowledge", "{findings: {checks: [some-check]}}", "{knowledge: {state: lost}}"),
     ("not_a_list", "- id: first", "id: first"),
 ];
 

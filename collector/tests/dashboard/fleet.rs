@@ -7,10 +7,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use holdfast_checks::catalogue::{Catalogue, Document};
+use holdfast_checks::versions::Link;
 use holdfast_collector::changes::ChangeFeed;
 use holdfast_collector::feeds::Library;
 use holdfast_collector::http::{App, router};
 use holdfast_collector::store::Store;
+use holdfast_collector::store::chain::headline_number;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -93,18 +95,26 @@ impl Fleet {
         fleet
     }
 
+    /// The fleet described above, judged by what `library` knows.
+    pub async fn seeded_by(library: Library) -> Self {
+        let catalogue = Catalogue::load(&[Document { name: "checks.yaml".into(), text: CHECKS.into() }]).expect("catalogue");
+        let fleet = Self::with(tempfile::tempdir().expect("temp dir"), catalogue, library).await;
+        fleet.seed().await;
+        fleet
+    }
+
     /// No node, and the checks the product ships.
     pub async fn shipped() -> Self {
         let catalogue = holdfast_collector::catalogue::load(None).expect("catalogue");
-        Self::with(tempfile::tempdir().expect("temp dir"), catalogue).await
+        Self::with(tempfile::tempdir().expect("temp dir"), catalogue, Library::built_in().expect("built-in knowledge")).await
     }
 
     async fn at(directory: tempfile::TempDir) -> Self {
         let catalogue = Catalogue::load(&[Document { name: "checks.yaml".into(), text: CHECKS.into() }]).expect("catalogue");
-        Self::with(directory, catalogue).await
+        Self::with(directory, catalogue, Library::built_in().expect("built-in knowledge")).await
     }
 
-    async fn with(directory: tempfile::TempDir, catalogue: Catalogue) -> Self {
+    async fn with(directory: tempfile::TempDir, catalogue: Catalogue, library: Library) -> Self {
         let path = directory.path().join("holdfast.db");
         let store = Store::open(&path).await.expect("open store");
         let (changes, cancel) = (ChangeFeed::default(), CancellationToken::new());
@@ -115,7 +125,7 @@ impl Fleet {
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             cancel: cancel.clone(),
             public_url: None,
-            library: Library::built_in().expect("built-in knowledge").fixed(),
+            library: library.fixed(),
             clock: Arc::new(|| NOW),
         };
         let pool = open(&path).await;
@@ -193,6 +203,41 @@ impl Fleet {
             .execute(&self.pool)
             .await
             .expect("insert inventory");
+    }
+
+    /// Adds a link of the patch chain, on a node of `image` with `kernel`, as the fleet's judge stores it.
+    pub async fn link(&self, node: i64, image: &str, kernel: &str, link: &Link) {
+        let name = |value: Option<serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+        let support = link.support.value();
+        let activation = name(link.activation.value().and_then(|activation| serde_json::to_value(activation.state).ok()));
+        let waits = !activation.is_empty() && activation != "active";
+        let known = link.vulnerability.value();
+        sqlx::query(
+            "insert into chain (node_id, subject, component, image, kernel, running, waiting, fixed_in, headline, support, ends, judged_by, \
+             behind_days, affecting, exploited, possible, activation, line, level_order, level, json) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '', '', '', $18)",
+        )
+        .bind(node)
+        .bind(&link.subject)
+        .bind(&link.component)
+        .bind(image)
+        .bind(kernel)
+        .bind(&link.running)
+        .bind(link.installed.value().filter(|_| waits).cloned().unwrap_or_default())
+        .bind(known.and_then(|known| known.fixed_in.clone()).unwrap_or_default())
+        .bind(headline_number(link.headline))
+        .bind(name(support.and_then(|support| serde_json::to_value(support.state).ok())))
+        .bind(support.and_then(|support| support.ends.clone()).unwrap_or_default())
+        .bind(support.map(|support| support.judged_by.clone()).unwrap_or_default())
+        .bind(link.patch.value().and_then(|patch| patch.days).unwrap_or(-1))
+        .bind(known.map_or(0, |known| known.affecting))
+        .bind(known.map_or(0, |known| known.exploited))
+        .bind(known.map_or(0, |known| known.possible))
+        .bind(activation)
+        .bind(serde_json::to_string(link).expect("a link is JSON"))
+        .execute(&self.pool)
+        .await
+        .expect("insert link");
     }
 
     /// Makes what follows from the inventory, as a start of the collector does on a database from before.

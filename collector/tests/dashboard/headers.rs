@@ -5,7 +5,7 @@ use axum::http::Request;
 
 use crate::fleet::{Fleet, attributes};
 
-const ROUTES: [&str; 40] = [
+const ROUTES: [&str; 49] = [
     "/",
     "/nodes",
     "/nodes?state=gone",
@@ -37,6 +37,15 @@ const ROUTES: [&str; 40] = [
     "/root-processes",
     "/root-processes?group=none",
     "/root-processes?place=process",
+    "/kernels",
+    "/kernels?component=any",
+    "/kernels?group=none",
+    "/kernels/kernel/5.14.0-611.20.1.el9_7.x86_64",
+    "/kernels.csv",
+    "/kernels.json",
+    "/feeds",
+    "/nodes/prod-eu/ip-10-0-9-3?tab=chain",
+    "/api/v1/chain",
     "/expectations",
     "/coverage",
     "/changes",
@@ -50,7 +59,7 @@ const ROUTES: [&str; 40] = [
 
 #[tokio::test]
 async fn every_response_has_the_strict_headers_and_nothing_inline() {
-    let fleet = Fleet::seeded().await;
+    let fleet = crate::chain::fleet().await;
     let home = fleet.get("/").await.body;
     let assets = [attributes(&home, "stylesheet", "href")[0], attributes(&home, "type=\"module\"", "src")[0]];
     for path in ROUTES.into_iter().chain(assets).chain(["/readyz", "/assets/none.css", "/events?view=x"]) {

@@ -47,6 +47,9 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
     fleet.inventory(9, "runtime", &format!("containerd:{name}"), runtime).await;
     fleet.inventory(9, "setting", &format!("docker:{name}/{name}"), serde_json::json!({"value": name, "source": name})).await;
     fleet.inventory(9, "node", "self", serde_json::json!({"process_events_unknown": name})).await;
+    fleet.link(9, name, name, &crate::chain::hostile(name, name)).await;
+    fleet.link(9, name, name, &crate::chain::hostile("kernel", name)).await;
+    fleet.inventory(9, "kernel", "self", serde_json::json!({"release": name, "boot_default": {"release": name}})).await;
     fleet.derive().await;
     fleet.recount().await;
     sqlx::query("insert into alerts values ('bad', $1, '{\"node\": \"x\"}', $2, 5, 'firing', 1, 1, 0, 1, 'javascript:alert(1)')")
@@ -64,6 +67,11 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
         format!("/findings?q={encoded}&cluster={encoded}&foo={encoded}"),
     ]);
     pages.extend([
+        "/kernels".into(),
+        "/kernels?component=any".into(),
+        "/kernels?group=none".into(),
+        format!("/kernels/{encoded}/{encoded}"),
+        format!("/kernels/kernel/{encoded}?image={encoded}&q={encoded}"),
         "/exposure".into(),
         "/exposure?group=none".into(),
         "/alerts".into(),
@@ -72,7 +80,8 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
         "/checks/site-hostile".into(),
     ]);
     pages.extend(
-        ["all", "kubelet", "containers", "runtimes", "facts", "listeners", "processes", "timeline"].map(|tab| format!("{node}?tab={tab}")),
+        ["all", "chain", "kubelet", "containers", "runtimes", "facts", "listeners", "processes", "timeline"]
+            .map(|tab| format!("{node}?tab={tab}")),
     );
     for place in ["pod", "outside", "process"] {
         for group in ["image", "namespace", "none"] {
@@ -93,6 +102,8 @@ async fn hostile_names_come_out_inert_on_every_page_and_export() {
     assert!(fleet.get(&format!("/findings/{id}")).await.body.contains("\\u202e"), "what was hidden is shown");
     assert!(fleet.get("/findings?group=none").await.main().contains('…'), "long text is cut");
     let csv = fleet.get("/findings.csv?q=site-hostile").await.body;
+    assert!(csv.contains("\"'=cmd()") && !csv.contains(",\"=cmd"), "{csv}");
+    let csv = fleet.get("/kernels.csv?component=any").await.body;
     assert!(csv.contains("\"'=cmd()") && !csv.contains(",\"=cmd"), "{csv}");
 }
 

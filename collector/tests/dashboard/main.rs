@@ -13,6 +13,7 @@
 )]
 
 mod api;
+mod chain;
 mod colours;
 mod containers;
 mod expectations;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::fleet::{Fleet, attributes, unescape};
 
 /// Where numbers stand.
-const PAGES: [&str; 28] = [
+const PAGES: [&str; 30] = [
     "/",
     "/?cluster=demo",
     "/nodes",
@@ -31,6 +31,8 @@ const PAGES: [&str; 28] = [
     "/root-processes",
     "/root-processes?group=namespace&root=host",
     "/root-processes?place=process",
+    "/kernels",
+    "/kernels?component=any",
     "/expectations",
     "/coverage",
     "/coverage?cluster=prod-eu",

@@ -40,7 +40,19 @@ async fn a_fleet_without_nodes_shows_no_number_no_share_and_no_tick() {
     let main = home.main();
     assert!(main.contains("No node has reported yet") && main.contains("Nothing assessed"), "{main}");
     assert!(!main.contains('%') && !main.contains('✓') && !main.contains("data-n"), "{main}");
-    for path in ["/nodes", "/findings", "/checks", "/alerts", "/exposure", "/root-processes", "/coverage", "/changes", "/about"] {
+    for path in [
+        "/nodes",
+        "/findings",
+        "/checks",
+        "/alerts",
+        "/exposure",
+        "/root-processes",
+        "/kernels",
+        "/feeds",
+        "/coverage",
+        "/changes",
+        "/about",
+    ] {
         let page = fleet.get(path).await;
         assert_eq!(page.status, 200, "{path}");
         assert!(!page.main().contains('%') && !page.main().contains('✓'), "{path}: {}", page.main());

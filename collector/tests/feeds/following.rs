@@ -58,12 +58,11 @@ async fn what_is_imported_by_hand_is_in_force_soon() {
     let mut running = start(&rig).await;
     assert!(running.follow.borrow().feeds.is_empty());
     rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2026-31431"]))]);
-    running.until(|library| library.knowledge.exploited("CVE-2026-31431").is_some()).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let library = running.until(|library| library.feeds.len() == 1).await;
+    assert_eq!(library.knowledge.feeds().last().unwrap().name, "kev");
     assert!(running.metrics.encode().contains("holdfast_feed_age_seconds{feed=\"kev\"} 172800"));
     rig.remove("kev");
     running.until(|library| library.feeds.is_empty()).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!running.metrics.encode().contains("feed=\"kev\""));
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use holdfast_checks::versions::Scheme;
 use holdfast_collector::feeds::Output;
 
 use crate::rig::{Rig, archive, debian, kev, osv, osv_of};
@@ -23,7 +22,8 @@ fn what_is_imported_is_known_and_said() {
     insta::assert_snapshot!(text);
     let library = rig.library();
     assert_eq!(library.knowledge.exploited("CVE-2026-31431").unwrap().added.to_string(), "2026-05-01");
-    assert!(library.knowledge.package("Debian:12", "linux", Scheme::Dpkg, "6.1.140-1").is_some());
+    let known: Vec<(&str, &str)> = library.knowledge.feeds().iter().map(|feed| (feed.name.as_str(), feed.source.as_str())).collect();
+    assert_eq!(known, [("built-in", "built-in snapshot"), ("kev", "CISA KEV"), ("osv/Debian", "OSV, Debian")]);
 }
 
 #[test]
@@ -60,7 +60,15 @@ fn single_records_are_laid_over_by_id_and_make_the_rest_no_newer() {
     assert_eq!(code, 0, "{text}");
     insta::assert_snapshot!(text);
     let compiled = records(&rig, "osv%2FDebian.feed");
-    assert_eq!(compiled, ["DEBIAN-CVE-2026-0001 6.1.160-1", "DEBIAN-CVE-2026-0002 6.1.151-1", "DEBIAN-CVE-2026-0003 6.1.152-1", "DEBIAN-CVE-2026-0009 6.1.161-1"]);
+    assert_eq!(
+        compiled,
+        [
+            "DEBIAN-CVE-2026-0001 6.1.160-1",
+            "DEBIAN-CVE-2026-0002 6.1.151-1",
+            "DEBIAN-CVE-2026-0003 6.1.152-1",
+            "DEBIAN-CVE-2026-0009 6.1.161-1"
+        ]
+    );
 }
 
 #[test]
@@ -89,8 +97,14 @@ fn single_records_without_an_export_are_as_old_as_the_newest() {
 #[test]
 fn an_export_of_everything_replaces_every_feed_in_it() {
     let rig = Rig::new();
-    let (debian, ubuntu) = (osv("DEBIAN-CVE-2026-0001", "2026-11-01", "6.1.150-1"), osv_of("Ubuntu:22.04:LTS", "UBUNTU-CVE-2026-0001", "2026-11-02", "5.15.0-1.2"));
-    let all = rig.file("all.zip", archive(&[("Debian/1.json", debian.as_bytes()), ("Ubuntu/1.json", ubuntu.as_bytes()), ("README.md", b"x"), ("more.zip", b"PK")]));
+    let (debian, ubuntu) = (
+        osv("DEBIAN-CVE-2026-0001", "2026-11-01", "6.1.150-1"),
+        osv_of("Ubuntu:22.04:LTS", "UBUNTU-CVE-2026-0001", "2026-11-02", "5.15.0-1.2"),
+    );
+    let all = rig.file(
+        "all.zip",
+        archive(&[("Debian/1.json", debian.as_bytes()), ("Ubuntu/1.json", ubuntu.as_bytes()), ("README.md", b"x"), ("more.zip", b"PK")]),
+    );
     let (code, text) = rig.import(&[&all]);
     assert_eq!(code, 0, "{text}");
     insta::assert_snapshot!(text);
@@ -156,8 +170,8 @@ fn two_imports_at_once_both_happen() {
     let rig = Rig::new();
     let first = rig.file("kev.json", kev("2026-11-18", &["CVE-2026-31431"]));
     let second = rig.file("all.zip", debian(&THREE));
+    let import = |file: &Path| assert_eq!(rig.import(&[file]).0, 0);
     std::thread::scope(|scope| {
-        let import = |file: &Path| assert_eq!(rig.import(&[file]).0, 0);
         for _ in 0..4 {
             scope.spawn(|| import(&first));
             scope.spawn(|| import(&second));

@@ -20,13 +20,13 @@ fn patched(mut zip: Vec<u8>, local: usize, central: usize, bytes: &[u8]) -> Vec<
     zip
 }
 
-/// A gibibyte of zeros in one entry.
+/// 64 MiB of zeros in one entry.
 fn zeros(name: &str) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().compression_level(Some(1));
     writer.start_file(name, options).unwrap();
     let chunk = vec![0; 1 << 20];
-    for _ in 0..1024 {
+    for _ in 0..64 {
         writer.write_all(&chunk).unwrap();
     }
     writer.finish().unwrap().into_inner()
@@ -40,12 +40,15 @@ fn bad_files(rig: &Rig) -> Vec<Bad> {
     std::fs::File::options().write(true).open(&huge).unwrap().set_len(1 << 30).unwrap();
     let pipe = rig.dir.path().join("pipe.json");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let gibibyte = zeros("zeros.json");
+    let bomb = zeros("zeros.json");
+    let gibibyte = (1_u32 << 30).to_le_bytes();
     let mut damaged = good.clone();
     damaged[80] ^= 0x55;
     let record = osv("DEBIAN-CVE-2026-0001", "2026-11-19", "6.1.150-1");
     let other = osv("DEBIAN-CVE-2026-0002", "2026-11-19", "6.1.150-1").replace("\"linux\"", "\"emacs\"");
     let half = &record[..record.len() / 2];
+    let wide = format!("{record}{}", " ".repeat(15 << 20));
+    let padded: Vec<(&str, &[u8])> = ["1.json", "2.json", "3.json", "4.json", "5.json"].map(|name| (name, wide.as_bytes())).into();
     let file = |what, name: &str, bytes: &[u8]| Bad { what, path: rig.file(name, bytes) };
     vec![
         file("nothing in it", "empty.json", b""),
@@ -67,9 +70,10 @@ fn bad_files(rig: &Rig) -> Vec<Bad> {
         file("an encrypted archive", "secret.zip", &patched(good.clone(), 6, 8, &[1, 0])),
         file("bzip2 in an archive", "bzip2.zip", &patched(good.clone(), 8, 10, &[12, 0])),
         file("a byte flipped in an archive", "flipped.zip", &damaged),
-        file("a gibibyte of zeros, zipped", "zeros.zip", &gibibyte),
-        file("the same, said to be 100 bytes", "liar.zip", &patched(gibibyte, 22, 24, &[100, 0, 0, 0])),
-        file("15 MiB of zeros a hundred times", "many.zip", &archive(&vec![("zeros.json", &vec![0; 15 << 20][..]); 100])),
+        file("a gibibyte of zeros, zipped", "zeros.zip", &patched(bomb.clone(), 22, 24, &gibibyte)),
+        file("the same, said to be 100 bytes", "liar.zip", &patched(bomb, 22, 24, &[100, 0, 0, 0])),
+        file("records among a lot of nothing", "nothing.zip", &archive(&padded)),
+        file("15 MiB of zeros, zipped", "some.zip", &archive(&[("zeros.json", &vec![0; 15 << 20][..])])),
     ]
 }
 

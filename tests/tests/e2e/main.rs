@@ -11,6 +11,7 @@
 mod browser;
 mod containerd;
 mod containers;
+mod feeds;
 mod hostile;
 mod kill;
 mod kubelet;

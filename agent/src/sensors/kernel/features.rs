@@ -9,35 +9,11 @@ use std::collections::BTreeSet;
 
 use holdfast_checks::facts::{Feature, FeatureState, Listing, Observed, Reason, Skipped, Source, SourceKind};
 use holdfast_checks::versions::FEATURES;
+use holdfast_checks::versions::knowledge::kernel_option;
 
 use super::now;
 use crate::host::{Host, Root};
 
-/// The option of the kernel's configuration that builds a part.
-const OPTIONS: [(&str, &str); 22] = [
-    ("act_ct", "NET_ACT_CT"),
-    ("algif_aead", "CRYPTO_USER_API_AEAD"),
-    ("algif_skcipher", "CRYPTO_USER_API_SKCIPHER"),
-    ("cls_route", "NET_CLS_ROUTE4"),
-    ("cls_u32", "NET_CLS_U32"),
-    ("esp4", "INET_ESP"),
-    ("esp6", "INET6_ESP"),
-    ("io_uring", "IO_URING"),
-    ("ipv6", "IPV6"),
-    ("ksmbd", "SMB_SERVER"),
-    ("nf_tables", "NF_TABLES"),
-    ("nft_set_pipapo", "NF_TABLES"),
-    ("overlay", "OVERLAY_FS"),
-    ("rxrpc", "AF_RXRPC"),
-    ("sch_hfsc", "NET_SCH_HFSC"),
-    ("sch_qfq", "NET_SCH_QFQ"),
-    ("sctp", "IP_SCTP"),
-    ("snd_usb_audio", "SND_USB_AUDIO"),
-    ("tipc", "TIPC"),
-    ("tls", "TLS"),
-    ("usb_core", "USB"),
-    ("vsock", "VSOCKETS"),
-];
 /// No module: a part that the image has or has not.
 const IO_URING: &str = "io_uring";
 const CONFIGURATION: [&str; 4] = ["/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
@@ -150,9 +126,9 @@ impl Modules {
 
     /// What the kernel's configuration says; a kernel is configured whole, so an option that it does not have is off.
     fn configured(&self, name: &str) -> Option<FeatureState> {
-        let option = OPTIONS.iter().find(|(part, _)| *part == name)?.1;
+        let option = kernel_option(name)?;
         let config = self.config.as_ref().filter(|config| config.contains("CONFIG_"))?;
-        let value = config.lines().find_map(|line| line.strip_prefix("CONFIG_")?.strip_prefix(option)?.strip_prefix('='));
+        let value = config.lines().find_map(|line| line.strip_prefix(option)?.strip_prefix('='));
         Some(match value {
             Some("y") => FeatureState::BuiltIn,
             Some("m") => FeatureState::Loadable,
@@ -161,14 +137,14 @@ impl Modules {
     }
 }
 
-/// Names of modules in a list of their files: `kernel/net/ipv4/esp4.ko.zst: …`.
+/// Which of the parts a list of modules' files names: `kernel/net/ipv4/esp4.ko.zst: …`. Thousands of lines, of which a few matter.
 fn names(list: &str) -> BTreeSet<String> {
-    let name = |line: &str| {
-        let file = line.split(':').next()?.rsplit('/').next()?.trim();
-        Some(plain(file.split_once(".ko")?.0))
+    let part = |line: &str| {
+        let stem = line.split(':').next()?.rsplit('/').next()?.trim().split_once(".ko")?.0;
+        let same = |name: &&&str| name.len() == stem.len() && name.bytes().zip(stem.bytes()).all(|(a, b)| a == b || (a, b) == (b'_', b'-'));
+        FEATURES.iter().find(same).map(|name| (*name).to_owned())
     };
-    // Thousands of lines, of which a few matter.
-    list.lines().filter_map(name).filter(|name| FEATURES.contains(&name.as_str())).collect()
+    list.lines().filter_map(part).collect()
 }
 
 /// `-` and `_` are one to modprobe.
@@ -199,13 +175,12 @@ fn blocked(root: &Root) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OPTIONS, names, plain};
+    use super::{names, plain};
 
     #[test]
     fn lists_of_modules_are_read_whatever_they_are_packed_with() {
         let list = "kernel/net/ipv4/esp4.ko.zst: kernel/net/xfrm/xfrm_algo.ko.zst\nkernel/crypto/algif-aead.ko.xz:\nkernel/fs/overlayfs/overlay.ko\nbroken\n:\n";
         assert_eq!(names(list).into_iter().collect::<Vec<_>>(), ["algif_aead", "esp4", "overlay"]);
         assert_eq!(plain("nf-tables"), "nf_tables");
-        assert!(OPTIONS.is_sorted());
     }
 }

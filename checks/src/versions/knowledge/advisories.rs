@@ -103,11 +103,22 @@ impl Advisories {
 /// The first of the candidates with what the others add.
 fn merge(id: String, candidates: Vec<Candidate>) -> Option<(Advisory, Option<String>)> {
     let mut candidates = candidates.into_iter();
-    let Candidate { mut advisory, unknown_below, curated, .. } = candidates.next()?;
+    let Candidate { mut advisory, mut unknown_below, curated, as_of, feed } = candidates.next()?;
     advisory.id = id;
     let start = advisory.ranges.iter().filter_map(|range| Level::bound(&range.introduced)).min().filter(|_| unknown_below.is_none());
     let mut aliases: BTreeSet<String> = advisory.aliases.drain(..).collect();
-    for other in candidates.map(|candidate| candidate.advisory) {
+    let mut imported: BTreeMap<String, Date> = BTreeMap::new();
+    if !curated {
+        imported.insert(advisory.record.clone(), as_of);
+    }
+    for candidate in candidates {
+        let other = candidate.advisory;
+        // An older copy of a record says nothing that the newer one does not.
+        if *imported.entry(other.record.clone()).or_insert(candidate.as_of) > candidate.as_of {
+            continue;
+        }
+        // One record may speak of a component's versions in parts: 1.x and 2.x are two modules.
+        let same = other.record == advisory.record && candidate.as_of == as_of && candidate.feed == feed;
         aliases.extend(other.aliases);
         if other.id != advisory.id {
             aliases.insert(other.id);
@@ -125,8 +136,12 @@ fn merge(id: String, candidates: Vec<Candidate>) -> Option<(Advisory, Option<Str
                 advisory.builds.push(build);
             }
         }
-        if advisory.component == KERNEL {
+        if advisory.component == KERNEL && advisory.only_family.is_none() && !other.ranges.is_empty() {
+            // Another record completes it.
+            unknown_below = None;
             add_ranges(&mut advisory.ranges, other.ranges, start.as_ref());
+        } else if same && !curated {
+            add_ranges(&mut advisory.ranges, other.ranges, None);
         }
     }
     aliases.remove(&advisory.id);
@@ -207,6 +222,10 @@ impl Spans {
                 && span.end.as_ref().is_none_or(|end| version < end)
                 && since.is_none_or(|since| span.introduced >= *since)
         });
+        // Where the record is incomplete, only a fix of the own series tells.
+        if own.is_none() && self.unknown_below.as_ref().is_some_and(|from| version < from) {
+            return None;
+        }
         let affected = affected || own.is_some_and(|(fix, _)| version < fix && self.below_a_second_fix(version));
         if affected {
             let fixed = match own.filter(|(fix, _)| version < fix) {
@@ -215,9 +234,6 @@ impl Spans {
                 None => self.fixes.iter().find(|(fix, _)| version < fix).map(|(_, text)| text.clone()),
             };
             return Some(Outcome::Affected { fixed });
-        }
-        if self.unknown_below.as_ref().is_some_and(|from| version < from) && own.is_none() {
-            return None;
         }
         let last = self.fixes.last();
         let passed = self

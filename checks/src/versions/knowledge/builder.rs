@@ -19,7 +19,7 @@ pub struct Builder {
     statements: Vec<Statement>,
     releases: Releases,
     candidates: Vec<Candidate>,
-    /// The catalogue as each feed has it; the snapshot's is cut to what the snapshot knows.
+    /// The catalogue as each feed has it; the snapshot's is cut to what its advisories name.
     catalogues: BTreeMap<Copy, BTreeMap<String, Exploited>>,
     exploits: BTreeMap<String, (Copy, PublicExploit)>,
     titles: BTreeMap<String, (Copy, Title)>,
@@ -98,14 +98,22 @@ impl Builder {
 
     /// Everything that was added.
     pub fn build(self) -> Knowledge {
-        let mut exploited = BTreeMap::new();
-        // The newest catalogue stands whole: what CISA took off is off. The snapshot's has no more than a part of it, which
-        // even an older catalogue completes.
+        // Of imports the newest stands whole: what CISA took off is off. The snapshot's are a part of the catalogue, beside any
+        // import; of one entry the newer text counts.
+        let (mut exploited, mut newest) = (BTreeMap::new(), None);
+        let mut snapshot = BTreeMap::new();
         for (copy, catalogue) in self.catalogues {
             if copy.imported {
-                exploited = catalogue;
+                (exploited, newest) = (catalogue, Some(copy.as_of));
             } else {
-                exploited.extend(catalogue);
+                snapshot = catalogue.into_iter().map(|(id, entry)| (id, (copy.as_of, entry))).collect();
+            }
+        }
+        for (id, (as_of, entry)) in snapshot {
+            if newest.is_none_or(|newest| newest < as_of) {
+                exploited.insert(id, entry);
+            } else {
+                exploited.entry(id).or_insert(entry);
             }
         }
         Knowledge {

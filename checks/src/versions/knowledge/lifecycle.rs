@@ -154,9 +154,13 @@ struct Document {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Product {
-    #[serde(flatten)]
+    #[serde(default)]
     policy: Policy,
+    /// Of the rows that do not give their own.
+    source: Option<String>,
+    as_of: Option<Date>,
     #[serde(default)]
     rows: Vec<Line>,
 }
@@ -175,8 +179,8 @@ struct Line {
     rolling: bool,
     latest: Option<String>,
     latest_date: Option<Date>,
-    as_of: Date,
-    source: String,
+    as_of: Option<Date>,
+    source: Option<String>,
     /// A newer version, read elsewhere later.
     seen: Option<Seen>,
 }
@@ -200,16 +204,19 @@ pub(super) fn read(file: &str, feed: &str, text: &str) -> Result<Read, Knowledge
     let document: Document =
         serde_saphyr::from_str(text).map_err(|source| KnowledgeError::Malformed { file: file.to_owned(), source: Box::new(source) })?;
     let mut read = Read { policies: BTreeMap::new(), statements: Vec::new() };
-    for (name, Product { policy, rows }) in document.products {
+    for (name, Product { policy, source, as_of, rows }) in document.products {
         let mut cycles = BTreeSet::new();
-        for line in &rows {
-            if let Some(problem) = policy.problem(line, &mut cycles) {
-                let (product, cycle) = (name.clone(), line.cycle.clone());
-                return Err(KnowledgeError::Row { file: file.to_owned(), product, cycle, problem });
+        for mut line in rows {
+            line.source = line.source.or_else(|| source.clone()).filter(|source| !source.trim().is_empty());
+            line.as_of = line.as_of.or(as_of);
+            let cycle = line.cycle.clone();
+            let refused = |problem| KnowledgeError::Row { file: file.to_owned(), product: name.clone(), cycle: cycle.clone(), problem };
+            if let Some(problem) = policy.problem(&line, &mut cycles) {
+                return Err(refused(problem));
             }
-        }
-        for line in rows {
-            line.into_statements(&name, feed, &mut read.statements);
+            let statements =
+                line.into_statements(&name, feed).ok_or_else(|| refused("without a day or a source: say when and where it was read"))?;
+            read.statements.extend(statements);
         }
         read.policies.insert(name, policy);
     }
@@ -217,8 +224,11 @@ pub(super) fn read(file: &str, feed: &str, text: &str) -> Result<Read, Knowledge
 }
 
 impl Line {
-    fn into_statements(self, product: &str, feed: &str, statements: &mut Vec<Statement>) {
+    /// `None` without a day or a source.
+    fn into_statements(self, product: &str, feed: &str) -> Option<Vec<Statement>> {
         let Self { cycle, released, eol, extended, lts, precision, rolling, latest, latest_date, as_of, source, seen } = self;
+        let (as_of, source) = (as_of?, source?);
+        let mut statements = Vec::new();
         if let Some(Seen { latest, as_of, source }) = seen {
             let release = Release {
                 product: product.to_owned(),
@@ -236,18 +246,19 @@ impl Line {
         let product = product.to_owned();
         let release = Release { product, cycle, released, eol, extended, lts, precision, latest, latest_date };
         statements.push(Statement { release, as_of, feed: feed.to_owned(), source, ends: true, rolling });
+        Some(statements)
     }
 }
 
 impl Policy {
-    fn problem<'a>(&self, line: &'a Line, cycles: &mut BTreeSet<&'a str>) -> Option<&'static str> {
+    fn problem(&self, line: &Line, cycles: &mut BTreeSet<String>) -> Option<&'static str> {
         if line.cycle.is_empty() {
             return Some("`cycle` is empty");
         }
-        if !cycles.insert(&line.cycle) {
+        if !cycles.insert(line.cycle.clone()) {
             return Some("the release is listed twice");
         }
-        if line.source.trim().is_empty() || line.seen.as_ref().is_some_and(|seen| seen.source.trim().is_empty()) {
+        if line.seen.as_ref().is_some_and(|seen| seen.source.trim().is_empty()) {
             return Some("`source` is empty: say where the row was read");
         }
         if line.extended.is_some() && self.extension.is_none() {

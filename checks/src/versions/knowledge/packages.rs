@@ -60,6 +60,8 @@ struct Known {
 struct Group {
     /// Every version that a range names, ascending, each once.
     versions: Vec<Text>,
+    /// Their streams, where the distribution has any.
+    streams: Vec<Option<Stream>>,
     /// Sorted by vulnerability, then record.
     spans: Vec<Span>,
 }
@@ -90,11 +92,10 @@ impl Collected {
             name.clone_from(&fix.ecosystem);
         }
         feeds.insert(feed);
-        let kernel = family(&ecosystem, &fix.package);
-        let without_epoch = kernel == "kernel" || kernel.starts_with("kernel");
-        let text = |texts: &mut Texts, version: &str| {
-            texts.keep(if without_epoch { version.split_once(':').map_or(version, |(_, rest)| rest) } else { version })
-        };
+        let package = family(&ecosystem, &fix.package);
+        // `uname` gives a kernel's version without one.
+        let kernel = package.starts_with("kernel");
+        let text = |texts: &mut Texts, version: &str| texts.keep(if kernel { without_epoch(version) } else { version });
         let record = self.texts.keep(&fix.record);
         let mut entries = Vec::new();
         for range in &fix.ranges {
@@ -105,7 +106,7 @@ impl Collected {
         for version in &fix.versions {
             entries.push((Some(text(&mut self.texts, version)), None, true));
         }
-        let group = self.groups.entry((ecosystem, kernel)).or_default();
+        let group = self.groups.entry((ecosystem, package)).or_default();
         for id in &fix.ids {
             let id = self.texts.keep(id);
             group.extend(entries.iter().map(|&(introduced, fixed, only)| Entry {
@@ -148,7 +149,7 @@ impl Collected {
                     true
                 }
             });
-            let group = Group::new(texts, ecosystem.scheme(), &entries);
+            let group = Group::new(texts, &ecosystem, &entries);
             packages.groups.entry(ecosystem).or_default().insert(package, group);
         }
         for (ecosystem, (name, feeds)) in self.known {
@@ -162,13 +163,14 @@ impl Collected {
 }
 
 impl Group {
-    fn new(texts: &Texts, scheme: Scheme, entries: &[Entry]) -> Self {
+    fn new(texts: &Texts, ecosystem: &Ecosystem, entries: &[Entry]) -> Self {
+        let scheme = ecosystem.scheme();
         let mut versions: Vec<Text> = entries.iter().flat_map(|entry| [entry.introduced, entry.fixed]).flatten().collect();
         versions.sort_unstable();
         versions.dedup();
         versions.sort_by(|a, b| order(scheme, texts.get(*a), texts.get(*b)));
         versions.dedup_by(|a, b| order(scheme, texts.get(*a), texts.get(*b)) == Ordering::Equal);
-        let place = |text: Option<Text>| {
+        let placed = |text: Option<Text>| {
             let Some(text) = text else { return 0 };
             let at = versions.binary_search_by(|known| order(scheme, texts.get(*known), texts.get(text)));
             at.map_or(0, |at| u32::try_from(at + 1).unwrap_or(0))
@@ -176,7 +178,7 @@ impl Group {
         let mut spans: Vec<Span> = Vec::with_capacity(entries.len());
         for entry in entries {
             let flags = if entry.subscription { SUBSCRIPTION } else { 0 } | if entry.only { ONLY } else { 0 };
-            let span = Span { id: entry.id, record: entry.record, introduced: place(entry.introduced), fixed: place(entry.fixed), flags };
+            let span = Span { id: entry.id, record: entry.record, introduced: placed(entry.introduced), fixed: placed(entry.fixed), flags };
             // A range that ends before it begins says nothing.
             let empty = span.fixed != 0 && span.introduced >= span.fixed;
             if !empty {
@@ -196,7 +198,8 @@ impl Group {
         spans.dedup();
         spans.shrink_to_fit();
         versions.shrink_to_fit();
-        Self { versions, spans }
+        let streams = if ecosystem.has_streams() { versions.iter().map(|text| stream(texts.get(*text))).collect() } else { Vec::new() };
+        Self { versions, streams, spans }
     }
 }
 
@@ -236,32 +239,37 @@ impl Packages {
     pub(super) fn size(&self) -> (usize, usize) {
         let groups = || self.groups.values().flat_map(BTreeMap::values);
         let spans: usize = groups().map(|group| group.spans.len()).sum();
-        let bytes: usize =
-            groups().map(|group| group.spans.capacity() * size_of::<Span>() + group.versions.capacity() * size_of::<Text>()).sum::<usize>()
-                + self.texts.bytes();
+        let bytes: usize = groups()
+            .map(|group| {
+                let streams = group.streams.capacity() * size_of::<Option<Stream>>();
+                group.spans.capacity() * size_of::<Span>() + group.versions.capacity() * size_of::<Text>() + streams
+            })
+            .sum::<usize>()
+            + self.texts.bytes();
         (spans, bytes)
     }
 }
 
 impl Group {
     fn ask(&self, texts: &Texts, ecosystem: &Ecosystem, package: &str, version: &str, borrowed: bool) -> Vec<PackageOutcome> {
-        let kernel = package.starts_with("kernel");
-        let version = if kernel { version.split_once(':').map_or(version, |(_, rest)| rest) } else { version };
+        let version = if package.starts_with("kernel") { without_epoch(version) } else { version };
         let place = self.place(texts, ecosystem, version);
-        let asked = Asked { texts, versions: &self.versions, place, stream: ecosystem.has_streams().then(|| stream(version)).flatten() };
+        let asked = Asked { texts, group: self, place, stream: ecosystem.has_streams().then(|| stream(version)).flatten() };
         let mut outcomes = Vec::new();
         for spans in self.spans.chunk_by(|a, b| a.id == b.id) {
-            let mut usable: Vec<&Span> = spans.iter().filter(|span| !(borrowed && alma_only(texts.get(span.record)))).collect();
-            let Some(first) = usable.first() else { continue };
-            let id = texts.get(first.id);
+            let Some(id) = spans.first().map(|span| texts.get(span.id)) else { continue };
             // The tracker's own record about the CVE knows more than an advisory that mentions it.
-            if usable.iter().any(|span| texts.get(span.record).ends_with(id)) {
-                usable.retain(|span| texts.get(span.record).ends_with(id));
-            }
-            let Some((outcome, decided_by)) = asked.decide(&usable) else { continue };
-            let outcome = match outcome {
-                Outcome::Fixed { since } if ecosystem.never_had(package, version, &since) => Outcome::NotAffected,
-                outcome => outcome,
+            let own = |span: &Span| texts.get(span.record).ends_with(id);
+            let tracked = spans.len() > 1 && spans.iter().any(own);
+            let usable = spans.iter().filter(|span| (!tracked || own(span)) && !(borrowed && alma_only(texts.get(span.record))));
+            let Some((said, decided_by)) = asked.decide(usable) else { continue };
+            let outcome = match said {
+                Said::Affected(fixed) => Outcome::Affected { fixed: asked.text(fixed).map(str::to_owned) },
+                Said::Fixed(since) => match asked.text(since) {
+                    Some(since) if !ecosystem.never_had(package, version, since) => Outcome::Fixed { since: since.to_owned() },
+                    _ => Outcome::NotAffected,
+                },
+                Said::Never => Outcome::NotAffected,
             };
             outcomes.push(PackageOutcome {
                 id: id.to_owned(),
@@ -291,67 +299,96 @@ impl Group {
 /// A version among the records of one group.
 struct Asked<'a> {
     texts: &'a Texts,
-    versions: &'a [Text],
+    group: &'a Group,
     place: Place,
     stream: Option<Stream>,
 }
 
+/// What ranges say, with places for versions.
+#[derive(Clone, Copy)]
+enum Said {
+    /// Fixed in; 0 is not yet.
+    Affected(u32),
+    Fixed(u32),
+    Never,
+}
+
 impl Asked<'_> {
     /// What the records about one vulnerability say together, and the span that decides.
-    fn decide<'s>(&self, spans: &[&'s Span]) -> Option<(Outcome, &'s Span)> {
+    fn decide<'s>(&self, spans: impl Iterator<Item = &'s Span> + Clone) -> Option<(Said, &'s Span)> {
         if let Some(stream) = self.stream {
             return self.by_stream(stream, spans);
         }
-        let (paid, free): (Vec<&Span>, Vec<&Span>) = spans.iter().copied().partition(|span| span.flags & SUBSCRIPTION != 0);
-        let open = self.in_ranges(&free);
-        match (open, self.in_ranges(&paid)) {
-            // Fixed for those who have a subscription only.
-            (Some((Outcome::Affected { fixed: None }, _)) | None, Some(paid)) if !matches!(paid.0, Outcome::NotAffected) => Some(paid),
-            (Some(open), _) => Some(open),
-            (None, paid) => paid,
+        let paid = |span: &&Span| span.flags & SUBSCRIPTION != 0;
+        let open = self.in_ranges(spans.clone().filter(|span| !paid(span)));
+        match open {
+            Some((Said::Fixed(_) | Said::Never, _)) => return open,
+            Some((Said::Affected(fixed), _)) if fixed != 0 => return open,
+            _ => {}
+        }
+        // Fixed for those who have a subscription only.
+        let paid = self.in_ranges(spans.filter(paid));
+        match (open, paid) {
+            (Some(_), None | Some((Said::Never, _))) => open,
+            _ => paid,
         }
     }
 
     /// Affected where any range holds.
-    fn in_ranges<'s>(&self, spans: &[&'s Span]) -> Option<(Outcome, &'s Span)> {
-        let first = spans.first()?;
-        let holds = |span: &&&Span| {
-            if span.flags & ONLY != 0 {
-                return self.place.is(span.introduced);
+    fn in_ranges<'s>(&self, spans: impl Iterator<Item = &'s Span> + Clone) -> Option<(Said, &'s Span)> {
+        let first = spans.clone().next()?;
+        let (mut affected, mut passed): (Option<&Span>, Option<&Span>) = (None, None);
+        let nearer = |a: u32, b: u32| a != 0 && (b == 0 || a < b);
+        for span in spans.clone() {
+            let reached = span.fixed != 0 && self.place.reaches(span.fixed);
+            let holds = match span.flags & ONLY {
+                0 => self.place.reaches(span.introduced) && !reached,
+                _ => self.place.is(span.introduced),
+            };
+            if holds && affected.is_none_or(|known| nearer(span.fixed, known.fixed)) {
+                affected = Some(span);
             }
-            self.place.reaches(span.introduced) && (span.fixed == 0 || !self.place.reaches(span.fixed))
-        };
-        let affected = spans.iter().filter(holds).min_by_key(|span| if span.fixed == 0 { u32::MAX } else { span.fixed });
-        if let Some(span) = affected {
-            let later = spans.iter().filter(|other| other.fixed != 0 && !self.place.reaches(other.fixed)).min_by_key(|other| other.fixed);
-            let by = later.filter(|_| span.fixed == 0).unwrap_or(span);
-            return Some((Outcome::Affected { fixed: self.text(by.fixed) }, span));
+            if reached && passed.is_none_or(|known| span.fixed > known.fixed) {
+                passed = Some(span);
+            }
         }
-        let fixed = spans.iter().filter(|span| span.fixed != 0 && self.place.reaches(span.fixed)).max_by_key(|span| span.fixed);
-        Some(match fixed.and_then(|span| Some((self.text(span.fixed)?, *span))) {
-            Some((since, span)) => (Outcome::Fixed { since }, span),
-            None => (Outcome::NotAffected, first),
+        Some(match (affected, passed) {
+            // A list of versions tells no fix; a range beside it may.
+            (Some(span), _) if span.fixed == 0 => {
+                let later = spans.filter(|other| other.fixed != 0 && !self.place.reaches(other.fixed)).map(|other| other.fixed).min();
+                (Said::Affected(later.unwrap_or(0)), span)
+            }
+            (Some(span), _) => (Said::Affected(span.fixed), span),
+            (None, Some(span)) => (Said::Fixed(span.fixed), span),
+            (None, None) => (Said::Never, first),
         })
     }
 
     /// Errata name a vulnerability once a stream: the own stream decides, else the lowest fix of the same major release.
-    fn by_stream<'s>(&self, own: Stream, spans: &[&'s Span]) -> Option<(Outcome, &'s Span)> {
-        let of = |span: &Span| self.text(span.fixed).as_deref().and_then(stream);
-        let major: Vec<&Span> = spans.iter().copied().filter(|span| of(span).is_none_or(|stream| stream.major == own.major)).collect();
-        let same: Vec<&Span> = major.iter().copied().filter(|span| of(span) == Some(own)).collect();
-        let deciding = if same.is_empty() { &major } else { &same };
-        let lowest = deciding.iter().filter(|span| span.fixed != 0).map(|span| span.fixed).min();
-        let deciding: Vec<&Span> = match lowest {
-            Some(lowest) => deciding.iter().copied().filter(|span| span.fixed == lowest).collect(),
-            None => deciding.clone(),
+    fn by_stream<'s>(&self, own: Stream, spans: impl Iterator<Item = &'s Span> + Clone) -> Option<(Said, &'s Span)> {
+        let of = |span: &Span| self.group.streams.get(place(span.fixed)?).copied().flatten();
+        let lowest = |any: bool| {
+            let fits = spans.clone().filter(|span| of(span).is_some_and(|stream| stream == own || (any && stream.major == own.major)));
+            fits.map(|span| span.fixed).min()
         };
-        self.in_ranges(&deciding)
+        match lowest(false).or_else(|| lowest(true)) {
+            Some(lowest) => self.in_ranges(spans.filter(|span| span.fixed == lowest)),
+            None => self.in_ranges(spans.filter(|span| of(span).is_none())),
+        }
     }
 
-    fn text(&self, place: u32) -> Option<String> {
-        let at = usize::try_from(place).ok()?.checked_sub(1)?;
-        self.versions.get(at).map(|text| self.texts.get(*text).to_owned())
+    fn text(&self, at: u32) -> Option<&str> {
+        self.group.versions.get(place(at)?).map(|text| self.texts.get(*text))
     }
+}
+
+/// Where the version in this place is.
+fn place(place: u32) -> Option<usize> {
+    usize::try_from(place).ok()?.checked_sub(1)
+}
+
+fn without_epoch(version: &str) -> &str {
+    version.split_once(':').map_or(version, |(_, rest)| rest)
 }
 
 impl Advisory {

@@ -2,6 +2,7 @@
 //! remembered is not in it.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use super::lifecycle::{self, Policy, Statement};
 use super::{Advisory, Dated, Exploited, FeedInfo, FixedBuild, KnowledgeError, Need, PublicExploit, Range, Record};
 
 /// What this build knows.
+#[derive(Clone)]
 pub(super) struct Snapshot {
     pub(super) info: FeedInfo,
     pub(super) policies: BTreeMap<String, Policy>,
@@ -20,6 +22,7 @@ pub(super) struct Snapshot {
 }
 
 /// Records of one source.
+#[derive(Clone)]
 pub(super) struct Part {
     pub(super) info: FeedInfo,
     pub(super) records: Vec<Record>,
@@ -82,6 +85,16 @@ impl Snapshot {
     /// # Errors
     /// The first problem found.
     pub(super) fn read() -> Result<Self, KnowledgeError> {
+        // Every import starts from it again.
+        static READ: OnceLock<Snapshot> = OnceLock::new();
+        if let Some(read) = READ.get() {
+            return Ok(read.clone());
+        }
+        let read = Self::parse()?;
+        Ok(READ.get_or_init(|| read).clone())
+    }
+
+    fn parse() -> Result<Self, KnowledgeError> {
         let (file, text) = LIFECYCLE;
         let lifecycle::Read { policies, statements } = lifecycle::read(file, NAME, text)?;
         let advisories = advisories()?;

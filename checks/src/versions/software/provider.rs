@@ -86,14 +86,12 @@ impl Provider {
     }
 
     /// Product and cycle of the lifecycle data that its Kubernetes of `series` (`1.33`) follows; `None` where it publishes none of its
-    /// own: upstream's dates hold then.
+    /// own that anybody collects: upstream's dates hold then, which K3s and RKE2 follow.
     pub fn lifecycle(self, series: &str) -> Option<(&'static str, String)> {
         match self {
             Self::Eks => Some(("amazon-eks", series.to_owned())),
             Self::Gke => Some(("google-kubernetes-engine", series.to_owned())),
             Self::Aks => Some(("azure-kubernetes-service", series.to_owned())),
-            Self::K3s => Some(("k3s", series.to_owned())),
-            Self::Rke2 => Some(("rke2", series.to_owned())),
             // OpenShift 4.N has brought Kubernetes 1.(N + 13) since 4.3.
             Self::Openshift => {
                 let minor: u32 = series.strip_prefix("1.")?.parse().ok()?;

@@ -44,16 +44,16 @@ impl Shown {
             listed.map(|listed| listed.items.iter().filter(counts).cloned().collect()).unwrap_or_default()
         };
         let more = listed.map_or(0, |listed| i64::try_from(listed.skipped.len()).unwrap_or(i64::MAX));
-        Self { headline, axes: axes(&link, now), matches: of(false), possible: of(true), more, link }
+        Self { headline, axes: axes(&link), matches: of(false), possible: of(true), more, link }
     }
 }
 
-fn axes(link: &Link, now: i64) -> Vec<Axis> {
+fn axes(link: &Link) -> Vec<Axis> {
     let mut axes = vec![running(link), axis("Installed", &link.installed, |installed| (marks::whole(installed), Html::fixed("")))];
     axes.push(axis("Support", &link.support, support));
     axes.push(axis("Newest of its series", &link.patch, patch));
     axes.push(axis("Vulnerabilities", &link.vulnerability, vulnerability));
-    axes.push(axis("Activation", &link.activation, |of| activation(of, now)));
+    axes.push(axis("Activation", &link.activation, activation));
     axes.push(axis("Among nodes of the same image", &link.fleet, fleet));
     axes
 }
@@ -146,10 +146,10 @@ fn vulnerability(of: &Vulnerability) -> (Html, Html) {
     (Html::joined(&says.iter().collect::<Vec<_>>()), joined(&[&of.judged_by, &dated(&of.data_date)]))
 }
 
-fn activation(of: &Activation, now: i64) -> (Html, Html) {
+fn activation(of: &Activation) -> (Html, Html) {
     let mut says = vec![Html::fixed(words::waits(of.state))];
     if let Some(since) = of.since {
-        says.extend([Html::fixed(", since "), marks::ago(At(since.saturating_mul(1000)), now)]);
+        says.extend([Html::fixed(" since "), marks::moment(At(since.saturating_mul(1000)))]);
     }
     if of.state != ActivationState::Active {
         says.push(Html::fixed(match of.security {
@@ -163,7 +163,10 @@ fn activation(of: &Activation, now: i64) -> (Html, Html) {
 
 fn fleet(of: &FleetPlace) -> (Html, Html) {
     let word = if of.behind { "Older than the newest" } else { "None is newer" };
-    let rests =
-        if of.newest.is_empty() { String::new() } else { format!("{} runs on {}", of.newest, marks::counted(of.nodes, "node", "nodes")) };
+    let rests = if of.newest.is_empty() {
+        String::new()
+    } else {
+        format!("{} runs on at least {}", of.newest, marks::counted(of.nodes, "node", "nodes"))
+    };
     (Html::fixed(word), joined(&[&rests]))
 }

@@ -22,7 +22,6 @@ struct Variant {
 #[derive(Template)]
 #[template(path = "release.html")]
 struct Release {
-    now: i64,
     problems: Vec<Problem>,
     known: Known,
     component: String,
@@ -52,7 +51,6 @@ pub(in super::super) async fn page(ask: &Ask<'_>, component: &str, running: &str
     let shown = if running == NOT_KNOWN { "version not known" } else { running };
     let here = |filter: &ChainFilter| filter.link_to(component, running);
     let view = Release {
-        now: ask.now,
         problems,
         known: Known::of(ask.site, ask.now),
         component: words::component(component).to_owned(),

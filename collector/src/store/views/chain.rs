@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use holdfast_checks::facts::Observed;
 use holdfast_checks::inventory::kinds;
 use holdfast_checks::versions::{Activation, Headline, Link};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
@@ -25,6 +26,7 @@ use super::inventory::text;
 use super::nodes::NodeRow;
 use super::select::{Selection, any_of, find};
 use super::{Page, ViewError, Views, failed};
+use crate::store::chain::{headline_from, headline_number};
 use crate::store::containers::NOT_KNOWN;
 
 /// The most groups read; beyond that a page says so.
@@ -140,6 +142,25 @@ pub struct ChainVariant {
 
 type GroupKey = (i64, String, String, String);
 
+/// What groups need of a stored link.
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    because: String,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    settles: String,
+    support: Observed<Dated>,
+    patch: Observed<Dated>,
+}
+
+/// The day that data was true on.
+#[derive(Deserialize)]
+struct Dated {
+    data_date: String,
+}
+
 /// One link of one node, as in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ChainRow {
@@ -243,16 +264,9 @@ struct Said {
     activation: Observed<Activation>,
 }
 
-/// How the store numbers a headline: the worst is 1.
-pub(in crate::store) fn number_of(headline: Headline) -> i64 {
-    let place = Headline::ALL.iter().position(|other| *other == headline);
-    place.and_then(|place| i64::try_from(place).ok()).map_or(0, |place| place + 1)
-}
-
 /// The headline of that number; one of a later version is not known here.
 fn headline_of(number: i64) -> Headline {
-    let place = usize::try_from(number - 1).ok();
-    place.and_then(|place| Headline::ALL.get(place)).copied().unwrap_or(Headline::Unknown)
+    headline_from(number).unwrap_or(Headline::Unknown)
 }
 
 fn by_name<S: serde::Serializer>(headlines: &[(Headline, i64); 6], serializer: S) -> Result<S::Ok, S::Error> {
@@ -270,7 +284,7 @@ impl ChainFilter {
         any_of(query, "c.running", self.running.iter().map(stored));
         any_of(query, "c.judged_by", self.judged_by.iter().cloned());
         any_of(query, "c.ends", self.ends.iter().cloned());
-        any_of(query, "c.headline", self.headline.iter().map(|headline| number_of(*headline)));
+        any_of(query, "c.headline", self.headline.iter().map(|headline| headline_number(*headline)));
         for (index, lag) in self.behind.iter().enumerate() {
             let (first, last) = lag.days();
             query.push(if index == 0 { " and (" } else { " or " }).push("c.behind_days between ").push_bind(first);
@@ -396,9 +410,9 @@ impl Views {
     pub async fn explain(&self, rows: &mut [ChainGroupRow], filter: &ChainFilter, now: i64) -> Result<(), ViewError> {
         for rows in rows.chunks_mut(CHUNK) {
             let keys: Vec<GroupKey> = rows.iter().map(ChainGroupRow::key).collect();
-            let mut variants: BTreeMap<GroupKey, Vec<ChainVariant>> = BTreeMap::new();
-            for variant in self.variants_of(&keys, filter, now).await? {
-                variants.entry(variant.key.clone()).or_default().push(variant);
+            let mut variants: BTreeMap<GroupKey, Vec<(ChainVariant, Option<Told>)>> = BTreeMap::new();
+            for (variant, told) in self.variants_of(&keys, filter, now).await? {
+                variants.entry(variant.key.clone()).or_default().push((variant, told));
             }
             for row in rows {
                 row.take(variants.remove(&row.key()).unwrap_or_default());
@@ -413,12 +427,12 @@ impl Views {
         let mut variants = self.variants(&[], filter, now).await?;
         let all = i64::try_from(variants.len()).unwrap_or(i64::MAX);
         variants.truncate(MOST_VARIANTS);
-        self.read_links(&mut variants).await?;
-        Ok((variants, all))
+        let read = self.read_links(variants).await?;
+        Ok((read.into_iter().map(|(variant, link)| ChainVariant { link, ..variant }).collect(), all))
     }
 
     /// The first variants of each of `keys`, with their links.
-    async fn variants_of(&self, keys: &[GroupKey], filter: &ChainFilter, now: i64) -> Result<Vec<ChainVariant>, ViewError> {
+    async fn variants_of(&self, keys: &[GroupKey], filter: &ChainFilter, now: i64) -> Result<Vec<(ChainVariant, Option<Told>)>, ViewError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -429,8 +443,7 @@ impl Views {
             *n += 1;
             *n <= MOST_VARIANTS
         });
-        self.read_links(&mut variants).await?;
-        Ok(variants)
+        self.read_links(variants).await
     }
 
     /// Links that differ in what verdicts follow from, without their evidence; the most common first.
@@ -464,31 +477,30 @@ impl Views {
         Ok(rows.iter().map(read).collect())
     }
 
-    /// Reads the links that stand for `variants`.
-    async fn read_links(&self, variants: &mut [ChainVariant]) -> Result<(), ViewError> {
-        for variants in variants.chunks_mut(CHUNK) {
+    /// Reads the links that stand for `variants`, or a part of each.
+    async fn read_links<T: DeserializeOwned>(&self, variants: Vec<ChainVariant>) -> Result<Vec<(ChainVariant, Option<T>)>, ViewError> {
+        let mut all = Vec::with_capacity(variants.len());
+        for chunk in variants.chunks(CHUNK) {
             let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
                 "select c.node_id, c.subject, c.json, n.cluster, n.name from chain c join nodes n on n.node_id = c.node_id \
                  where (c.node_id, c.subject) in (values ",
             );
-            for (index, variant) in variants.iter().enumerate() {
+            for (index, variant) in chunk.iter().enumerate() {
                 query.push(if index == 0 { "(" } else { ", (" }).push_bind(variant.place.0);
                 query.push(", ").push_bind(variant.place.1.clone()).push(")");
             }
             query.push(")");
             let rows = query.build().fetch_all(&self.reader).await.map_err(failed("read links of the patch chain"))?;
-            let mut read: BTreeMap<(i64, String), (Option<Link>, (String, String))> = BTreeMap::new();
-            for row in &rows {
-                let link = serde_json::from_str(&row.get::<String, _>("json")).ok();
-                read.insert((row.get("node_id"), row.get("subject")), (link, (row.get("cluster"), row.get("name"))));
-            }
-            for variant in variants {
-                if let Some((link, on)) = read.remove(&variant.place) {
-                    (variant.link, variant.on) = (link, on);
-                }
+            let mut read: BTreeMap<(i64, String), &SqliteRow> = BTreeMap::new();
+            read.extend(rows.iter().map(|row| ((row.get("node_id"), row.get("subject")), row)));
+            for variant in chunk {
+                let row = read.get(&variant.place);
+                let on = row.map(|row| (row.get("cluster"), row.get("name"))).unwrap_or_default();
+                let link = row.and_then(|row| serde_json::from_str(&row.get::<String, _>("json")).ok());
+                all.push((ChainVariant { on, ..variant.clone() }, link));
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// One page of the links of `filter`, the worst first.
@@ -590,7 +602,7 @@ impl Views {
     pub async fn chain_unjudged(&self, filter: &ChainFilter, now: i64) -> Result<Unjudged, ViewError> {
         let selection = self.select(&Filter { q: None, ..filter.nodes.clone() }, now);
         let mut query: QueryBuilder<Sqlite> =
-            QueryBuilder::new("select n.cluster, n.name from nodes n where not exists (select 1 from chain c where c.node_id = n.node_id");
+            QueryBuilder::new("select n.cluster, n.name from nodes n where n.node_id not in (select c.node_id from chain c where 1 = 1");
         let everywhere = |component: &&String| matches!(component.as_str(), "os" | "kernel");
         any_of(&mut query, "c.component", filter.component.iter().filter(everywhere).cloned());
         query.push(")");
@@ -605,7 +617,7 @@ impl Views {
 impl ChainGroupRow {
     fn key(&self) -> GroupKey {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        (number_of(self.headline), self.component.clone(), text(&self.running), text(&self.image))
+        (headline_number(self.headline), self.component.clone(), text(&self.running), text(&self.image))
     }
 
     /// What groups are sorted by, ascending.
@@ -615,16 +627,16 @@ impl ChainGroupRow {
     }
 
     /// Takes what its nodes are told.
-    fn take(&mut self, variants: Vec<ChainVariant>) {
+    fn take(&mut self, variants: Vec<(ChainVariant, Option<Told>)>) {
         let mut dates: Vec<String> = Vec::new();
         let tell = |into: &mut Vec<String>, text: &str| {
             if !text.is_empty() && !into.iter().any(|told| told == text) {
                 into.push(text.to_owned());
             }
         };
-        for variant in variants {
+        for (variant, told) in variants {
             tell(&mut self.fixed_in, &variant.fixed_in);
-            let Some(link) = variant.link else { continue };
+            let Some(link) = told else { continue };
             tell(&mut self.actions, &link.action);
             tell(&mut self.because, &link.because);
             tell(&mut self.settles, &link.settles);

@@ -7,6 +7,7 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use super::codes::NODE_STATE;
 use super::filter::Filter;
+use crate::store::chain::headline_number;
 use crate::store::{severity_number, verdict_number};
 
 /// A filter ready to be asked.
@@ -63,8 +64,8 @@ impl Selection {
             any_of(query, NODE_STATE, filter.state.iter().map(|state| state.name().to_owned()));
         }
         if !filter.kernel.is_empty() {
-            query.push(" and exists (select 1 from chain k where k.node_id = n.node_id and k.component = 'kernel'");
-            any_of(query, "k.headline", filter.kernel.iter().map(|headline| super::chain::number_of(*headline)));
+            query.push(" and n.node_id in (select k.node_id from chain k where k.component = 'kernel'");
+            any_of(query, "k.headline", filter.kernel.iter().map(|headline| headline_number(*headline)));
             query.push(")");
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 
-use super::document::{Document, ignore};
+use super::document::{Document, ignore, ignore_many};
 use super::{Content, FeedError};
 use crate::versions::knowledge::lifecycle::End;
 use crate::versions::knowledge::{Record, Release};
@@ -66,6 +66,12 @@ fn keep(document: &Document<'_>, content: &mut Content, product: &str, cycles: V
                 continue;
             }
         };
+        let latest = cycle.latest.map(|latest| tag(product, latest));
+        let latest = latest.filter(|latest| {
+            let spaced = latest.contains(char::is_whitespace);
+            ignore_many(content, "a newest release that is no version, like `8 (2111)`", u64::from(spaced));
+            !spaced
+        });
         let release = Release {
             product: product.to_owned(),
             cycle: name,
@@ -74,8 +80,8 @@ fn keep(document: &Document<'_>, content: &mut Content, product: &str, cycles: V
             extended: extension(content, eol, date("end of extended support", cycle.extended)?),
             lts: cycle.lts,
             precision: None,
-            latest: cycle.latest.map(|latest| document.version(place("latest"), tag(product, latest))).transpose()?,
-            latest_date: date("date of the latest", cycle.latest_date)?,
+            latest: latest.map(|latest| document.version(place("latest"), latest)).transpose()?,
+            latest_date: date("date of the latest", cycle.latest_date.filter(|_| latest.is_some()))?,
         };
         document.keep(content, &feed, Record::Release(release))?;
     }

@@ -7,7 +7,7 @@ pub(super) const KERNEL: &str = "linux-kernel";
 const PRODUCTS: [(&str, &[&str]); 25] = [
     (KERNEL, &["linux", "linuxkernel"]),
     ("alpine-linux", &["alpine", "alpinelinux"]),
-    ("almalinux", &["alma"]),
+    ("almalinux", &["alma", "alma-linux"]),
     ("amazon-eks", &["eks", "amazon-elastic-kubernetes-service"]),
     ("amazon-linux", &["amazonlinux"]),
     ("azure-kubernetes-service", &["aks"]),
@@ -24,12 +24,12 @@ const PRODUCTS: [(&str, &[&str]); 25] = [
     ("opensuse", &["opensuseleap"]),
     ("oracle-linux", &["oraclelinux"]),
     ("red-hat-openshift", &["openshift", "rh-openshift"]),
-    ("rhel", &["redhat"]),
+    ("rhel", &["redhat", "redhatlinux"]),
     ("rocky-linux", &["rocky", "rockylinux"]),
     ("sles", &["suseenterpriseserver", "suseserver", "suselinuxenterpriseserver"]),
     ("suse-linux-micro", &["sl-micro"]),
     ("ubuntu", &["ubuntu-linux"]),
-    ("vmware-photon", &["photon"]),
+    ("vmware-photon", &["photon", "vmwarephoton"]),
 ];
 
 /// The name in records; `None` for products that no node is judged by.

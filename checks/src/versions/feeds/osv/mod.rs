@@ -81,9 +81,13 @@ struct Event<'a> {
     limit: Option<Text<'a>>,
 }
 
-/// What Go's database adds to a module.
+/// What a publisher adds to a package.
 #[derive(Deserialize)]
 struct EcosystemSpecific<'a> {
+    /// Debian's rating.
+    #[serde(borrow)]
+    urgency: Option<Text<'a>>,
+    /// What of a Go module is affected.
     #[serde(borrow, default)]
     imports: List<Import<'a>, 10_000>,
     /// The ranges in the numbers of the program, where those of its module say nothing.
@@ -120,7 +124,7 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Content, FeedError> {
         return Ok(content);
     }
     if record.starts_with("LSN-") {
-        ignore(&mut content, "a livepatch notice names patches, not packages");
+        ignore(&mut content, "a livepatch notice: which patches a node has is not known");
         return Ok(content);
     }
     let ids = ids(document, &read)?;

@@ -23,12 +23,13 @@ const DISTRIBUTIONS: [(&str, Order); 10] = [
 ];
 
 /// What runs containers and pods, by the starts of the names that distributions give it: a version may follow (`cri-o1.31`).
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "containerd",
     "cri-o",
     "crun",
     "docker",
     "docker-ce",
+    "docker-stable",
     "docker.io",
     "kubelet",
     "kubernetes",
@@ -79,7 +80,7 @@ pub(super) fn parse<'r, 'a>(
 ) -> Result<Vec<&'r Affected<'a>>, FeedError> {
     let mut rest = Vec::new();
     let mut packages: BTreeMap<(&str, &str), Known> = BTreeMap::new();
-    let (mut other, mut bare, mut empty) = (0, 0, 0);
+    let (mut other, mut bare, mut empty, mut unimportant) = (0, 0, 0, 0);
     for (index, affected) in read.affected.0.iter().enumerate() {
         let Some(package) = &affected.package else {
             rest.push(affected);
@@ -99,9 +100,23 @@ pub(super) fn parse<'r, 'a>(
             bare += 1;
             continue;
         }
+        // What Debian rates so is no vulnerability as it is built there, and stays open for ever.
+        let urgency = affected.ecosystem_specific.as_ref().and_then(|specific| specific.urgency.as_ref());
+        if family == "Debian" && urgency.is_some_and(|urgency| urgency.as_str() == "unimportant") {
+            unimportant += 1;
+            continue;
+        }
         let place = format!("affected[{index}] ({record}, {})", package.name.as_str());
         let ranges = ranges::read(document, content, order, &place, &affected.ranges.0)?;
-        let versions = if ranges.is_empty() { affected.versions.0.as_slice() } else { &[] };
+        // The last affected version is affected for certain, whatever came after it.
+        let last = affected
+            .ranges
+            .0
+            .iter()
+            .filter(|span| span.kind.as_str() != "GIT")
+            .flat_map(|span| &span.events.0)
+            .filter_map(|event| event.last_affected.as_ref());
+        let versions: Vec<_> = if ranges.is_empty() { affected.versions.0.iter().chain(last).collect() } else { Vec::new() };
         if ranges.is_empty() && versions.is_empty() {
             empty += 1;
             continue;
@@ -131,6 +146,7 @@ pub(super) fn parse<'r, 'a>(
     }
     ignore_many(content, "the package is not part of the patch chain", other);
     ignore_many(content, "the package is of no release of its distribution", bare);
+    ignore_many(content, "Debian rates it unimportant", unimportant);
     ignore_many(content, "the package has no version that could be compared", empty);
     Ok(rest)
 }

@@ -111,17 +111,15 @@ pub(super) fn family(ecosystem: &Ecosystem, package: &str) -> String {
 
 /// The stream that a build names: `5.14.0-611.54.1.el9_7` is of `el9_7`.
 pub(super) fn stream(version: &str) -> Option<Stream> {
-    let numbers = |text: &str| text.split_at_checked(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())).map(own);
     version.split(".el").skip(1).find_map(|rest| {
-        let (major, rest) = numbers(rest)?;
-        let major = major.parse().ok()?;
-        let minor = rest.strip_prefix('_').and_then(numbers).and_then(|(minor, _)| minor.parse().ok());
-        Some(Stream { major, minor })
+        let (major, rest) = number(rest)?;
+        Some(Stream { major, minor: rest.strip_prefix('_').and_then(number).map(|(minor, _)| minor) })
     })
 }
 
-fn own((a, b): (&str, &str)) -> (String, String) {
-    (a.to_owned(), b.to_owned())
+fn number(text: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))?;
+    Some((digits.parse().ok()?, rest))
 }
 
 fn major(release: &str) -> &str {
