@@ -65,6 +65,7 @@ fn vulnerable(matches: Vec<Match>, fixed_in: Option<&str>) -> Observed<Vulnerabi
     let of = |fits: fn(&Match) -> bool| i64::try_from(matches.iter().filter(|found| fits(found)).count()).expect("few");
     let affecting = of(|found| found.confidence != Confidence::Possible);
     known(Vulnerability {
+        undecided: 0,
         state: if affecting > 0 { VulnerabilityState::KnownExploited } else { VulnerabilityState::NoneKnown },
         affecting,
         exploited: affecting,
