@@ -72,7 +72,6 @@ fn vulnerable(matches: Vec<Match>, fixed_in: Option<&str>) -> Observed<Vulnerabi
         public_exploits: affecting,
         unreachable: 0,
         possible: of(|found| found.confidence == Confidence::Possible),
-        undecided: 0,
         fixed: 40,
         fixed_in: fixed_in.map(str::to_owned),
         matches: Listing { items: matches, skipped: Vec::new() },
