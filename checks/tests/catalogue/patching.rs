@@ -160,6 +160,12 @@ fn lags(check: &'static str, link: Of) -> Case {
         .passes(move |facts| behind(facts, Some(30)))
         .passes(move |facts| patch_of(link(facts)).state = PatchState::AheadOfData)
         .unreadable("undecided", move |facts| behind(facts, None))
+        // That nothing newer is in old data is no patch level, and being behind in it still is.
+        .unreadable("undecided", |facts| versions(facts).knowledge.age_days = 46)
+        .fails(move |facts| {
+            behind(facts, Some(31));
+            versions(facts).knowledge.age_days = 46;
+        })
 }
 
 /// What is only possible fails nothing and passes nothing.
@@ -171,7 +177,7 @@ fn is_possible(link: &mut Link) {
 /// Something affects it that nobody exploits, and others nothing decides.
 fn half_decided(link: &mut Link) {
     affected(link, 0, 0);
-    link.settles = "7 of 30 known vulnerabilities cannot be decided: its version does not tell which fixes are in it".into();
+    vulnerability_of(link).undecided = 7;
 }
 
 fn livepatched(link: &mut Link, exploited: i64, public_exploits: i64) {
@@ -227,6 +233,11 @@ fn newer_installed(facts: &mut NodeFacts) {
     items(&mut kernel_of(facts).installed).push(newer);
 }
 
+fn boots(facts: &mut NodeFacts, release: &str) {
+    let entry = BootEntry { release: release.into(), title: "Debian".into(), path: "/boot/grub/grubenv".into() };
+    kernel_of(facts).boot_default = known(entry);
+}
+
 /// A kernel that is nobody's: nothing tells what it is judged by.
 fn foreign_kernel(facts: &mut NodeFacts) {
     let kernel = kernel(facts);
@@ -278,7 +289,14 @@ fn of_the_kernel() -> Vec<Case> {
         Case::only("kernel-newer-not-selected")
             .passes(|facts| {
                 newer_installed(facts);
+                boots(facts, "6.12.63+deb13-amd64");
                 activation_of(kernel(facts)).state = ActivationState::RebootPending;
+            })
+            // Nothing tells what the boot loader starts.
+            .unreadable("permission_denied", |facts| {
+                newer_installed(facts);
+                activation_of(kernel(facts)).state = ActivationState::RebootPending;
+                kernel_of(facts).boot_default = denied();
             })
             .fails(|facts| {
                 newer_installed(facts);
@@ -337,6 +355,9 @@ fn of_programs() -> Vec<Case> {
             .unreadable("not_supported", not_judged),
         Case::of("version-knowledge-feed")
             .fails(|facts| versions(facts).knowledge.wanted = "osv/Debian".into())
+            // There is none to import: that is not to have it.
+            .not_applicable(|facts| facts.os.value_mut().expect("known").id = "amzn".into())
+            .unreadable("permission_denied", |facts| facts.os = denied())
             .unreadable("not_supported", not_judged),
     ]
 }
@@ -410,4 +431,50 @@ fn checks_on_the_patch_chain_read_what_is_really_judged() {
     // Fixed against what is exploited as far as builds are listed, open against the rest.
     let rhel = on(date(2026, 11, 20), ("5.14.0-611.54.1.el9_7.x86_64", "#1 SMP PREEMPT_DYNAMIC"), ("rhel", "9.7"));
     assert_ne!(verdict("kernel-known-exploited", "node", &rhel), Verdict::Pass);
+}
+
+/// The check on feeds names the distributions that have one.
+#[test]
+fn every_distribution_with_records_wants_them_and_no_other() {
+    let knowledge = Knowledge::built_in().expect("it loads");
+    let ids = [
+        "debian",
+        "ubuntu",
+        "almalinux",
+        "rocky",
+        "rhel",
+        "rhcos",
+        "azurelinux",
+        "mariner",
+        "photon",
+        "alpine",
+        "opensuse-leap",
+        "opensuse-tumbleweed",
+        "sles",
+        "sle-micro",
+        "sl-micro",
+        "openEuler",
+        "openeuler",
+        "amzn",
+        "ol",
+        "centos",
+        "fedora",
+        "cos",
+        "flatcar",
+        "talos",
+        "bottlerocket",
+        "arch",
+        "nixos",
+    ];
+    for id in ids {
+        let knowledge = std::sync::Arc::clone(&knowledge);
+        let wants = std::cell::Cell::new(false);
+        let findings = judged("version-knowledge-feed", &|facts| {
+            facts.os.value_mut().expect("known").id = id.into();
+            judge(facts, &knowledge, date(2026, 11, 20));
+            wants.set(!versions(facts).knowledge.wanted.is_empty());
+        });
+        let expected = if wants.get() { Verdict::Fail } else { Verdict::NotApplicable };
+        assert_eq!(findings[0].verdict, expected, "{id}");
+    }
 }
