@@ -201,6 +201,7 @@ fn vulnerable(check: &'static str, link: Of) -> Case {
         .passes(move |facts| {
             affected(link(facts), 0, 0);
             vulnerability_of(link(facts)).fixed_in = None;
+            link(facts).tracks_upstream = false;
         })
         .not_applicable(|facts| links(facts).for_each(|link| affected(link, 1, 1)))
         .unreadable("undecided", move |facts| is_possible(link(facts)))
@@ -282,7 +283,14 @@ fn of_the_kernel() -> Vec<Case> {
             .not_applicable(|facts| affected(kernel(facts), 1, 1))
             .unreadable("undecided", |facts| is_possible(kernel(facts)))
             .unreadable("undecided", |facts| livepatched(kernel(facts), 0, 1)),
-        vulnerable("kernel-vulnerable", kernel).not_applicable(|facts| affected(kernel(facts), 0, 1)),
+        vulnerable("kernel-vulnerable", kernel)
+            .not_applicable(|facts| affected(kernel(facts), 0, 1))
+            // Its series has ended, and later ones have the fix.
+            .unreadable("undecided", |facts| {
+                affected(kernel(facts), 0, 0);
+                vulnerability_of(kernel(facts)).fixed_in = None;
+                kernel(facts).tracks_upstream = true;
+            }),
         lags("kernel-patch-lag", kernel),
         ends_soon("kernel-ends-soon", kernel),
         waits("kernel-fix-not-active", kernel, ActivationState::RebootPending),
@@ -477,4 +485,18 @@ fn every_distribution_with_records_wants_them_and_no_other() {
         let expected = if wants.get() { Verdict::Fail } else { Verdict::NotApplicable };
         assert_eq!(findings[0].verdict, expected, "{id}");
     }
+}
+
+/// A node that is a container has a system of its own on somebody else's kernel.
+#[test]
+fn a_system_on_anothers_kernel_is_judged_by_its_own_dates() {
+    let knowledge = Knowledge::built_in().expect("it loads");
+    let ended = |facts: &mut NodeFacts| {
+        (kernel_of(facts).release, kernel_of(facts).version) = ("6.8.0-51-generic".into(), "#52-Ubuntu SMP PREEMPT_DYNAMIC".into());
+        let system = facts.os.value_mut().expect("known");
+        (system.id, system.version_id) = ("debian".into(), "10".into());
+        judge(facts, &knowledge, date(2026, 11, 20));
+    };
+    assert_eq!(judged("kernel-end-of-life", &ended)[0].verdict, Verdict::Unknown);
+    assert_eq!(judged("os-end-of-life", &ended)[0].verdict, Verdict::Fail);
 }
