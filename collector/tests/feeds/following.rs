@@ -57,7 +57,7 @@ async fn what_is_imported_by_hand_is_in_force_soon() {
     let rig = Rig::new();
     let mut running = start(&rig).await;
     assert!(running.follow.borrow().feeds.is_empty());
-    rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2026-31431"]))]);
+    rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2021-34527"]))]);
     let library = running.until(|library| library.feeds.len() == 1).await;
     assert_eq!(library.knowledge.feeds().last().unwrap().name, "kev");
     assert!(running.metrics.encode().contains("holdfast_feed_age_seconds{feed=\"kev\"} 172800"));
@@ -70,16 +70,16 @@ async fn what_is_imported_by_hand_is_in_force_soon() {
 async fn a_refused_file_is_remembered_until_a_good_one_comes() {
     let rig = Rig::new();
     let mut running = start(&rig).await;
-    put(&rig, "kev.json", &kev("2026-11-01", &["CVE-2022-0185"]));
+    put(&rig, "kev.json", &kev("2026-11-01", &["CVE-2021-44228"]));
     running.until(|library| library.feeds.len() == 1).await;
-    put(&rig, "kev.json", &kev("2026-11-18", &["CVE-2026-31431"])[..200]);
+    put(&rig, "kev.json", &kev("2026-11-18", &["CVE-2021-34527"])[..200]);
     let library = running.until(|library| library.refused.len() == 1).await;
-    assert!(library.knowledge.exploited("CVE-2022-0185").is_some(), "the old one stays");
+    assert!(library.knowledge.exploited("CVE-2021-44228").is_some(), "the old one stays");
     insta::assert_snapshot!(format!("{}: {}", library.refused[0].file, library.refused[0].reason));
     assert_eq!(rig.library().refused.len(), 1, "it is kept");
-    put(&rig, "kev.json", &kev("2026-11-18", &["CVE-2026-31431"]));
+    put(&rig, "kev.json", &kev("2026-11-18", &["CVE-2021-34527"]));
     let library = running.until(|library| library.refused.is_empty()).await;
-    assert!(library.knowledge.exploited("CVE-2026-31431").is_some());
+    assert!(library.knowledge.exploited("CVE-2021-34527").is_some());
     put(&rig, "other.json", "{}");
     running.until(|library| library.refused.len() == 1).await;
     std::fs::remove_file(rig.dir.path().join("watched/other.json")).unwrap();
@@ -92,7 +92,7 @@ async fn a_refused_file_is_remembered_until_a_good_one_comes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_reads_nothing_again_and_a_new_mount_of_the_same_neither() {
     let rig = Rig::new();
-    let text = kev("2026-11-18", &["CVE-2026-31431"]);
+    let text = kev("2026-11-18", &["CVE-2021-34527"]);
     {
         let mut running = start(&rig).await;
         put(&rig, "kev.json", &text);
