@@ -157,9 +157,16 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
-    let (asked, time) = (Arc::clone(&askers), Arc::clone(&clock));
-    let judging = fleet::run(evaluator, store.clone(), changes.clone(), asked, library.clone(), time, fleet::TICK, stop.clone());
-    tasks.spawn(named("fleet rules", told(judging)));
+    let judging = fleet::Judging {
+        evaluator,
+        store: store.clone(),
+        changes: changes.clone(),
+        roster: Arc::clone(&askers),
+        library: library.clone(),
+        clock: Arc::clone(&clock),
+        tick: fleet::TICK,
+    };
+    tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
     tasks.spawn(named("peer probes", told(ask_peers(sources, shared, stop.clone()))));

@@ -56,16 +56,8 @@ fn start_knowing(
 ) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
-    tokio::spawn(fleet::run(
-        evaluator,
-        database.store.clone(),
-        database.changes.clone(),
-        roster,
-        library,
-        hand.clock(),
-        tick,
-        cancel.clone(),
-    ));
+    let (store, changes, clock) = (database.store.clone(), database.changes.clone(), hand.clock());
+    tokio::spawn(fleet::run(fleet::Judging { evaluator, store, changes, roster, library, clock, tick }, cancel.clone()));
     cancel
 }
 

@@ -73,16 +73,16 @@ async fn a_file_of_cisa_that_is_imported_writes_to_the_nodes_it_matches_and_to_n
     let following = Following { data: data.path().to_owned(), directory: None, metrics: Metrics::default(), clock: hand.clock(), pace };
     let (library, keeping) = feeds::follow(following, cancel.clone()).await.unwrap();
     tokio::spawn(keeping);
-    tokio::spawn(fleet::run(
-        Arc::new(Evaluator::new(built_in().unwrap())),
-        database.store.clone(),
-        database.changes.clone(),
-        Arc::new(Roster::new(false, Metrics::default())),
-        library.clone(),
-        hand.clock(),
-        fleet::TICK,
-        cancel.clone(),
-    ));
+    let judging = fleet::Judging {
+        evaluator: Arc::new(Evaluator::new(built_in().unwrap())),
+        store: database.store.clone(),
+        changes: database.changes.clone(),
+        roster: Arc::new(Roster::new(false, Metrics::default())),
+        library: library.clone(),
+        clock: hand.clock(),
+        tick: fleet::TICK,
+    };
+    tokio::spawn(fleet::run(judging, cancel.clone()));
     tokio::spawn(alerts::run(options(&[], &[]), database.store.clone(), database.changes.clone(), hand.clock(), cancel.clone()));
     eventually("all are judged", || async { (database.verdicts(CHECK).await.len() == 7).then_some(()) }).await;
     assert!(!database.verdicts(CHECK).await.contains(&FAIL));
