@@ -44,7 +44,7 @@ fn nodes_judged_with_one_memory_are_judged_as_each_would_be_alone() {
     }
     // They are not all the same, or this would show nothing.
     let kernels = |of: usize| alone[of].kernel.value().expect("known").vulnerability.clone();
-    for (one, other) in [(0, 1), (0, 3), (0, 4), (0, 7)] {
+    for (one, other) in [(0, 1), (0, 4), (0, 7)] {
         assert_ne!(kernels(one), kernels(other), "{one} and {other}");
     }
     let kubelets = |of: usize| alone[of].components.value().expect("known").items.last().expect("a kubelet").vulnerability.clone();
