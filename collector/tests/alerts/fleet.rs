@@ -361,7 +361,7 @@ async fn the_patch_chain_is_stored_with_the_findings_and_goes_with_the_node() {
     database.inventory(1, "kernel", "self", "{}").await;
     eventually("the link is gone", || async { kernel().await.is_none().then_some(()) }).await;
     database.inventory(1, "kernel", "self", KERNEL).await;
-    eventually("the link is back", || kernel()).await;
+    eventually("the link is back", kernel).await;
     cancel.cancel();
     database.node(1, "a1", "gone", 0).await;
     database.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, hand.clock()()).await.unwrap();

@@ -191,3 +191,19 @@ fn records(rig: &Rig, file: &str) -> Vec<String> {
     };
     lines.lines().map(record).collect()
 }
+
+/// What root imported, a collector that is not root could not read, and could not import again.
+#[test]
+fn what_root_imports_belongs_to_the_owner_of_the_data_directory() {
+    use std::os::unix::fs::MetadataExt;
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let rig = Rig::new();
+    std::os::unix::fs::chown(rig.data(), Some(65_532), Some(65_531)).unwrap();
+    assert_eq!(rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2021-34527"]))]).0, 0);
+    for path in ["feeds", "feeds/.lock", "feeds/kev.feed"] {
+        let metadata = std::fs::metadata(rig.data().join(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (65_532, 65_531), "{path}");
+    }
+}
