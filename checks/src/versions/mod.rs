@@ -19,7 +19,7 @@ pub use facts::{
     Activation, ActivationState, Confidence, Exploitation, Exposure, FleetPlace, Headline, KnowledgeFacts, Link, Match, Patch, PatchState,
     Support, SupportState, VersionFacts, Vulnerability, VulnerabilityState,
 };
-pub use judge::judge;
+pub use judge::{Memory, judge, judge_by};
 pub use kernel::{Base, Family, Identity, KernelStrings, PackageVersion, identify};
 pub use knowledge::lifecycle::{End, Extension, Lifecycle, Precision, Row, Standing};
 pub use knowledge::{FEATURES, KnowledgeError};

@@ -1,6 +1,7 @@
 //! One node's stored inventory and a date to findings. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::derive::dates;
@@ -8,8 +9,8 @@ use holdfast_checks::entries::{Entry, Hash};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
 use holdfast_checks::facts::{Listing, Observed, Probe, Reason, Source, SourceKind};
 use holdfast_checks::inventory::facts_for_collector;
-use holdfast_checks::versions;
 use holdfast_checks::versions::knowledge::Knowledge;
+use holdfast_checks::versions::{self, Memory};
 use jiff::civil::Date;
 
 use super::census::Census;
@@ -20,17 +21,28 @@ use crate::store::peers::{Met, StoredAnswer};
 /// The checks that the collector decides, compiled, and their ids.
 #[derive(Debug)]
 pub struct FleetJudge {
-    evaluator: std::sync::Arc<Evaluator>,
+    evaluator: Arc<Evaluator>,
     selection: Selection,
     checks: BTreeSet<String>,
+    memory: Mutex<(String, Arc<Memory>)>,
 }
 
 impl FleetJudge {
     /// Takes the collector's checks out of a compiled catalogue.
-    pub fn new(evaluator: std::sync::Arc<Evaluator>) -> Self {
+    pub fn new(evaluator: Arc<Evaluator>) -> Self {
         let selection = Selection { judged_by: Some(JudgedBy::Collector), ..Selection::default() };
         let checks = evaluator.selected(&selection).map(|check| check.id.to_string()).collect();
-        Self { evaluator, selection, checks }
+        Self { evaluator, selection, checks, memory: Mutex::default() }
+    }
+
+    /// What was looked up in this knowledge already. Other knowledge starts anew.
+    fn memory(&self, knowledge: &Knowledge) -> Arc<Memory> {
+        let basis = knowledge.basis();
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.0 != basis {
+            *memory = (basis, Arc::default());
+        }
+        Arc::clone(&memory.1)
     }
 
     /// Ids of the checks that are decided here.
@@ -136,7 +148,7 @@ pub fn judge(
 ) -> Result<Judgement, TreeError> {
     let documents = node.documents.iter().map(|(kind, name, json)| (kind.as_str(), name.as_str(), json.as_str()));
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
-    versions::judge(&mut facts, knowledge, today);
+    versions::judge_by(&mut facts, knowledge, &judge.memory(knowledge), today);
     versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
     holdfast_checks::peers::lay_over(&mut facts, peers.facts());
     dates(&mut facts, today);

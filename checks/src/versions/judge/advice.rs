@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::decide::Decided;
+use super::found::Found;
 use super::target::Target;
 use super::{Scene, Waiting, activation, days};
 use crate::facts::Observed;
@@ -195,26 +195,20 @@ fn after(cycle: &str) -> Vec<String> {
 }
 
 /// What would settle what is open, or change the verdict.
-pub(super) fn settles(scene: &Scene<'_>, target: &Target, link: &Link, decided: Option<&Decided<'_>>) -> String {
+pub(super) fn settles(scene: &Scene<'_>, target: &Target, link: &Link, found: Option<&Found>) -> String {
     let mut open = Vec::new();
-    if let Some(decided) = decided {
-        let unsure = decided.affected.iter().filter(|one| one.confidence == crate::versions::Confidence::Possible).count();
-        let unsure = unsure.saturating_add(decided.undecided.len());
-        let missing = decided.judged_by.is_empty() || link.patch.unavailable().is_some();
+    if let Some(Found { known, unsure, looked_up, .. }) = found {
+        let (known, unsure) = (*known, *unsure);
+        let missing = !looked_up || link.patch.unavailable().is_some();
         if !target.feed.is_empty() && !scene.imported(&target.feed) && (unsure > 0 || missing) {
-            let of =
-                if unsure > 0 { format!(", which decides {unsure} of {} known vulnerabilities", decided.known()) } else { String::new() };
+            let of = if unsure > 0 { format!(", which decides {unsure} of {known} known vulnerabilities") } else { String::new() };
             open.push(format!("import {}{of}", target.feed));
         } else if unsure > 0 {
-            open.push(format!(
-                "{unsure} of {} known vulnerabilities cannot be decided: {}",
-                decided.known(),
-                super::vulnerability::why(target)
-            ));
+            open.push(format!("{unsure} of {known} known vulnerabilities cannot be decided: {}", super::vulnerability::why(target)));
         }
     }
     if let Observed::Unavailable(why) = &link.activation
-        && decided.is_some()
+        && found.is_some()
     {
         open.push(format!("what a reboot or restart brings: {}", why.detail));
     }

@@ -34,6 +34,47 @@ pub(super) fn exposure(needs: &[Need], facts: &NodeFacts, kubelet: Option<&Kubel
     (exposure, there.join("; "))
 }
 
+/// Every fact that a condition can ask for, in one text: the same again meets the same.
+pub(super) fn conditions(facts: &NodeFacts, kubelet: Option<&Kubelet>) -> String {
+    let kernel = facts.kernel.value();
+    let of_kernel = kernel.map(|kernel| {
+        (
+            kernel.unprivileged_user_namespaces.value(),
+            kernel.sysctls.unprivileged_bpf_disabled.value(),
+            kernel.sysctls.modules_disabled.value(),
+            kernel.sysctls.ipv4_route_localnet.value(),
+            kernel.cgroup.value(),
+            kernel.features.value().map(|features| &features.items),
+        )
+    });
+    let runtimes = facts.runtimes.value().map(|runtimes| {
+        let each = runtimes.items.iter().map(|runtime| (&runtime.subject, &runtime.name, runtime.version.value()));
+        (runtimes.skipped.len(), each.collect::<Vec<_>>())
+    });
+    format!("{of_kernel:?}\0{runtimes:?}\0{:?}\0{:?}", filtered(facts), kubelet.map(port))
+}
+
+/// What is known of a kubelet's read-only port.
+#[derive(Debug)]
+struct ReadOnlyPort {
+    /// By its settings.
+    set: Option<i64>,
+    /// By its behaviour.
+    seen: Option<i64>,
+    /// Is there a socket, or an answer.
+    open: bool,
+}
+
+fn port(kubelet: &Kubelet) -> ReadOnlyPort {
+    let of = |settings: &crate::facts::Settings| settings.get("readOnlyPort").and_then(Observed::value).and_then(|set| set.value.as_i64());
+    let listens = kubelet.listeners.value().is_some_and(|listeners| listeners.items.iter().any(|one| one.port == 10255));
+    let answers = kubelet
+        .probes
+        .value()
+        .is_some_and(|probes| probes.items.iter().any(|one| one.port == 10255 && one.outcome == ProbeOutcome::Answered));
+    ReadOnlyPort { set: of(&kubelet.settings), seen: of(&kubelet.observed), open: listens || answers }
+}
+
 fn met(need: &Need, facts: &NodeFacts, kubelet: Option<&Kubelet>) -> Met {
     match need {
         Need::UserNamespaces => boolean(
@@ -108,17 +149,10 @@ fn features(names: &[String], facts: &NodeFacts) -> Met {
 fn read_only_port(kubelet: Option<&Kubelet>) -> Met {
     let path = "kubelet.settings.readOnlyPort";
     let Some(kubelet) = kubelet else { return Met::Unknown(format!("{path} is not known")) };
-    let port =
-        |settings: &crate::facts::Settings| settings.get("readOnlyPort").and_then(Observed::value).and_then(|set| set.value.as_i64());
-    let (set, seen) = (port(&kubelet.settings), port(&kubelet.observed));
-    let listens = kubelet.listeners.value().is_some_and(|listeners| listeners.items.iter().any(|one| one.port == 10255));
-    let answers = kubelet
-        .probes
-        .value()
-        .is_some_and(|probes| probes.items.iter().any(|one| one.port == 10255 && one.outcome == ProbeOutcome::Answered));
+    let ReadOnlyPort { set, seen, open } = port(kubelet);
     match (set, seen) {
         (_, Some(seen)) if seen != 0 => Met::Yes(format!("kubelet.observed.readOnlyPort = {seen}")),
-        _ if listens || answers => Met::Yes("the kubelet listens on port 10255".to_owned()),
+        _ if open => Met::Yes("the kubelet listens on port 10255".to_owned()),
         (Some(0), _) => Met::No(format!("{path} = 0")),
         (Some(port), _) => Met::Yes(format!("{path} = {port}")),
         (None, _) => Met::Unknown(format!("{path} is not known")),

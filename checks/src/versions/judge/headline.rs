@@ -2,7 +2,7 @@
 //!
 //! Known-exploited, end of life, a reboot that waits, behind, unknown, supported. What is only possible never sets it.
 
-use super::decide::Decided;
+use super::found::Found;
 use super::target::Target;
 use super::{Scene, Waiting, advice, days};
 use crate::facts::Observed;
@@ -12,13 +12,13 @@ use crate::versions::{
 };
 
 /// Fills headline, because, action and settles from the axes.
-pub(super) fn settle(scene: &Scene<'_>, target: &Target, link: &mut Link, looked_up: Option<(&Decided<'_>, Option<&Waiting>)>) {
-    let (decided, waiting) = looked_up.map_or((None, None), |(decided, waiting)| (Some(decided), waiting));
+pub(super) fn settle(scene: &Scene<'_>, target: &Target, link: &mut Link, found: Option<&Found>) {
+    let waiting = found.and_then(|found| found.waiting.as_ref());
     let (headline, because) = headline(scene, link, waiting);
     link.headline = headline;
     link.because = because;
     link.action = advice::action(scene, target, link, waiting);
-    link.settles = advice::settles(scene, target, link, decided);
+    link.settles = advice::settles(scene, target, link, found);
 }
 
 fn headline(scene: &Scene<'_>, link: &Link, waiting: Option<&Waiting>) -> (Headline, String) {

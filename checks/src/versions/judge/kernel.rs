@@ -1,7 +1,6 @@
 //! The link of the running kernel: whose it is, and what each axis says of it. Only the running one counts.
 
 use super::activation::{Activated, of_kernel};
-use super::decide::decide;
 use super::target::{Stream, Target, Upstream};
 use super::{Scene, observed_at};
 use crate::facts::{Kernel, Observed, Os, Reason, Source, SourceKind, Unavailable};
@@ -24,11 +23,10 @@ pub(super) fn judge(scene: &Scene<'_>) -> Observed<Link> {
     let signature = running.signature.value().map(String::as_str);
     let identity = identify(&KernelStrings { release: &running.release, version: &running.version, signature, os });
     let target = target(scene, running, &identity, &running.release, at);
-    let decided = decide(&target, scene.knowledge);
     let activated = of_kernel(running, os, &identity, at);
     let waits = waits(scene, &activated, at);
     let livepatched = running.livepatches.value().is_some_and(|names| !names.is_empty());
-    let link = super::assemble(scene, &target, &decided, activated, waits.as_ref(), None, livepatched);
+    let link = super::assemble(scene, &target, activated, waits.as_ref(), None, livepatched);
     Observed::known(link, Source::new(SourceKind::Derived, "kernel identity and version knowledge"), at)
 }
 

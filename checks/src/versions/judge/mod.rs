@@ -7,6 +7,7 @@ mod activation;
 mod advice;
 mod decide;
 mod exposure;
+mod found;
 mod headline;
 mod kernel;
 mod os;
@@ -19,7 +20,9 @@ mod vulnerability;
 use jiff::civil::Date;
 
 use self::activation::Activated;
-use self::decide::{Decided, decide};
+use self::decide::Decided;
+pub use self::found::Memory;
+use self::found::look_up;
 use self::target::Target;
 use super::ecosystem;
 use super::knowledge::Knowledge;
@@ -30,6 +33,7 @@ use crate::facts::{Kubelet, NodeFacts, Observed, Reason, Source, SourceKind};
 struct Scene<'a> {
     facts: &'a NodeFacts,
     knowledge: &'a Knowledge,
+    memory: &'a Memory,
     today: Date,
 }
 
@@ -47,7 +51,13 @@ impl Scene<'_> {
 
 /// Fills [`NodeFacts::versions`] from the other groups. Idempotent.
 pub fn judge(facts: &mut NodeFacts, knowledge: &Knowledge, today: Date) {
-    let scene = Scene { facts, knowledge, today };
+    judge_by(facts, knowledge, &Memory::default(), today);
+}
+
+/// [`judge`] for many nodes: what was looked up for one is not looked up again for the next that runs the same. `memory` must not be
+/// one that was used with other knowledge.
+pub fn judge_by(facts: &mut NodeFacts, knowledge: &Knowledge, memory: &Memory, today: Date) {
+    let scene = Scene { facts, knowledge, memory, today };
     let as_of = knowledge.as_of();
     let wanted = scene.facts.os.value().and_then(ecosystem::feed).filter(|feed| !scene.imported(feed)).unwrap_or_default();
     let versions = VersionFacts {
@@ -69,28 +79,28 @@ pub fn judge(facts: &mut NodeFacts, knowledge: &Knowledge, today: Date) {
 fn assemble(
     scene: &Scene<'_>,
     target: &Target,
-    decided: &Decided<'_>,
     activated: Activated,
     waiting: Option<&Target>,
     kubelet: Option<&Kubelet>,
     livepatched: bool,
 ) -> Link {
-    let waiting = waiting.map(|waiting| Waiting::of(decided, &decide(waiting, scene.knowledge)));
+    let found = look_up(scene, target, waiting, kubelet, livepatched);
     let mut link = target.link();
     link.support = support::support(scene, target);
-    link.patch = patch::patch(scene, target, decided);
-    link.vulnerability = vulnerability::vulnerability(scene, target, decided, kubelet, livepatched);
+    link.patch = patch::patch(scene, target, found.newest_fix.as_ref());
+    link.vulnerability = found.vulnerability.clone();
     link.activation = activated.activation;
     link.installed = activated.installed;
     link.fleet = Observed::unavailable_because(Reason::NotSupported, "judged across the fleet by the collector");
-    if let (Some(waiting), Some(activation)) = (&waiting, link.activation.value_mut()) {
+    if let (Some(waiting), Some(activation)) = (&found.waiting, link.activation.value_mut()) {
         activation.security = waiting.security();
     }
-    headline::settle(scene, target, &mut link, Some((decided, waiting.as_ref())));
+    headline::settle(scene, target, &mut link, Some(&found));
     link
 }
 
 /// What the version that waits does about what affects the running one.
+#[derive(Debug)]
 struct Waiting {
     /// Ids of what certainly affects the running one and not this.
     fixes: Vec<String>,

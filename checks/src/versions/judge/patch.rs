@@ -3,22 +3,21 @@
 
 use std::cmp::Ordering;
 
-use super::decide::Decided;
+use super::decide::NewestFix;
 use super::target::Target;
 use super::{Scene, days};
 use crate::facts::{Observed, Reason, Source, SourceKind};
 use crate::versions::{Patch, PatchState};
 
 /// Compares with the newest that is known.
-pub(super) fn patch(scene: &Scene<'_>, target: &Target, decided: &Decided<'_>) -> Observed<Patch> {
-    if let Some(patch) = by_distribution(target, decided) {
+pub(super) fn patch(scene: &Scene<'_>, target: &Target, newest: Option<&NewestFix>) -> Observed<Patch> {
+    if let Some(patch) = newest.map(|newest| by_distribution(target, newest)) {
         return patch;
     }
     by_upstream(scene, target).unwrap_or_else(|| Observed::unavailable_because(Reason::NotSupported, why(scene, target)))
 }
 
-fn by_distribution(target: &Target, decided: &Decided<'_>) -> Option<Observed<Patch>> {
-    let newest = decided.newest_fix.as_ref()?;
+fn by_distribution(target: &Target, newest: &NewestFix) -> Observed<Patch> {
     let behind = newest.scheme.compare(&newest.asked, &newest.version) == Ordering::Less;
     let patch = Patch {
         state: if behind { PatchState::Behind } else { PatchState::Current },
@@ -30,7 +29,7 @@ fn by_distribution(target: &Target, decided: &Decided<'_>) -> Option<Observed<Pa
         source: newest.source.clone(),
     };
     let source = Source::new(SourceKind::Derived, format!("newest fix known of the package, {}, data of {}", newest.source, newest.as_of));
-    Some(Observed::known(patch, source, target.at))
+    Observed::known(patch, source, target.at)
 }
 
 fn by_upstream(scene: &Scene<'_>, target: &Target) -> Option<Observed<Patch>> {

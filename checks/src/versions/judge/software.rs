@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::activation::{Activated, of_daemon, of_program};
-use super::decide::decide;
 use super::target::{Target, Upstream};
 use super::{Scene, observed_at};
 use crate::facts::{
@@ -119,14 +118,13 @@ fn link(scene: &Scene<'_>, said: &Said<'_>, at: i64) -> Link {
         return link;
     };
     let target = target_of(scene, said, &running, at);
-    let decided = decide(&target, scene.knowledge);
     let activated = match said.executable {
         Some(executable) => of_daemon(executable, said.version, said.installed, at),
         None => of_program(&target.running, at),
     };
     let waiting = waits(&activated).and_then(|new| identified(scene, said.component, Some(new), package));
     let waiting = waiting.map(|software| target_of(scene, said, &software, at));
-    super::assemble(scene, &target, &decided, activated, waiting.as_ref(), said.kubelet, false)
+    super::assemble(scene, &target, activated, waiting.as_ref(), said.kubelet, false)
 }
 
 fn waits(activated: &Activated) -> Option<&str> {

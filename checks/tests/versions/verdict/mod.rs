@@ -5,6 +5,7 @@ mod cost;
 mod exposure;
 mod families;
 mod kubernetes;
+mod memory;
 mod reboot;
 mod rules;
 mod streams;
