@@ -87,18 +87,17 @@ fn paragraphs(file: HostFile, path: &str, apart: bool, found: &mut BTreeMap<Stri
             continue;
         }
         let end = line.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
-        match line.get(..end).filter(|text| !text.is_empty()) {
-            Some(text) => paragraph.add(text),
-            None => {
-                if let Some(installed) = std::mem::take(&mut paragraph).installed(apart)
-                    && found.len() < MAX_PACKAGES
-                {
-                    found.insert(installed.package.name.clone(), installed);
-                }
-                if line.is_empty() {
-                    return Ok(());
-                }
-            }
+        if let Some(text) = line.get(..end).filter(|text| !text.is_empty()) {
+            paragraph.add(text);
+            continue;
+        }
+        if let Some(installed) = std::mem::take(&mut paragraph).installed(apart)
+            && found.len() < MAX_PACKAGES
+        {
+            found.insert(installed.package.name.clone(), installed);
+        }
+        if line.is_empty() {
+            return Ok(());
         }
     }
 }

@@ -48,13 +48,10 @@ impl Packages {
             Ok(database) => database,
             Err(why) => return Observed::Unavailable(why),
         };
-        match names.iter().find_map(|name| database.packages.get(name)) {
-            Some(found) => Observed::known(found.package.clone(), Source::new(SourceKind::File, database.place), now()),
-            None => {
-                let detail = format!("{}: no installed package brought {what}", database.place);
-                Observed::unavailable_because(Reason::NotPresent, detail)
-            }
+        if let Some(found) = names.iter().find_map(|name| database.packages.get(name)) {
+            return Observed::known(found.package.clone(), Source::new(SourceKind::File, database.place), now());
         }
+        Observed::unavailable_because(Reason::NotPresent, format!("{}: no installed package brought {what}", database.place))
     }
 
     /// The package that brought the file at `path`, which says of itself that it is of `version`.
