@@ -48,7 +48,9 @@ fn nothing_that_is_missing_passes() {
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     for finding in report(&output)["findings"].as_array().unwrap() {
         let verdict = finding["verdict"].as_str().unwrap();
-        assert!(matches!(verdict, "unknown" | "manual"), "{finding}");
+        // About the data that versions are judged by, which comes with the program and grows old whatever the node shows.
+        let of_data = verdict == "fail" && finding["check"] == "version-knowledge-age";
+        assert!(matches!(verdict, "unknown" | "manual") || of_data, "{finding}");
     }
 }
 

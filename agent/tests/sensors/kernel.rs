@@ -425,3 +425,61 @@ fn of_thousands_of_kernels_the_running_one_is_found_and_the_rest_counted() {
     assert!(installed.items.iter().any(|one| one.release == "9.9.9") && installed.items.len() == 256);
     assert_eq!(installed.skipped[0].what, "1745 further names in /lib/modules");
 }
+
+#[test]
+fn what_is_nested_too_deep_closes_nothing_above_it() {
+    let tree = node("6.1.0-28-amd64", "#1 SMP", DEBIAN);
+    let entry = |title: &str, release: &str| format!("menuentry '{title}' {{\nlinux /boot/vmlinuz-{release} ro\n}}\n");
+    let deep = format!("{}{}{}", "submenu 'deep' {\n".repeat(12), entry("inside", "6.1.0-13-amd64"), "}\n".repeat(12));
+    let menu = format!("set default=\"1\"\n{deep}{}{}", entry("chosen", "6.1.0-28-amd64"), entry("old", "6.1.0-26-amd64"));
+    tree.write("host/boot/grub/grub.cfg", menu);
+    let kernel = kernel(&tree);
+    assert_eq!(known(&kernel.boot_default).release, "6.1.0-28-amd64", "{:?}", kernel.boot_default);
+}
+
+#[test]
+fn files_that_never_end_are_capped_and_those_that_never_answer_are_not_waited_for() {
+    let release = "6.1.0-28-amd64";
+    let tree = node(release, "#1 SMP", DEBIAN);
+    install(&tree, release, "#1 SMP");
+    let huge = |path: &str| {
+        tree.write(path, "");
+        File::create(tree.path(path)).unwrap().set_len(1 << 30).unwrap();
+    };
+    let fifo = |path: &str| {
+        tree.write(path, "");
+        fs::remove_file(tree.path(path)).unwrap();
+        super::hostile::fifo(&tree.path(path));
+    };
+    huge(&format!("host/lib/modules/{release}/modules.builtin"));
+    huge(&format!("host/boot/config-{release}"));
+    huge("host/run/reboot-required.pkgs");
+    huge("host/run/reboot-required");
+    huge("host/var/lib/dpkg/status");
+    huge("host/boot/vmlinuz-6.1.0-27-amd64");
+    fifo(&format!("host/lib/modules/{release}/modules.dep"));
+    fifo("host/etc/modprobe.d/x.conf");
+    fifo("host/boot/grub/grubenv");
+    fifo("host/boot/vmlinuz-6.1.0-26-amd64");
+    symlink("loop", tree.path("host/boot/loop")).unwrap();
+    symlink("loop", tree.path("host/boot/vmlinuz-6.1.0-25-amd64")).unwrap();
+    symlink("/boot", tree.path("host/boot/grub/boot")).unwrap();
+    tree.write("host/boot/grub/grub.cfg", "blscfg\n");
+    let start = Instant::now();
+    let read = kernel(&tree);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(why(&read.boot_default), Reason::Malformed, "{:?}", read.boot_default);
+    assert_eq!(why(&read.package), Reason::TooLarge, "{:?}", read.package);
+    assert_eq!(why(&read.features), Reason::TooLarge, "{:?}", read.features);
+    assert_eq!(known(&read.reboot_sentinels).items.len(), 1);
+
+    // Thousands of entries, of which the first that would be started can be read.
+    fs::remove_file(tree.path("host/boot/grub/grubenv")).unwrap();
+    for number in 0..5_000 {
+        bls(&tree, &format!("x-5.0.{number}"), &format!("5.0.{number}"), "");
+    }
+    let start = Instant::now();
+    let read = kernel(&tree);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(known(&read.boot_default).release, "5.0.4999");
+}

@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use holdfast_agent::sensors::Sensors;
 use holdfast_checks::facts::{Observed, Package, Reason, Runtime};
 
 use super::hostile::Tree;
-use super::{complete, known};
+use super::{complete, known, options};
 
 /// A node with a containerd, of which dpkg knows these packages.
 fn node(status: &str) -> Tree {
@@ -116,4 +117,47 @@ fn a_database_made_to_mislead_is_read_within_its_bounds() {
     tree.write("host/var/lib/dpkg/status", "\0\0\n\n\u{1}Package: x\n");
     assert_eq!(runtime(&tree).package.unavailable().map(|why| why.reason), Some(Reason::NotPresent));
     assert!(known(&tree.read().runtimes).items.len() == 1);
+}
+
+#[test]
+fn the_rest_of_a_long_line_is_no_line() {
+    // Each piece that is read of it ends where the next begins like a field, or is nothing but blanks.
+    for (rest, at) in [("Version: 9.9.9", 64 << 10), ("\t", 64 << 10)] {
+        let blanks = " ".repeat(64 << 10);
+        let mut line = format!("Description: {}", "x".repeat(at - "Description: ".len()));
+        line.push_str(if rest == "\t" { &blanks } else { rest });
+        let tree = node(&format!("Package: containerd\nStatus: install ok installed\nVersion: 1.7.24\n{line}\nSource: containerd-app\n\n"));
+        list(&tree, "containerd", "/usr/bin/containerd\n");
+        assert_eq!(said(&runtime(&tree).package), "containerd 1.7.24 of containerd-app");
+    }
+}
+
+#[test]
+fn links_and_diversions_that_change_later_are_seen() {
+    let tree = node(&(paragraph("runc", "1.1.5", "") + &paragraph("my-runc", "1.2.0", "")));
+    list(&tree, "runc", "/usr/sbin/runc\n");
+    list(&tree, "my-runc", "/opt/my/runc\n");
+    let mut sensors = Sensors::open(options(&tree.path("host"), &tree.path("proc"))).unwrap();
+    let mut now = || said(runc(&complete(&sensors.read_all(&mut |_| {}).runtimes)[0]));
+    assert_eq!(now(), "runc 1.1.5 of runc");
+    tree.write("host/var/lib/dpkg/diversions", "/usr/sbin/runc\n/usr/sbin/runc.distrib\n:\n");
+    assert!(now().starts_with("not_present: "), "somebody put it there by hand");
+    tree.write("host/opt/my/runc", "");
+    fs::remove_file(tree.path("host/usr/sbin/runc")).unwrap();
+    symlink("/opt/my/runc", tree.path("host/usr/sbin/runc")).unwrap();
+    assert_eq!(now(), "my-runc 1.2.0 of my-runc");
+}
+
+#[test]
+fn a_list_that_leads_elsewhere_shows_nothing_of_what_is_there() {
+    let tree = node(&paragraph("containerd", "1.7.24", ""));
+    tree.write("host/etc/shadow", "root:$y$secret:19000:0:99999:7:::\n/usr/bin/containerdx\n");
+    fs::create_dir_all(tree.path("host/var/lib/dpkg/info")).unwrap();
+    symlink("/etc/shadow", tree.path("host/var/lib/dpkg/info/containerd.list")).unwrap();
+    let facts = tree.read();
+    assert_eq!(complete(&facts.runtimes)[0].package.unavailable().map(|why| why.reason), Some(Reason::NotPresent));
+    assert!(!serde_json::to_string(&facts).unwrap().contains("$y$secret"));
+    fs::remove_file(tree.path("host/var/lib/dpkg/info/containerd.list")).unwrap();
+    super::hostile::fifo(&tree.path("host/var/lib/dpkg/info/containerd.list"));
+    assert_eq!(runtime(&tree).package.unavailable().map(|why| why.reason), Some(Reason::Malformed));
 }

@@ -9,6 +9,7 @@
 )]
 
 mod browser;
+mod chain;
 mod containerd;
 mod containers;
 mod feeds;

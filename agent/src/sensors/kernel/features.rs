@@ -43,12 +43,11 @@ pub(super) fn read(host: &Host, release: &str) -> Observed<Listing<Feature>> {
     let modules = Modules::read(host, release);
     let mut listing = Listing::complete(Vec::new());
     for name in FEATURES {
-        match modules.state(&host.root, name) {
-            Some(state) => listing.items.push(Feature { name: (*name).to_owned(), state }),
-            None => {
-                let reason = modules.missing.as_ref().map_or(Reason::NotSupported, |(_, reason)| *reason);
-                listing.skipped.push(Skipped { what: (*name).to_owned(), reason });
-            }
+        if let Some(state) = modules.state(&host.root, name) {
+            listing.items.push(Feature { name: (*name).to_owned(), state });
+        } else {
+            let reason = modules.missing.as_ref().map_or(Reason::NotSupported, |(_, reason)| *reason);
+            listing.skipped.push(Skipped { what: (*name).to_owned(), reason });
         }
     }
     match modules.missing {
@@ -158,7 +157,7 @@ fn blocked(root: &Root) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for directory in CONFIGURATION {
         let entries = root.list(directory).unwrap_or_default();
-        for name in entries.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(".conf")).take(MAX_FILES) {
+        for name in entries.into_iter().map(|entry| entry.name).filter(|name| name.strip_suffix(".conf").is_some()).take(MAX_FILES) {
             if !files.insert(name.clone()) {
                 continue;
             }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use holdfast_checks::facts::Package;
 
-use crate::host::{HostFile, ReadError, Root};
+use crate::host::{HostFile, ReadError, Root, Stamp};
 
 const STATUS: &str = "/var/lib/dpkg/status";
 /// Where images without a package manager keep a paragraph each.
@@ -75,24 +75,29 @@ fn paragraphs(file: HostFile, path: &str, apart: bool, found: &mut BTreeMap<Stri
     let mut reader = BufReader::with_capacity(64 * 1024, file);
     let mut paragraph = Paragraph::default();
     let mut line = Vec::new();
+    let mut goes_on = false;
     loop {
         line.clear();
         if (&mut reader).take(LINE_CAP).read_until(b'\n', &mut line).is_err() {
             return Err(ReadError::TimedOut { path: path.to_owned() });
         }
+        // The rest of a long line is no line of its own, whatever it begins with.
+        let rest = std::mem::replace(&mut goes_on, line.last().is_some_and(|byte| *byte != b'\n'));
+        if rest && !line.is_empty() {
+            continue;
+        }
         let end = line.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
-        match line.get(..end).filter(|text| !text.is_empty()) {
-            Some(text) => paragraph.add(text),
-            None => {
-                if let Some(installed) = std::mem::take(&mut paragraph).installed(apart)
-                    && found.len() < MAX_PACKAGES
-                {
-                    found.insert(installed.package.name.clone(), installed);
-                }
-                if line.is_empty() {
-                    return Ok(());
-                }
-            }
+        if let Some(text) = line.get(..end).filter(|text| !text.is_empty()) {
+            paragraph.add(text);
+            continue;
+        }
+        if let Some(installed) = std::mem::take(&mut paragraph).installed(apart)
+            && found.len() < MAX_PACKAGES
+        {
+            found.insert(installed.package.name.clone(), installed);
+        }
+        if line.is_empty() {
+            return Ok(());
         }
     }
 }
@@ -151,19 +156,25 @@ pub(super) fn brought(root: &Root, installed: &Installed, paths: &[String]) -> R
             Err(error) if error.is_absent() => continue,
             Err(error) => return Err(error),
         };
-        let listed = text.lines().any(|line| match line.split_once("  ").filter(|_| installed.apart) {
-            Some((_, path)) => paths.iter().any(|wanted| wanted.strip_prefix('/') == Some(path)),
-            None => paths.iter().any(|wanted| wanted == line),
+        let listed = text.lines().find_map(|line| match line.split_once("  ").filter(|_| installed.apart) {
+            Some((_, path)) => paths.iter().find(|wanted| wanted.strip_prefix('/') == Some(path)),
+            None => paths.iter().find(|wanted| *wanted == line),
         });
-        if listed {
-            return diverted(root, name, paths).map(|diverted| !diverted);
+        if let Some(path) = listed {
+            return diverted(root, name, path).map(|diverted| !diverted);
         }
     }
     Ok(false)
 }
 
-/// Has another than `name` put its own file there: `dpkg-divert` renames a package's file and lets it keep the name in its list.
-fn diverted(root: &Root, name: &str, paths: &[String]) -> Result<bool, ReadError> {
+/// The state of the list of diversions, which changes without the packages; `None` where there is none.
+pub(super) fn diversions(root: &Root) -> Option<Stamp> {
+    root.stamp(DIVERSIONS).ok()
+}
+
+/// Has another than `name` put its own file at `path`: `dpkg-divert` renames a package's file and lets it keep the name in its list.
+/// A link elsewhere that leads here may be whose it wants.
+fn diverted(root: &Root, name: &str, path: &str) -> Result<bool, ReadError> {
     let text = match root.read_text(DIVERSIONS) {
         Ok(text) => text,
         Err(error) if error.is_absent() => return Ok(false),
@@ -171,8 +182,13 @@ fn diverted(root: &Root, name: &str, paths: &[String]) -> Result<bool, ReadError
     };
     let lines: Vec<&str> = text.lines().collect();
     let theirs = |rule: &[&str]| match rule {
-        [from, _, by] => *by != name && paths.iter().any(|path| path == from),
+        [from, _, by] => *by != name && without_usr(from) == without_usr(path),
         _ => false,
     };
     Ok(lines.chunks(3).any(theirs))
+}
+
+/// Programs moved there, and are named by either path.
+fn without_usr(path: &str) -> &str {
+    path.strip_prefix("/usr").filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }

@@ -25,7 +25,10 @@ const MAX_LINKS: usize = 8;
 
 /// What earlier passes read of package databases.
 #[derive(Debug, Default)]
-pub(super) struct Packages(Mutex<HashMap<Stamp, Arc<Database>>>);
+pub(super) struct Packages(Mutex<HashMap<State, Arc<Database>>>);
+
+/// A state of a database: its packages, and whose files were diverted, which is kept apart.
+type State = (Stamp, Option<Stamp>);
 
 /// One state of a database: what matters of it.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ struct Database {
     place: &'static str,
     /// Installed packages that could have brought a kernel or a program of interest, by name.
     packages: BTreeMap<String, dpkg::Installed>,
-    /// Which of them brought a path, of those that were asked for.
-    owners: Mutex<BTreeMap<String, Option<Package>>>,
+    /// Which of them brought a file, of those that were asked for by all its paths: links between these may change.
+    owners: Mutex<BTreeMap<Vec<String>, Option<Package>>>,
 }
 
 impl Packages {
@@ -45,13 +48,10 @@ impl Packages {
             Ok(database) => database,
             Err(why) => return Observed::Unavailable(why),
         };
-        match names.iter().find_map(|name| database.packages.get(name)) {
-            Some(found) => Observed::known(found.package.clone(), Source::new(SourceKind::File, database.place), now()),
-            None => {
-                let detail = format!("{}: no installed package brought {what}", database.place);
-                Observed::unavailable_because(Reason::NotPresent, detail)
-            }
+        if let Some(found) = names.iter().find_map(|name| database.packages.get(name)) {
+            return Observed::known(found.package.clone(), Source::new(SourceKind::File, database.place), now());
         }
+        Observed::unavailable_because(Reason::NotPresent, format!("{}: no installed package brought {what}", database.place))
     }
 
     /// The package that brought the file at `path`, which says of itself that it is of `version`.
@@ -89,33 +89,34 @@ impl Packages {
             Err(error) if error.is_absent() => return Err(other(root).unwrap_or_else(|| error.unavailable())),
             Err(error) => return Err(error.unavailable()),
         };
-        if let Some(known) = self.kept().get(&stamp) {
+        let state = (stamp, dpkg::diversions(root));
+        if let Some(known) = self.kept().get(&state) {
             return Ok(Arc::clone(known));
         }
         let packages = dpkg::read(root, place).map_err(|error| error.unavailable())?;
         let database = Arc::new(Database { place, packages, owners: Mutex::default() });
         let mut kept = self.kept();
         // An older state of the same file is of no more use.
-        kept.retain(|other, _| !other.same_file(&stamp));
+        kept.retain(|(other, _), _| !other.same_file(&stamp));
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        kept.insert(stamp, Arc::clone(&database));
+        kept.insert(state, Arc::clone(&database));
         Ok(database)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<Stamp, Arc<Database>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<State, Arc<Database>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Database {
     fn owner(&self, root: &Root, path: &str) -> Result<Option<Package>, ReadError> {
+        let spellings = spellings(root, path);
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = owners.get(path) {
+        if let Some(known) = owners.get(&spellings) {
             return Ok(known.clone());
         }
-        let spellings = spellings(root, path);
         let (mut owner, mut trouble) = (None, None);
         for found in self.packages.values().filter(|found| !found.is_kernel()) {
             match dpkg::brought(root, found, &spellings) {
@@ -131,7 +132,7 @@ impl Database {
             return Err(error);
         }
         if owners.len() < MAX_OWNERS {
-            owners.insert(path.to_owned(), owner.clone());
+            owners.insert(spellings, owner.clone());
         }
         Ok(owner)
     }

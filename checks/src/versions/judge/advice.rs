@@ -204,7 +204,7 @@ pub(super) fn settles(scene: &Scene<'_>, target: &Target, link: &Link, found: Op
             let of = if unsure > 0 { format!(", which decides {unsure} of {known} known vulnerabilities") } else { String::new() };
             open.push(format!("import {}{of}", target.feed));
         } else if unsure > 0 {
-            open.push(format!("{unsure} of {known} known vulnerabilities cannot be decided: {}", super::vulnerability::why(target)));
+            open.push(format!("{unsure} of {known} known vulnerabilities cannot be decided: {}", super::vulnerability::why(scene, target)));
         }
     }
     if let Observed::Unavailable(why) = &link.activation

@@ -56,7 +56,11 @@ fn by_upstream(scene: &Scene<'_>, target: &Target) -> Option<Observed<Patch>> {
 
 fn why(scene: &Scene<'_>, target: &Target) -> String {
     if target.newest.is_empty() {
-        let what = format!("the newest {} of {}", if target.is_kernel() { "kernel" } else { "package" }, target.vendor);
+        let what = if target.is_kernel() { "kernel" } else { "package" };
+        if target.vendor == "unlisted" {
+            return format!("who built it is not known, so neither is their newest {what}");
+        }
+        let what = format!("the newest {what} of {}", target.vendor);
         return match target.feed.as_str() {
             "" => format!("{what} is not in any data"),
             feed if scene.imported(feed) => format!("{what} is not in {feed}"),

@@ -16,7 +16,7 @@ impl Entries {
     /// Reads those of `directory`. One that cannot be read is an error: it could be the one that is started.
     pub(super) fn read(root: &Root, directory: &str) -> Result<Self, ReadError> {
         let names = root.list(directory)?.into_iter().map(|entry| entry.name);
-        let mut names: Vec<String> = names.filter(|name| name.ends_with(".conf") && name.len() <= 255).collect();
+        let mut names: Vec<String> = names.filter(|name| name.strip_suffix(".conf").is_some() && name.len() <= 255).collect();
         // GRUB and systemd-boot both offer the highest version first, and the name carries it.
         names.sort_by(|a, b| rpm(b, a).then_with(|| b.cmp(a)));
         names.truncate(MAX_ENTRIES);

@@ -65,13 +65,15 @@ impl Menu {
     pub(super) fn of(text: &str) -> Self {
         let mut menu = Self::default();
         let mut open: Vec<Open> = Vec::new();
-        let mut count = 0;
+        let (mut count, mut deeper) = (0, 0_usize);
         for line in text.lines().map(str::trim) {
             if let Some(value) = line.strip_prefix("set default=") {
                 let value = value.trim_matches(['"', '\'']);
                 if !value.contains("next_entry") {
                     menu.default = Some(value.to_owned());
                 }
+            } else if line == "}" && deeper > 0 {
+                deeper -= 1;
             } else if line == "}" {
                 if let Some(Open::Item(item)) = open.pop()
                     && count < MAX_ENTRIES
@@ -83,8 +85,14 @@ impl Menu {
                     });
                     above.unwrap_or(&mut menu.items).push(item);
                 }
-            } else if line.ends_with('{') && open.len() < MAX_DEPTH {
-                open.push(item(line).map_or(Open::Other, Open::Item));
+            } else if line.ends_with('{') {
+                if deeper == 0 && open.len() < MAX_DEPTH {
+                    open.push(item(line).map_or(Open::Other, Open::Item));
+                } else {
+                    // What closes these closes nothing above them.
+                    deeper += 1;
+                }
+            } else if deeper > 0 {
             } else if let Some(Open::Item(item)) = open.last_mut()
                 && item.image.is_empty()
             {
@@ -141,13 +149,12 @@ fn words(text: &str) -> Vec<String> {
     for c in text.chars().take(4_096) {
         match (quote, c) {
             (Some(open), _) if c == open => quote = None,
-            (Some(_), _) => word.get_or_insert_default().push(c),
             (None, '\'' | '"') => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             (None, c) if c.is_ascii_whitespace() => words.extend(word.take()),
-            (None, _) => word.get_or_insert_default().push(c),
+            _ => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);

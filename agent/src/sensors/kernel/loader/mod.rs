@@ -89,16 +89,12 @@ pub(super) fn entry(root: &Root, next: &Result<Choice, Unavailable>) -> Observed
         Ok(choice) => choice,
         Err(why) => return Observed::Unavailable(why.clone()),
     };
-    match release(root, choice) {
-        Some(release) => {
-            let source = Source::new(SourceKind::File, choice.chosen_by.as_str());
-            Observed::known(BootEntry { release, title: cut(&choice.title), path: choice.chosen_by.clone() }, source, now())
-        }
-        None => {
-            let detail = format!("{}: starts {}, which does not name its release", choice.chosen_by, cut(&choice.image));
-            Observed::unavailable_because(Reason::NotSupported, detail)
-        }
-    }
+    let Some(release) = release(root, choice) else {
+        let detail = format!("{}: starts {}, which does not name its release", choice.chosen_by, cut(&choice.image));
+        return Observed::unavailable_because(Reason::NotSupported, detail);
+    };
+    let source = Source::new(SourceKind::File, choice.chosen_by.as_str());
+    Observed::known(BootEntry { release, title: cut(&choice.title), path: choice.chosen_by.clone() }, source, now())
 }
 
 /// The release of the image that a choice starts: in its name, in that of the file a link leads to (`/vmlinuz`), in the version that
