@@ -10,6 +10,7 @@ const TRIALS: usize = 100;
 
 #[tokio::test]
 #[ignore = "a measurement: run it by name, in release"]
+#[allow(clippy::too_many_lines, reason = "a list of pages")]
 async fn pages_of_a_thousand_nodes() {
     let fleet = Fleet::shipped().await;
     let catalogue = holdfast_collector::catalogue::load(None).expect("catalogue");
@@ -129,7 +130,6 @@ async fn pages_of_a_thousand_nodes() {
 async fn chain(fleet: &Fleet, nodes: &str) {
     let link = crate::chain::heavy();
     let json = serde_json::to_string(&link).expect("a link is JSON").replace('\'', "''");
-    println!("a link is {} bytes", json.len());
     fleet
         .sql(&format!(
             "insert into chain {nodes}, l(k, subject, component) as (values (0, 'kernel', 'kernel'), (1, 'os', 'os'), (2, 'containerd', 'containerd'), \

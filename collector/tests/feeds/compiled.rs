@@ -1,5 +1,6 @@
 //! Compiled feeds: their format is kept, and a bad one is seen and left out.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::FileExt;
 
 use crate::rig::{Rig, kev, now};
@@ -32,9 +33,11 @@ fn a_file_of_schema_1_is_read() {
     assert!(library.knowledge.exploited("CVE-2022-0185").is_some());
 }
 
+type Damage = fn(&std::fs::File);
+
 #[test]
 fn a_damaged_feed_is_left_out_and_said() {
-    let damage: [(&str, fn(&std::fs::File)); 6] = [
+    let damage: [(&str, Damage); 6] = [
         ("cut off", |file| file.set_len(file.metadata().unwrap().len() - 3).unwrap()),
         ("cut off in the header", |file| file.set_len(100).unwrap()),
         ("a byte of the records", |file| file.write_all_at(b"\xff", 16 * 1024 + 30).unwrap()),
@@ -51,7 +54,7 @@ fn a_damaged_feed_is_left_out_and_said() {
         assert!(library.feeds.is_empty(), "{what}");
         assert_eq!(library.knowledge.basis(), Rig::new().library().knowledge.basis(), "{what}: nothing of it is used");
         assert_eq!(library.refused[0].at, now());
-        said.push_str(&format!("{what}: {}\n", library.refused[0].reason.replace(&rig.dir.path().display().to_string(), "[dir]")));
+        writeln!(said, "{what}: {}", library.refused[0].reason.replace(&rig.dir.path().display().to_string(), "[dir]")).unwrap();
         assert_eq!(rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2022-0185"]))]).0, 0, "{what}");
         assert_eq!(rig.library().refused, [], "{what}");
     }

@@ -1,5 +1,6 @@
 //! A data directory, files to import, and the command as people run it.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +40,7 @@ impl Rig {
         let code = feeds::command(command, &mut terminal);
         let mut text = String::from_utf8(out).unwrap() + &String::from_utf8(err).unwrap();
         let code = code.unwrap_or_else(|(code, error)| {
-            text.push_str(&format!("{error:#}\n"));
+            writeln!(text, "{error:#}").unwrap();
             code
         });
         (code, text.replace(&self.dir.path().display().to_string(), "[dir]"))
