@@ -17,7 +17,7 @@ use crate::accept::{self, Bounds, Certificate};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
-use crate::feeds::{self, Following};
+use crate::feeds::{self, Follow, Following};
 use crate::fleet;
 use crate::http::{self, App};
 use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
@@ -157,9 +157,8 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
-    let (asked, time) = (Arc::clone(&askers), Arc::clone(&clock));
-    let judging = fleet::run(evaluator, store.clone(), changes.clone(), asked, library.clone(), time, fleet::TICK, stop.clone());
-    tasks.spawn(named("fleet rules", told(judging)));
+    let judging = judging(evaluator, &store, &changes, &askers, &library, &clock);
+    tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
     tasks.spawn(named("peer probes", told(ask_peers(sources, shared, stop.clone()))));
@@ -256,6 +255,18 @@ fn peer_sources(options: &ServeOptions) -> Result<Option<Sources>> {
     };
     tracing::info!("agents that allow it are asked to try the Kubernetes ports of other nodes");
     Ok(Some(Sources { list, api }))
+}
+
+fn judging(
+    evaluator: Arc<Evaluator>,
+    store: &Store,
+    changes: &ChangeFeed,
+    roster: &Arc<Roster>,
+    library: &Follow,
+    clock: &Clock,
+) -> fleet::Judging {
+    let (store, changes, roster) = (store.clone(), changes.clone(), Arc::clone(roster));
+    fleet::Judging { evaluator, store, changes, roster, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
 }
 
 /// Alerts, judged and sent until `cancel`; started anew when a sender dies.

@@ -206,6 +206,8 @@ fn red_hat(version: &str, major: &str) -> Vec<String> {
     let mut found = Vec::new();
     if version.contains('.') {
         found.push(format!("Red Hat:enterprise_linux:{version}"));
+        // Since 10 a minor release has one name, without repositories, and so has its longer support.
+        found.push(format!("Red Hat:enterprise_linux_eus:{version}"));
         for stream in ["rhel_eus", "rhel_e4s", "rhel_aus", "rhel_tus"] {
             found.extend(REPOSITORIES.iter().map(|repository| format!("Red Hat:{stream}:{version}::{repository}")));
         }

@@ -357,7 +357,7 @@ pub struct FleetPlace {
 /// What verdicts were judged by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnowledgeFacts {
-    /// The newest day that any data was true on.
+    /// The newest day that any data on versions was true on. What is known to be exploited says nothing of versions.
     pub as_of: String,
     /// Its age in days on the day of judgement.
     pub age_days: i64,

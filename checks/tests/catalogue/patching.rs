@@ -160,6 +160,12 @@ fn lags(check: &'static str, link: Of) -> Case {
         .passes(move |facts| behind(facts, Some(30)))
         .passes(move |facts| patch_of(link(facts)).state = PatchState::AheadOfData)
         .unreadable("undecided", move |facts| behind(facts, None))
+        // That nothing newer is in old data is no patch level, and being behind in it still is.
+        .unreadable("undecided", |facts| versions(facts).knowledge.age_days = 46)
+        .fails(move |facts| {
+            behind(facts, Some(31));
+            versions(facts).knowledge.age_days = 46;
+        })
 }
 
 /// What is only possible fails nothing and passes nothing.
@@ -171,7 +177,7 @@ fn is_possible(link: &mut Link) {
 /// Something affects it that nobody exploits, and others nothing decides.
 fn half_decided(link: &mut Link) {
     affected(link, 0, 0);
-    link.settles = "7 of 30 known vulnerabilities cannot be decided: its version does not tell which fixes are in it".into();
+    vulnerability_of(link).undecided = 7;
 }
 
 fn livepatched(link: &mut Link, exploited: i64, public_exploits: i64) {
@@ -195,6 +201,7 @@ fn vulnerable(check: &'static str, link: Of) -> Case {
         .passes(move |facts| {
             affected(link(facts), 0, 0);
             vulnerability_of(link(facts)).fixed_in = None;
+            link(facts).tracks_upstream = false;
         })
         .not_applicable(|facts| links(facts).for_each(|link| affected(link, 1, 1)))
         .unreadable("undecided", move |facts| is_possible(link(facts)))
@@ -225,6 +232,11 @@ fn outlier(check: &'static str, link: Of) -> Case {
 fn newer_installed(facts: &mut NodeFacts) {
     let newer = InstalledKernel::unread("6.12.63+deb13-amd64", "/lib/modules/6.12.63+deb13-amd64");
     items(&mut kernel_of(facts).installed).push(newer);
+}
+
+fn boots(facts: &mut NodeFacts, release: &str) {
+    let entry = BootEntry { release: release.into(), title: "Debian".into(), path: "/boot/grub/grubenv".into() };
+    kernel_of(facts).boot_default = known(entry);
 }
 
 /// A kernel that is nobody's: nothing tells what it is judged by.
@@ -271,14 +283,28 @@ fn of_the_kernel() -> Vec<Case> {
             .not_applicable(|facts| affected(kernel(facts), 1, 1))
             .unreadable("undecided", |facts| is_possible(kernel(facts)))
             .unreadable("undecided", |facts| livepatched(kernel(facts), 0, 1)),
-        vulnerable("kernel-vulnerable", kernel).not_applicable(|facts| affected(kernel(facts), 0, 1)),
+        vulnerable("kernel-vulnerable", kernel)
+            .not_applicable(|facts| affected(kernel(facts), 0, 1))
+            // Its series has ended, and later ones have the fix.
+            .unreadable("undecided", |facts| {
+                affected(kernel(facts), 0, 0);
+                vulnerability_of(kernel(facts)).fixed_in = None;
+                kernel(facts).tracks_upstream = true;
+            }),
         lags("kernel-patch-lag", kernel),
         ends_soon("kernel-ends-soon", kernel),
         waits("kernel-fix-not-active", kernel, ActivationState::RebootPending),
         Case::only("kernel-newer-not-selected")
             .passes(|facts| {
                 newer_installed(facts);
+                boots(facts, "6.12.63+deb13-amd64");
                 activation_of(kernel(facts)).state = ActivationState::RebootPending;
+            })
+            // Nothing tells what the boot loader starts.
+            .unreadable("permission_denied", |facts| {
+                newer_installed(facts);
+                activation_of(kernel(facts)).state = ActivationState::RebootPending;
+                kernel_of(facts).boot_default = denied();
             })
             .fails(|facts| {
                 newer_installed(facts);
@@ -337,6 +363,9 @@ fn of_programs() -> Vec<Case> {
             .unreadable("not_supported", not_judged),
         Case::of("version-knowledge-feed")
             .fails(|facts| versions(facts).knowledge.wanted = "osv/Debian".into())
+            // There is none to import: that is not to have it.
+            .not_applicable(|facts| facts.os.value_mut().expect("known").id = "amzn".into())
+            .unreadable("permission_denied", |facts| facts.os = denied())
             .unreadable("not_supported", not_judged),
     ]
 }
@@ -410,4 +439,64 @@ fn checks_on_the_patch_chain_read_what_is_really_judged() {
     // Fixed against what is exploited as far as builds are listed, open against the rest.
     let rhel = on(date(2026, 11, 20), ("5.14.0-611.54.1.el9_7.x86_64", "#1 SMP PREEMPT_DYNAMIC"), ("rhel", "9.7"));
     assert_ne!(verdict("kernel-known-exploited", "node", &rhel), Verdict::Pass);
+}
+
+/// The check on feeds names the distributions that have one.
+#[test]
+fn every_distribution_with_records_wants_them_and_no_other() {
+    let knowledge = Knowledge::built_in().expect("it loads");
+    let ids = [
+        "debian",
+        "ubuntu",
+        "almalinux",
+        "rocky",
+        "rhel",
+        "rhcos",
+        "azurelinux",
+        "mariner",
+        "photon",
+        "alpine",
+        "opensuse-leap",
+        "opensuse-tumbleweed",
+        "sles",
+        "sle-micro",
+        "sl-micro",
+        "openEuler",
+        "openeuler",
+        "amzn",
+        "ol",
+        "centos",
+        "fedora",
+        "cos",
+        "flatcar",
+        "talos",
+        "bottlerocket",
+        "arch",
+        "nixos",
+    ];
+    for id in ids {
+        let knowledge = std::sync::Arc::clone(&knowledge);
+        let wants = std::cell::Cell::new(false);
+        let findings = judged("version-knowledge-feed", &|facts| {
+            facts.os.value_mut().expect("known").id = id.into();
+            judge(facts, &knowledge, date(2026, 11, 20));
+            wants.set(!versions(facts).knowledge.wanted.is_empty());
+        });
+        let expected = if wants.get() { Verdict::Fail } else { Verdict::NotApplicable };
+        assert_eq!(findings[0].verdict, expected, "{id}");
+    }
+}
+
+/// A node that is a container has a system of its own on somebody else's kernel.
+#[test]
+fn a_system_on_anothers_kernel_is_judged_by_its_own_dates() {
+    let knowledge = Knowledge::built_in().expect("it loads");
+    let ended = |facts: &mut NodeFacts| {
+        (kernel_of(facts).release, kernel_of(facts).version) = ("6.8.0-51-generic".into(), "#52-Ubuntu SMP PREEMPT_DYNAMIC".into());
+        let system = facts.os.value_mut().expect("known");
+        (system.id, system.version_id) = ("debian".into(), "10".into());
+        judge(facts, &knowledge, date(2026, 11, 20));
+    };
+    assert_eq!(judged("kernel-end-of-life", &ended)[0].verdict, Verdict::Unknown);
+    assert_eq!(judged("os-end-of-life", &ended)[0].verdict, Verdict::Fail);
 }

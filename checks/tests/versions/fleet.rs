@@ -94,10 +94,10 @@ fn the_newest_counts_once_enough_nodes_run_it(#[case] running: &[(&str, i64)], #
     assert_eq!(newest(Order::Dpkg, running), expected);
 }
 
-fn laid(mut facts: NodeFacts, running: Option<Newest>) -> Observed<FleetPlace> {
+fn laid(mut facts: NodeFacts, running: Option<&Newest>) -> Observed<FleetPlace> {
     let wanted =
         Cohort { component: "kernel".to_owned(), image: "debian 12".to_owned(), line: "debian 6.1 amd64".to_owned(), order: Order::Dpkg };
-    lay_over(&mut facts, |cohort| running.as_ref().filter(|_| *cohort == wanted));
+    lay_over(&mut facts, |cohort| running.filter(|_| *cohort == wanted));
     kernel(&facts).fleet.clone()
 }
 
@@ -105,7 +105,7 @@ fn laid(mut facts: NodeFacts, running: Option<Newest>) -> Observed<FleetPlace> {
 fn a_node_is_behind_when_it_is_older_than_what_counts() {
     let newest = |version: &str| Some(Newest { version: version.to_owned(), nodes: 20 });
     let own = || node("6.1.0-40-amd64", BUILD, Some("6.1.153-1"), None);
-    let place = |running: Option<Newest>| laid(own(), running).value().cloned().unwrap();
+    let place = |running: Option<Newest>| laid(own(), running.as_ref()).value().cloned().unwrap();
     let behind = FleetPlace { newest: "6.1.158-1".to_owned(), nodes: 20, behind: true };
     assert_eq!(place(newest("6.1.158-1")), behind);
     assert!(!place(newest("6.1.153-1")).behind, "the same");

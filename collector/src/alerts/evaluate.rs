@@ -126,7 +126,7 @@ pub struct Alert {
     pub ends_at: i64,
     /// When anything of this was last changed.
     pub updated_at: i64,
-    /// Where the dashboard shows what it is about, from the root: `/findings?…`, `/nodes?…`, `/kernels?…`.
+    /// Where the dashboard shows what it is about, from the root: `/findings?…`, `/nodes?…`, `/kernels?…`, `/feeds`.
     pub link: String,
 }
 
@@ -301,7 +301,7 @@ fn link(rule: &Rule, labels: &BTreeMap<String, String>) -> String {
     });
     match &rule.when {
         Condition::Silent => page("nodes", split.chain([("state", "silent")])),
-        Condition::Knowledge(_) => "/kernels".to_owned(),
+        Condition::Knowledge(_) => "/feeds".to_owned(),
         Condition::Findings { checks, .. } => {
             let checks = checks.iter().map(String::as_str).collect::<Vec<_>>().join(",");
             let within = within.as_deref().map(|within| ("q", within));

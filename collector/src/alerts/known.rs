@@ -1,6 +1,7 @@
 //! What alerts need to know of version knowledge: how old it is, and what was refused. Pure.
 
 use holdfast_checks::versions::STALE_DAYS;
+use holdfast_checks::versions::knowledge::FeedInfo;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
@@ -13,7 +14,7 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 /// Version knowledge at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Imported feeds; the built-in data where there are none.
+    /// Imported feeds; the built-in data too where none of them has versions.
     pub data: Vec<Dated>,
     /// Files that were refused: name and reason, and when.
     pub refused: Vec<Dated>,
@@ -32,8 +33,9 @@ impl Known {
     /// Takes what matters out of a library.
     pub fn of(library: &Library) -> Self {
         let feeds = library.knowledge.feeds();
-        let counted = if feeds.len() > 1 { feeds.get(1..).unwrap_or_default() } else { feeds };
-        let data = counted.iter().map(|feed| Dated { what: format!("{} is of {}", feed.name, feed.as_of), at: midnight(feed.as_of) });
+        let replaced = feeds.iter().skip(1).any(FeedInfo::has_versions);
+        let counted = feeds.iter().skip(usize::from(replaced));
+        let data = counted.map(|feed| Dated { what: format!("{} is of {}", feed.name, feed.as_of), at: midnight(feed.as_of) });
         let refused = library.refused.iter().map(|refused| Dated { what: format!("{}: {}", refused.file, refused.reason), at: refused.at });
         Self { data: data.collect(), refused: refused.collect() }
     }

@@ -149,7 +149,7 @@ pub(super) struct FeedList {
     /// True as of.
     #[schema(value_type = String, format = DateTime)]
     as_of: At,
-    /// The newest day that any data was true on.
+    /// The newest day that data on versions was true on.
     knowledge_as_of: String,
     /// The day of the snapshot this build ships.
     built_in_as_of: String,

@@ -1,4 +1,4 @@
-//! The event stream of one open page: its fragments again, whenever something was committed.
+//! The event stream of one open page: its fragments again, whenever something was committed or a feed was imported.
 //!
 //! The first change after a quiet time is pushed at once; after that at most two pushes a second. A reader that comes back with
 //! `Last-Event-ID` simply gets the page as it is now: state, not events, so nothing can be lost.
@@ -17,12 +17,13 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::frame::StatusBar;
 use super::pages;
 use super::renderings::Shown;
 use crate::changes::Change;
+use crate::feeds::Follow;
 use crate::http::{Failure, Shared, pairs, script, style};
 
 /// The least time between two pushes of one view.
@@ -42,6 +43,7 @@ struct Viewer {
     pairs: Vec<(String, String)>,
     view: String,
     changes: Receiver<Change>,
+    library: Follow,
     /// The page has shown the store up to here.
     seen: i64,
     next_push: Instant,
@@ -74,6 +76,8 @@ pub(super) async fn events(State(site): State<Shared>, uri: Uri, headers: Header
         pairs: pairs(&parsed),
         view,
         changes,
+        // What was imported before counts as news once: a page that was hidden then has not shown it.
+        library: site.app.library.clone(),
         seen,
         next_push: Instant::now(),
         first: true,
@@ -117,16 +121,20 @@ async fn step(mut viewer: Viewer) -> Option<(Vec<Event>, Viewer)> {
 }
 
 impl Viewer {
-    /// `true`: something was committed; `false`: only time has passed; `None`: the collector stops.
+    /// `true`: something was committed or imported; `false`: only time has passed; `None`: the collector stops.
     async fn wait(&mut self) -> Option<bool> {
-        match timeout_at(Instant::now() + BEAT, self.changes.recv()).await {
-            Err(_) => return Some(false),
-            Ok(Err(RecvError::Closed)) => return None,
-            Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
+        tokio::select! {
+            () = sleep(BEAT) => return Some(false),
+            heard = self.changes.recv() => match heard {
+                Err(RecvError::Closed) => return None,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+            },
+            Ok(()) = self.library.changed() => {}
         }
         sleep_until(self.next_push.max(Instant::now() + GATHER)).await;
         // Everything that came meanwhile is in the store: one rendering shows it all.
         while let Ok(_) | Err(TryRecvError::Lagged(_)) = self.changes.try_recv() {}
+        self.library.mark_unchanged();
         Some(true)
     }
 

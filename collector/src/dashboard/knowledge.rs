@@ -25,7 +25,7 @@ pub(super) struct Source {
 #[derive(Debug, Clone, Template)]
 #[template(path = "knowledge.html")]
 pub(super) struct Known {
-    /// The newest day any data was true on.
+    /// The newest day any data on versions was true on.
     as_of: String,
     age: i64,
     sources: Vec<Source>,

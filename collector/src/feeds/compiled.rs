@@ -97,11 +97,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Begins a file at `path`, which must not be there.
-    pub(crate) fn create(path: PathBuf) -> Result<Self, CompiledError> {
+    /// Begins a file at `path`, which must not be there; `own` says whose it is.
+    pub(crate) fn create(path: PathBuf, own: impl FnOnce(&File) -> io::Result<()>) -> Result<Self, CompiledError> {
         let failed = |source| CompiledError::Failed { operation: "write", path: path.clone(), source };
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-        let begun = file.seek(SeekFrom::Start(HEADER_BYTES)).and_then(|_| {
+        let begun = own(&file).and_then(|()| file.seek(SeekFrom::Start(HEADER_BYTES))).and_then(|_| {
             let mut out = zstd::Encoder::new(BufWriter::new(file), LEVEL)?;
             out.window_log(WINDOW_LOG)?;
             Ok(out)

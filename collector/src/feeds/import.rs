@@ -367,7 +367,12 @@ impl Importing<'_> {
                 continue;
             }
             let stray = strays.contains(&feed);
-            imported.feeds.push(self.change(&feed, as_of, usize::try_from(part.draft.records()).unwrap_or(usize::MAX), stray)?);
+            let change = self.change(&feed, as_of, usize::try_from(part.draft.records()).unwrap_or(usize::MAX), stray)?;
+            if let Some((_, before)) = change.before.as_ref().filter(|(_, before)| !stray && before / 2 > change.records) {
+                let now = change.records;
+                imported.notes.push(format!("{feed} had {before} records and has {now} now: an archive stands for all that there is"));
+            }
+            imported.feeds.push(change);
             if stray {
                 let mut overlay = Overlay::default();
                 let rest = part.draft.rewind()?.collect::<Result<Vec<Record>, _>>()?;

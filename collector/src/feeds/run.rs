@@ -4,6 +4,7 @@
 //! Files are read and knowledge is built in blocking tasks; verdicts go on meanwhile, by what is known. Must not know formats.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::command::{not_taken, reason, taken};
 use super::import::{ImportError, Imported, Options, Progress, Watcher, day_of, import};
 use super::shelf::{Shelf, ShelfError};
-use super::source::{Source, Stamp};
+use super::source::{Source, Stamp, name_of};
 use super::watched::{Look, Seen, Watched};
 use super::{Library, LibraryError, Refused};
 use crate::alerts::Clock;
@@ -90,7 +91,7 @@ pub async fn follow(
 
 async fn keep(following: Following, shelf: Shelf, mut state: State, sender: watch::Sender<Arc<Library>>, stop: CancellationToken) {
     let mut names = Vec::new();
-    let mut watched = Watched::knowing(seen(&shelf));
+    let mut watched = watched_before(&shelf);
     let mut looks = tokio::time::interval(following.pace.shelf);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut again = Instant::now();
@@ -109,7 +110,7 @@ async fn keep(following: Following, shelf: Shelf, mut state: State, sender: watc
                 again = Instant::now() + following.pace.directory;
                 let Ok((known, looked)) = looked.await else {
                     tracing::error!("reading the directory of feeds panicked; what is known stays in force");
-                    watched = Watched::knowing(seen(&shelf));
+                    watched = watched_before(&shelf);
                     continue;
                 };
                 watched = known;
@@ -183,8 +184,13 @@ fn tell(following: &Following, library: &Library, names: &mut Vec<String>) {
     *names = now;
 }
 
-fn seen(shelf: &Shelf) -> BTreeMap<String, Seen> {
-    files::read(&shelf.dir().join(SEEN)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+/// What is remembered of the watched directory. Files that are said to be refused and were not read could not be.
+fn watched_before(shelf: &Shelf) -> Watched {
+    let seen: BTreeMap<String, Seen> =
+        files::read(&shelf.dir().join(SEEN)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let unread = shelf.refused().into_iter().map(|refused| (refused.file, refused.reason));
+    let unread = unread.filter(|(file, _)| !seen.contains_key(file)).collect();
+    Watched::knowing(seen, unread)
 }
 
 /// Looks at the watched directory once and imports what is new. How many files may still be written.
@@ -219,7 +225,13 @@ fn take(look: Look, following: &Following, watched: &mut Watched, stop: &Cancell
         fresh.push((path, Seen { stamp, sha256 }));
     }
     let paths: Vec<PathBuf> = fresh.iter().map(|(path, _)| path.clone()).collect();
-    let mut log = Log { metrics: following.metrics.clone(), stop: stop.clone(), said: std::time::Instant::now(), outcomes: Vec::new() };
+    let mut log = Log {
+        metrics: following.metrics.clone(),
+        stop: stop.clone(),
+        said: std::time::Instant::now(),
+        unread: watched.unread.clone(),
+        outcomes: Vec::new(),
+    };
     if !paths.is_empty() {
         import(&following.data, &paths, Options { now, older: false }, &mut log)?;
     }
@@ -228,19 +240,38 @@ fn take(look: Look, following: &Following, watched: &mut Watched, stop: &Cancell
     let before = refused.clone();
     for name in &look.gone {
         seen.remove(name);
-        refused.retain(|known| known.file != *name);
+        log.unread.remove(name);
+        let shown = name_of(Path::new(name));
+        refused.retain(|known| known.file != shown);
     }
     for (path, outcome) in log.outcomes {
         let Some((_, stamped)) = fresh.iter().find(|(fresh, _)| *fresh == path) else { continue };
-        let name = super::source::name_of(&path);
-        // What the system refused is tried again.
-        let Some(outcome) = outcome else { continue };
-        seen.insert(name.clone(), stamped.clone());
-        refused.retain(|known| known.file != name);
-        if let Err(reason) = outcome {
-            refused.insert(0, Refused { file: name, at: now, reason });
+        let Some(name) = path.file_name().and_then(OsStr::to_str).map(str::to_owned) else { continue };
+        let reason = match outcome {
+            Outcome::Again => continue,
+            Outcome::Unreadable(reason) if log.unread.get(&name) == Some(&reason) => continue,
+            Outcome::Unreadable(reason) => {
+                log.unread.insert(name, reason.clone());
+                Some(reason)
+            }
+            Outcome::Refused(reason) => {
+                log.unread.remove(&name);
+                seen.insert(name, stamped.clone());
+                Some(reason)
+            }
+            Outcome::Taken => {
+                log.unread.remove(&name);
+                seen.insert(name, stamped.clone());
+                None
+            }
+        };
+        let shown = name_of(&path);
+        refused.retain(|known| known.file != shown);
+        if let Some(reason) = reason {
+            refused.insert(0, Refused { file: shown, at: now, reason });
         }
     }
+    watched.unread = log.unread;
     if refused != before {
         writing.set_refused(&refused)?;
     }
@@ -265,8 +296,20 @@ struct Log {
     metrics: Metrics,
     stop: CancellationToken,
     said: std::time::Instant,
-    /// Taken, refused with the reason, or `None`: to be tried again.
-    outcomes: Vec<(PathBuf, Option<Result<(), String>>)>,
+    /// What could not be read before, with the reason: not said again.
+    unread: BTreeMap<String, String>,
+    outcomes: Vec<(PathBuf, Outcome)>,
+}
+
+/// What became of a file.
+enum Outcome {
+    Taken,
+    /// For good, with the reason.
+    Refused(String),
+    /// The system does not let us: it is tried again, and said until then.
+    Unreadable(String),
+    /// Nothing is wrong with the file: it is tried again.
+    Again,
 }
 
 impl Watcher for Log {
@@ -280,24 +323,33 @@ impl Watcher for Log {
     }
 
     fn done(&mut self, path: &Path, file: &str, outcome: &Result<Imported, ImportError>) {
-        let kept = match outcome {
+        let outcome = match outcome {
             Ok(imported) => {
                 tracing::info!("{}", taken(imported));
                 self.metrics.feed_imported("accepted");
-                Some(Ok(()))
+                Outcome::Taken
             }
             Err(error @ ImportError::Refused { .. }) => {
                 tracing::warn!("{}", not_taken(file, error));
                 self.metrics.feed_imported("refused");
-                Some(Err(reason(file, error)))
+                Outcome::Refused(reason(file, error))
             }
-            Err(ImportError::Stopped) => None,
+            Err(ImportError::Stopped) => Outcome::Again,
+            Err(error @ ImportError::Source(_)) => {
+                let why = reason(file, error);
+                let known = path.file_name().and_then(OsStr::to_str).and_then(|name| self.unread.get(name)) == Some(&why);
+                if !known {
+                    tracing::error!(file, error = why, "a file in the directory of feeds cannot be read; it is tried again");
+                    self.metrics.feed_imported("failed");
+                }
+                Outcome::Unreadable(why)
+            }
             Err(error) => {
                 tracing::error!("{}", not_taken(file, error));
                 self.metrics.feed_imported("failed");
-                None
+                Outcome::Again
             }
         };
-        self.outcomes.push((path.to_owned(), kept));
+        self.outcomes.push((path.to_owned(), outcome));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -138,18 +138,39 @@ impl Shelf {
     /// # Errors
     /// [`ShelfError::Busy`] when another process writes.
     pub(crate) fn lock(&self) -> Result<Writing<'_>, ShelfError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(self.failed("create"))?;
+        let heir = self.heir();
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
+            Ok(()) => hand_over(heir, |uid, gid| lchown(&self.dir, uid, gid)).map_err(self.failed("give away"))?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(self.failed("create")(source)),
+        }
         let path = self.dir.join(".lock");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = opened.map_err(|source| ShelfError::Failed { operation: "open", path: path.clone(), source })?;
+        let failed = |operation| {
+            let path = path.clone();
+            move |source| ShelfError::Failed { operation, path, source }
+        };
+        let lock = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(lock) => {
+                hand_over(heir, |uid, gid| fchown(&lock, uid, gid)).map_err(failed("give away"))?;
+                lock
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(&path).map_err(failed("open"))?,
+            Err(source) => return Err(failed("open")(source)),
+        };
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ShelfError::Busy { path }),
             Err(TryLockError::Error(source)) => return Err(ShelfError::Failed { operation: "lock", path, source }),
         }
-        let writing = Writing { shelf: self, _lock: lock, drafts: AtomicU64::new(0) };
+        let writing = Writing { shelf: self, _lock: lock, heir, drafts: AtomicU64::new(0) };
         writing.sweep()?;
         Ok(writing)
+    }
+
+    /// Who is to have what root writes here: the owner of the data directory, as whom the collector runs.
+    fn heir(&self) -> Option<(u32, u32)> {
+        let data = std::fs::metadata(self.dir.parent()?).ok()?;
+        (nix::unistd::geteuid().is_root() && data.uid() != 0).then(|| (data.uid(), data.gid()))
     }
 
     fn failed(&self, operation: &'static str) -> impl Fn(io::Error) -> ShelfError {
@@ -162,6 +183,7 @@ impl Shelf {
 pub(crate) struct Writing<'a> {
     shelf: &'a Shelf,
     _lock: File,
+    heir: Option<(u32, u32)>,
     drafts: AtomicU64,
 }
 
@@ -174,7 +196,7 @@ impl Writing<'_> {
     /// Begins a feed.
     pub(crate) fn draft(&self) -> Result<Draft, CompiledError> {
         let number = self.drafts.fetch_add(1, Ordering::Relaxed);
-        Draft::create(self.shelf.dir.join(format!(".{number}{DRAFT}")))
+        Draft::create(self.shelf.dir.join(format!(".{number}{DRAFT}")), |file| hand_over(self.heir, |uid, gid| fchown(file, uid, gid)))
     }
 
     /// Puts finished drafts in their places. All of them are on disk already; what is left is to rename.
@@ -224,6 +246,11 @@ impl Writing<'_> {
         }
         Ok(())
     }
+}
+
+/// Gives what was just made to the heir, if there is one.
+fn hand_over(heir: Option<(u32, u32)>, give: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>) -> io::Result<()> {
+    heir.map_or(Ok(()), |(uid, gid)| give(Some(uid), Some(gid)))
 }
 
 /// A feed's name as the name of a file.

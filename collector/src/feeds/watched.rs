@@ -28,6 +28,8 @@ pub(crate) struct Seen {
 pub(crate) struct Watched {
     /// What was dealt with, by name; kept over restarts.
     pub(crate) seen: BTreeMap<String, Seen>,
+    /// What the system did not let us read, by name, with its reason: tried at every look, said once.
+    pub(crate) unread: BTreeMap<String, String>,
     /// How files looked last time.
     last: BTreeMap<String, Stamp>,
 }
@@ -44,9 +46,9 @@ pub(crate) struct Look {
 }
 
 impl Watched {
-    /// With what was dealt with before.
-    pub(crate) fn knowing(seen: BTreeMap<String, Seen>) -> Self {
-        Self { seen, last: BTreeMap::new() }
+    /// With what was dealt with before, and what could not be read.
+    pub(crate) fn knowing(seen: BTreeMap<String, Seen>, unread: BTreeMap<String, String>) -> Self {
+        Self { seen, unread, last: BTreeMap::new() }
     }
 
     /// Looks at the directory.
@@ -75,7 +77,7 @@ impl Watched {
                 look.unsettled += 1;
             }
         }
-        look.gone = self.seen.keys().filter(|name| !now.contains_key(*name)).cloned().collect();
+        look.gone = self.seen.keys().chain(self.unread.keys()).filter(|name| !now.contains_key(*name)).cloned().collect();
         self.last = now;
         Ok(look)
     }

@@ -10,4 +10,4 @@ mod run;
 
 pub use census::Census;
 pub use judge::{FleetJudge, Judgement, Peers, judge};
-pub use run::{TICK, run};
+pub use run::{Judging, TICK, run};

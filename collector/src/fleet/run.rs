@@ -48,11 +48,11 @@ struct Backlog {
 
 impl Backlog {
     /// A node that comes back may have been away for days; inventory is what verdicts rest on.
-    fn hear(&mut self, heard: Result<Change, broadcast::error::RecvError>) {
+    fn hear(&mut self, heard: &Result<Change, broadcast::error::RecvError>) {
         match heard {
-            Ok(Change { kind: ChangeKind::Inventory, node_id, .. }) => drop(self.changed.insert(node_id)),
+            Ok(Change { kind: ChangeKind::Inventory, node_id, .. }) => drop(self.changed.insert(*node_id)),
             Ok(Change { kind: ChangeKind::Node, node_id, .. }) => {
-                self.changed.insert(node_id);
+                self.changed.insert(*node_id);
                 self.count = true;
             }
             Ok(_) | Err(broadcast::error::RecvError::Closed) => {}
@@ -64,8 +64,8 @@ impl Backlog {
     fn drain(&mut self, feed: &mut broadcast::Receiver<Change>) {
         loop {
             match feed.try_recv() {
-                Ok(change) => self.hear(Ok(change)),
-                Err(broadcast::error::TryRecvError::Lagged(missed)) => self.hear(Err(broadcast::error::RecvError::Lagged(missed))),
+                Ok(change) => self.hear(&Ok(change)),
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => self.hear(&Err(broadcast::error::RecvError::Lagged(missed))),
                 Err(_) => return,
             }
         }
@@ -86,17 +86,27 @@ impl Backlog {
     }
 }
 
+/// What nodes are judged with.
+pub struct Judging {
+    /// The checks, compiled.
+    pub evaluator: Arc<Evaluator>,
+    /// Where inventory is and findings go.
+    pub store: Store,
+    /// What nodes change, and what is found.
+    pub changes: ChangeFeed,
+    /// Whom peers are asked about.
+    pub roster: Arc<Roster>,
+    /// What is known of versions.
+    pub library: Follow,
+    /// Unix milliseconds.
+    pub clock: Clock,
+    /// How often the day and peers' answers are looked at.
+    pub tick: Duration,
+}
+
 /// Judges nodes until `cancel`, and looks at the day and at peers' answers every `tick`. A store that fails is tried again then.
-pub async fn run(
-    evaluator: Arc<Evaluator>,
-    store: Store,
-    changes: ChangeFeed,
-    roster: Arc<Roster>,
-    mut library: Follow,
-    clock: Clock,
-    tick: Duration,
-    cancel: CancellationToken,
-) {
+pub async fn run(judging: Judging, cancel: CancellationToken) {
+    let Judging { evaluator, store, changes, roster, mut library, clock, tick } = judging;
     let mut feed = changes.follow();
     let mut fleet = Fleet {
         judge: FleetJudge::new(evaluator),
@@ -150,7 +160,7 @@ pub async fn run(
                 backlog.drain(&mut feed);
                 continue;
             }
-            heard = feed.recv() => backlog.hear(heard),
+            heard = feed.recv() => backlog.hear(&heard),
             // The library outlives this task only when nothing more is imported.
             Ok(()) = library.changed() => {}
             () = tokio::time::sleep_until(rests), if backlog.count && !failing => continue,

@@ -94,6 +94,12 @@ impl Database {
         sqlx::query_as(select).bind(node).fetch_all(&self.raw).await.unwrap()
     }
 
+    /// Everything that is kept of a node's patch chain.
+    pub(crate) async fn chain_json(&self, node: i64) -> Vec<String> {
+        let select = "select json from chain where node_id = $1 order by subject";
+        sqlx::query_scalar(select).bind(node).fetch_all(&self.raw).await.unwrap()
+    }
+
     /// How many vulnerabilities may affect the kernel of a node.
     pub(crate) async fn possible(&self, node: i64) -> i64 {
         let select = "select possible from chain where component = 'kernel' and node_id = $1";

@@ -371,15 +371,29 @@ fn old_data_and_a_refused_file_are_one_alert_each_without_a_node() {
     assert!(evaluate(&rules, &snapshot, old + MINUTE).iter().all(|alert| alert.state == AlertState::Resolved));
 }
 
+/// Holding CISA's catalogue alone made alerts of old built-in data go.
 #[test]
-fn built_in_data_counts_only_while_nothing_was_imported() {
+fn built_in_data_counts_while_nothing_with_versions_was_imported() {
     let library = Library::built_in().unwrap();
     let known = Known::of(&library);
     assert_eq!(known.data.len(), 1);
     assert!(known.data[0].what.starts_with("built-in is of 2026-"), "{known:?}");
-    let mut builder = Builder::new().unwrap();
-    let (name, source) = ("kev".to_owned(), "CISA".to_owned());
-    builder.feed(FeedInfo { name, as_of: jiff::civil::date(2026, 11, 19), source, digest: String::new() }, []);
-    let known = Known::of(&Library { knowledge: Arc::new(builder.build()), ..library });
-    assert_eq!(known.data.iter().map(|dated| dated.what.as_str()).collect::<Vec<_>>(), ["kev is of 2026-11-19"]);
+    let importing = |names: &[&str]| {
+        let mut builder = Builder::new().unwrap();
+        for name in names {
+            let info = FeedInfo {
+                name: (*name).to_owned(),
+                as_of: jiff::civil::date(2026, 11, 19),
+                source: (*name).to_owned(),
+                digest: String::new(),
+            };
+            builder.feed(info, []);
+        }
+        let known = Known::of(&Library { knowledge: Arc::new(builder.build()), ..library.clone() });
+        known.data.into_iter().map(|dated| dated.what).collect::<Vec<_>>()
+    };
+    let with_kev = importing(&["kev"]);
+    assert!(with_kev[0].starts_with("built-in is of 2026-"), "{with_kev:?}");
+    assert_eq!(with_kev[1..], ["kev is of 2026-11-19"]);
+    assert_eq!(importing(&["kev", "osv/Debian"]), ["kev is of 2026-11-19", "osv/Debian is of 2026-11-19"]);
 }

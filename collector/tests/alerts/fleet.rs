@@ -56,16 +56,8 @@ fn start_knowing(
 ) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
-    tokio::spawn(fleet::run(
-        evaluator,
-        database.store.clone(),
-        database.changes.clone(),
-        roster,
-        library,
-        hand.clock(),
-        tick,
-        cancel.clone(),
-    ));
+    let (store, changes, clock) = (database.store.clone(), database.changes.clone(), hand.clock());
+    tokio::spawn(fleet::run(fleet::Judging { evaluator, store, changes, roster, library, clock, tick }, cancel.clone()));
     cancel
 }
 
@@ -369,7 +361,7 @@ async fn the_patch_chain_is_stored_with_the_findings_and_goes_with_the_node() {
     database.inventory(1, "kernel", "self", "{}").await;
     eventually("the link is gone", || async { kernel().await.is_none().then_some(()) }).await;
     database.inventory(1, "kernel", "self", KERNEL).await;
-    eventually("the link is back", || kernel()).await;
+    eventually("the link is back", kernel).await;
     cancel.cancel();
     database.node(1, "a1", "gone", 0).await;
     database.store.sweep(Retention { gone_nodes: 0, ..Retention::default() }, hand.clock()()).await.unwrap();

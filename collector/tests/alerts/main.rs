@@ -4,6 +4,7 @@
 mod database;
 mod evaluate;
 mod fleet;
+mod import;
 mod receivers;
 mod restart;
 mod rules;

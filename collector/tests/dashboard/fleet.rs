@@ -70,6 +70,8 @@ pub struct Fleet {
     pub changes: ChangeFeed,
     pub cancel: CancellationToken,
     pub pool: SqlitePool,
+    /// Imports.
+    pub library: tokio::sync::watch::Sender<Arc<Library>>,
     path: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -118,6 +120,7 @@ impl Fleet {
         let path = directory.path().join("holdfast.db");
         let store = Store::open(&path).await.expect("open store");
         let (changes, cancel) = (ChangeFeed::default(), CancellationToken::new());
+        let (library, follow) = tokio::sync::watch::channel(Arc::new(library));
         let app = App {
             store,
             catalogue: Arc::new(catalogue),
@@ -125,11 +128,11 @@ impl Fleet {
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             cancel: cancel.clone(),
             public_url: None,
-            library: library.fixed(),
+            library: follow,
             clock: Arc::new(|| NOW),
         };
         let pool = open(&path).await;
-        Self { router: router(app), changes, cancel, pool, path, _directory: directory }
+        Self { router: router(app), changes, cancel, pool, library, path, _directory: directory }
     }
 
     /// Runs a statement of the fixture.

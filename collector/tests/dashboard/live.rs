@@ -85,6 +85,19 @@ async fn a_burst_is_pushed_at_most_twice_a_second() {
     assert!(u128::try_from(pushes).expect("count") <= most, "{pushes} pushes in {:?}", start.elapsed());
 }
 
+/// The page of feeds showed an import when some node happened to change.
+#[tokio::test]
+async fn an_import_is_pushed_though_no_node_says_anything() {
+    let fleet = Fleet::empty().await;
+    let mut stream = Stream::open(&fleet, "view=/feeds&seq=0").await;
+    assert!(stream.until("\"status\"").await);
+    assert!(!stream.text.contains("\"id\":\"main\""), "a page that is up to date is not sent again");
+    fleet.library.send_replace(std::sync::Arc::new(crate::chain::library()));
+    assert!(stream.until("osv/AlmaLinux").await, "{}", stream.text);
+    let mut back = Stream::open(&fleet, "view=/feeds&seq=0").await;
+    assert!(back.until("osv/AlmaLinux").await, "a page that was hidden meanwhile");
+}
+
 #[tokio::test]
 async fn a_reader_that_comes_back_gets_the_page_as_it_is() {
     let fleet = Fleet::seeded().await;

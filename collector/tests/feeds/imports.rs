@@ -15,7 +15,7 @@ const THREE: [(&str, &str, &str); 3] = [
 #[test]
 fn what_is_imported_is_known_and_said() {
     let rig = Rig::new();
-    let one = rig.file("known_exploited_vulnerabilities.json", kev("2026-11-18", &["CVE-2026-31431", "CVE-2022-0185"]));
+    let one = rig.file("known_exploited_vulnerabilities.json", kev("2026-11-18", &["CVE-2026-31431", "CVE-2021-44228"]));
     let all = rig.file("all.zip", debian(&THREE));
     let (code, text) = rig.import(&[&one, &all]);
     assert_eq!(code, 0, "{text}");
@@ -147,13 +147,13 @@ fn a_date_in_the_future_is_taken_as_today_and_said() {
 fn older_is_refused_unless_it_is_wanted() {
     let rig = Rig::new();
     rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2026-31431"]))]);
-    let older = rig.file("kev.json", kev("2026-11-01", &["CVE-2022-0185"]));
+    let older = rig.file("kev.json", kev("2026-11-01", &["CVE-2021-44228"]));
     let (code, text) = rig.import(&[&older]);
     assert_eq!(code, 2);
     insta::assert_snapshot!(text);
-    assert!(rig.library().knowledge.exploited("CVE-2022-0185").is_none());
+    assert!(rig.library().knowledge.exploited("CVE-2021-44228").is_none());
     assert_eq!(rig.import_older(&older).0, 0);
-    assert!(rig.library().knowledge.exploited("CVE-2022-0185").is_some());
+    assert!(rig.library().knowledge.exploited("CVE-2021-44228").is_some());
 }
 
 #[test]
@@ -190,4 +190,20 @@ fn records(rig: &Rig, file: &str) -> Vec<String> {
         format!("{} {}", record["record"].as_str().unwrap(), record["ranges"][0]["fixed"].as_str().unwrap())
     };
     lines.lines().map(record).collect()
+}
+
+/// What root imported, a collector that is not root could not read, and could not import again.
+#[test]
+fn what_root_imports_belongs_to_the_owner_of_the_data_directory() {
+    use std::os::unix::fs::MetadataExt;
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let rig = Rig::new();
+    std::os::unix::fs::chown(rig.data(), Some(65_532), Some(65_531)).unwrap();
+    assert_eq!(rig.import(&[&rig.file("kev.json", kev("2026-11-18", &["CVE-2021-34527"]))]).0, 0);
+    for path in ["feeds", "feeds/.lock", "feeds/kev.feed"] {
+        let metadata = std::fs::metadata(rig.data().join(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (65_532, 65_531), "{path}");
+    }
 }

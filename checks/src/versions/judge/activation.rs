@@ -140,6 +140,10 @@ fn same(kernel: &Kernel, identity: &Identity, sentinel: Option<&Sentinel>, at: i
     if !listing.skipped.is_empty() {
         return Err(Unavailable::new(Reason::NotSupported, "the list of installed kernels is incomplete"));
     }
+    if shared && !confirmed && (written.is_none() || kernel.boot_time.value().is_none()) {
+        let detail = format!("several builds share the name {}, and which of them is on disk was not read", kernel.release);
+        return Err(unknown(detail));
+    }
     let mut because = format!("{} is the newest installed of its line", kernel.release);
     if let Some(entry) = kernel.boot_default.value().filter(|entry| entry.release != kernel.release) {
         because = format!("{because}; the boot loader starts {} by default ({})", entry.release, entry.path);
@@ -156,7 +160,8 @@ fn image_based(kernel: &Kernel, os: Option<&Os>, identity: &Identity) -> Option<
     if let Some(deployment) = kernel.deployment.value() {
         return Some(deployment.kind.clone());
     }
-    let known = ["bottlerocket", "talos", "cos", "flatcar"];
+    // The last ones are updated in a new snapshot of their root, which the running one does not show.
+    let known = ["bottlerocket", "talos", "cos", "flatcar", "sle-micro", "sl-micro", "opensuse-microos", "opensuse-leap-micro"];
     let by_os = os.filter(|os| known.contains(&os.id.as_str()) || os.fields.contains_key("OSTREE_VERSION")).map(|os| os.id.clone());
     let by_kernel = matches!(identity.family, Family::Bottlerocket | Family::Talos | Family::Cos | Family::Flatcar);
     by_os.or(by_kernel.then(|| identity.family.name().to_owned()))

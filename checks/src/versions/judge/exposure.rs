@@ -198,7 +198,8 @@ fn seccomp(fixed: &[String], facts: &NodeFacts) -> Met {
 /// Has every running container a filter.
 fn filtered(facts: &NodeFacts) -> Option<bool> {
     let Listing { items, skipped } = facts.containers.value()?;
-    let mut all = skipped.is_empty();
+    // Where nothing runs, nothing tells under what the next one will.
+    let mut all = skipped.is_empty() && !items.is_empty();
     for container in items {
         let unfiltered = container.running.value().and_then(|running| running.unfiltered.value());
         match unfiltered {

@@ -146,7 +146,7 @@ fn target_of(scene: &Scene<'_>, said: &Said<'_>, software: &Software, at: i64) -
     let of_distribution = os.filter(|os| packaged && software.vendor == os.id);
     let rows = software.lifecycle(os);
     // OpenShift's own numbers and a distribution's packages are not upstream's.
-    let comparable = software.exact && !packaged && software.provider != Some(Provider::Openshift);
+    let comparable = software.exact && !software.of_distribution() && software.provider != Some(Provider::Openshift);
     let newest = if comparable { rows.iter().filter(|(product, _)| upstream_product(product)).cloned().collect() } else { Vec::new() };
     Target {
         subject: said.subject.clone(),

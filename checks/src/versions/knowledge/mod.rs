@@ -32,6 +32,8 @@ use super::Scheme;
 
 /// kernel.org's list of maintained series: it says which live, not until when.
 const KERNEL_RELEASES: &str = "kernel-releases";
+/// Feeds that name vulnerabilities and no version: a newer copy makes what versions are judged by no newer.
+const WITHOUT_VERSIONS: [&str; 2] = ["kev", "kubernetes-cve"];
 
 /// Where records come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,13 @@ pub struct FeedInfo {
     pub source: String,
     /// Stands for its content: the same again changes no verdict.
     pub digest: String,
+}
+
+impl FeedInfo {
+    /// Does it say anything of versions.
+    pub fn has_versions(&self) -> bool {
+        !WITHOUT_VERSIONS.contains(&self.name.as_str())
+    }
 }
 
 /// Everything known, as one value that never changes: whoever imports makes another.
@@ -252,8 +261,8 @@ impl Knowledge {
         basis
     }
 
-    /// The newest day that any data was true on.
+    /// The newest day that any data on versions was true on.
     pub fn as_of(&self) -> Date {
-        self.feeds.iter().map(|feed| feed.as_of).max().unwrap_or(Date::ZERO)
+        self.feeds.iter().filter(|feed| feed.has_versions()).map(|feed| feed.as_of).max().unwrap_or(Date::ZERO)
     }
 }

@@ -64,11 +64,21 @@ impl Software {
         of_kubernetes(&self.component)
     }
 
+    /// Did a distribution build it, which carries fixes back: by its package, else by what it appends.
+    pub fn of_distribution(&self) -> bool {
+        self.package.is_some() || matches!(self.vendor.as_str(), "debian" | "ubuntu")
+    }
+
     /// The rows of the lifecycle data that speak of it, the deciding one first: the distribution's that packaged it, the provider's,
     /// then upstream's.
     pub fn lifecycle(&self, os: Option<&Os>) -> Vec<(&'static str, String)> {
         let mut rows = Vec::new();
-        if self.package.is_some() {
+        // What only its suffix names as a distribution's is judged by that one's dates, and by nobody's where that is not known.
+        let marked = self.package.is_none() && self.of_distribution();
+        if marked && os.is_none_or(|os| os.id != self.vendor) {
+            return rows;
+        }
+        if self.package.is_some() || marked {
             rows.extend(os.and_then(product_of));
         }
         if self.of_kubernetes() || self.provider == Some(Provider::Openshift) {

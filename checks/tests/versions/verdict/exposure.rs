@@ -2,7 +2,7 @@
 
 use super::*;
 use holdfast_checks::facts::FeatureState::{Absent, Blocked, BuiltIn, Loadable, Loaded};
-use holdfast_checks::facts::{Feature, FeatureState, Setting};
+use holdfast_checks::facts::{Container, Feature, FeatureState, Running, Setting};
 use holdfast_checks::versions::knowledge::{Advisory, Need};
 use holdfast_checks::versions::{Exposure, VulnerabilityState};
 
@@ -101,6 +101,37 @@ fn switches() {
     }
 }
 
+/// A container that runs, and those of its programs that have no filter.
+fn container(unfiltered: Option<&[&str]>) -> Container {
+    fn none<T>() -> Observed<T> {
+        Observed::unavailable_because(Reason::NotSupported, "not read in this test")
+    }
+    let mut container = Container::unread("pod:a/b/c", "0");
+    container.running = known(Running {
+        processes: 1,
+        uids: none(),
+        gids: none(),
+        host_root: none(),
+        inside_root: none(),
+        became_root: none(),
+        user_namespace: none(),
+        capabilities: none(),
+        capabilities_bounding: none(),
+        may_gain: none(),
+        labels: none(),
+        host_network: none(),
+        host_pid: none(),
+        host_ipc: none(),
+        host_mounts: none(),
+        deleted: none(),
+        memory: none(),
+        world_writable: none(),
+        exec_sessions: none(),
+        unfiltered: unfiltered.map_or_else(none, |programs| known(programs.iter().map(|name| (*name).to_owned()).collect())),
+    });
+    container
+}
+
 #[test]
 fn a_default_profile_closes_nothing_for_containers_without_one() {
     let gap = || vec![Need::SeccompGap(vec!["1.7.32".into(), "2.0.9".into(), "2.2.4".into(), "2.3.1".into()])];
@@ -115,9 +146,15 @@ fn a_default_profile_closes_nothing_for_containers_without_one() {
     for closed in ["1.7.32", "2.3.4", "2.4.0"] {
         assert_eq!(of(with(closed), gap()).0, Exposure::Unknown, "{closed}: containers may run without a profile");
     }
-    let mut filtered = with("2.3.4");
-    filtered.containers = known(Listing::complete(Vec::new()));
-    assert_eq!(of(filtered, gap()).0, Exposure::PreconditionMissing);
+    let among = |containers: Vec<Container>| {
+        let mut facts = with("2.3.4");
+        facts.containers = known(Listing::complete(containers));
+        of(facts, gap()).0
+    };
+    assert_eq!(among(vec![container(Some(&[]))]), Exposure::PreconditionMissing);
+    assert_eq!(among(vec![container(Some(&[])), container(Some(&["sh"]))]), Exposure::Exposed);
+    assert_eq!(among(vec![container(Some(&[])), container(None)]), Exposure::Unknown);
+    assert_eq!(among(Vec::new()), Exposure::Unknown, "nothing tells under what the next one runs");
     assert_eq!(of(flatcar(), gap()).0, Exposure::Unknown);
 }
 

@@ -19,11 +19,7 @@ fn alike() -> Vec<NodeFacts> {
     let absent = |name: &&str| Feature { name: (*name).to_owned(), state: FeatureState::Absent };
     kernel_of(&mut all[4]).features = known(Listing::complete(holdfast_checks::versions::FEATURES.iter().map(absent).collect()));
     for (node, port) in [(5, 0), (6, 10255)] {
-        let set = Setting {
-            value: port.into(),
-            source: holdfast_checks::facts::Source::new(holdfast_checks::facts::SourceKind::Default, "test"),
-            declared: Vec::new(),
-        };
+        let set = Setting { value: port.into(), source: Source::new(SourceKind::Default, "test"), declared: Vec::new() };
         let kubelets = all[node].kubelets.value_mut().expect("known");
         kubelets.items[0].settings.insert("readOnlyPort".into(), known(set));
     }

@@ -195,23 +195,23 @@ pub(crate) fn tell(text: &mut String, link: &Link) {
             Observed::Unavailable(why) => format!("unknown: {}", why.detail),
         }
     }
-    let mut line = |line: String| writeln!(text, "{line}").expect("a string takes it");
-    line(format!("{}: {} ({})", link.subject, link.running, link.vendor));
-    line(format!("  {}: {}", link.headline.name(), link.because));
-    line(format!("  do: {}", link.action));
-    line(format!("  settles: {}", link.settles));
-    line(format!(
+    let mut say = |said: String| writeln!(text, "{said}").expect("a string takes it");
+    say(format!("{}: {} ({})", link.subject, link.running, link.vendor));
+    say(format!("  {}: {}", link.headline.name(), link.because));
+    say(format!("  do: {}", link.action));
+    say(format!("  settles: {}", link.settles));
+    say(format!(
         "  support: {}",
         axis(&link.support, |one| format!(
             "{:?} by {}, {:?} days, upstream: {}",
             one.state, one.judged_by, one.days_left, one.upstream_says
         ))
     ));
-    line(format!(
+    say(format!(
         "  patch: {}",
         axis(&link.patch, |one| format!("{:?} {:?} days {:?} releases, newest {}", one.state, one.days, one.releases, one.newest))
     ));
-    line(format!(
+    say(format!(
         "  vulnerability: {}",
         axis(&link.vulnerability, |one| format!(
             "{:?} affecting {} exploited {} exploits {} unreachable {} possible {} undecided {} fixed {}, fixed in {} ({})",
@@ -228,9 +228,9 @@ pub(crate) fn tell(text: &mut String, link: &Link) {
         ))
     ));
     for one in link.vulnerability.value().iter().flat_map(|found| found.matches.items.iter().take(6)) {
-        line(format!("    {} {:?} {:?} {} [{}] {}", one.id, one.confidence, one.exposure, one.compared, one.record, one.exposure_because));
+        say(format!("    {} {:?} {:?} {} [{}] {}", one.id, one.confidence, one.exposure, one.compared, one.record, one.exposure_because));
     }
-    line(format!(
+    say(format!(
         "  activation: {}",
         axis(&link.activation, |one| format!("{:?} security {:?} since {:?}: {}", one.state, one.security, one.since, one.because))
     ));

@@ -21,7 +21,7 @@ fn debian(installed: &[(&str, &str)]) -> NodeFacts {
 
 #[test]
 fn a_newer_one_of_the_same_flavour_waits_and_others_do_not() {
-    let own = ("6.1.0-25-cloud-amd64", "");
+    let own = ("6.1.0-25-cloud-amd64", DEBIAN);
     assert_eq!(state(debian(&[own, ("6.1.0-28-cloud-amd64", "")])), Ok(ActivationState::RebootPending));
     assert_eq!(state(debian(&[own, ("6.1.0-28-amd64", "")])), Ok(ActivationState::Active));
     assert_eq!(state(debian(&[own, ("6.1.0-9-cloud-amd64", "")])), Ok(ActivationState::Active));
@@ -60,7 +60,11 @@ fn the_same_name_with_another_build_waits() {
     let mut ubuntu = machine(os("ubuntu", "22.04", &[]), "6.8.0-51-generic", cut);
     install(&mut ubuntu, &[("6.8.0-51-generic", &format!("{cut}024"))]);
     assert_eq!(state(ubuntu), Ok(ActivationState::Active));
-    // Only the file's age tells.
+    // Only the file's age tells, and without it nothing does: several builds share the name.
+    assert!(state(debian(&[(release, "")])).expect_err("unknown").contains("several builds share the name"));
+    let mut older = debian(&[(release, "")]);
+    kernel_of(&mut older).installed.value_mut().expect("known").items[0].modified = known(1_770_000_000);
+    assert_eq!(state(older), Ok(ActivationState::Active));
     let mut aged = debian(&[(release, "")]);
     kernel_of(&mut aged).installed.value_mut().expect("known").items[0].modified = known(1_785_000_000);
     let link = kernel_link(aged, &built_in());
@@ -110,6 +114,12 @@ fn an_image_based_system_tells_nothing_unless_something_is_staged() {
         assert!(state(facts.clone()).expect_err("unknown").contains("one image"), "{id}");
         install(&mut facts, &[(release, "")]);
         assert!(state(facts).is_err(), "{id}");
+    }
+    // An update is in another snapshot, which the running root does not show.
+    for id in ["sle-micro", "sl-micro", "opensuse-microos"] {
+        let mut micro = machine(os(id, "6.1", &[]), "6.4.0-24-default", "#1 SMP");
+        install(&mut micro, &[("6.4.0-24-default", "")]);
+        assert!(state(micro).expect_err("unknown").contains("one image"), "{id}");
     }
     let mut flatcar = machine(os("flatcar", "4230.2.0", &[]), "6.6.95-flatcar", "#1 SMP");
     sentinel(&mut flatcar, &[]);

@@ -161,3 +161,23 @@ fn a_packaged_runtime_is_its_distributions_and_an_unknown_suffix_alleges_nothing
     assert_eq!(stands(&runc("1.1.7-acme3", None, &built_in()), "CVE-2024-21626"), "possible");
     assert_eq!(stands(&runc("1.1.7", None, &built_in()), "CVE-2024-21626"), "affected");
 }
+
+/// Its package is not known where the database is not readable, or where the file was replaced since it started.
+#[test]
+fn a_distributions_build_is_its_distributions_without_a_package_too() {
+    let runc = |system: Observed<Os>| {
+        let mut facts = machine(os("debian", "12", &[]), "6.1.0-40-amd64", "");
+        facts.os = system;
+        runtime(&mut facts, "containerd", "2.3.4", None, &[("/usr/sbin/runc", "1.1.5+ds1", None)]);
+        component_link(facts, &built_in(), "containerd/runc")
+    };
+    let link = runc(known(os("debian", "12", &[])));
+    assert_eq!(link.support.value().expect("known").judged_by, "debian 12", "not upstream's 1.1, which ended");
+    assert!(link.patch.unavailable().is_some(), "nor compared with upstream's newest");
+    assert_eq!(link.headline, Headline::Unknown);
+    for unknown in [Observed::unavailable_because(Reason::PermissionDenied, "open /etc/os-release"), known(os("alpine", "3.22", &[]))] {
+        let link = runc(unknown);
+        assert!(link.support.unavailable().is_some());
+        assert_eq!(link.headline, Headline::Unknown);
+    }
+}

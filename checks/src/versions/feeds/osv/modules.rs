@@ -26,7 +26,8 @@ const MODULES: [(&str, &str); 7] = [
 /// Docker's versions, by the tags of its module that stand for the same commits.
 const MOBY: [(&str, &str); 2] = [("2.0.0-beta.8", "29.3.1"), ("2.0.0-beta.14", "29.5.1")];
 
-/// The first release of Docker that is built from its module's later path.
+/// The first release of Docker that is built from its module's later path: its release notes say that the module of the first path is
+/// left with it, and that its tags have a prefix since (`docker-v29.0.0`).
 const MOVED: &str = "29.0.0";
 
 const BESIDE: &str = "an open range of a module that a later major version followed: it does not tell what is affected";
