@@ -122,7 +122,7 @@ fn a_system_with_merged_directories_lists_each_kernel_once_and_follows_its_links
     assert_eq!(known(&kernel.boot_default).release, "6.8.0-51-generic", "by the link /boot/vmlinuz");
     // Ubuntu's menu may be root's only: that is no menu that starts nothing.
     if !nix::unistd::geteuid().is_root() {
-        fs::set_permissions(tree.path("host/disk/boot/grub/grub.cfg"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.path("host/disk/boot/grub/grub.cfg"), fs::Permissions::from_mode(0o000)).unwrap();
         assert_eq!(why(&self::kernel(&tree).boot_default), Reason::PermissionDenied);
     }
 }
