@@ -63,7 +63,9 @@ fn reboot(link: &Link) -> Option<String> {
 fn newer(link: &Link) -> Option<(String, bool)> {
     let fix = link.vulnerability.value().filter(|found| found.affecting > 0).and_then(|found| found.fixed_in.clone());
     let newest = link.patch.value().filter(|patch| patch.state == PatchState::Behind).map(|patch| patch.newest.clone());
-    match (fix, newest) {
+    // The newest of a series that has no fix is no advice.
+    let unfixed = link.vulnerability.value().is_some_and(|found| found.affecting > 0 && found.fixed_in.is_none());
+    match (fix, newest.filter(|_| !unfixed)) {
         (Some(fix), Some(newest)) if compare::suffixed(&newest, &fix).is_gt() => Some((newest, true)),
         (Some(fix), _) => Some((fix, true)),
         (None, newest) => newest.map(|newest| (newest, true)),

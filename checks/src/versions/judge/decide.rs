@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use super::target::{Stream, Target};
 use crate::versions::knowledge::lifecycle::End;
 use crate::versions::knowledge::{Advisory, FixedBuild, Knowledge, Outcome, PackageOutcome};
-use crate::versions::{Confidence, Scheme, compare};
+use crate::versions::{Confidence, Family, Scheme, compare};
 
 /// What is known of a version.
 #[derive(Debug, Default)]
@@ -262,6 +262,11 @@ fn verdict<'k>(target: &Target, knowledge: &Knowledge, advisory: &'k Advisory, o
             if fixed.is_none() && target.is_kernel() && chance_of_fix(target, advisory, knowledge) {
                 confidence = Confidence::Possible;
             }
+            // A fix that is recorded for X.Y came in one of its candidates, and nobody says in which.
+            let candidate = target.family == Some(Family::Prerelease);
+            if candidate && fixed.as_deref().is_some_and(|fixed| in_series(fixed, &target.series) && !fixed.contains("-rc")) {
+                confidence = Confidence::Possible;
+            }
             let least = if upstream.exact { "" } else { "at least " };
             let compared = match &fixed {
                 Some(fixed) => format!("{least}{version} < {fixed} (upstream)"),
@@ -280,6 +285,11 @@ fn verdict<'k>(target: &Target, knowledge: &Knowledge, advisory: &'k Advisory, o
             }))
         }
     }
+}
+
+/// Is it the first release of the series, `7.0` or `7.0.0` of 7.0.
+fn in_series(fixed: &str, series: &str) -> bool {
+    fixed == series || fixed.strip_prefix(series) == Some(".0")
 }
 
 /// Was the series maintained when the vulnerability was named: then it had its chance of a fix, which the record may not list. One that

@@ -140,9 +140,20 @@ fn undecided(found: &Vulnerability) -> String {
 fn none_known(found: &Vulnerability) -> String {
     let out = match found.unreachable {
         0 => String::new(),
-        number => format!(", {} out of reach here", count(number)),
+        number => format!(", {} out of reach here{}", count(number), exploited_out_of_reach(found)),
     };
     format!("none of the known vulnerabilities affects it{out} ({})", found.judged_by)
+}
+
+/// What is known to be exploited and only not here deserves its reason in words.
+fn exploited_out_of_reach(found: &Vulnerability) -> String {
+    let away = |one: &&Match| one.exploited.is_some() && one.exposure == Exposure::PreconditionMissing;
+    found
+        .matches
+        .items
+        .iter()
+        .find(away)
+        .map_or_else(String::new, |one| format!(" ({}, which is known to be exploited: {})", one.id, one.exposure_because))
 }
 
 fn count(number: i64) -> String {

@@ -40,7 +40,8 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// Is the system updated as one image.
     fn on_image(&self) -> bool {
-        let known = ["bottlerocket", "talos", "cos", "flatcar", "rhcos"];
+        let known =
+            ["bottlerocket", "talos", "cos", "flatcar", "rhcos", "sle-micro", "sl-micro", "opensuse-microos", "opensuse-leap-micro"];
         self.facts.os.value().is_some_and(|os| known.contains(&os.id.as_str()) || os.fields.contains_key("OSTREE_VERSION"))
     }
 
