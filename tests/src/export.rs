@@ -41,7 +41,7 @@ fn record(id: &str, number: u32, about: About) -> Result<String> {
     let noise = number.wrapping_mul(2_654_435_761) >> 7;
     let place = if about == About::Kernels {
         noise % 2
-    } else if number % 10 == 0 {
+    } else if number.is_multiple_of(10) {
         noise % 4
     } else {
         4 + noise % 6
