@@ -155,7 +155,13 @@ fn knowledge(exploited: usize) -> Knowledge {
     let mut builder = Builder::new().expect("the built-in data loads");
     let info = |name: &str, digest: usize| {
         let digest = digest.to_string();
-        FeedInfo { name: name.to_owned(), as_of: "2026-11-18".parse().expect("a day"), source: "generated".to_owned(), digest }
+        FeedInfo {
+            name: name.to_owned(),
+            as_of: "2026-11-18".parse().expect("a day"),
+            source: "generated".to_owned(),
+            digest,
+            complete: true,
+        }
     };
     let id = |number: i64| format!("CVE-2026-{}", 100_000 + number);
     let package = |number: i64| {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const COMPONENTS: [&str; 8] = ["kernel", "containerd", "runc", "cri-o", "docker", "kubelet", "kube-apiserver", "kube-controller-manager"];
 
 fn feed(name: &str, as_of: Date) -> FeedInfo {
-    FeedInfo { name: name.to_owned(), as_of, source: format!("{name}'s source"), digest: format!("{name} {as_of}") }
+    FeedInfo { name: name.to_owned(), as_of, source: format!("{name}'s source"), digest: format!("{name} {as_of}"), complete: true }
 }
 
 fn with(feeds: &[(FeedInfo, Vec<Record>)]) -> Knowledge {

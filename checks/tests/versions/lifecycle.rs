@@ -91,7 +91,7 @@ fn who_follows_kubernetes_has_its_dates_and_its_patch_levels() {
 }
 
 fn feed(name: &str, as_of: Date) -> FeedInfo {
-    FeedInfo { name: name.to_owned(), as_of, source: format!("{name}'s source"), digest: format!("{name} {as_of}") }
+    FeedInfo { name: name.to_owned(), as_of, source: format!("{name}'s source"), digest: format!("{name} {as_of}"), complete: true }
 }
 
 fn release(product: &str, cycle: &str, eol: End, latest: &str) -> Record {

@@ -49,7 +49,13 @@ fn imported() -> Knowledge {
         fix("AlmaLinux:10", "kernel-tools-libs-devel", fail, "ALSA-2026:19074", "6.12.0-211.7.3.el10_2"),
     ];
     let mut builder = Builder::new().unwrap();
-    let info = FeedInfo { name: "osv/test".to_owned(), as_of: date(2026, 11, 18), source: "OSV".to_owned(), digest: "1".to_owned() };
+    let info = FeedInfo {
+        name: "osv/test".to_owned(),
+        as_of: date(2026, 11, 18),
+        source: "OSV".to_owned(),
+        digest: "1".to_owned(),
+        complete: true,
+    };
     builder.feed(info, records);
     builder.build()
 }

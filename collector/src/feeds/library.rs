@@ -88,6 +88,7 @@ fn info(feed: &Compiled) -> FeedInfo {
         as_of: status.as_of.parse().unwrap_or(Date::ZERO),
         source: source_of(&status.name),
         digest: feed.header.body_blake3.clone(),
+        complete: feed.header.complete,
     }
 }
 

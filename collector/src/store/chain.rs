@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_checks::facts::NodeFacts;
 use holdfast_checks::versions::fleet::{Cohort, Lined, Order, image, lined};
-use holdfast_checks::versions::{ActivationState, Headline, Link, SupportState};
+use holdfast_checks::versions::{ActivationState, Headline, Link, Support, SupportState};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
@@ -101,7 +101,7 @@ fn row(facts: &NodeFacts, link: &Link, image: &str, kernel: &str) -> ChainRow {
         fixed_in: vulnerability.and_then(|known| known.fixed_in.as_deref()).map(name).unwrap_or_default(),
         headline: headline_number(link.headline),
         support: support.map_or("", |support| support_name(support.state)).to_owned(),
-        ends: support.and_then(|support| support.ends.clone()).unwrap_or_default(),
+        ends: support.and_then(last_day).unwrap_or_default(),
         judged_by: support.map(|support| name(&support.judged_by)).unwrap_or_default(),
         behind_days: link.patch.value().and_then(|patch| patch.days).unwrap_or(-1),
         affecting: counted(|known| known.affecting),
@@ -114,6 +114,13 @@ fn row(facts: &NodeFacts, link: &Link, image: &str, kernel: &str) -> ChainRow {
         // A link serialises: it is facts.
         json: serde_json::to_string(link).unwrap_or_default(),
     }
+}
+
+/// The last day of the support that it has: of the free extension where that is what is left.
+fn last_day(support: &Support) -> Option<String> {
+    let extended = matches!(support.state, SupportState::ExtendedFree | SupportState::ExtendedPaid);
+    let last = if extended { support.extended_ends.as_ref() } else { None };
+    last.or(support.ends.as_ref()).cloned()
 }
 
 /// The number of a headline: its place among all, the worst is 1.

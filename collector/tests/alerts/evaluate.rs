@@ -386,6 +386,7 @@ fn built_in_data_counts_while_nothing_with_versions_was_imported() {
                 as_of: jiff::civil::date(2026, 11, 19),
                 source: (*name).to_owned(),
                 digest: String::new(),
+                complete: true,
             };
             builder.feed(info, []);
         }

@@ -151,7 +151,7 @@ async fn vanilla_node(database: &Database, node: i64, level: i64) {
 fn knowing(exploited: &[&str]) -> Arc<Library> {
     let mut builder = Builder::new().unwrap();
     let as_of = jiff::civil::date(2026, 11, 18);
-    let info = |name: &str, digest: String| FeedInfo { name: name.to_owned(), as_of, source: name.to_owned(), digest };
+    let info = |name: &str, digest: String| FeedInfo { name: name.to_owned(), as_of, source: name.to_owned(), digest, complete: true };
     let advisory = |id: &str| {
         Record::Advisory(Advisory {
             id: id.to_owned(),

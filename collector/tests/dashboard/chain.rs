@@ -216,7 +216,8 @@ pub fn library() -> Library {
     let feeds = vec![feed("endoflife/debian", "2026-09-15"), feed("kev", "2026-11-19"), feed("osv/AlmaLinux", "2026-11-18")];
     for feed in &feeds {
         let as_of = feed.as_of.parse().expect("a date");
-        builder.feed(FeedInfo { name: feed.name.clone(), as_of, source: feed.name.clone(), digest: feed.sha256.clone() }, []);
+        builder
+            .feed(FeedInfo { name: feed.name.clone(), as_of, source: feed.name.clone(), digest: feed.sha256.clone(), complete: true }, []);
     }
     let refused = vec![Refused { file: "all.zip".to_owned(), at: NOW - 60_000, reason: "record 17: `events` is missing".to_owned() }];
     Library { knowledge: Arc::new(builder.build()), feeds, refused }

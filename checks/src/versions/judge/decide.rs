@@ -46,6 +46,8 @@ pub(super) struct NewestFix {
     pub as_of: Date,
     /// Where they come from.
     pub source: String,
+    /// Are they all that the distribution has: else a newer fix may be among those that are missing.
+    pub complete: bool,
 }
 
 /// A vulnerability that affects a version, or may.
@@ -159,6 +161,7 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
                     scheme: question.scheme,
                     as_of: answer.as_of,
                     source: answer.source.clone(),
+                    complete: answer.complete,
                 });
             }
             match outcomes.get(&outcome.id) {

@@ -118,7 +118,8 @@ impl Waiting {
         let fixes: Vec<String> = certain().filter(|one| !open.contains(one.id.as_str())).map(|one| one.id.clone()).collect();
         let leaves = certain().count().saturating_sub(fixes.len());
         // Only a distribution's records say of a package that nothing else was fixed in it.
-        let by_records = running.newest_fix.is_some() && waiting.newest_fix.is_some();
+        let all = |decided: &Decided<'_>| decided.newest_fix.as_ref().is_some_and(|newest| newest.complete);
+        let by_records = all(running) && all(waiting);
         let complete = by_records && running.undecided.is_empty() && waiting.undecided.is_empty();
         Self { fixes, leaves, complete }
     }

@@ -11,14 +11,18 @@ use crate::versions::{Patch, PatchState};
 
 /// Compares with the newest that is known.
 pub(super) fn patch(scene: &Scene<'_>, target: &Target, newest: Option<&NewestFix>) -> Observed<Patch> {
-    if let Some(patch) = newest.map(|newest| by_distribution(target, newest)) {
+    if let Some(patch) = newest.and_then(|newest| by_distribution(target, newest)) {
         return patch;
     }
     by_upstream(scene, target).unwrap_or_else(|| Observed::unavailable_because(Reason::NotSupported, why(scene, target)))
 }
 
-fn by_distribution(target: &Target, newest: &NewestFix) -> Observed<Patch> {
+/// Behind some fix is behind; not behind those that are known is current only where all are.
+fn by_distribution(target: &Target, newest: &NewestFix) -> Option<Observed<Patch>> {
     let behind = newest.scheme.compare(&newest.asked, &newest.version) == Ordering::Less;
+    if !behind && !newest.complete {
+        return None;
+    }
     let patch = Patch {
         state: if behind { PatchState::Behind } else { PatchState::Current },
         days: (!behind).then_some(0),
@@ -29,7 +33,7 @@ fn by_distribution(target: &Target, newest: &NewestFix) -> Observed<Patch> {
         source: newest.source.clone(),
     };
     let source = Source::new(SourceKind::Derived, format!("newest fix known of the package, {}, data of {}", newest.source, newest.as_of));
-    Observed::known(patch, source, target.at)
+    Some(Observed::known(patch, source, target.at))
 }
 
 fn by_upstream(scene: &Scene<'_>, target: &Target) -> Option<Observed<Patch>> {

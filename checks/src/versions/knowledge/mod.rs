@@ -46,6 +46,8 @@ pub struct FeedInfo {
     pub source: String,
     /// Stands for its content: the same again changes no verdict.
     pub digest: String,
+    /// Is it all that its publisher has. Of records one by one, silence says nothing.
+    pub complete: bool,
 }
 
 impl FeedInfo {
@@ -174,6 +176,8 @@ pub struct PackageAnswer {
     pub as_of: Date,
     /// Where it comes from.
     pub source: String,
+    /// Is that all the distribution publishes: only then is the newest fix in it the newest there is.
+    pub complete: bool,
 }
 
 impl Knowledge {

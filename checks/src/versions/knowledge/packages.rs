@@ -53,6 +53,7 @@ struct Known {
     name: String,
     as_of: Date,
     source: String,
+    complete: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -154,7 +155,7 @@ impl Collected {
         for (ecosystem, (name, feeds)) in self.known {
             let newest = feeds.iter().filter_map(|feed| self.feeds.get(usize::from(*feed))).max_by_key(|feed| (feed.as_of, &feed.name));
             let Some(newest) = newest else { continue };
-            packages.known.insert(ecosystem, Known { name, as_of: newest.as_of, source: newest.source.clone() });
+            packages.known.insert(ecosystem, Known { name, as_of: newest.as_of, source: newest.source.clone(), complete: newest.complete });
         }
         packages.texts = self.texts;
         packages
@@ -235,7 +236,13 @@ impl Packages {
         let package = family(&from, package);
         let group = self.groups.get(&from).and_then(|packages| packages.get(&package));
         let outcomes = group.map(|group| group.ask(&self.texts, &from, &package, &version, borrowed)).unwrap_or_default();
-        Some(PackageAnswer { outcomes, ecosystem: known.name.clone(), as_of: known.as_of, source: known.source.clone() })
+        Some(PackageAnswer {
+            outcomes,
+            ecosystem: known.name.clone(),
+            as_of: known.as_of,
+            source: known.source.clone(),
+            complete: known.complete,
+        })
     }
 
     /// How many ranges are held, and the bytes that they take.

@@ -110,7 +110,7 @@ impl Snapshot {
             digest.update(text.as_bytes());
         }
         let digest = digest.finalize().to_hex().to_string();
-        let info = FeedInfo { name: NAME.to_owned(), as_of, source: "built-in snapshot".to_owned(), digest };
+        let info = FeedInfo { name: NAME.to_owned(), as_of, source: "built-in snapshot".to_owned(), digest, complete: false };
         Ok(Self { info, policies, statements, advisories, parts })
     }
 }
@@ -124,7 +124,7 @@ fn refused((file, _): (&str, &str), entry: impl Into<String>, problem: &'static 
 }
 
 fn info(as_of: Date, source: String) -> FeedInfo {
-    FeedInfo { name: NAME.to_owned(), as_of, source, digest: String::new() }
+    FeedInfo { name: NAME.to_owned(), as_of, source, digest: String::new(), complete: false }
 }
 
 fn released() -> Result<Vec<Part>, KnowledgeError> {

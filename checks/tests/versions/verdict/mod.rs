@@ -141,7 +141,13 @@ pub(crate) fn built_in() -> std::sync::Arc<Knowledge> {
 pub(crate) fn with(feeds: &[(&str, &[Record])]) -> Knowledge {
     let mut builder = Builder::new().expect("the shipped data is valid");
     for (name, records) in feeds {
-        let info = FeedInfo { name: (*name).to_owned(), as_of: date(2026, 11, 18), source: "OSV".into(), digest: (*name).to_owned() };
+        let info = FeedInfo {
+            name: (*name).to_owned(),
+            as_of: date(2026, 11, 18),
+            source: "OSV".into(),
+            digest: (*name).to_owned(),
+            complete: true,
+        };
         builder.feed(info, records.to_vec());
     }
     builder.build()

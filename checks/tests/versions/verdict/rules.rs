@@ -159,3 +159,19 @@ fn what_holds_of_any_link_holds_of_the_fleet() {
         }
     }
 }
+
+#[test]
+fn one_record_of_a_distribution_is_not_all_it_has() {
+    let facts = machine(os("debian", "12", &[]), "6.1.0-53-amd64", "#1 SMP Debian 6.1.183-1 (2026-08-20)");
+    let judged = |complete| {
+        let record = fix("Debian:12", "linux", "CVE-2026-1", "DEBIAN-CVE-2026-1", Some("6.1.180-1"));
+        let info = FeedInfo { name: "osv/Debian".into(), as_of: TODAY, source: "OSV".into(), digest: "1".into(), complete };
+        let mut builder = Builder::new().expect("it loads");
+        builder.feed(info, [record]);
+        kernel_link(facts.clone(), &builder.build())
+    };
+    assert!(judged(true).patch.value().is_some());
+    let one = judged(false);
+    assert!(one.patch.value().is_none(), "{:?}", one.patch);
+    assert_ne!(one.headline, Headline::Supported);
+}
