@@ -1,7 +1,13 @@
 //! Prints what judging a fleet of 10,000 nodes costs after an import: matching alone, and the whole with findings in SQLite.
 //! `make bench` runs it; `NODES` makes it another number. In-process, one thread. Nodes come from a recording, with Ubuntu kernels in
 //! 200 versions, then each in its own.
-#![allow(clippy::expect_used, clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and may fail")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints and may fail"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
