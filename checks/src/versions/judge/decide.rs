@@ -139,7 +139,9 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
         Outcome::Affected { fixed: Some(_) } => 2,
         Outcome::Affected { fixed: None } => 3,
     };
-    let mut outcomes: BTreeMap<String, (PackageOutcome, usize, String, bool)> = BTreeMap::new();
+    // A kernel has thousands: nothing that is the same for all of them is kept with each.
+    let mut outcomes: HashMap<String, (PackageOutcome, usize, bool)> = HashMap::new();
+    let mut sources: BTreeMap<usize, String> = BTreeMap::new();
     for (asked, question) in target.questions.iter().enumerate() {
         let Some(answer) = knowledge.package(&question.ecosystem, &question.package, question.scheme, &question.version) else { continue };
         decided.judged_by.push(format!("{} ({}, {})", answer.ecosystem, answer.source, answer.as_of));
@@ -166,11 +168,12 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
             }
             match outcomes.get(&outcome.id) {
                 Some((kept, ..)) if rank(&kept.outcome) <= rank(&outcome.outcome) => {}
-                _ => drop(outcomes.insert(outcome.id.clone(), (outcome, asked, answer.source.clone(), lent))),
+                _ => drop(outcomes.insert(outcome.id.clone(), (outcome, asked, lent))),
             }
         }
+        sources.insert(asked, answer.source);
     }
-    for (id, (outcome, asked, source, lent)) in outcomes {
+    for (id, (outcome, asked, lent)) in outcomes {
         let Some(question) = target.questions.get(asked) else { continue };
         match outcome.outcome {
             Outcome::Fixed { .. } => decided.fixed = decided.fixed.saturating_add(1),
@@ -189,7 +192,7 @@ fn by_distribution<'k>(target: &Target, knowledge: &'k Knowledge, decided: &mut 
                     by: By::Package(question.scheme),
                     compared,
                     record: outcome.record,
-                    source,
+                    source: sources.get(&asked).cloned().unwrap_or_default(),
                     subscription: outcome.subscription,
                 });
             }

@@ -77,7 +77,11 @@ fn joined(parts: &[&str]) -> Html {
 
 fn running(link: &Link) -> Axis {
     let known = |name: &str, of: &Observed<String>| of.value().filter(|value| !value.is_empty()).map(|value| format!("{name} {value}"));
-    let vendor = if link.vendor == "unlisted" { "nothing tells who built it".to_owned() } else { format!("built by {}", link.vendor) };
+    let vendor = match link.vendor.as_str() {
+        "unlisted" => "nothing tells who built it".to_owned(),
+        "vanilla" => "upstream's, without a distribution's mark".to_owned(),
+        vendor => format!("built by {vendor}"),
+    };
     let package = known("package", &link.package).unwrap_or_default();
     let upstream = known("upstream", &link.upstream).unwrap_or_default();
     let tracks = if link.tracks_upstream { "ships upstream's releases as they are" } else { "" };
