@@ -248,7 +248,12 @@ proptest! {
         let mut facts = chain_facts();
         let release = |number: u32| format!("6.1.0-{number}-amd64");
         let kernel = facts.kernel.value_mut().expect("known");
+        // A release and its package's version belong together: only builds of the running kernel and of newer ones travel.
         kernel.release = release(running);
+        kernel.version = format!("#1 SMP PREEMPT_DYNAMIC Debian 6.1.{}-1 (2025-09-20)", 113 + running);
+        if let Some(package) = kernel.package.value_mut() {
+            package.version = format!("6.1.{}-1", 113 + running);
+        }
         let item = |number: &u32| {
             let told = builds[usize::try_from(number - 38).expect("small")];
             let build = if told { known(format!("#1 SMP PREEMPT_DYNAMIC Debian 6.1.{}-1 (2025-09-20)", 113 + number)) } else { denied() };
