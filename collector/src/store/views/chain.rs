@@ -196,7 +196,7 @@ impl Views {
         Ok(())
     }
 
-    /// In which ways the links of `filter` differ, the most common first: the first [`MOST_VARIANTS`] with their evidence, and how many
+    /// In which ways the links of `filter` differ, the most common first: the first `MOST_VARIANTS` with their evidence, and how many
     /// there are.
     pub async fn chain_variants(&self, filter: &ChainFilter, now: i64) -> Result<(Vec<ChainVariant>, i64), ViewError> {
         let mut variants = self.variants(&[], filter, now).await?;
