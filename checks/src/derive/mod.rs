@@ -63,11 +63,6 @@ pub fn derive(facts: &mut NodeFacts) {
         pod_network::judge(&mut network.cni, processes, kubelets);
         sshd::add_defaults(&mut network.sshd);
     }
-    if let Observed::Known { value: files, at, .. } = files {
-        for file in &mut files.items {
-            file.access = access::of(file, *at);
-        }
-    }
     if let Observed::Known { value: kubelets, at, .. } = kubelets {
         for kubelet in &mut kubelets.items {
             kubelet.settings = kubelet::settings(kubelet, *at);
