@@ -11,6 +11,8 @@ pub mod connect;
 pub mod health;
 pub mod host;
 mod inert;
+pub mod line;
+pub mod own;
 pub mod peers;
 pub mod privileges;
 pub mod profiles;

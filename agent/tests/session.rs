@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use holdfast_agent::session::{Closed, Input, Introduction, Moment, Output, Session, Vitals};
-use holdfast_agent::spool::Spool;
+use holdfast_agent::spool::{Image, Spool, Unsent};
 use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Kind, Severity, State, Verdict};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
@@ -216,14 +216,48 @@ fn silence_is_timed_and_a_drain_ends_with_the_last_acknowledgement() {
 }
 
 #[test]
-fn a_policy_is_refused_with_a_reason_and_stop_says_bye() {
+fn a_policy_is_handed_out_what_came_of_it_is_said_and_stop_says_bye() {
     let mut spool = Spool::in_memory(1);
     let (mut session, _) = open(&mut spool, v1::welcome::Resume::InSync);
-    let said = sent(session.step(hear(Hear::Policy(v1::Policy { hash: vec![1], ..v1::Policy::default() })), &mut spool, &moment(2)));
-    assert!(matches!(said.as_slice(), [Say::PolicyStatus(status)] if !status.applied && status.hash == [1] && !status.reason.is_empty()));
+    let policy = v1::Policy { hash: vec![1], ..v1::Policy::default() };
+    let handed = session.step(hear(Hear::Policy(policy.clone())), &mut spool, &moment(2));
+    assert!(handed.contains(&Output::Policy(policy.clone())), "{handed:?}");
+    let status = v1::PolicyStatus { hash: vec![1], applied: true, reason: String::new() };
+    assert_eq!(sent(session.step(Input::Policed(status.clone()), &mut spool, &moment(3))), [Say::PolicyStatus(status)]);
+    spool.set_policy(policy.encode_to_vec());
     let outputs = session.step(Input::Stop("SIGTERM".to_owned()), &mut spool, &moment(3));
     assert_eq!(outputs.last(), Some(&Output::Close(Closed::Stopping)));
     assert!(matches!(sent(outputs).as_slice(), [Say::Bye(bye)] if bye.reason == "SIGTERM"));
+    let said = sent(session.step(Input::Connected, &mut spool, &moment(4)));
+    assert!(matches!(said.as_slice(), [Say::Hello(hello)] if hello.policy_hash == [1]), "the next Hello names it: {said:?}");
+}
+
+#[test]
+fn what_was_saved_goes_on_where_it_was_and_what_was_in_flight_is_sent_again() {
+    let mut spool = Spool::in_memory(7);
+    spool.keep_in_file();
+    let mut image = Image::default();
+    scan(&mut spool, vec![finding("a", "node", Verdict::Fail, ""), finding("b", "node", Verdict::Pass, "")]);
+    assert_eq!((spool.unsent_transitions().count(), spool.queued()), (0, 4), "history waits until it is durable");
+    image.apply(spool.save().unwrap());
+    assert!(spool.save().is_none(), "one at a time");
+    spool.saved();
+    assert_eq!(spool.unsent_transitions().count(), 2);
+    let (mut session, said) = open(&mut spool, v1::welcome::Resume::Full);
+    assert_eq!(said.len(), 2);
+    session.step(ack(2), &mut spool, &moment(2));
+    // One more change is on its way when everything is saved for the last time.
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, ""), finding("b", "node", Verdict::Pass, "")]);
+    session.step(Input::Changed, &mut spool, &moment(3));
+    image.apply(spool.save().unwrap());
+
+    let mut next = Spool::restore(image.clone(), 0);
+    assert_eq!((next.epoch(), next.last_acked(), next.seq(), next.digest()), (7, 2, 3, spool.digest()));
+    let again: Vec<_> = next.unsent().map(|unsent| matches!(unsent, Unsent::Upsert(entry) if entry.key.as_str() == "a/node")).collect();
+    assert_eq!(again, [true], "what was in flight is sent again, and nothing else");
+    assert_eq!(next.unsent_transitions().map(|transition| transition.number).collect::<Vec<_>>(), [3]);
+    image.apply(next.save().unwrap());
+    assert_eq!(Spool::restore(image, u64::MAX).digest(), next.digest());
 }
 
 #[test]
@@ -249,7 +283,7 @@ fn a_probe_request_is_handed_out_and_its_result_sent_while_the_session_lasts() {
 fn what_the_agent_can_do_is_said_in_hello() {
     let mut spool = Spool::in_memory(1);
     let said = sent(Session::new(introduction()).step(Input::Connected, &mut spool, &moment(0)));
-    assert!(matches!(said.as_slice(), [Say::Hello(hello)] if hello.capabilities == 1), "{said:?}");
+    assert!(matches!(said.as_slice(), [Say::Hello(hello)] if hello.capabilities == 7), "{said:?}");
 }
 
 /// What a collector is, at its simplest.
@@ -426,7 +460,7 @@ impl World {
                 }
                 Output::Close(Closed::Silent(_)) => self.cut(),
                 Output::Close(why) => panic!("{why}"),
-                Output::WakeAt(_) | Output::Probe(_) => {}
+                Output::WakeAt(_) | Output::Probe(_) | Output::Policy(_) => {}
             }
         }
     }

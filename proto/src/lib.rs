@@ -15,6 +15,12 @@ pub const PROTOCOL: std::ops::RangeInclusive<u32> = 1..=1;
 /// Capability bit of an agent that answers `ProbeRequest` by trying another node's ports.
 pub const PROBES_PEERS: u64 = 1;
 
+/// Capability bit of an agent that numbers what follows from `Welcome.seq`, and says in `Hello.sent_seq` up to where it knows what it sent.
+pub const NUMBERS_FROM_WELCOME: u64 = 2;
+
+/// Capability bit of an agent that applies a `Policy`.
+pub const TAKES_POLICY: u64 = 4;
+
 /// Package `holdfast.v1`.
 #[allow(
     missing_docs,

@@ -46,7 +46,7 @@ impl Peer {
             token_file: token.to_owned(),
             server_name: Some("localhost".to_owned()),
         };
-        Ok(Self(target.connect().await?.open()))
+        Ok(Self(target.dial().await?.open()))
     }
 
     /// Sends one message.

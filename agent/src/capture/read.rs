@@ -111,6 +111,7 @@ pub fn read(source: impl Read) -> Result<Capture, ReadError> {
         containers: groups.take(Group::Containers),
         system: groups.take(Group::System),
         network: groups.take(Group::Network),
+        agent: holdfast_checks::facts::not_running(),
         versions: Observed::unavailable_because(Reason::NotSupported, "not judged yet"),
     };
     let ignored = groups.files.into_keys().collect();

@@ -110,7 +110,7 @@ fn content(facts: &NodeFacts, group: Group) -> Option<serde_json::Result<Vec<u8>
         Group::Containers => json(&facts.containers),
         Group::System => json(&facts.system),
         Group::Network => json(&facts.network),
-        Group::Versions => return None,
+        Group::Agent | Group::Versions => return None,
     };
     Some(content)
 }

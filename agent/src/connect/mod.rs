@@ -49,6 +49,25 @@ pub struct Target {
     pub server_name: Option<String>,
 }
 
+/// How a stream to the collector comes about.
+pub trait Connect: Clone + Send + Sync + 'static {
+    /// Opens one stream. Nothing below reconnects by itself.
+    fn connect(&self) -> impl Future<Output = Result<Stream, ConnectError>> + Send;
+
+    /// What a person calls the other end.
+    fn name(&self) -> String;
+}
+
+impl Connect for Target {
+    async fn connect(&self) -> Result<Stream, ConnectError> {
+        Ok(Box::pin(self.dial()).await?.open())
+    }
+
+    fn name(&self) -> String {
+        self.collector.to_string()
+    }
+}
+
 /// A connection over which a stream can be opened.
 #[derive(Debug)]
 pub struct Connection {
@@ -104,7 +123,7 @@ impl Target {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+    pub async fn dial(&self) -> Result<Connection, ConnectError> {
         let token = tls::token(&self.token_file)?;
         let config = tls::client_config(&self.ca)?;
         let name = self.server_name()?;
@@ -140,6 +159,11 @@ impl Target {
 }
 
 impl Connection {
+    /// A connection that somebody else made. `address` is for messages.
+    pub fn new(channel: Channel, token: tonic::metadata::AsciiMetadataValue, address: String) -> Self {
+        Self { channel, token, address }
+    }
+
     /// Opens the stream. What is put in `outgoing` goes out at once; the collector may answer only after the first message.
     pub fn open(self) -> Stream {
         let (outgoing, queue) = mpsc::channel(QUEUE);

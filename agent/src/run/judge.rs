@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::derive::{comes_of_age_ms, derive};
-use holdfast_checks::entries::{Entry, Finding, Key, Kind};
+use holdfast_checks::entries::{Entry, Finding};
 use holdfast_checks::evaluator::{Evaluator, Selection};
 use holdfast_checks::facts::{Group, NodeFacts};
 use holdfast_checks::inventory;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::notices::Notices;
 use crate::causes::causes;
 use crate::health::Gauges;
+use crate::line::Judgement;
 use crate::sensors::Sensors;
 use crate::watch::{Pending, Touched, Wanted, touched_by_processes};
 
@@ -25,22 +26,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// then, unless the process is older than the agent.
 const LATER: Duration = Duration::from_millis(150);
 const LATER_WHEN_TOLD: Duration = Duration::from_secs(2);
-
-/// Fresh entries, and which keys they replace.
-#[derive(Debug)]
-pub(super) struct Judgement {
-    pub(super) entries: Vec<Entry>,
-    covers: Option<BTreeSet<String>>,
-    /// Unix milliseconds.
-    pub(super) at: i64,
-}
-
-impl Judgement {
-    /// Would `key` be among the entries if it still existed. Inventory is always judged whole.
-    pub(super) fn covers(&self, key: &Key) -> bool {
-        key.kind() == Kind::Inventory || self.covers.as_ref().is_none_or(|checks| checks.contains(key.parts().0))
-    }
-}
 
 /// What the thread needs.
 pub(super) struct Judging {
@@ -186,6 +171,8 @@ fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_checks::entries::Key;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,6 @@
 
 mod arguments;
 mod judge;
-mod line;
 mod notices;
 
 use std::io::Read;
@@ -20,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use arguments::RunArgs;
 use judge::Judging;
-use line::Line;
 
 use crate::causes::causes;
 use crate::connect::Target;
 use crate::health::{self, Gauges};
 use crate::host::Host;
+use crate::line::Line;
 use crate::peers::Peers;
 use crate::privileges::{self, SelfTest};
 use crate::sensors::{CriEndpoint, Sensors};

@@ -36,6 +36,7 @@ use std::time::Duration;
 use holdfast_checks::facts::{Container, Group, Listener, Listing, NodeFacts, Observed, Reason, Source, SourceKind, Unavailable};
 
 use crate::host::{Host, HostError};
+use crate::own::Own;
 use crate::profiles::Profiles;
 pub use cri::CriEndpoint;
 use packages::Packages;
@@ -86,12 +87,13 @@ pub struct Sensors {
     packages: Arc<Packages>,
     /// For the files of log shippers in pods.
     shippers: Arc<aside::Aside>,
+    own: Own,
     /// The programs that the system group was about when it was last read.
     cast: BTreeSet<(i64, i64)>,
 }
 
 /// The order of a pass: what others build on comes first.
-const ORDER: [Group; 16] = [
+const ORDER: [Group; 17] = [
     Group::Os,
     Group::Kernel,
     Group::Processes,
@@ -107,6 +109,7 @@ const ORDER: [Group; 16] = [
     Group::Containers,
     Group::Network,
     Group::System,
+    Group::Agent,
     Group::Versions,
 ];
 
@@ -159,6 +162,7 @@ impl Sensors {
             hashes: system::Hashes::default(),
             packages: Arc::default(),
             shippers: Arc::default(),
+            own: Own::default(),
             cast: BTreeSet::new(),
         })
     }
@@ -179,6 +183,11 @@ impl Sensors {
     /// Reads `groups` again into `facts`, and what turns out to hang on them. Gives all that was read. Blocks.
     pub fn refresh(&mut self, facts: &mut NodeFacts, groups: &BTreeSet<Group>) -> BTreeSet<Group> {
         self.read(facts, groups, &mut |_| {})
+    }
+
+    /// Gives the account that the part which delivers keeps. Without it nobody delivers anything.
+    pub fn set_own(&mut self, own: Own) {
+        self.own = own;
     }
 
     /// Tells how processes are heard of from now on.
@@ -323,6 +332,9 @@ impl Sensors {
                 let (running, profile) = (network::Running::of(facts), facts.node.profile.clone());
                 let profiles = Arc::clone(&self.profiles);
                 facts.network = self.observe(group, move |host| network::read(&host, &running, profiles.locations(&profile)));
+            }
+            Group::Agent => {
+                facts.agent = Observed::known(self.own.get(), Source::new(SourceKind::Agent, ""), now());
             }
             Group::Versions => facts.versions = no_sensor(),
         }

@@ -24,6 +24,9 @@ pub const ACK_TIMEOUT_MS: u64 = 60_000;
 /// How long a draining collector may take to acknowledge the rest, in milliseconds.
 pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
 
+/// The highest position believed: there is room behind it for whatever an agent will ever send.
+const MAX_SEQ: u64 = u64::MAX >> 2;
+
 /// Who speaks: what a Hello says and does not change while the agent runs.
 #[derive(Debug, Clone)]
 pub struct Introduction {
@@ -74,6 +77,8 @@ pub enum Input {
     Changed,
     /// What came of an [`Output::Probe`] of this stream.
     Probed(v1::ProbeResult),
+    /// What came of an [`Output::Policy`].
+    Policed(v1::PolicyStatus),
     /// A time asked for by [`Output::WakeAt`] has come.
     Tick,
     /// The agent is about to stop, for this reason.
@@ -89,6 +94,8 @@ pub enum Output {
     Send(v1::AgentMessage),
     /// Try another node's port, if that is allowed; answer with [`Input::Probed`], unless the stream ends before.
     Probe(v1::ProbeRequest),
+    /// Apply this policy or refuse it, and keep an applied one in the spool; answer with [`Input::Policed`].
+    Policy(v1::Policy),
     /// Close the stream.
     Close(Closed),
     /// Step again with [`Input::Tick`] at this monotonic millisecond, unless an earlier step moves it.
@@ -195,6 +202,11 @@ impl Session {
                     say(&mut out, Say::ProbeResult(result));
                 }
             }
+            Input::Policed(status) => {
+                if matches!(self.phase, Phase::Open | Phase::Waiting) {
+                    say(&mut out, Say::PolicyStatus(status));
+                }
+            }
             Input::Tick => self.tick(spool, moment, &mut out),
             Input::Stop(reason) => {
                 if self.phase != Phase::Off {
@@ -224,7 +236,9 @@ impl Session {
             entries: count(spool.entries()),
             catalogue_hash: self.introduction.catalogue_hash.0.to_vec(),
             boot_id: self.introduction.boot_id.clone(),
-            capabilities: self.introduction.capabilities,
+            capabilities: self.introduction.capabilities | holdfast_proto::NUMBERS_FROM_WELCOME | holdfast_proto::TAKES_POLICY,
+            sent_seq: spool.seq(),
+            policy_hash: policy_hash(spool),
             node_name: self.introduction.node_name.clone(),
         };
         say(out, Say::Hello(hello));
@@ -243,10 +257,7 @@ impl Session {
             // While parts are still to be sent the whole is under way already; if it fails, the collector asks again.
             (_, Hear::Resync(_)) if self.parts.is_empty() => self.begin_snapshot(spool),
             (_, Hear::Resync(_)) => {}
-            (_, Hear::Policy(policy)) => {
-                let reason = "this version takes its intervals and checks from its own configuration only".to_owned();
-                say(out, Say::PolicyStatus(v1::PolicyStatus { hash: policy.hash, applied: false, reason }));
-            }
+            (_, Hear::Policy(policy)) => out.push(Output::Policy(policy)),
             (_, Hear::ProbeRequest(request)) => out.push(Output::Probe(request)),
             (_, Hear::Drain(drain)) => {
                 let (min_ms, max_ms) = (drain.reconnect_min_ms, drain.reconnect_max_ms.max(drain.reconnect_min_ms));
@@ -266,6 +277,12 @@ impl Session {
         self.limits = Limits::of(welcome);
         self.heartbeat_at = moment.now_ms + self.limits.heartbeat_ms(moment.draw);
         self.phase = Phase::Open;
+        if matches!(welcome.resume(), Resume::InSync | Resume::Delta) && welcome.seq > 0 {
+            if welcome.seq > MAX_SEQ {
+                return self.close(Closed::Protocol(format!("it stands at message {}, which cannot be", welcome.seq)), spool, out);
+            }
+            spool.positioned(welcome.seq);
+        }
         match welcome.resume() {
             Resume::InSync => {
                 self.acked_once = true;
@@ -402,6 +419,12 @@ fn heartbeat(spool: &Spool, moment: &Moment) -> v1::Heartbeat {
         monotonic_ms: moment.now_ms,
         wall_ms: moment.wall_ms,
     }
+}
+
+/// The hash of the policy in force, as the collector named it.
+fn policy_hash(spool: &Spool) -> Vec<u8> {
+    use prost::Message;
+    v1::Policy::decode(spool.policy()).map(|policy| policy.hash).unwrap_or_default()
 }
 
 fn say(out: &mut Vec<Output>, message: Say) {

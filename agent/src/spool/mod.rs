@@ -2,28 +2,21 @@
 //!
 //! State, not events: an entry is unsent when it differs from what the collector holds, so a change that is undone before
 //! it was sent is never sent, and the spool's size follows the node, not the length of an outage. Transitions keep the
-//! history of such flaps in a bounded ring. Kept in memory in this version; a file behind the same operations comes next.
-//! Must not know the wire, time or sockets.
+//! history of such flaps in a bounded ring. [`Spool`] is memory and pure; what of it survives a crash is an [`Image`], brought up to
+//! date by one [`Save`] after another. Must not know the wire, time, files or sockets.
 
 mod history;
+mod image;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use holdfast_checks::entries::{Changes, Digest, Entry, Hash, Key, State, Transition};
 
 use history::History;
+pub use image::{Image, Position, Remote, Row, Save};
 
 /// The most transitions kept while nobody acknowledges them.
 pub const MAX_TRANSITIONS: usize = 10_000;
-
-/// What the collector holds under a key, as far as this side can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remote {
-    /// This content, once everything in flight has arrived.
-    Holds(Hash),
-    /// A message about this key was lost with its connection: the collector may or may not have applied it.
-    Unsure,
-}
 
 /// Something the collector does not hold as it is here.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +59,30 @@ pub struct Spool {
     /// Sequence number of the last part of the snapshot under way, once it is known.
     snapshot_ends: Option<u64>,
     history: History,
+    /// The last good policy, encoded as it came.
+    policy: Vec<u8>,
+    keeping: Keeping,
+}
+
+/// What a file is to be told. Without a file nothing is noted.
+#[derive(Debug, Default)]
+struct Keeping {
+    file: bool,
+    /// Keys whose rows differ from the file's.
+    dirty: BTreeSet<Key>,
+    /// The file's content is to be replaced as a whole.
+    replace: bool,
+    /// Position, history or policy moved.
+    moved: bool,
+    /// What the save under way covers, in case it fails.
+    under_way: Option<UnderWay>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    keys: BTreeSet<Key>,
+    replace: bool,
+    history_to: u64,
 }
 
 impl Spool {
@@ -90,7 +107,123 @@ impl Spool {
             snapshot: false,
             snapshot_ends: None,
             history: History::new(ring),
+            policy: Vec::new(),
+            keeping: Keeping::default(),
         }
+    }
+
+    /// What a file held, as it is to go on, kept in that file. `draw` is a fresh uniform draw: transitions are numbered from far behind
+    /// the last number of the file, so that numbers given out by a life that could not save them are not given out again.
+    pub fn restore(image: Image, draw: u64) -> Self {
+        Self::restore_with_ring(image, draw, MAX_TRANSITIONS)
+    }
+
+    /// The same, keeping at most `ring` transitions.
+    pub fn restore_with_ring(image: Image, draw: u64, ring: usize) -> Self {
+        let Image { position, rows, transitions } = image;
+        let mut spool = Self::with_ring(position.epoch, ring);
+        spool.seq = position.seq.max(position.last_acked);
+        spool.last_acked = position.last_acked;
+        spool.policy = position.policy;
+        for (key, row) in rows {
+            if let Some(entry) = row.entry {
+                if row.refused {
+                    spool.refused.insert(key.clone(), entry.hash);
+                } else {
+                    spool.digest.add(&key, &entry.hash);
+                }
+                spool.state.upsert(entry);
+            }
+            if let Some(remote) = row.remote {
+                spool.remote.insert(key.clone(), remote);
+            }
+            spool.mark(&key);
+        }
+        let next = position.next_transition.max(1).saturating_add(draw >> 24);
+        spool.history.restore(transitions.into_values(), next, position.truncated);
+        spool.keeping.file = true;
+        spool.keeping.moved = true;
+        spool.history.keep(true);
+        spool
+    }
+
+    /// From now on what changes is to be saved, beginning with everything; transitions leave only once they are.
+    pub fn keep_in_file(&mut self) {
+        self.keeping = Keeping { file: true, replace: true, ..Keeping::default() };
+        self.history.keep(true);
+    }
+
+    /// From now on nothing is saved, and nothing waits for it.
+    pub fn keep_in_memory(&mut self) {
+        self.keeping = Keeping::default();
+        self.history.keep(false);
+    }
+
+    /// Is there something to save and no save under way.
+    pub fn has_unsaved(&self) -> bool {
+        let keeping = &self.keeping;
+        keeping.file && keeping.under_way.is_none() && (keeping.replace || keeping.moved || !keeping.dirty.is_empty())
+    }
+
+    /// Does a transition of high severity wait until it is durable.
+    pub fn has_urgent(&self) -> bool {
+        self.keeping.file && self.history.has_urgent()
+    }
+
+    /// What is to be saved now. [`Self::saved`] or [`Self::not_saved`] tells what came of it; until then there is no other.
+    pub fn save(&mut self) -> Option<Save> {
+        if !self.has_unsaved() {
+            return None;
+        }
+        let replace = std::mem::take(&mut self.keeping.replace);
+        let dirty = std::mem::take(&mut self.keeping.dirty);
+        self.keeping.moved = false;
+        let transitions: Vec<Transition> =
+            if replace { self.history.all().cloned().collect() } else { self.history.unsaved().cloned().collect() };
+        let flying: BTreeSet<&Key> =
+            self.in_flight.iter().flat_map(|(_, batch)| batch.upserts.iter().map(|(key, _)| key).chain(&batch.gone)).collect();
+        let row = |key: &Key| (key.clone(), self.row(key, flying.contains(key)));
+        let rows = if replace { self.all_keys().iter().map(row).collect() } else { dirty.iter().map(row).collect() };
+        let position = Position {
+            epoch: self.epoch,
+            seq: self.seq,
+            last_acked: self.last_acked,
+            next_transition: self.history.next_number(),
+            truncated: self.history.truncated(),
+            policy: self.policy.clone(),
+        };
+        let save = Save { replace, rows, transitions, transitions_from: self.history.first_number(), position };
+        let history_to = self.history.saving();
+        self.keeping.under_way = Some(UnderWay { keys: dirty, replace, history_to });
+        Some(save)
+    }
+
+    /// The save under way is durable.
+    pub fn saved(&mut self) {
+        if let Some(done) = self.keeping.under_way.take() {
+            self.history.saved(done.history_to);
+        }
+    }
+
+    /// The save under way failed: what it covered is to be saved still.
+    pub fn not_saved(&mut self) {
+        if let Some(failed) = self.keeping.under_way.take() {
+            self.keeping.dirty.extend(failed.keys);
+            self.keeping.replace |= failed.replace;
+            self.keeping.moved = true;
+            self.history.not_saved();
+        }
+    }
+
+    /// The last good policy, an encoded `holdfast.v1.Policy`; empty for none.
+    pub fn policy(&self) -> &[u8] {
+        &self.policy
+    }
+
+    /// Keeps a policy that was applied.
+    pub fn set_policy(&mut self, encoded: Vec<u8>) {
+        self.policy = encoded;
+        self.keeping.moved = true;
     }
 
     /// Changes only when the spool was lost.
@@ -140,10 +273,10 @@ impl Spool {
 
     /// How many entries and transitions are still to be sent.
     pub fn queued(&self) -> usize {
-        self.unsent.len() + self.history.unsent().count()
+        self.unsent.len() + self.history.waiting()
     }
 
-    /// Is there something to send.
+    /// Is there something that may be sent.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty() || self.history.unsent().next().is_some()
     }
@@ -161,7 +294,7 @@ impl Spool {
         })
     }
 
-    /// Transitions not sent on this connection, oldest first.
+    /// Transitions not sent on this connection that may be, oldest first.
     pub fn unsent_transitions(&self) -> impl Iterator<Item = &Transition> {
         self.history.unsent()
     }
@@ -197,6 +330,15 @@ impl Spool {
         self.announced = self.snapshot_entries().map(|entry| (entry.key.clone(), entry.hash)).collect();
     }
 
+    /// The collector stands at `seq`: nothing that follows has that number or a lower one. Lower than what is known here is not believed.
+    pub fn positioned(&mut self, seq: u64) {
+        if seq >= self.last_acked {
+            self.seq = self.seq.max(seq);
+            self.last_acked = seq;
+            self.keeping.moved = true;
+        }
+    }
+
     /// The collector holds exactly what was announced.
     pub fn in_sync(&mut self) {
         let announced = std::mem::take(&mut self.announced);
@@ -225,6 +367,7 @@ impl Spool {
     /// Puts a message in flight and gives it its sequence number, which no other content will ever have.
     pub fn send(&mut self, batch: Batch) -> u64 {
         self.seq += 1;
+        self.keeping.moved = true;
         for (key, hash) in &batch.upserts {
             self.remote.insert(key.clone(), Remote::Holds(*hash));
         }
@@ -232,7 +375,7 @@ impl Spool {
             self.remote.remove(key);
         }
         for key in batch.upserts.iter().map(|(key, _)| key).chain(&batch.gone) {
-            self.mark(key);
+            self.touch(key);
         }
         self.history.sent_to(batch.transitions_to);
         self.in_flight.push_back((self.seq, batch));
@@ -247,6 +390,10 @@ impl Spool {
             }
             self.last_acked = *sent;
             self.history.acked_to(batch.transitions_to);
+            if self.keeping.file {
+                self.keeping.dirty.extend(batch.upserts.iter().map(|(key, _)| key.clone()).chain(batch.gone.iter().cloned()));
+                self.keeping.moved = true;
+            }
             self.in_flight.pop_front();
         }
         if self.snapshot_ends.is_some_and(|last| last <= seq) {
@@ -279,7 +426,7 @@ impl Spool {
         }
         for key in touched {
             self.remote.insert(key.clone(), Remote::Unsure);
-            self.mark(&key);
+            self.touch(&key);
         }
         self.announced = BTreeMap::new();
         self.history.reset();
@@ -303,7 +450,28 @@ impl Spool {
         if let Some(hash) = self.effective(key) {
             self.digest.add(key, &hash);
         }
+        self.touch(key);
+    }
+
+    /// What is here or there under `key` moved.
+    fn touch(&mut self, key: &Key) {
+        if self.keeping.file {
+            self.keeping.dirty.insert(key.clone());
+        }
         self.mark(key);
+    }
+
+    /// What a file is to hold of `key`. In flight means unsure: after a crash nobody knows whether it arrived.
+    fn row(&self, key: &Key, flying: bool) -> Option<Row> {
+        let remote = if flying { Some(Remote::Unsure) } else { self.remote.get(key).copied() };
+        let entry = self.state.get(key).cloned();
+        let refused = entry.as_ref().is_some_and(|entry| self.refused.get(key) == Some(&entry.hash));
+        (entry.is_some() || remote.is_some()).then_some(Row { entry, remote, refused })
+    }
+
+    fn all_keys(&self) -> BTreeSet<Key> {
+        let unseen = self.in_flight.iter().flat_map(|(_, batch)| &batch.gone);
+        self.state.iter().map(|entry| &entry.key).chain(self.remote.keys()).chain(unseen).cloned().collect()
     }
 
     fn mark(&mut self, key: &Key) {
@@ -321,11 +489,16 @@ impl Spool {
 
     /// Believes that the collector holds exactly `held`.
     fn expect_remote(&mut self, held: BTreeMap<Key, Hash>) {
-        self.remote = held.into_iter().map(|(key, hash)| (key, Remote::Holds(hash))).collect();
-        let keys: BTreeSet<Key> = self.state.iter().map(|entry| entry.key.clone()).chain(self.remote.keys().cloned()).collect();
+        let remote = held.into_iter().map(|(key, hash)| (key, Remote::Holds(hash))).collect();
+        let before = std::mem::replace(&mut self.remote, remote);
+        let keys: BTreeSet<Key> = self.all_keys().into_iter().chain(before.keys().cloned()).collect();
         self.unsent.clear();
         for key in keys {
-            self.mark(&key);
+            if before.get(&key) == self.remote.get(&key) {
+                self.mark(&key);
+            } else {
+                self.touch(&key);
+            }
         }
     }
 }

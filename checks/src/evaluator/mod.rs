@@ -133,6 +133,7 @@ fn group_tree(facts: &NodeFacts, group: Group) -> Result<Tree, TreeError> {
         Group::Containers => Tree::of(&facts.containers),
         Group::System => Tree::of(&facts.system),
         Group::Network => Tree::of(&facts.network),
+        Group::Agent => Tree::of(&facts.agent),
         Group::Versions => Tree::of(&facts.versions),
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know Linux paths, CEL or the wire. Every integer is an `i64` (CEL has no other signed integer), every name
 //! that an expression can use is `snake_case` here, except kubelet and component settings, which keep upstream's names.
 
+mod agent;
 mod certificate;
 mod component;
 mod container;
@@ -22,6 +23,7 @@ mod system;
 
 use serde::{Deserialize, Serialize};
 
+pub use agent::{Agent, Flapping, Recreated, RefusedEntry, SpoolKind, SpoolState};
 pub use certificate::{Certificate, CertificateFact};
 pub use component::{Component, Executable};
 pub use container::{Configured, Container, ContainerKind, Mount, MountKind, Running};
@@ -82,6 +84,9 @@ pub struct NodeFacts {
     pub system: Observed<System>,
     /// Addresses, firewall, pod network, SSH.
     pub network: Observed<Network>,
+    /// The agent's account of its own delivery.
+    #[serde(default = "not_running")]
+    pub agent: Observed<Agent>,
     /// Derived on the collector, or by `scan`: version verdicts. Unavailable on the agent's stream, where no date is judged.
     pub versions: Observed<VersionFacts>,
 }
@@ -120,13 +125,15 @@ pub enum Group {
     System,
     /// See [`NodeFacts::network`].
     Network,
+    /// See [`NodeFacts::agent`].
+    Agent,
     /// See [`NodeFacts::versions`].
     Versions,
 }
 
 impl Group {
     /// Every group, in display order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Node,
         Self::Os,
         Self::Kernel,
@@ -142,6 +149,7 @@ impl Group {
         Self::Containers,
         Self::System,
         Self::Network,
+        Self::Agent,
         Self::Versions,
     ];
 
@@ -163,9 +171,15 @@ impl Group {
             Self::Containers => "containers",
             Self::System => "system",
             Self::Network => "network",
+            Self::Agent => "agent",
             Self::Versions => "versions",
         }
     }
+}
+
+/// [`NodeFacts::agent`] where nobody delivers anything: in a scan, and in what an older version recorded.
+pub fn not_running() -> Observed<Agent> {
+    Observed::known(Agent::not_running(), Source::new(SourceKind::Agent, ""), 0)
 }
 
 impl NodeFacts {
@@ -189,6 +203,7 @@ impl NodeFacts {
             containers: Observed::Unavailable(why.clone()),
             system: Observed::Unavailable(why.clone()),
             network: Observed::Unavailable(why.clone()),
+            agent: not_running(),
             versions: Observed::Unavailable(why.clone()),
         }
     }
@@ -211,6 +226,7 @@ impl NodeFacts {
             Group::Containers => self.containers.unavailable(),
             Group::System => self.system.unavailable(),
             Group::Network => self.network.unavailable(),
+            Group::Agent => self.agent.unavailable(),
             Group::Versions => self.versions.unavailable(),
         }
     }

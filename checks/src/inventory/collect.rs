@@ -390,7 +390,7 @@ fn sizes(facts: &NodeFacts, group: Group) -> (Option<usize>, Option<usize>) {
         Group::Handshakes => of(&facts.handshakes),
         Group::Containers => of(&facts.containers),
         Group::Runtimes => of(&facts.runtimes),
-        Group::Node | Group::Os | Group::Kernel | Group::System | Group::Network | Group::Versions => (None, None),
+        Group::Node | Group::Os | Group::Kernel | Group::System | Group::Network | Group::Agent | Group::Versions => (None, None),
     }
 }
 

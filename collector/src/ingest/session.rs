@@ -323,6 +323,7 @@ impl Session {
             capabilities: 0,
             catalogue_hash: self.settings.catalogue_hash.to_vec(),
             reconnect_spread_ms: live.reconnect_spread_ms,
+            seq: 0,
         };
         self.say(Say::Welcome(welcome));
     }

@@ -1,4 +1,9 @@
 //! The line to the collector: drives the session over one connection after another, and takes judgements into the spool.
+//!
+//! How a connection is made is passed in, so that a simulator and a simulated network drive the same code. Must not know sensors,
+//! checks or TLS.
+
+mod judgement;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +16,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::judge::Judgement;
 use crate::causes::causes;
 use crate::connect::backoff::{Backoff, Ended};
-use crate::connect::{ConnectError, Connection, Stream, Target};
+use crate::connect::{Connect, ConnectError, Stream};
 use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
+pub use judgement::Judgement;
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -27,13 +32,14 @@ enum Link {
     /// Nothing until then.
     Down { until: Instant },
     /// On the way.
-    Dialing(JoinHandle<Result<Connection, ConnectError>>),
+    Dialing(JoinHandle<Result<Stream, ConnectError>>),
     /// A stream is open.
     Up { stream: Stream, since: Instant },
 }
 
-pub(super) struct Line {
-    target: Target,
+/// One agent's way to its collector.
+pub struct Line<C> {
+    target: C,
     session: Session,
     spool: Spool,
     peers: Peers,
@@ -51,21 +57,22 @@ enum Event {
     Stop,
     Judged(Option<Judgement>),
     Dial,
-    Dialled(Result<Connection, ConnectError>),
+    Dialled(Result<Stream, ConnectError>),
     Heard(Option<Result<v1::CollectorMessage, ConnectError>>),
     Probed(v1::ProbeResult),
     Wake,
 }
 
-impl Line {
-    pub(super) fn new(target: Target, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
+impl<C: Connect> Line<C> {
+    /// A line that has not dialled yet.
+    pub fn new(target: C, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
         let start = Instant::now();
         let link = Link::Down { until: start };
         Self { target, session, spool, peers, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
     }
 
     /// Runs until cancelled.
-    pub(super) async fn run(mut self, mut judgements: mpsc::Receiver<Judgement>, cancel: CancellationToken) {
+    pub async fn run(mut self, mut judgements: mpsc::Receiver<Judgement>, cancel: CancellationToken) {
         // Before the first scan there is nothing to say: a Hello now would be answered with a snapshot of nothing.
         tokio::select! {
             () = cancel.cancelled() => return,
@@ -85,10 +92,10 @@ impl Line {
                 }
                 Event::Dial => {
                     let target = self.target.clone();
-                    self.link = Link::Dialing(tokio::spawn(async move { Box::pin(target.connect()).await }));
+                    self.link = Link::Dialing(tokio::spawn(async move { target.connect().await }));
                 }
-                Event::Dialled(Ok(connection)) => {
-                    self.link = Link::Up { stream: connection.open(), since: Instant::now() };
+                Event::Dialled(Ok(stream)) => {
+                    self.link = Link::Up { stream, since: Instant::now() };
                     self.welcomed = false;
                     self.step(Input::Connected);
                 }
@@ -127,7 +134,7 @@ impl Line {
                     Ok(result) => Event::Dialled(result),
                     Err(error) => {
                         tracing::error!(%error, "connecting died: report this");
-                        Event::Dialled(Err(ConnectError::Timeout { address: self.target.collector.to_string(), what: "connect" }))
+                        Event::Dialled(Err(ConnectError::Timeout { address: self.target.name(), what: "connect" }))
                     }
                 },
                 Link::Up { stream, .. } => Event::Heard(stream.incoming.recv().await),
@@ -169,6 +176,12 @@ impl Line {
                 Output::WakeAt(at_ms) => self.wake = Some(self.start + Duration::from_millis(at_ms)),
                 Output::Close(why) => self.closed = Some(why),
                 Output::Send(message) => self.send(message),
+                Output::Policy(policy) => {
+                    let reason = "this version takes its intervals and checks from its own configuration only".to_owned();
+                    self.send(v1::AgentMessage {
+                        message: Some(Say::PolicyStatus(v1::PolicyStatus { hash: policy.hash, applied: false, reason })),
+                    });
+                }
                 Output::Probe(request) => {
                     if let Some(refused) = self.peers.ask(&request) {
                         self.send(v1::AgentMessage { message: Some(Say::ProbeResult(refused)) });
@@ -196,7 +209,7 @@ impl Line {
     fn log_welcome(&mut self) {
         if self.session.is_open() && !std::mem::replace(&mut self.welcomed, true) {
             self.gauges.sessions.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(collector = %self.target.collector, entries = self.spool.entries(), unsent = self.spool.queued(), "connected");
+            tracing::info!(collector = self.target.name(), entries = self.spool.entries(), unsent = self.spool.queued(), "connected");
         }
     }
 
