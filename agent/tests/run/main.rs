@@ -24,7 +24,7 @@ fn target(peer: &Peer, directory: &Path) -> Target {
 
 async fn refused(target: Target) -> String {
     // Addresses and paths of this test run are not part of the message.
-    let error = match target.connect().await {
+    let error = match target.dial().await {
         Err(error) => error,
         Ok(connection) => {
             let mut stream = connection.open();
@@ -78,7 +78,7 @@ async fn whatever_keeps_the_agent_from_its_collector_says_what_to_do() {
 async fn a_session_that_the_collector_ends_is_told_in_its_words() {
     let directory = tempfile::tempdir().unwrap();
     let mut peer = Peer::start(directory.path()).await;
-    let mut stream = target(&peer, directory.path()).connect().await.expect("connects").open();
+    let mut stream = target(&peer, directory.path()).dial().await.expect("connects").open();
     stream.outgoing.send(v1::AgentMessage { message: Some(Say::Hello(v1::Hello::default())) }).await.unwrap();
     assert!(matches!(peer.hears().await, Say::Hello(_)));
     stream.incoming.recv().await.expect("a Welcome").expect("not an error");
