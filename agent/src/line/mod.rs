@@ -21,6 +21,7 @@ use crate::connect::backoff::{Backoff, Ended};
 use crate::connect::{Connect, ConnectError, Stream};
 use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
+use crate::policy::Policies;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
 pub use judgement::{Judgement, Took};
@@ -43,6 +44,7 @@ pub struct Line<C> {
     session: Session,
     spool: Spool,
     peers: Peers,
+    policies: Policies,
     gauges: Arc<Gauges>,
     backoff: Backoff,
     link: Link,
@@ -68,7 +70,27 @@ impl<C: Connect> Line<C> {
     pub fn new(target: C, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
         let start = Instant::now();
         let link = Link::Down { until: start };
-        Self { target, session, spool, peers, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
+        Self {
+            target,
+            session,
+            spool,
+            peers,
+            policies: Policies::default(),
+            gauges,
+            backoff: Backoff::default(),
+            link,
+            wake: None,
+            start,
+            closed: None,
+            welcomed: false,
+        }
+    }
+
+    /// Has policies taken by `policies`.
+    #[must_use]
+    pub fn policed_by(mut self, policies: Policies) -> Self {
+        self.policies = policies;
+        self
     }
 
     /// Runs until cancelled.
@@ -171,23 +193,23 @@ impl<C: Connect> Line<C> {
             self.gauges.acked_at_ms.store(moment.wall_ms, Ordering::Relaxed);
         }
         self.wake = None;
+        let mut policed = None;
         for output in outputs {
             match output {
                 Output::WakeAt(at_ms) => self.wake = Some(self.start + Duration::from_millis(at_ms)),
                 Output::Close(why) => self.closed = Some(why),
                 Output::Send(message) => self.send(message),
-                Output::Policy(policy) => {
-                    let reason = "this version takes its intervals and checks from its own configuration only".to_owned();
-                    self.send(v1::AgentMessage {
-                        message: Some(Say::PolicyStatus(v1::PolicyStatus { hash: policy.hash, applied: false, reason })),
-                    });
-                }
+                Output::Policy(policy) => policed = Some(self.policies.take(&policy, &mut self.spool)),
                 Output::Probe(request) => {
                     if let Some(refused) = self.peers.ask(&request) {
                         self.send(v1::AgentMessage { message: Some(Say::ProbeResult(refused)) });
                     }
                 }
             }
+        }
+        // A step of its own, after what this one asked for.
+        if let Some(status) = policed {
+            self.step(Input::Policed(status));
         }
     }
 

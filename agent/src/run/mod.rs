@@ -26,6 +26,7 @@ use crate::health::{self, Gauges};
 use crate::host::Host;
 use crate::line::Line;
 use crate::peers::Peers;
+use crate::policy::{InForce, Policies};
 use crate::privileges::{self, SelfTest};
 use crate::sensors::{CriEndpoint, Sensors};
 use crate::session::{Introduction, Session};
@@ -85,7 +86,8 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     if !networks.is_empty() {
         tracing::info!(networks = networks.join(" "), "the collector may ask this agent to try Kubernetes ports of other nodes");
     }
-    let peers = Peers::new(args.peer_probes_cidrs.clone(), Arc::clone(&gauges));
+    let in_force = InForce::default();
+    let peers = Peers::new(args.peer_probes_cidrs.clone(), Arc::clone(&gauges)).within(in_force.clone());
     let introduction = Introduction {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         catalogue_hash: evaluator.catalogue_hash(),
@@ -102,6 +104,12 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     // Whichever part ends first ends the others: by cancellation when asked to, else with an error.
     let _ends_threads = EndsThreads(Arc::clone(&pending));
 
+    let mut spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
+    let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
+    let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
+    // Before the first judgement, and whether there is a collector or not.
+    policies.restore(&mut spool);
+
     let mut parts = tokio::task::JoinSet::new();
     let listener = health::bind(args.health).await?;
     let (health_gauges, health_cancel) = (Arc::clone(&gauges), cancel.clone());
@@ -113,15 +121,14 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
-    let judging = Judging { sensors, evaluator, pending: Arc::clone(&pending), gauges: Arc::clone(&gauges), judged };
+    let judging = Judging { sensors, evaluator, policy: in_force, pending: Arc::clone(&pending), gauges: Arc::clone(&gauges), judged };
     parts.spawn(thread("sensors", move || judging.run())?);
 
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
     if let Some(spool) = &args.spool {
         tracing::info!(spool = %spool.display(), "this version keeps its state in memory: after a restart the collector gets it anew");
     }
-    let spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
-    let line = Line::new(target, Session::new(introduction), spool, peers, gauges);
+    let line = Line::new(target, Session::new(introduction), spool, peers, gauges).policed_by(policies);
     let line_cancel = cancel.clone();
     parts.spawn(async move {
         line.run(judgements, line_cancel).await;
