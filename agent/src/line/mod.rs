@@ -23,7 +23,7 @@ use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
-pub use judgement::Judgement;
+pub use judgement::{Judgement, Took};
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
