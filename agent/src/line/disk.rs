@@ -213,3 +213,6 @@ fn file(path: &Path) -> SpoolState {
     let path = path.display().to_string();
     SpoolState { kind: SpoolKind::File, path, reason: String::new(), detail: String::new(), recreated: None }
 }
+
+#[cfg(test)]
+mod tests;
