@@ -141,7 +141,11 @@ async fn a_stop_and_a_kill_go_on_where_they_were_and_send_nothing_anew() {
         assert_eq!((again.epoch, &again.state_digest), (first.epoch, &peer.digest()), "{}", node.log());
         assert!(again.last_acked_seq > 0 && again.last_acked_seq <= again.sent_seq, "{again:?}");
         agent.saved().await;
-        if kill { agent.kill() } else { agent.stop().await }
+        if kill {
+            agent.kill()
+        } else {
+            agent.stop().await
+        }
         // In sync: nothing but the goodbye.
         while let Some(said) = peer.heard_already() {
             assert!(matches!(said, Say::Bye(_)), "{said:?}");
@@ -166,7 +170,7 @@ async fn what_happened_while_the_collector_was_away_survives_a_kill() {
     let now = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()).unwrap();
     let _agent = node.start(&peer, &url, "misconfigured");
     assert_eq!(hello(&mut peer).await.epoch, first.epoch);
-    let failed = v1::Verdict::Fail.into();
+    let failed = i32::from(v1::Verdict::Fail);
     let told = |key: &str, delta: &v1::Delta| {
         let wanted = |transition: &v1::Transition| {
             transition.at < now && transition.to == failed && transition.key.as_ref().is_some_and(|found| found.key.starts_with(key))
