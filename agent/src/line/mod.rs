@@ -3,6 +3,7 @@
 //! How a connection is made is passed in, so that a simulator and a simulated network drive the same code. Must not know sensors,
 //! checks or TLS.
 
+mod damping;
 mod judgement;
 
 use std::sync::Arc;
