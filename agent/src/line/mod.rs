@@ -23,7 +23,7 @@ use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
-pub use judgement::Judgement;
+pub use judgement::{Judgement, Took};
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -51,6 +51,8 @@ pub struct Line<C> {
     /// Why the present stream was closed from here.
     closed: Option<Closed>,
     welcomed: bool,
+    /// How far a simulated node's wall clock is off; 0 on a real one.
+    skew_ms: i64,
 }
 
 enum Event {
@@ -68,7 +70,26 @@ impl<C: Connect> Line<C> {
     pub fn new(target: C, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
         let start = Instant::now();
         let link = Link::Down { until: start };
-        Self { target, session, spool, peers, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
+        Self {
+            target,
+            session,
+            spool,
+            peers,
+            gauges,
+            backoff: Backoff::default(),
+            link,
+            wake: None,
+            start,
+            closed: None,
+            welcomed: false,
+            skew_ms: 0,
+        }
+    }
+
+    /// The same on a node whose wall clock is off by this many milliseconds.
+    #[must_use]
+    pub fn with_skew(self, skew_ms: i64) -> Self {
+        Self { skew_ms, ..self }
     }
 
     /// Runs until cancelled.
@@ -202,7 +223,7 @@ impl<C: Connect> Line<C> {
 
     fn moment(&self) -> Moment {
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wall_ms = jiff::Timestamp::now().as_millisecond();
+        let wall_ms = jiff::Timestamp::now().as_millisecond().saturating_add(self.skew_ms);
         Moment { now_ms, wall_ms, draw: draw(), vitals: Vitals { dropped: 0, ..vitals() } }
     }
 
