@@ -395,7 +395,7 @@ async fn at_start() {
     };
     let filler = fill(&dir, 8 * 1024);
     let text = said().await;
-    assert!(text.contains("holdfast.db") && text.contains("full"), "{text}");
+    assert!(text.contains("holdfast.db") && text.contains("room"), "{text}");
     std::fs::remove_file(&filler).unwrap();
 
     let rig = Rig::at(&dir).await;

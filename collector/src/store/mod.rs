@@ -60,7 +60,7 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// The schema cannot be brought up to date.
-    #[error("migrate database {path}")]
+    #[error("bring database {path} up to date: check that its disk has room and that the directory is writable")]
     Migrate {
         /// The file.
         path: PathBuf,
