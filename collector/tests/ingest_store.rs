@@ -45,9 +45,19 @@ async fn rig() -> Rig {
 
 impl Rig {
     async fn open(&self, name: &str, epoch: u64, last_acked: u64, digest: Digest) -> Opened {
+        self.open_as(name, epoch, (last_acked, None), digest).await
+    }
+
+    /// An agent that numbers from where it is told to.
+    async fn come(&self, epoch: u64, last_acked: u64, sent: u64, digest: Digest) -> (Resume, u64) {
+        let opened = self.open_as("a", epoch, (last_acked, Some(sent)), digest).await;
+        (opened.resume, opened.position)
+    }
+
+    async fn open_as(&self, name: &str, epoch: u64, (last_acked, sent): (u64, Option<u64>), digest: Digest) -> Opened {
         let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
         let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
-        let start = SessionStart { identity, epoch, last_acked, digest, agent_version, catalogue_hash, boot_id, at: NOW };
+        let start = SessionStart { identity, epoch, last_acked, sent, digest, agent_version, catalogue_hash, boot_id, at: NOW };
         self.writer.open_session(start).await.unwrap()
     }
 
@@ -221,6 +231,54 @@ async fn an_older_session_writes_nothing() {
     rig.writer.write_states(vec![lost]).await.unwrap();
     assert_eq!(rig.store.known_nodes().await.unwrap()[0].state, NodeState::Connected);
     assert_eq!(rig.number("select count(*) from findings").await, 0);
+}
+
+/// An agent that crashed comes back with the file it wrote last: what it sent up to there is known to it, sure or unsure.
+#[tokio::test]
+async fn an_agent_that_knows_what_it_sent_resumes_by_changes_and_any_other_by_a_snapshot() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entries = vec![finding("c", "s", Verdict::Fail)];
+    committed(rig.writer.write(snapshot(&node, 7, 4, entries.clone())).await.unwrap());
+    let other = digest(&[finding("c", "s", Verdict::Pass)]);
+    let at = |position| (Resume::Delta, position);
+    assert_eq!(rig.come(7, 4, 4, other).await, at(4), "nothing was under way");
+    assert_eq!(rig.come(7, 2, 4, other).await, at(4), "the acknowledgement was lost");
+    assert_eq!(rig.come(7, 2, 9, other).await, at(9), "what was sent after it was lost: the position follows the agent");
+    assert_eq!(rig.come(7, 2, 8, other).await, (Resume::Full, 2), "a file from before that");
+    assert_eq!(rig.come(7, 2, 9, other).await, (Resume::Full, 2), "and until a snapshot is complete");
+
+    let node = rig.open("a", 7, 2, other).await;
+    committed(rig.writer.write(snapshot(&node, 7, 12, entries.clone())).await.unwrap());
+    assert_eq!(rig.come(7, 13, 20, other).await.0, Resume::Full, "a store brought back from a copy: acknowledged content is missing");
+}
+
+#[tokio::test]
+async fn an_agent_in_sync_is_told_a_position_above_all_that_was_sent() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entries = vec![finding("c", "s", Verdict::Fail)];
+    committed(rig.writer.write(snapshot(&node, 7, 9, entries.clone())).await.unwrap());
+    let same = digest(&entries);
+    assert_eq!(rig.come(7, 2, 4, same).await, (Resume::InSync, 9), "an old file, and the same state again: it numbers on from here");
+    assert_eq!(rig.come(7, 2, 4, digest(&[])).await, (Resume::Full, 2), "that file alone is no ground for changes");
+    assert_eq!(rig.come(7, 2, 4, same).await, (Resume::InSync, 4), "while a snapshot is owed there is no position to keep");
+    assert_eq!(rig.come(7, 4, 11, same).await, (Resume::InSync, 11), "sent and lost");
+    assert_eq!(rig.come(8, 0, 3, same).await, (Resume::InSync, 3), "another spool has numbers of its own");
+    assert_eq!(rig.number("select seq from nodes").await, 3);
+}
+
+/// A repair within a session keeps what comes meanwhile; it once kept the position too, and a file from before the repair then met the
+/// position it knew, with other content behind it.
+#[tokio::test]
+async fn half_a_repair_leaves_no_position_that_an_older_file_could_meet() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    committed(rig.writer.write(snapshot(&node, 7, 1, vec![finding("c", "s", Verdict::Fail)])).await.unwrap());
+    let mut change = delta(&node, 7, 2, vec![finding("c", "s", Verdict::Pass)]);
+    change.progress = Progress::Partial;
+    committed(rig.writer.write(change).await.unwrap());
+    assert_eq!(rig.come(7, 1, 1, digest(&[finding("c", "t", Verdict::Fail)])).await.0, Resume::Full);
 }
 
 #[tokio::test]
@@ -434,7 +492,8 @@ async fn a_number_used_again_after_retention_has_a_higher_fence() {
     let identity = NodeIdentity { cluster: "c".into(), uid: "new".into(), name: "new".into(), origin: Origin::Agent };
     let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
     let at = NOW + DAY;
-    let start = SessionStart { identity, epoch: 1, last_acked: 0, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
+    let start =
+        SessionStart { identity, epoch: 1, last_acked: 0, sent: None, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
     let new = rig.writer.open_session(start).await.unwrap();
     assert_eq!(new.node_id, old.node_id);
     assert!(new.session > old.session, "the registry may still know the old one");

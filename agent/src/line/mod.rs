@@ -3,6 +3,7 @@
 //! How a connection is made is passed in, so that a simulator and a simulated network drive the same code. Must not know sensors,
 //! checks or TLS.
 
+mod damping;
 mod judgement;
 
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Line<C> {
     /// Why the present stream was closed from here.
     closed: Option<Closed>,
     welcomed: bool,
+    /// How far a simulated node's wall clock is off; 0 on a real one.
+    skew_ms: i64,
 }
 
 enum Event {
@@ -68,7 +71,26 @@ impl<C: Connect> Line<C> {
     pub fn new(target: C, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
         let start = Instant::now();
         let link = Link::Down { until: start };
-        Self { target, session, spool, peers, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
+        Self {
+            target,
+            session,
+            spool,
+            peers,
+            gauges,
+            backoff: Backoff::default(),
+            link,
+            wake: None,
+            start,
+            closed: None,
+            welcomed: false,
+            skew_ms: 0,
+        }
+    }
+
+    /// The same on a node whose wall clock is off by this many milliseconds.
+    #[must_use]
+    pub fn with_skew(self, skew_ms: i64) -> Self {
+        Self { skew_ms, ..self }
     }
 
     /// Runs until cancelled.
@@ -202,7 +224,7 @@ impl<C: Connect> Line<C> {
 
     fn moment(&self) -> Moment {
         let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wall_ms = jiff::Timestamp::now().as_millisecond();
+        let wall_ms = jiff::Timestamp::now().as_millisecond().saturating_add(self.skew_ms);
         Moment { now_ms, wall_ms, draw: draw(), vitals: Vitals { dropped: 0, ..vitals() } }
     }
 

@@ -5,8 +5,10 @@
 //! history of such flaps in a bounded ring. [`Spool`] is memory and pure; what of it survives a crash is an [`Image`], brought up to
 //! date by one [`Save`] after another. Must not know the wire, time, files or sockets.
 
+pub mod file;
 mod history;
 mod image;
+pub mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -79,7 +79,8 @@ pub struct Refusal {
 /// How a write moves the node's position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// Part of an unfinished snapshot, or a change while one is owed: entries are stored, the position stays.
+    /// Part of an unfinished snapshot, or a change while one is owed: entries are stored, and there is no position until the
+    /// snapshot is complete.
     Partial,
     /// Changes since the stored position.
     Delta,

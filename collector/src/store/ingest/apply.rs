@@ -76,7 +76,9 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     };
     let sql = "update nodes set digest = $2, last_seen = max(last_seen, $3), \
                truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6 where node_id = $1";
-    let (epoch, seq) = if write.progress == Progress::Partial { (head.epoch, head.seq) } else { (epoch, seq) };
+    // What is stored of half a snapshot is no state an agent ever was in: whoever comes back to it has to send all of it. Keeping the
+    // position would let an agent with an older file take it for the one it knows.
+    let (epoch, seq) = if write.progress == Progress::Partial { (String::new(), 0) } else { (epoch, seq) };
     let query = sqlx::query(sql).bind(write.node_id).bind(digest.to_string()).bind(write.at);
     let query = query.bind(i64::try_from(write.truncated_transitions).unwrap_or(i64::MAX)).bind(epoch).bind(seq);
     query.execute(&mut *conn).await.map_err(StoreError::query("move a node's position"))?;

@@ -1,0 +1,1 @@
+//! Tests of the tables on storages that a test holds.
