@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use holdfast_checks::entries::{Digest, Hash, Key, Verdict};
+use holdfast_checks::entries::{Digest, Hash, Key, Kind, Verdict};
 use holdfast_collector::store::verdict_number;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
@@ -62,7 +62,7 @@ impl Stored {
 
     async fn steps(&self, node_id: i64) -> Vec<Step> {
         let sql = "select epoch, number, check_id, subject, from_verdict, to_verdict from transitions where node_id = $1 \
-                   order by received_at, epoch, number";
+                   order by rowid";
         let rows: Vec<(String, i64, String, String, i64, i64)> = sqlx::query_as(sql).bind(node_id).fetch_all(&self.0).await.unwrap();
         let step = |(epoch, number, check, subject, from, to): (String, i64, String, String, i64, i64)| {
             let key = Key::finding(&check, &subject);
@@ -103,26 +103,21 @@ impl Stored {
     }
 }
 
-/// Of each finding, in each epoch: every transition begins where the one before it ended, and the last ends where the finding is.
+/// Of each finding: every transition begins where the one before it ended, and the last ends where the finding is. A finding that went
+/// while nobody kept it in mind, because the spool was lost, goes without a word.
 fn chains(name: &str, steps: &[Step], rows: &BTreeMap<Key, (Hash, i64)>) -> Problem {
-    let mut epochs: Vec<&str> = Vec::new();
     let mut stands: BTreeMap<&Key, &Step> = BTreeMap::new();
     for step in steps {
-        if !epochs.contains(&step.epoch.as_str()) {
-            epochs.push(&step.epoch);
-        }
-        if let Some(before) = stands.insert(&step.key, step)
-            && before.epoch == step.epoch
-        {
-            let follows = before.to == step.from && before.number < step.number;
-            sure(follows, || format!("{name}: the history of {:?} has a gap: {before:?}, then {step:?}", step.key))?;
-        }
+        let before = stands.insert(&step.key, step);
+        let follows = before.map_or(step.from == 0, |before| before.to == step.from);
+        sure(follows, || format!("{name}: the history of {:?} has a gap: {before:?}, then {step:?}", step.key))?;
     }
-    for (key, (_, verdict)) in rows.iter().filter(|(key, _)| key.as_str().starts_with("check-")) {
+    for (key, (_, verdict)) in rows.iter().filter(|(key, _)| key.kind() == Kind::Finding) {
         let last = stands.get(key);
         sure(last.is_some_and(|last| last.to == *verdict), || format!("{name}: {key:?} is {verdict}, its history ends with {last:?}"))?;
     }
-    let left = stands.iter().find(|(key, last)| last.to != 0 && !rows.contains_key(**key));
+    let epoch = steps.last().map(|step| &step.epoch);
+    let left = stands.iter().find(|(key, last)| last.to != 0 && Some(&last.epoch) == epoch && !rows.contains_key(**key));
     sure(left.is_none(), || format!("{name}: not there any more, and its history does not say so: {left:?}"))
 }
 
