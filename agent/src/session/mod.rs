@@ -250,6 +250,10 @@ impl Session {
         match (self.phase, message) {
             (Phase::Off, _) => {}
             (Phase::Greeting { .. }, Hear::Welcome(welcome)) => self.welcome(&welcome, spool, moment, out),
+            (Phase::Greeting { .. }, Hear::Drain(drain)) => {
+                let (min_ms, max_ms) = (drain.reconnect_min_ms, drain.reconnect_max_ms.max(drain.reconnect_min_ms));
+                self.close(Closed::Drained { min_ms, max_ms }, spool, out);
+            }
             (Phase::Greeting { .. }, _) => self.close(Closed::Protocol("it spoke before Welcome".to_owned()), spool, out),
             (_, Hear::Welcome(_)) => self.close(Closed::Protocol("a second Welcome".to_owned()), spool, out),
             (_, Hear::Ack(ack)) => self.ack(&ack, spool, moment, out),
