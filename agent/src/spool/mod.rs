@@ -145,7 +145,6 @@ impl Spool {
         spool.history.restore(transitions.into_values(), next, position.truncated);
         spool.keeping.file = true;
         spool.keeping.moved = true;
-        spool.history.keep(true);
         spool
     }
 
