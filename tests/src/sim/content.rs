@@ -117,7 +117,7 @@ impl Node {
 
     /// Everything, as a full pass would judge it.
     pub fn whole(&self, at: i64) -> Judgement {
-        Judgement { entries: self.entries().cloned().collect(), at, ..Judgement::default() }
+        Judgement { entries: self.entries().cloned().collect(), covers: None, at, took: None }
     }
 
     /// Flips one verdict, and gives what judging that check again would.
@@ -133,7 +133,7 @@ impl Node {
             entries.push(Entry { changed_at: at, ..after.clone() });
         }
         // Other subjects of the check stand: nothing is said to be covered.
-        Judgement { entries, covers: Some(BTreeSet::new()), at, ..Judgement::default() }
+        Judgement { entries, covers: Some(BTreeSet::new()), at, took: None }
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {

@@ -22,16 +22,16 @@ use tokio::runtime::Runtime;
 use crate::frames::{Frame, Side};
 
 /// When the first conversation begins, Unix milliseconds.
-pub const START: i64 = 1_795_000_000_000;
+pub(crate) const START: i64 = 1_795_000_000_000;
 
 /// Both machines, the store behind one of them, and what they say.
-pub struct Rig {
+pub(crate) struct Rig {
     runtime: Runtime,
     writer: Writer,
-    pub spool: Spool,
+    pub(crate) spool: Spool,
     agent: agent::Session,
     machine: Option<collector::Session>,
-    pub frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     up: VecDeque<v1::AgentMessage>,
     down: VecDeque<v1::CollectorMessage>,
     now_ms: u64,
@@ -40,7 +40,7 @@ pub struct Rig {
 
 impl Rig {
     /// A collector that has never seen this node. `directory` takes its database.
-    pub fn new(directory: &Path, agent_version: &str) -> Self {
+    pub(crate) fn new(directory: &Path, agent_version: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let writer = runtime.block_on(async {
             let store = Store::open(&directory.join("holdfast.db")).await.unwrap();
@@ -70,7 +70,7 @@ impl Rig {
     }
 
     /// From now on snapshots are granted at once, or wait.
-    pub fn grants(&mut self, at_once: bool) {
+    pub(crate) fn grants(&mut self, at_once: bool) {
         self.grants = at_once;
         if at_once && self.machine.is_some() {
             self.collector(collector::Input::Granted);
@@ -78,27 +78,27 @@ impl Rig {
     }
 
     /// Makes `fresh` the whole truth, as a full pass does.
-    pub fn scan(&mut self, fresh: Vec<Entry>) {
+    pub(crate) fn scan(&mut self, fresh: Vec<Entry>) {
         let changes = self.spool.state().compare(fresh, |_| true, self.wall());
         self.spool.apply(changes);
         self.agent(agent::Input::Changed);
     }
 
     /// Opens a stream and lets both talk until neither has more to say.
-    pub fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         let identity = NodeIdentity { cluster: "c".into(), uid: "u".into(), name: "worker-1".into(), origin: Origin::Agent };
         self.machine = Some(collector::Session::new(identity, Settings { catalogue_hash: [7; 16], ..Settings::default() }, self.moment()));
         self.agent(agent::Input::Connected);
     }
 
     /// Lets time pass until the agent's next heartbeat.
-    pub fn heartbeat(&mut self) {
+    pub(crate) fn heartbeat(&mut self) {
         self.now_ms += 72_000;
         self.agent(agent::Input::Tick);
     }
 
     /// The stream ends here; what comes next is another conversation.
-    pub fn hang_up(&mut self) -> Vec<Frame> {
+    pub(crate) fn hang_up(&mut self) -> Vec<Frame> {
         self.agent(agent::Input::Disconnected);
         self.machine = None;
         self.now_ms += 10_000;
@@ -106,17 +106,17 @@ impl Rig {
     }
 
     /// The collector says something it does not say by itself.
-    pub fn tell(&mut self, message: v1::collector_message::Message) {
+    pub(crate) fn tell(&mut self, message: v1::collector_message::Message) {
         self.say(v1::CollectorMessage { message: Some(message) });
         self.pump();
     }
 
-    pub fn agent(&mut self, input: agent::Input) {
+    pub(crate) fn agent(&mut self, input: agent::Input) {
         self.step(input);
         self.pump();
     }
 
-    pub fn collector(&mut self, input: collector::Input) {
+    pub(crate) fn collector(&mut self, input: collector::Input) {
         self.handle(input);
         self.pump();
     }
@@ -192,7 +192,7 @@ impl Rig {
 
 /// Everything two sides of this version have to say to each other, by the name of its file. `before` and `after` are two states of
 /// the node; `refused` is an entry that no collector stores.
-pub fn conversations(directory: &Path, agent_version: &str, before: &[Entry], after: &[Entry], refused: &Entry) -> Vec<(&'static str, Vec<Frame>)> {
+pub(crate) fn conversations(directory: &Path, agent_version: &str, before: &[Entry], after: &[Entry], refused: &Entry) -> Vec<(&'static str, Vec<Frame>)> {
     use v1::collector_message::Message as Hear;
     let mut rig = Rig::new(directory, agent_version);
     let mut all = Vec::new();

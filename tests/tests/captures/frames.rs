@@ -6,32 +6,32 @@ use prost::bytes::Buf;
 
 /// Who said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     Agent,
     Collector,
 }
 
 /// One message as it was on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    pub side: Side,
-    pub bytes: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) side: Side,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Frame {
     /// The message of an agent; `None` when the collector said it.
-    pub fn agent<M: Message + Default>(&self) -> Option<M> {
+    pub(crate) fn agent<M: Message + Default>(&self) -> Option<M> {
         (self.side == Side::Agent).then(|| M::decode(self.bytes.as_slice()).unwrap())
     }
 
     /// The message of a collector; `None` when the agent said it.
-    pub fn collector<M: Message + Default>(&self) -> Option<M> {
+    pub(crate) fn collector<M: Message + Default>(&self) -> Option<M> {
         (self.side == Side::Collector).then(|| M::decode(self.bytes.as_slice()).unwrap())
     }
 }
 
 /// A file's content.
-pub fn write(frames: &[Frame]) -> Vec<u8> {
+pub(crate) fn write(frames: &[Frame]) -> Vec<u8> {
     let mut file = Vec::new();
     for frame in frames {
         file.push(if frame.side == Side::Agent { b'>' } else { b'<' });
@@ -42,7 +42,7 @@ pub fn write(frames: &[Frame]) -> Vec<u8> {
 }
 
 /// The frames of a file.
-pub fn read(mut file: &[u8]) -> Vec<Frame> {
+pub(crate) fn read(mut file: &[u8]) -> Vec<Frame> {
     let mut frames = Vec::new();
     while file.has_remaining() {
         let side = match file.get_u8() {

@@ -11,9 +11,9 @@ use holdfast_checks::entries::{Changes, Entry, Evidence, Finding, Hash, Key, Sev
 use super::steps::Setup;
 
 /// Keys there are: findings of three checks, the last of them refused by every collector, and two of inventory.
-pub const KEYS: u8 = 10;
+pub(crate) const KEYS: u8 = 10;
 /// Contents a key can have; 0 is none.
-pub const CONTENTS: u8 = 6;
+pub(crate) const CONTENTS: u8 = 6;
 /// The finding that no collector stores: its subject has a NUL.
 const REFUSED: u8 = 7;
 
@@ -43,21 +43,21 @@ fn make(key: u8, content: u8) -> Entry {
 }
 
 /// Is this a key no collector stores.
-pub fn is_malformed(key: &Key) -> bool {
+pub(crate) fn is_malformed(key: &Key) -> bool {
     key.as_str().contains('\0')
 }
 
 /// The agent's file, and the disk below it.
 #[derive(Debug, Default)]
-pub struct Disk {
-    pub image: Option<Image>,
-    pub writing: Option<Save>,
-    pub broken: bool,
+pub(crate) struct Disk {
+    pub(crate) image: Option<Image>,
+    pub(crate) writing: Option<Save>,
+    pub(crate) broken: bool,
 }
 
 impl Disk {
     /// The save under way reaches the file.
-    pub fn land(&mut self) {
+    pub(crate) fn land(&mut self) {
         if let Some(save) = self.writing.take() {
             self.image.get_or_insert_default().apply(save);
         }
@@ -66,24 +66,24 @@ impl Disk {
 
 /// One node.
 #[derive(Debug)]
-pub struct Node {
-    pub truth: BTreeMap<Key, Entry>,
-    pub session: Session,
-    pub spool: Spool,
-    pub disk: Disk,
+pub(crate) struct Node {
+    pub(crate) truth: BTreeMap<Key, Entry>,
+    pub(crate) session: Session,
+    pub(crate) spool: Spool,
+    pub(crate) disk: Disk,
     /// Times the agent has started.
-    pub life: u64,
+    pub(crate) life: u64,
     setup: Setup,
 }
 
 impl Node {
-    pub fn new(setup: &Setup) -> Self {
+    pub(crate) fn new(setup: &Setup) -> Self {
         let (session, spool) = (Session::new(introduction()), Spool::in_memory(0));
         Self { truth: BTreeMap::new(), session, spool, disk: Disk::default(), life: 0, setup: setup.clone() }
     }
 
     /// The agent starts, as the real one does: with its file when it can be read, with a new epoch when not.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.life += 1;
         let draw = Hash::of_fields([&self.life.to_le_bytes()[..]]).0;
         let draw = u64::from_le_bytes(draw[..8].try_into().unwrap());
@@ -100,12 +100,12 @@ impl Node {
     }
 
     /// Does the agent keep a file now.
-    pub fn keeps_file(&self) -> bool {
+    pub(crate) fn keeps_file(&self) -> bool {
         !self.disk.broken && !self.setup.old_agent
     }
 
     /// Changes what is true; which checks see it.
-    pub fn change(&mut self, changes: &[(u8, u8)]) -> BTreeSet<String> {
+    pub(crate) fn change(&mut self, changes: &[(u8, u8)]) -> BTreeSet<String> {
         let mut checks = BTreeSet::new();
         for (key, content) in changes {
             let (key, content) = (usize::from(*key), usize::from(*content));
@@ -121,8 +121,8 @@ impl Node {
     }
 
     /// What judging everything, or some checks, comes to against what the spool holds.
-    pub fn judge(&self, covers: Option<BTreeSet<String>>, at: i64) -> Changes {
-        let judgement = Judgement { entries: Vec::new(), covers, at };
+    pub(crate) fn judge(&self, covers: Option<BTreeSet<String>>, at: i64) -> Changes {
+        let judgement = Judgement { covers, at, ..Judgement::default() };
         let fresh = self.truth.values().filter(|entry| judgement.covers(&entry.key)).cloned();
         let fresh = fresh.map(|entry| Entry { changed_at: at, ..entry }).collect();
         self.spool.state().compare(fresh, |key| judgement.covers(key), at)

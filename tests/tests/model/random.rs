@@ -35,8 +35,7 @@ fn runner(part: u8, cases: u32) -> TestRunner {
 
 fn in_memory(part: u8) {
     let outcome = runner(part, cases(CASES / PARTS)).run(&(setup(), steps(STEPS)), |(setup, steps)| {
-        let store = Memory { refusing: setup.refusing, ..Memory::default() };
-        run(&setup, &steps, store);
+        run(&setup, &steps, Memory::new(setup.refusing));
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::storage::{Content, Done, Job, Storage, Told};
 
 /// A database with its writer.
-pub struct Database {
+pub(crate) struct Database {
     runtime: Runtime,
     writer: Writer,
     rows: SqlitePool,
@@ -23,7 +23,7 @@ pub struct Database {
 }
 
 impl Database {
-    pub fn create() -> Self {
+    pub(crate) fn create() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("holdfast.db");
@@ -38,13 +38,13 @@ impl Database {
 }
 
 /// One node of it.
-pub struct Sqlite<'a> {
+pub(crate) struct Sqlite<'a> {
     database: &'a Database,
     uid: String,
 }
 
 impl<'a> Sqlite<'a> {
-    pub fn new(database: &'a Database, node: u32) -> Self {
+    pub(crate) fn new(database: &'a Database, node: u32) -> Self {
         Self { database, uid: format!("node-{node}") }
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// The node changes (key, content; content 0: gone), and everything is judged again, or only the checks of these keys.
     Scan { changes: Vec<(u8, u8)>, whole: bool },
     /// Both sides run until neither has more to do.
@@ -55,17 +55,17 @@ pub enum Step {
 
 /// What is the same throughout one history.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Transitions the agent keeps.
-    pub ring: usize,
+    pub(crate) ring: usize,
     /// The collector's store refuses some content.
-    pub refusing: bool,
+    pub(crate) refusing: bool,
     /// An agent of the version before: no file, and a Hello that says less.
-    pub old_agent: bool,
+    pub(crate) old_agent: bool,
     /// Messages the collector allows in flight.
-    pub in_flight: u32,
+    pub(crate) in_flight: u32,
     /// The agent's clock minus the collector's, milliseconds.
-    pub skew_ms: i64,
+    pub(crate) skew_ms: i64,
 }
 
 impl Default for Setup {
@@ -74,7 +74,7 @@ impl Default for Setup {
     }
 }
 
-pub fn setup() -> impl Strategy<Value = Setup> {
+pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     let ring = prop_oneof![3 => Just(1_000_usize), 1 => Just(4)];
     let in_flight = prop_oneof![3 => Just(4_u32), 1 => Just(1)];
     let skew = prop_oneof![6 => Just(0_i64), 1 => Just(90_000), 1 => Just(-90_000)];
@@ -111,6 +111,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..most)
 }

@@ -3,44 +3,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_checks::entries::{Body, Digest, Hash, Key, Kind, TransitionEnd};
+use holdfast_checks::entries::{Digest, Hash, Key, Kind, TransitionEnd};
 use holdfast_collector::store::ingest::{NodeWrite, Progress, Refusal, RefusalCode, Written};
 use holdfast_collector::store::nodes::{NodeIdentity, Opened, Origin, Resume, SessionStart};
 
 /// What a session wants of the store.
 #[derive(Debug)]
-pub enum Job {
+pub(crate) enum Job {
     Open(Box<SessionStart>),
     Write(Box<NodeWrite>),
 }
 
 /// What became of it.
 #[derive(Debug)]
-pub enum Done {
+pub(crate) enum Done {
     Opened(Opened),
     Written(u64, Written),
 }
 
 /// A transition as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    pub key: Key,
-    pub from: TransitionEnd,
-    pub to: TransitionEnd,
+pub(crate) struct Told {
+    pub(crate) key: Key,
+    pub(crate) from: TransitionEnd,
+    pub(crate) to: TransitionEnd,
 }
 
 /// Everything that is stored of the node.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Content {
-    pub entries: BTreeMap<Key, Hash>,
-    pub digest: Digest,
+pub(crate) struct Content {
+    pub(crate) entries: BTreeMap<Key, Hash>,
+    pub(crate) digest: Digest,
     /// By epoch and number.
-    pub history: BTreeMap<(u64, u64), Told>,
-    pub truncated: u64,
+    pub(crate) history: BTreeMap<(u64, u64), Told>,
+    pub(crate) truncated: u64,
 }
 
 /// Commits, and says what is committed.
-pub trait Storage {
+pub(crate) trait Storage {
     fn identity(&self) -> NodeIdentity;
     /// Carries out all of it or, in a crash, nothing: what was not handed over by then is lost.
     fn commit(&mut self, jobs: Vec<Job>) -> Vec<Done>;
@@ -57,13 +57,6 @@ pub trait Storage {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Row {
-    hash: Hash,
-    verdict: TransitionEnd,
-    changed_at: i64,
-}
-
 #[derive(Debug, Clone, Default)]
 struct Tables {
     session: i64,
@@ -71,10 +64,11 @@ struct Tables {
     epoch: Option<u64>,
     seq: u64,
     digest: Digest2,
-    entries: BTreeMap<Key, Row>,
+    entries: BTreeMap<Key, Hash>,
     refused: BTreeMap<Key, Hash>,
     history: BTreeMap<(u64, u64), Told>,
-    /// An agent that lost its spool finds everything new again: this was known.
+    /// What was said of a finding last.
+    last: BTreeMap<Key, (u64, TransitionEnd)>,
     no_news: BTreeSet<(u64, u64)>,
     truncated: u64,
 }
@@ -91,11 +85,17 @@ impl Default for Digest2 {
 
 /// Everything in memory. What was committed stays, whatever happens to the collector.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     now: Tables,
     copy: Option<Tables>,
     /// It refuses one finding in eight.
-    pub refusing: bool,
+    refusing: bool,
+}
+
+impl Memory {
+    pub(crate) fn new(refusing: bool) -> Self {
+        Self { refusing, ..Self::default() }
+    }
 }
 
 impl Storage for Memory {
@@ -114,8 +114,7 @@ impl Storage for Memory {
     }
 
     fn content(&self) -> Content {
-        let entries = self.now.entries.iter().map(|(key, row)| (key.clone(), row.hash)).collect();
-        Content { entries, digest: self.now.digest.0, history: self.now.history.clone(), truncated: self.now.truncated }
+        Content { entries: self.now.entries.clone(), digest: self.now.digest.0, history: self.now.history.clone(), truncated: self.now.truncated }
     }
 
     fn has(&self, epoch: u64, number: u64) -> Option<bool> {
@@ -184,15 +183,13 @@ impl Tables {
                 continue;
             }
             self.refused.remove(&entry.key);
-            let verdict = if let Body::Finding(finding) = &entry.body { Some(finding.verdict) } else { None };
-            let before = self.remove(&entry.key);
-            let changed_at = before.filter(|row| row.verdict == verdict).map_or(entry.changed_at, |row| row.changed_at);
+            self.remove(&entry.key);
             self.digest.0.add(&entry.key, &entry.hash);
-            self.entries.insert(entry.key.clone(), Row { hash: entry.hash, verdict, changed_at });
+            self.entries.insert(entry.key.clone(), entry.hash);
         }
         if let Progress::Snapshot { keep } = &write.progress {
             let left: Vec<Key> = self.entries.keys().filter(|key| !keep.contains(key)).cloned().collect();
-            left.iter().for_each(|key| drop(self.remove(key)));
+            left.iter().for_each(|key| self.remove(key));
         }
         self.truncated = self.truncated.max(write.truncated_transitions);
         if write.progress != Progress::Partial {
@@ -201,25 +198,29 @@ impl Tables {
         Written::Committed { refused, digest: self.digest.0 }
     }
 
-    /// History, against the state before this message.
+    /// History. An agent that lost its spool finds everything new again: that is no news of what was known before, and of what has
+    /// another verdict by now it is a change.
     fn remember(&mut self, write: &NodeWrite) {
         for transition in &write.transitions {
-            let known = self.entries.get(&transition.key).filter(|_| transition.from.is_none());
             let id = (write.epoch, transition.number);
-            if known.is_some_and(|known| known.verdict == transition.to && known.changed_at < transition.at) {
-                self.no_news.insert(id);
+            if self.history.contains_key(&id) {
                 continue;
             }
-            let from = known.map(|known| known.verdict).filter(|verdict| *verdict != transition.to).unwrap_or(transition.from);
-            let told = Told { key: transition.key.clone(), from, to: transition.to };
-            self.history.entry(id).or_insert(told);
+            let before = self.last.insert(transition.key.clone(), (write.epoch, transition.to));
+            let known = before.filter(|(epoch, _)| *epoch != write.epoch && transition.from.is_none()).and_then(|(_, verdict)| verdict);
+            if known.is_some() && known == transition.to {
+                self.no_news.insert(id);
+            } else {
+                let told = Told { key: transition.key.clone(), from: known.or(transition.from), to: transition.to };
+                self.history.insert(id, told);
+            }
         }
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Row> {
-        let row = self.entries.remove(key)?;
-        self.digest.0.remove(key, &row.hash);
-        Some(row)
+    fn remove(&mut self, key: &Key) {
+        if let Some(hash) = self.entries.remove(key) {
+            self.digest.0.remove(key, &hash);
+        }
     }
 }
 

@@ -43,10 +43,10 @@ struct Connection {
 }
 
 /// Everything there is.
-pub struct World<S> {
+pub(crate) struct World<S> {
     setup: Setup,
-    pub store: S,
-    pub node: Node,
+    pub(crate) store: S,
+    pub(crate) node: Node,
     ledger: Ledger,
     connections: Vec<Connection>,
     /// The one the agent believes to be open.
@@ -66,7 +66,7 @@ pub struct World<S> {
 }
 
 impl<S: Storage> World<S> {
-    pub fn new(setup: Setup, store: S) -> Self {
+    pub(crate) fn new(setup: Setup, store: S) -> Self {
         let node = Node::new(&setup);
         let mut world = Self {
             setup,
@@ -90,7 +90,7 @@ impl<S: Storage> World<S> {
     }
 
     /// One thing happens.
-    pub fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         match step {
             Step::Scan { changes, whole } => {
                 let checks = self.node.change(changes);
@@ -172,8 +172,9 @@ impl<S: Storage> World<S> {
     }
 
     /// Nothing breaks any more: both sides come together, soon, and stay so.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.grants = true;
+        self.grant();
         let before = self.data_messages;
         let mut heartbeats = 0;
         loop {
@@ -184,7 +185,7 @@ impl<S: Storage> World<S> {
                 break;
             }
             heartbeats += 1;
-            assert!(heartbeats <= 8, "not together after {heartbeats} heartbeats: {:#?}", self.node.spool);
+            assert!(heartbeats <= 8, "not together after {heartbeats} heartbeats: {:?}", self.node.spool);
             self.time(73_000);
         }
         let repaired = self.data_messages - before;
@@ -479,8 +480,8 @@ impl<S: Storage> World<S> {
     /// Whoever waits for a grant gets it.
     fn grant(&mut self) {
         if self.grants {
-            let asking = self.connections.iter_mut().filter(|connection| std::mem::take(&mut connection.asking));
-            let ids: Vec<u32> = asking.map(|connection| connection.id).collect();
+            let asking = self.connections.iter_mut().filter_map(|connection| std::mem::take(&mut connection.asking).then_some(connection.id));
+            let ids: Vec<u32> = asking.collect();
             ids.into_iter().for_each(|id| self.collector(id, collector::Input::Granted));
         }
     }
