@@ -110,7 +110,9 @@ impl Agent {
         let gauges = Arc::clone(&self.view.gauges);
         let peers = Peers::new(Vec::new(), Arc::clone(&gauges));
         let session = Session::new(self.introduction.clone());
-        let line = Line::new(self.dial.clone(), session, Spool::in_memory(self.dice.draw()), peers, gauges).with_skew(self.skew_ms);
+        let line = Line::new(self.dial.clone(), session, Spool::in_memory(self.dice.draw()), peers, gauges);
+        // Damped, a verdict that flips would be told when it rests: every flip is to be counted.
+        let line = line.undamped().with_skew(self.skew_ms);
         let (judged, judgements) = mpsc::channel(JUDGEMENTS);
         let stop = CancellationToken::new();
         let line = tokio::spawn(Box::pin(line.run(judgements, stop.clone())));
