@@ -7,19 +7,23 @@ pub mod backoff;
 mod error;
 mod tls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::v1::posture_client::PostureClient;
 use holdfast_proto::v1::{AgentMessage, CollectorMessage};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use error::ConnectError;
@@ -49,6 +53,36 @@ pub struct Target {
     pub server_name: Option<String>,
 }
 
+/// What an agent trusts and what it shows, as read from its files.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    trust: Arc<ClientConfig>,
+    token: AsciiMetadataValue,
+}
+
+impl Credentials {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn read(ca: &Path, token_file: &Path) -> Result<Self, ConnectError> {
+        Ok(Self { token: tls::token(token_file)?, trust: Self::trust(ca)? })
+    }
+
+    /// The TLS settings that trust the authorities in `ca` and no others. Many agents in one process share them.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub fn trust(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError> {
+        tls::client_config(ca)
+    }
+
+    /// Credentials of what was read before; `None` when `token` cannot be one.
+    pub fn new(trust: Arc<ClientConfig>, token: &str) -> Option<Self> {
+        Some(Self { trust, token: tls::bearer(token)? })
+    }
+}
+
 /// How a stream to the collector comes about.
 pub trait Connect: Clone + Send + Sync + 'static {
     /// Opens one stream. Nothing below reconnects by itself.
@@ -72,7 +106,7 @@ impl Connect for Target {
 #[derive(Debug)]
 pub struct Connection {
     channel: Channel,
-    token: tonic::metadata::AsciiMetadataValue,
+    token: AsciiMetadataValue,
     address: String,
 }
 
@@ -124,15 +158,26 @@ impl Target {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn dial(&self) -> Result<Connection, ConnectError> {
-        let token = tls::token(&self.token_file)?;
-        let config = tls::client_config(&self.ca)?;
+        let credentials = Credentials::read(&self.ca, &self.token_file)?;
+        self.dial_with(credentials, |tcp| tcp).await
+    }
+
+    /// The same with credentials that were read before, over whatever `wrap` makes of the socket.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn dial_with<S>(&self, credentials: Credentials, wrap: impl FnOnce(TcpStream) -> S) -> Result<Connection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Credentials { trust, token } = credentials;
         let name = self.server_name()?;
         let (host, port) = self.address();
         let address = format!("{host}:{port}");
         let tcp = timed(&address, "accept a TCP connection", TcpStream::connect((host, port))).await?;
         let tcp = tcp.map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
         tcp.set_nodelay(true).map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let handshake = TlsConnector::from(config).connect(name, tcp);
+        let handshake = TlsConnector::from(trust).connect(name, wrap(tcp));
         let secured = timed(&address, "finish the TLS handshake", handshake).await?;
         let secured = secured.map_err(|source| ConnectError::of_handshake(&address, &self.ca, source))?;
         let channel = timed(&address, "speak HTTP/2", Box::pin(self.http2(secured))).await?;
@@ -141,7 +186,10 @@ impl Target {
     }
 
     /// HTTP/2 over a connection that is already there. When that is lost, so is the channel.
-    async fn http2(&self, secured: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
+    async fn http2<S>(&self, secured: TlsStream<S>) -> Result<Channel, tonic::transport::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let endpoint = Endpoint::from(self.collector.clone())
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
@@ -160,7 +208,7 @@ impl Target {
 
 impl Connection {
     /// A connection that somebody else made. `address` is for messages.
-    pub fn new(channel: Channel, token: tonic::metadata::AsciiMetadataValue, address: String) -> Self {
+    pub fn new(channel: Channel, token: AsciiMetadataValue, address: String) -> Self {
         Self { channel, token, address }
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::notices::Notices;
 use crate::causes::causes;
 use crate::health::Gauges;
-use crate::line::Judgement;
+use crate::line::{Judgement, Took};
 use crate::sensors::Sensors;
 use crate::watch::{Pending, Touched, Wanted, touched_by_processes};
 
@@ -44,8 +44,9 @@ impl Judging {
         self.hear();
         let mut facts = self.sensors.read_all(&mut |group| tracing::debug!(group = group.name(), "reading"));
         let mut wanted = Wanted::All;
-        let mut grown = None;
+        let (mut grown, mut noticed) = (None, None);
         loop {
+            let read = start.elapsed();
             if wanted.includes(Group::Processes) {
                 let later = if facts.node.process_events.value().is_some() { LATER_WHEN_TOLD } else { LATER };
                 grown = comes_of_age_ms(&facts).map(|ms| Instant::now() + Duration::from_millis(ms.unsigned_abs()) + later);
@@ -59,7 +60,12 @@ impl Judging {
                 let names: Vec<&str> = troubled.into_iter().map(Group::name).collect();
                 tracing::warn!(groups = names.join(" "), "sensors timed out or crashed: their facts are unknown until the next pass");
             }
-            if let Some(judgement) = self.judge(&facts, &wanted, &mut notices) {
+            if let Some(mut judgement) = self.judge(&facts, &wanted, &mut notices) {
+                judgement.took = noticed.map(|noticed| Took {
+                    watch: start.saturating_duration_since(noticed),
+                    read,
+                    judge: start.elapsed().saturating_sub(read),
+                });
                 self.count(start);
                 tracing::debug!(wanted = ?wanted, entries = judgement.entries.len(), elapsed = ?start.elapsed(), "judged");
                 if self.judged.blocking_send(judgement).is_err() {
@@ -75,6 +81,7 @@ impl Judging {
                 Some(next) => next,
                 None => return,
             };
+            noticed = self.pending.noticed();
             self.hear();
             start = Instant::now();
             match &mut wanted {
@@ -126,7 +133,7 @@ impl Judging {
         }
         let at = jiff::Timestamp::now().as_millisecond();
         let covers = selection.groups.is_some().then(|| self.evaluator.selected(&selection).map(|check| check.id.to_string()).collect());
-        Some(Judgement { entries: entries(facts, findings, at), covers, at })
+        Some(Judgement { entries: entries(facts, findings, at), covers, at, took: None })
     }
 
     fn count(&self, start: Instant) {
@@ -177,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_partial_judgement_lets_only_keys_of_its_own_checks_go() {
-        let judgement = Judgement { entries: Vec::new(), covers: Some(["listener-owner".to_owned()].into()), at: 0 };
+        let judgement = Judgement { entries: Vec::new(), covers: Some(["listener-owner".to_owned()].into()), at: 0, took: None };
         assert!(judgement.covers(&Key::finding("listener-owner", "port:tcp/10255")));
         assert!(!judgement.covers(&Key::finding("kernel-end-of-life", "node")));
         assert!(judgement.covers(&Key::inventory("listener", "tcp/127.0.0.1/80")));

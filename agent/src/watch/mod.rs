@@ -133,9 +133,9 @@ impl Watch {
             }
             let tell_at = self.debounced.as_ref().map(|(at, _)| *at);
             if tell_at.is_some_and(|at| now >= at)
-                && let Some((_, groups)) = self.debounced.take()
+                && let Some((at, groups)) = self.debounced.take()
             {
-                pending.add(&groups);
+                pending.add_noticed(&groups, at.checked_sub(DEBOUNCE).unwrap_or(at));
             }
             self.wait(tell_at.filter(|at| *at > now).map_or(next, |at| at.min(next)), pending);
         }

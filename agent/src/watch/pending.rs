@@ -57,10 +57,20 @@ impl Touched {
 struct Inner {
     all: bool,
     groups: BTreeSet<Group>,
+    /// When the first of `groups` was noticed.
+    noticed: Option<Instant>,
+    /// The same of what was taken last.
+    taken: Option<Instant>,
     touched: Touched,
     process_events: Option<Observed<bool>>,
     watched: Option<Vec<(PathBuf, BTreeSet<Group>)>>,
     closed: bool,
+}
+
+impl Inner {
+    fn notice(&mut self, at: Instant) {
+        self.noticed = Some(self.noticed.map_or(at, |first| first.min(at)));
+    }
 }
 
 /// Shared between who sees changes and who reads.
@@ -73,7 +83,14 @@ pub struct Pending {
 impl Pending {
     /// Asks for groups to be read again.
     pub fn add(&self, groups: &BTreeSet<Group>) {
-        self.lock().groups.extend(groups);
+        self.add_noticed(groups, Instant::now());
+    }
+
+    /// Asks for groups to be read again because of what was noticed a moment ago.
+    pub fn add_noticed(&self, groups: &BTreeSet<Group>, at: Instant) {
+        let mut inner = self.lock();
+        inner.groups.extend(groups);
+        inner.notice(at);
         self.changed.notify_all();
     }
 
@@ -82,6 +99,7 @@ impl Pending {
         let mut inner = self.lock();
         inner.groups.extend(groups);
         inner.touched.extend(touched);
+        inner.notice(Instant::now());
         self.changed.notify_all();
     }
 
@@ -135,8 +153,14 @@ impl Pending {
         if inner.closed {
             return None;
         }
+        inner.taken = inner.noticed.take();
         let groups = std::mem::take(&mut inner.groups);
         Some(if std::mem::take(&mut inner.all) { Wanted::All } else { Wanted::Groups(groups) })
+    }
+
+    /// When the first of what was taken last was noticed; `None` when nothing was.
+    pub fn noticed(&self) -> Option<Instant> {
+        self.lock().taken
     }
 
     /// Tells which directories decide facts now.
@@ -156,5 +180,24 @@ impl Pending {
     /// A holder that panicked left a set of hints: as good as any.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sign_of_what_is_taken_is_remembered() {
+        let pending = Pending::default();
+        let first = Instant::now();
+        pending.add_noticed(&[Group::Files].into(), first);
+        pending.add(&[Group::Listeners].into());
+        assert_eq!(pending.noticed(), None, "nothing was taken yet");
+        pending.take();
+        assert_eq!(pending.noticed(), Some(first));
+        pending.add_all();
+        pending.take();
+        assert_eq!(pending.noticed(), None, "a full pass comes of itself");
     }
 }
