@@ -40,10 +40,8 @@ impl Account {
     /// Tells the account when it is another than the one told last.
     pub(super) fn update(&mut self, disk: &SpoolState, spool: &Spool, damping: &Damping, now_ms: u64) {
         let Some(tell) = &self.tell else { return };
-        let refused = spool.all_refused().map(|refused| RefusedEntry {
-            key: refused.key.as_str().to_owned(),
-            code: refused.why.name().to_owned(),
-        });
+        let refused =
+            spool.all_refused().map(|refused| RefusedEntry { key: refused.key.as_str().to_owned(), code: refused.why.name().to_owned() });
         let mut now = Agent {
             running: true,
             spool: disk.clone(),

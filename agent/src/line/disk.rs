@@ -188,7 +188,8 @@ impl Disk {
         }
         self.gauges.spool.file.store(false, Ordering::Relaxed);
         let path = self.path.display().to_string();
-        self.state = SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
+        self.state =
+            SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
     }
 
     fn recreated(&mut self, set_aside: Option<&SetAside>) {

@@ -86,7 +86,9 @@ impl Ledger {
     /// The agent's memory is gone; what is left is the file.
     pub(crate) fn crashed(&mut self, image: Option<&Image>) {
         for made in &mut self.made {
-            let held = |image: &Image| image.position.epoch == made.epoch && made.number.is_some_and(|number| image.transitions.contains_key(&number));
+            let held = |image: &Image| {
+                image.position.epoch == made.epoch && made.number.is_some_and(|number| image.transitions.contains_key(&number))
+            };
             made.lost = !image.is_some_and(held);
         }
     }
@@ -129,7 +131,11 @@ impl Ledger {
             }
         }
         assert!(missing <= truncated, "{missing} transitions are missing, {truncated} declared");
-        assert!(content.truncated >= truncated || self.copied, "the collector knows of {} of {truncated} lost transitions", content.truncated);
+        assert!(
+            content.truncated >= truncated || self.copied,
+            "the collector knows of {} of {truncated} lost transitions",
+            content.truncated
+        );
         assert!(setup.ring < 100 || truncated == 0, "{truncated} were declared lost, and none was");
         whole &= self.made.iter().all(|made| made.epoch == epoch && !made.frail && !made.undone);
         if whole && setup.ring > 100 {
