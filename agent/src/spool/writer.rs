@@ -73,6 +73,12 @@ impl Writer {
         Ok(Self { saves: Some(saves), events, stage })
     }
 
+    /// A writer whose file is kept elsewhere: `saves` are to be answered with `events`, each before the next is taken. A simulated disk
+    /// is behind it as the thread is behind [`Self::start`].
+    pub fn elsewhere(saves: SyncSender<Save>, events: mpsc::Receiver<Event>) -> Self {
+        Self { saves: Some(saves), events, stage: Stage::Idle }
+    }
+
     /// Can a save be submitted.
     pub fn is_ready(&self) -> bool {
         self.stage == Stage::Idle
