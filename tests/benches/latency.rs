@@ -117,7 +117,7 @@ async fn main() {
     let _collector = site.collector(&[]).expect("the collector starts");
     let health = format!("127.0.0.1:{}", free_port().expect("a port"));
     let _agent = site.agent("host", &["--no-probe", "--health", &health]).expect("the agent starts");
-    let stored = |api: &holdfast_tests::api::Api| api.findings("node=host").is_ok_and(|found| found.len() > 20);
+    let stored = |api: &Api| api.findings("node=host").is_ok_and(|found| found.len() > 20);
     site.api().wait("the host is stored", Duration::from_mins(1), stored).expect("the agent reports");
     let options = SqliteConnectOptions::new().filename(site.database()).read_only(true);
     let pool = SqlitePool::connect_with(options).await.expect("open the database");
