@@ -45,9 +45,19 @@ async fn rig() -> Rig {
 
 impl Rig {
     async fn open(&self, name: &str, epoch: u64, last_acked: u64, digest: Digest) -> Opened {
+        self.open_as(name, epoch, (last_acked, None), digest).await
+    }
+
+    /// An agent that numbers from where it is told to.
+    async fn come(&self, epoch: u64, last_acked: u64, sent: u64, digest: Digest) -> (Resume, u64) {
+        let opened = self.open_as("a", epoch, (last_acked, Some(sent)), digest).await;
+        (opened.resume, opened.position)
+    }
+
+    async fn open_as(&self, name: &str, epoch: u64, (last_acked, sent): (u64, Option<u64>), digest: Digest) -> Opened {
         let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
         let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
-        let start = SessionStart { identity, epoch, last_acked, digest, agent_version, catalogue_hash, boot_id, at: NOW };
+        let start = SessionStart { identity, epoch, last_acked, sent, digest, agent_version, catalogue_hash, boot_id, at: NOW };
         self.writer.open_session(start).await.unwrap()
     }
 
@@ -223,6 +233,54 @@ async fn an_older_session_writes_nothing() {
     assert_eq!(rig.number("select count(*) from findings").await, 0);
 }
 
+/// An agent that crashed comes back with the file it wrote last: what it sent up to there is known to it, sure or unsure.
+#[tokio::test]
+async fn an_agent_that_knows_what_it_sent_resumes_by_changes_and_any_other_by_a_snapshot() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entries = vec![finding("c", "s", Verdict::Fail)];
+    committed(rig.writer.write(snapshot(&node, 7, 4, entries.clone())).await.unwrap());
+    let other = digest(&[finding("c", "s", Verdict::Pass)]);
+    let at = |position| (Resume::Delta, position);
+    assert_eq!(rig.come(7, 4, 4, other).await, at(4), "nothing was under way");
+    assert_eq!(rig.come(7, 2, 4, other).await, at(4), "the acknowledgement was lost");
+    assert_eq!(rig.come(7, 2, 9, other).await, at(9), "what was sent after it was lost: the position follows the agent");
+    assert_eq!(rig.come(7, 2, 8, other).await, (Resume::Full, 2), "a file from before that");
+    assert_eq!(rig.come(7, 2, 9, other).await, (Resume::Full, 2), "and until a snapshot is complete");
+
+    let node = rig.open("a", 7, 2, other).await;
+    committed(rig.writer.write(snapshot(&node, 7, 12, entries.clone())).await.unwrap());
+    assert_eq!(rig.come(7, 13, 20, other).await.0, Resume::Full, "a store brought back from a copy: acknowledged content is missing");
+}
+
+#[tokio::test]
+async fn an_agent_in_sync_is_told_a_position_above_all_that_was_sent() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entries = vec![finding("c", "s", Verdict::Fail)];
+    committed(rig.writer.write(snapshot(&node, 7, 9, entries.clone())).await.unwrap());
+    let same = digest(&entries);
+    assert_eq!(rig.come(7, 2, 4, same).await, (Resume::InSync, 9), "an old file, and the same state again: it numbers on from here");
+    assert_eq!(rig.come(7, 2, 4, digest(&[])).await, (Resume::Full, 2), "that file alone is no ground for changes");
+    assert_eq!(rig.come(7, 2, 4, same).await, (Resume::InSync, 4), "while a snapshot is owed there is no position to keep");
+    assert_eq!(rig.come(7, 4, 11, same).await, (Resume::InSync, 11), "sent and lost");
+    assert_eq!(rig.come(8, 0, 3, same).await, (Resume::InSync, 3), "another spool has numbers of its own");
+    assert_eq!(rig.number("select seq from nodes").await, 3);
+}
+
+/// A repair within a session keeps what comes meanwhile; it once kept the position too, and a file from before the repair then met the
+/// position it knew, with other content behind it.
+#[tokio::test]
+async fn half_a_repair_leaves_no_position_that_an_older_file_could_meet() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    committed(rig.writer.write(snapshot(&node, 7, 1, vec![finding("c", "s", Verdict::Fail)])).await.unwrap());
+    let mut change = delta(&node, 7, 2, vec![finding("c", "s", Verdict::Pass)]);
+    change.progress = Progress::Partial;
+    committed(rig.writer.write(change).await.unwrap());
+    assert_eq!(rig.come(7, 1, 1, digest(&[finding("c", "t", Verdict::Fail)])).await.0, Resume::Full);
+}
+
 #[tokio::test]
 async fn how_a_session_resumes() {
     let rig = rig().await;
@@ -334,6 +392,39 @@ async fn an_agent_that_lost_its_spool_does_not_repeat_history() {
     assert_eq!(subjects, ["same", "new"]);
 }
 
+/// A finding went and came back before the collector was told: its state did not change, its history did.
+#[tokio::test]
+async fn a_finding_that_went_and_came_back_unseen_has_both_in_its_history() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding_at("c", "s", Verdict::Pass, NOW - 9000);
+    let mut write = delta(&node, 7, 1, vec![entry.clone()]);
+    write.transitions = vec![moved(1, &entry, None, Some(Verdict::Pass), NOW - 9000)];
+    committed(rig.writer.write(write).await.unwrap());
+    let mut write = delta(&node, 7, 2, Vec::new());
+    write.transitions = vec![moved(2, &entry, Some(Verdict::Pass), None, NOW - 500), moved(3, &entry, None, Some(Verdict::Pass), NOW)];
+    committed(rig.writer.write(write).await.unwrap());
+    let steps: Vec<(i64, i64)> =
+        sqlx::query_as("select from_verdict, to_verdict from transitions order by number").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(steps, [(0, 1), (1, 0), (0, 1)]);
+}
+
+/// The snapshot of a new node brings what a finding came to; the history that follows begins where it began.
+#[tokio::test]
+async fn history_that_comes_after_its_end_is_stored_as_it_was() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding_at("c", "s", Verdict::Fail, NOW - 500);
+    committed(rig.writer.write(delta(&node, 7, 1, vec![entry.clone()])).await.unwrap());
+    let mut write = delta(&node, 7, 2, Vec::new());
+    let (pass, fail) = (Some(Verdict::Pass), Some(Verdict::Fail));
+    write.transitions = vec![moved(1, &entry, None, pass, NOW - 900), moved(2, &entry, pass, fail, NOW - 500)];
+    committed(rig.writer.write(write).await.unwrap());
+    let steps: Vec<(i64, i64)> =
+        sqlx::query_as("select from_verdict, to_verdict from transitions order by number").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(steps, [(0, 1), (1, 2)]);
+}
+
 #[tokio::test]
 async fn changes_are_published_after_the_commit_in_order() {
     let rig = rig().await;
@@ -401,7 +492,8 @@ async fn a_number_used_again_after_retention_has_a_higher_fence() {
     let identity = NodeIdentity { cluster: "c".into(), uid: "new".into(), name: "new".into(), origin: Origin::Agent };
     let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
     let at = NOW + DAY;
-    let start = SessionStart { identity, epoch: 1, last_acked: 0, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
+    let start =
+        SessionStart { identity, epoch: 1, last_acked: 0, sent: None, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
     let new = rig.writer.open_session(start).await.unwrap();
     assert_eq!(new.node_id, old.node_id);
     assert!(new.session > old.session, "the registry may still know the old one");

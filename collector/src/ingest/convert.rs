@@ -13,6 +13,8 @@ use serde::de::IgnoredAny;
 use crate::store::ingest::{Refusal, RefusalCode};
 use crate::store::{severity_from, verdict_from};
 
+/// The highest sequence number believed: there is room behind it for whatever an agent will ever send.
+pub const MAX_SEQ: u64 = u64::MAX >> 2;
 /// The longest agent version, boot id and the like, in bytes.
 const MAX_WORD_BYTES: usize = 128;
 /// The longest deciding line of a transition, in bytes.
@@ -130,6 +132,8 @@ pub struct Greeting {
     pub epoch: u64,
     /// What the agent knows to be stored.
     pub last_acked: u64,
+    /// Up to which number it knows what it sent, when it numbers on from where it is told to.
+    pub sent: Option<u64>,
     /// Its state.
     pub digest: Digest,
     /// Its catalogue, hex.
@@ -176,12 +180,19 @@ pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
     let word =
         |text: String, what| if text.len() <= MAX_WORD_BYTES && clean(&text) { Ok(text) } else { Err(GreetingError::Malformed(what)) };
     let hash = Hash::from_slice(&wire.catalogue_hash).ok_or(GreetingError::Malformed("catalogue_hash is not 16 bytes"))?;
-    i64::try_from(wire.last_acked_seq).map_err(|_| GreetingError::Malformed("last_acked_seq is out of range"))?;
+    let sent = (wire.capabilities & holdfast_proto::NUMBERS_FROM_WELCOME != 0).then_some(wire.sent_seq);
+    if wire.last_acked_seq > MAX_SEQ || sent.is_some_and(|sent| sent > MAX_SEQ) {
+        return Err(GreetingError::Malformed("a sequence number is out of range"));
+    }
+    if sent.is_some_and(|sent| sent < wire.last_acked_seq) {
+        return Err(GreetingError::Malformed("sent_seq is lower than last_acked_seq"));
+    }
     Ok(Greeting {
         protocol,
         agent_version: word(wire.agent_version, "agent_version is longer than 128 bytes")?,
         epoch: wire.epoch,
         last_acked: wire.last_acked_seq,
+        sent,
         digest: Digest::from_slice(&wire.state_digest).ok_or(GreetingError::Malformed("state_digest is not 16 bytes"))?,
         catalogue_hash: hash.to_string(),
         boot_id: word(wire.boot_id, "boot_id is longer than 128 bytes")?,

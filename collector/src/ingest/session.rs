@@ -289,6 +289,7 @@ impl Session {
             identity: self.identity.clone(),
             epoch: greeting.epoch,
             last_acked: greeting.last_acked,
+            sent: greeting.sent,
             digest: greeting.digest,
             agent_version: greeting.agent_version.clone(),
             catalogue_hash: greeting.catalogue_hash.clone(),
@@ -303,7 +304,7 @@ impl Session {
         let resume = opened.resume;
         // Reconnects arrive at no more than about 200 a second, over at least two seconds.
         let spread = u32::try_from(connected.saturating_mul(5)).unwrap_or(u32::MAX).clamp(2_000, 900_000);
-        let last = greeting.last_acked;
+        let last = opened.position;
         self.opened = Some(opened.clone());
         self.phase = Phase::Live(Box::new(Live {
             stored: opened.digest,
@@ -347,7 +348,8 @@ impl Session {
             capabilities: 0,
             catalogue_hash: self.settings.catalogue_hash.to_vec(),
             reconnect_spread_ms: live.reconnect_spread_ms,
-            seq: 0,
+            // An agent that does not number from there would take it for nothing it knows; and a snapshot has no position yet.
+            seq: if live.greeting.sent.is_some() && live.opened.resume != Resume::Full { live.opened.position } else { 0 },
         };
         self.say(Say::Welcome(welcome));
         self.police();
@@ -427,6 +429,10 @@ impl Session {
         live.mismatches = 0;
         if !live.welcomed {
             self.close(Close::Protocol("data may only follow Welcome".to_owned()));
+            return false;
+        }
+        if seq > convert::MAX_SEQ {
+            self.close(Close::Protocol("a sequence number is out of range".to_owned()));
             return false;
         }
         if seq > live.last_seq {

@@ -87,6 +87,9 @@ pub struct SessionStart {
     pub epoch: u64,
     /// The last sequence number of this epoch the agent knows to be stored.
     pub last_acked: u64,
+    /// Up to which number of this epoch the agent knows what it sent. `None`: an older agent, which goes on from its own numbers and
+    /// does not say.
+    pub sent: Option<u64>,
     /// The digest of its state.
     pub digest: Digest,
     /// Its version.
@@ -120,11 +123,12 @@ impl Resume {
         }
     }
 
-    /// Decides from where the stored state stands: its epoch (empty while a snapshot is incomplete), seq and digest.
-    fn decide(epoch: &str, seq: i64, digest: &str, start: &SessionStart) -> Self {
-        if digest == start.digest.to_string() {
+    /// Decides from where the stored state stands: its epoch (empty while a snapshot is owed), seq and digest.
+    fn decide(stored: &Position, start: &SessionStart) -> Self {
+        let known = number(start.last_acked)..=number(start.sent.unwrap_or(start.last_acked));
+        if stored.digest == start.digest.to_string() {
             Self::InSync
-        } else if epoch == epoch_text(start.epoch) && i64::try_from(start.last_acked) == Ok(seq) {
+        } else if stored.epoch == epoch_text(start.epoch) && known.contains(&stored.seq) {
             Self::Delta
         } else {
             Self::Full
@@ -141,6 +145,8 @@ pub struct Opened {
     pub session: i64,
     /// What has to be sent.
     pub resume: Resume,
+    /// Where this side stands: what follows has a higher number. With a snapshot to come, where the agent stood last.
+    pub position: u64,
     /// The digest of what is stored.
     pub digest: Digest,
 }
@@ -203,6 +209,11 @@ pub(super) fn epoch_text(epoch: u64) -> String {
     format!("{epoch:016x}")
 }
 
+/// A sequence number as stored. What a Hello may say is far below the largest.
+fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
 /// A digest as stored.
 pub(super) fn parse_digest(text: &str) -> Result<Digest, StoreError> {
     let number = u128::from_str_radix(text, 16).ok().and_then(|number| Digest::from_slice(&number.to_le_bytes()));
@@ -239,8 +250,21 @@ impl FromRow<'_, SqliteRow> for Position {
 
 /// Fences a new session, decides how it resumes and notes where it starts.
 ///
-/// The agent numbers what follows from its own `last_acked`, so the stored position is set to that; while a snapshot is
-/// owed the epoch is empty, so that a session lost in the middle of it is followed by another snapshot.
+/// The position is the number of the last message whose content is stored, in the agent's epoch; while a snapshot is owed the epoch is
+/// empty, so that a session lost in the middle of it is followed by another snapshot. An agent that crashed comes back with an older
+/// file, and may send changes only when everything that is stored is known to that file, as sure or as unsure. It is, when
+/// `last_acked <= position <= sent`, because of what both sides keep to:
+///
+/// - Nothing is stored without moving the position to its number or, while a snapshot is owed, emptying the epoch; and numbers only
+///   grow. So a position of at most `sent` means: nothing is stored that was sent after the file was written.
+/// - The file holds everything sent up to `sent` as unsure, unless it was acknowledged; nothing is acknowledged before it is stored. So
+///   a position of at least `last_acked` means: nothing is missing here that the file believes stored. A store that was brought back
+///   from a copy stands below that.
+/// - A session begins at `max(position, sent)`, and the agent is told and numbers on from there. A file that does not know of it stands
+///   below the position as soon as anything is stored after it.
+///
+/// So a stale file can meet a position that means other content only as one outside its range, which leads to a snapshot. An older
+/// agent keeps nothing over a crash and numbers what follows from its own `last_acked`: that is its position, and its whole range.
 pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionStart) -> Result<(Opened, Vec<Change>), StoreError> {
     let identity = &start.identity;
     // The fence of a new node starts at the time, above that of a deleted node whose number it may get.
@@ -256,12 +280,16 @@ pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionSta
     let select = "select node_id, session, epoch, seq, digest, state from nodes where cluster = $1 and uid = $2";
     let query = sqlx::query_as(select).bind(&identity.cluster).bind(&identity.uid);
     let stored: Position = query.fetch_one(&mut *conn).await.map_err(StoreError::query("read a node"))?;
-    let resume = Resume::decide(&stored.epoch, stored.seq, &stored.digest, start);
+    let resume = Resume::decide(&stored, start);
     let session = stored.session.saturating_add(1);
-    let (epoch, seq) = match resume {
-        Resume::InSync | Resume::Delta => (epoch_text(start.epoch), i64::try_from(start.last_acked).unwrap_or(0)),
-        Resume::Full => (String::new(), 0),
+    let epoch = epoch_text(start.epoch);
+    let here = u64::try_from(stored.seq).ok().filter(|_| stored.epoch == epoch).unwrap_or(0);
+    let (epoch, position) = match (resume, start.sent) {
+        (Resume::InSync | Resume::Delta, Some(sent)) => (epoch, here.max(sent)),
+        (Resume::InSync | Resume::Delta, None) => (epoch, start.last_acked),
+        (Resume::Full, _) => (String::new(), start.last_acked),
     };
+    let seq = if epoch.is_empty() { 0 } else { number(position) };
     let moved = stored.state != NodeState::Connected.name();
     let confirmed = if resume == Resume::InSync { start.at } else { 0 };
     let update = "update nodes set name = $2, origin = $3, session = $4, epoch = $5, seq = $6, agent_version = $7, catalogue_hash = $8, \
@@ -275,7 +303,7 @@ pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionSta
     if moved {
         log.push(changes::append(conn, start.at, stored.node_id, ChangeKind::Node, "connected").await?);
     }
-    let opened = Opened { node_id: stored.node_id, session, resume, digest: parse_digest(&stored.digest)? };
+    let opened = Opened { node_id: stored.node_id, session, resume, position, digest: parse_digest(&stored.digest)? };
     Ok((opened, log))
 }
 

@@ -41,7 +41,7 @@ impl Rig {
         };
         let out = rig.say(Said::Hello(hello));
         assert!(matches!(out[..], [Output::Open(_)]));
-        let opened = Opened { node_id: 1, session: 5, resume, digest: Digest::EMPTY };
+        let opened = Opened { node_id: 1, session: 5, resume, position: 0, digest: Digest::EMPTY };
         let out = rig.input(Input::Opened(opened, 1));
         (rig, out)
     }
@@ -241,10 +241,59 @@ fn a_large_fleet_comes_back_over_a_longer_time() {
     let hello =
         v1::Hello { protocol_min: 1, protocol_max: 3, state_digest: vec![0; 16], catalogue_hash: vec![0; 16], ..v1::Hello::default() };
     rig.say(Said::Hello(hello));
-    let opened = Opened { node_id: 1, session: 5, resume: Resume::Delta, digest: Digest::EMPTY };
+    let opened = Opened { node_id: 1, session: 5, resume: Resume::Delta, position: 0, digest: Digest::EMPTY };
     let out = rig.input(Input::Opened(opened, 10_000));
     assert!(matches!(said(&out)[..], [Say::Welcome(welcome)] if welcome.reconnect_spread_ms == 50_000 && welcome.protocol == 1));
     assert!(matches!(said(&rig.input(Input::Drain))[..], [Say::Drain(drain)] if drain.reconnect_max_ms == 50_000));
+}
+
+fn numbering(last_acked_seq: u64, sent_seq: u64) -> v1::Hello {
+    v1::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        state_digest: vec![0; 16],
+        catalogue_hash: vec![0; 16],
+        capabilities: holdfast_proto::NUMBERS_FROM_WELCOME,
+        last_acked_seq,
+        sent_seq,
+        ..v1::Hello::default()
+    }
+}
+
+#[test]
+fn an_agent_that_numbers_from_welcome_is_told_the_position_and_held_to_it() {
+    let mut rig = Rig::new();
+    let out = rig.say(Said::Hello(numbering(2, 4)));
+    assert!(matches!(&out[..], [Output::Open(start)] if (start.last_acked, start.sent) == (2, Some(4))));
+    let opened = Opened { node_id: 1, session: 5, resume: Resume::Delta, position: 9, digest: Digest::EMPTY };
+    let out = rig.input(Input::Opened(opened, 1));
+    assert!(matches!(said(&out)[..], [Say::Welcome(welcome)] if welcome.seq == 9));
+    let out = rig.say(delta(9, &[entry("x")]));
+    assert!(matches!(said(&out)[..], [Say::Ack(ack)] if ack.seq == 9), "what is below is stored, or was sent and lost");
+    assert_eq!(write(&rig.say(delta(10, &[entry("x")]))).seq, 10);
+    assert!(matches!(closed(&rig.say(delta(u64::MAX, &[]))), Some(Close::Protocol(_))), "a number nothing can follow");
+}
+
+#[test]
+fn an_older_agent_is_told_no_position_and_a_snapshot_has_none() {
+    for (hello, resume) in [(v1::Hello { capabilities: 0, ..numbering(2, 4) }, Resume::InSync), (numbering(2, 4), Resume::Full)] {
+        let mut rig = Rig::new();
+        rig.say(Said::Hello(hello));
+        let mut out = rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume, position: 2, digest: Digest::EMPTY }, 1));
+        out.extend(rig.input(Input::Granted));
+        assert!(matches!(said(&out)[0], Say::Welcome(welcome) if welcome.seq == 0), "{out:?}");
+        assert_eq!(write(&rig.say(delta(3, &[]))).seq, 3);
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_end_the_session() {
+    for (last_acked, sent) in [(5, 4), (0, u64::MAX), (u64::MAX, u64::MAX), (1 << 62, 1 << 62)] {
+        let out = Rig::new().say(Said::Hello(numbering(last_acked, sent)));
+        assert!(matches!(closed(&out), Some(Close::Protocol(_))), "{last_acked} {sent}");
+    }
+    let old = v1::Hello { capabilities: 0, ..numbering(1 << 62, 0) };
+    assert!(matches!(closed(&Rig::new().say(Said::Hello(old))), Some(Close::Protocol(_))));
 }
 
 proptest::proptest! {
@@ -260,7 +309,7 @@ proptest::proptest! {
                     let hello = v1::Hello { protocol_min: 1, protocol_max: 1, state_digest: vec![0; 16], catalogue_hash: vec![0; 16], ..v1::Hello::default() };
                     rig.say(Said::Hello(hello))
                 }
-                1 => rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::Full, digest: Digest::EMPTY }, 1)),
+                1 => rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::Full, position: 0, digest: Digest::EMPTY }, 1)),
                 2 => rig.input(Input::Granted),
                 3 => rig.input(Input::Queued),
                 4 => rig.say(delta(number, &[entry("x")])),
@@ -306,7 +355,7 @@ fn an_agent_that_probes_peers_says_so_in_hello() {
         ..v1::Hello::default()
     };
     rig.say(Said::Hello(hello));
-    rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::InSync, digest: Digest::EMPTY }, 1));
+    rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::InSync, position: 0, digest: Digest::EMPTY }, 1));
     assert!(rig.session.probes_peers());
 }
 
