@@ -142,7 +142,9 @@ impl<S: Storage> World<S> {
                 self.crash();
             }
             Step::SpoolLost => {
-                self.node.disk.image = None;
+                if let Some(image) = self.node.disk.image.take() {
+                    self.ledger.file_lost(&image);
+                }
                 self.crash();
             }
             Step::CollectorCrash => self.collector_crash(),
@@ -155,10 +157,9 @@ impl<S: Storage> World<S> {
                 self.copy = Some((self.store.content(), self.committed.clone()));
             }
             Step::BringBack => {
-                let before = self.store.content();
                 if self.store.bring_back() {
                     let (after, committed) = self.copy.clone().unwrap();
-                    self.ledger.undone(&before, &after);
+                    self.ledger.undone(&after);
                     self.committed = committed;
                     self.collector_crash();
                 }
@@ -480,7 +481,8 @@ impl<S: Storage> World<S> {
     /// Whoever waits for a grant gets it.
     fn grant(&mut self) {
         if self.grants {
-            let asking = self.connections.iter_mut().filter_map(|connection| std::mem::take(&mut connection.asking).then_some(connection.id));
+            let asking =
+                self.connections.iter_mut().filter_map(|connection| std::mem::take(&mut connection.asking).then_some(connection.id));
             let ids: Vec<u32> = asking.collect();
             ids.into_iter().for_each(|id| self.collector(id, collector::Input::Granted));
         }
