@@ -117,11 +117,11 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
     let (spool, disk) = spool::open(args.spool, &gauges).await?;
-    let (account, judges) = (Own::default(), Arc::clone(&pending));
+    let (account, again) = (Own::default(), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
         if account.set(now.clone()) {
-            judges.add(&[Group::Agent].into());
+            again.add(&[Group::Agent].into());
         }
     };
     let line = Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell);
