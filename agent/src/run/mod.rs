@@ -124,11 +124,11 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
-    let (account, judges) = (Own::default(), Arc::clone(&pending));
+    let (account, again) = (Own::default(), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
         if account.set(now.clone()) {
-            judges.add(&[Group::Agent].into());
+            again.add(&[Group::Agent].into());
         }
     };
     let line =

@@ -40,18 +40,15 @@ pub(super) async fn open(directory: Option<PathBuf>, gauges: &Arc<Gauges>) -> an
     };
     let Opened { file, image, set_aside } = opened;
     let path = file.path().display().to_string();
-    let mut spool = match image {
-        Some(image) => {
-            let spool = Spool::restore(image, draw);
-            tracing::info!(spool = path, entries = spool.state().len(), unsent = spool.queued(), "the spool goes on where it was");
-            spool
-        }
-        None => {
-            tracing::info!(spool = path, "a new spool begins");
-            let mut spool = Spool::in_memory(draw);
-            spool.keep_in_file();
-            spool
-        }
+    let mut spool = if let Some(image) = image {
+        let spool = Spool::restore(image, draw);
+        tracing::info!(spool = path, entries = spool.state().len(), unsent = spool.queued(), "the spool goes on where it was");
+        spool
+    } else {
+        tracing::info!(spool = path, "a new spool begins");
+        let mut spool = Spool::in_memory(draw);
+        spool.keep_in_file();
+        spool
     };
     let disk = match Writer::start(directory.clone(), Some(file), Retry::default()) {
         Ok(writer) => Disk::file(&directory, writer, set_aside.as_ref(), Arc::clone(gauges)),
