@@ -114,6 +114,12 @@ impl<C: Connect> Line<C> {
         }
     }
 
+    /// The same, with policies taken by `policies`.
+    #[must_use]
+    pub fn policed_by(self, policies: Policies) -> Self {
+        Self { policies, ..self }
+    }
+
     /// The same with its spool kept on `disk`, as the spool has been told already.
     #[must_use]
     pub fn kept_on(self, disk: Disk) -> Self {
@@ -138,12 +144,6 @@ impl<C: Connect> Line<C> {
     #[must_use]
     pub fn with_skew(self, skew_ms: i64) -> Self {
         Self { skew_ms, ..self }
-    }
-
-    /// Has policies taken by `policies`.
-    #[must_use]
-    pub fn policed_by(self, policies: Policies) -> Self {
-        Self { policies, ..self }
     }
 
     /// Runs until cancelled.

@@ -106,12 +106,6 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     // Whichever part ends first ends the others: by cancellation when asked to, else with an error.
     let _ends_threads = EndsThreads(Arc::clone(&pending));
 
-    let (mut spool, disk) = spool::open(args.spool.clone(), &gauges).await?;
-    let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
-    let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
-    // Before the first judgement, and whether there is a collector or not.
-    policies.restore(&mut spool);
-
     let mut parts = tokio::task::JoinSet::new();
     let listener = health::bind(args.health).await?;
     let (health_gauges, health_cancel) = (Arc::clone(&gauges), cancel.clone());
@@ -124,6 +118,11 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    let (mut spool, disk) = spool::open(args.spool, &gauges).await?;
+    let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
+    let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
+    // Before the first judgement, and whether there is a collector or not.
+    policies.restore(&mut spool);
     let (account, again) = (Own::default(), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
@@ -132,10 +131,11 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         }
     };
     let line =
-        Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).policed_by(policies).telling(tell);
+        Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell).policed_by(policies);
     let line = if args.no_damping { line.undamped() } else { line };
     let judging = Judging { sensors, evaluator, policy: in_force, pending: Arc::clone(&pending), gauges, judged };
     parts.spawn(thread("sensors", move || judging.run())?);
+
     let line_cancel = cancel.clone();
     parts.spawn(async move {
         line.run(judgements, line_cancel).await;
