@@ -57,6 +57,11 @@ impl Disk {
         disk
     }
 
+    /// Is the spool in its file, and not in memory only.
+    pub fn is_file(&self) -> bool {
+        self.state.kind == SpoolKind::File
+    }
+
     /// For the agent's own account.
     pub(super) fn state(&self) -> &SpoolState {
         &self.state
