@@ -8,6 +8,7 @@ pub mod chain;
 pub mod changes;
 mod codes;
 pub mod containers;
+mod delivery;
 pub mod expectations;
 mod fleet;
 pub mod ingest;
