@@ -72,6 +72,9 @@ struct Inner {
     registry: Registry,
     connections: Gauge,
     sessions: Gauge,
+    writer_jobs: Gauge,
+    store_failing: Gauge,
+    commits_failed: Counter,
     commit_seconds: Histogram,
     rows: Family<Kind, Counter>,
     resumes: Family<Mode, Counter>,
@@ -104,6 +107,9 @@ impl Default for Metrics {
         let inner = Inner {
             connections: registered(&mut registry, "connections", "Open TLS connections from agents"),
             sessions: registered(&mut registry, "sessions", "Sessions under way"),
+            writer_jobs: registered(&mut registry, "collector_writer_jobs", "Writes that wait for their commit"),
+            store_failing: registered(&mut registry, "collector_store_failing", "1 while the store cannot commit"),
+            commits_failed: registered(&mut registry, "collector_failed_commits", "Commits that failed"),
             commit_seconds,
             rows: registered(&mut registry, "ingest_rows", "Rows stored, by kind"),
             resumes: registered(&mut registry, "resume", "Sessions started, by how they resumed"),
@@ -168,6 +174,21 @@ impl Metrics {
     /// A session began (1) or ended (-1).
     pub fn session(&self, by: i64) {
         self.0.sessions.inc_by(by);
+    }
+
+    /// Writes that wait for their commit.
+    pub fn writer_jobs(&self) -> Gauge {
+        self.0.writer_jobs.clone()
+    }
+
+    /// Whether the store commits.
+    pub fn store_failing(&self, failing: bool) {
+        self.0.store_failing.set(i64::from(failing));
+    }
+
+    /// A commit failed.
+    pub fn commit_failed(&self) {
+        self.0.commits_failed.inc();
     }
 
     /// A group was committed.

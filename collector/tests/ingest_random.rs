@@ -6,11 +6,13 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::as_conversions,
     reason = "a test may fail"
 )]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Severity, Transition, Verdict};
 use holdfast_collector::changes::ChangeFeed;
@@ -28,16 +30,27 @@ struct Rig {
     store: Store,
     writer: Writer,
     raw: SqlitePool,
+    metrics: Metrics,
 }
 
 impl Rig {
     async fn at(dir: &Path) -> Self {
         let path = dir.join("holdfast.db");
         let store = Store::open(&path).await.unwrap();
-        let (writer, running) = store.writer(ChangeFeed::default(), Metrics::default(), tokio_util::sync::CancellationToken::new());
+        let metrics = Metrics::default();
+        let (writer, running) = store.writer(ChangeFeed::default(), metrics.clone(), tokio_util::sync::CancellationToken::new());
         tokio::spawn(running);
         let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
-        Self { store, writer, raw }
+        Self { store, writer, raw, metrics }
+    }
+
+    async fn recovers(&self) {
+        let waiting = async {
+            while self.writer.failing().is_some() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("there is room again");
     }
 
     async fn open(&self, epoch: u64) -> Opened {
@@ -223,14 +236,13 @@ async fn a_node_that_comes_back_while_retention_deletes_it_keeps_its_findings() 
     rig.consistent().await;
 }
 
-/// Runs the test below in a mount namespace with a file system of four megabytes, where the system lets us have one.
-#[test]
-fn a_full_disk_is_said_acknowledges_nothing_false_and_recovers() {
+/// Runs an ignored test in a mount namespace with a file system of four megabytes, where the system lets us have one.
+fn on_small_disk(test: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let script =
-        "mount -t tmpfs -o size=4m none \"$0\" && HOLDFAST_SMALL_DISK=\"$0\" exec \"$1\" --exact --ignored --nocapture on_a_small_disk";
+    let script = "mount -t tmpfs -o size=4m none \"$0\" && HOLDFAST_SMALL_DISK=\"$0\" exec \"$1\" --exact --ignored --nocapture \"$2\"";
     let mut command = std::process::Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(dir.path()).arg(std::env::current_exe().unwrap());
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(dir.path());
+    command.arg(std::env::current_exe().unwrap()).arg(test);
     let possible = std::process::Command::new("unshare").args(["--user", "--map-root-user", "--mount", "true"]).status();
     if !possible.is_ok_and(|status| status.success()) {
         eprintln!("not tested: this system gives no user namespace to mount a small file system in");
@@ -241,15 +253,58 @@ fn a_full_disk_is_said_acknowledges_nothing_false_and_recovers() {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
+fn small_disk() -> PathBuf {
+    std::env::var("HOLDFAST_SMALL_DISK").expect("the directory of a small file system").into()
+}
+
+fn mount(arguments: &[&str], path: &Path) {
+    let (program, arguments) = arguments.split_first().unwrap();
+    assert!(std::process::Command::new(program).args(arguments).arg(path).status().unwrap().success(), "{program} {arguments:?}");
+}
+
+/// A file that leaves less than `left` bytes.
+fn fill(dir: &Path, left: usize) -> PathBuf {
+    use std::io::Write;
+    let path = dir.join("filler");
+    let mut file = std::fs::File::create(&path).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    let length = file.metadata().unwrap().len();
+    file.set_len(length.saturating_sub(left as u64)).unwrap();
+    path
+}
+
+fn many(seq: u64) -> Vec<Entry> {
+    (0..50).map(|n| finding("check", &format!("{seq}-{n}"), Verdict::Fail, Severity::High)).collect()
+}
+
+#[test]
+fn a_full_disk_is_said_acknowledges_nothing_false_and_recovers() {
+    on_small_disk("on_a_small_disk");
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_said_and_recovers_by_itself() {
+    on_small_disk("on_a_disk_that_becomes_read_only");
+}
+
+#[test]
+fn a_store_is_not_opened_on_a_read_only_disk_and_opens_where_there_is_no_room() {
+    on_small_disk("at_start");
+}
+
+#[test]
+fn the_log_grows_while_it_must_and_is_cut_afterwards() {
+    on_small_disk("beside_a_reader_that_holds_on");
+}
+
 #[tokio::test]
 #[ignore = "started by a_full_disk_is_said_acknowledges_nothing_false_and_recovers on a small file system"]
 async fn on_a_small_disk() {
-    let dir = std::path::PathBuf::from(std::env::var("HOLDFAST_SMALL_DISK").expect("the directory of a small file system"));
+    let dir = small_disk();
     let filler = dir.join("filler");
     std::fs::write(&filler, vec![1; 2 * 1024 * 1024]).unwrap();
     let rig = Rig::at(&dir).await;
     let node = rig.open(1).await;
-    let many = |seq: u64| (0..50).map(|n| finding("check", &format!("{seq}-{n}"), Verdict::Fail, Severity::High)).collect::<Vec<_>>();
     let (mut acknowledged, mut failures, mut seq) = (0, Vec::new(), 0);
     // Many at once, so that groups fail too, and on after the first failure.
     while failures.len() < 20 {
@@ -271,7 +326,19 @@ async fn on_a_small_disk() {
     assert!(said.contains("full"), "{said}");
     let stored = async || sqlx::query_scalar::<_, i64>("select count(*) from findings").fetch_one(&rig.raw).await.unwrap();
     assert_eq!(stored().await, acknowledged, "stored and acknowledged");
+    assert_eq!(rig.writer.under_way(), 0, "everything was answered");
+    let reason = rig.writer.failing().expect("it is said");
+    assert!(reason.contains("full"), "{reason}");
+    assert_eq!(rig.store.health().failing(), Some(reason));
+    let metrics = rig.metrics.encode();
+    assert!(metrics.contains("holdfast_collector_store_failing 1") && !metrics.contains("failed_commits_total 0"), "{metrics}");
+    // No agent says anything: the store finds out by itself, and not before there is room.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(rig.writer.failing().is_some());
     std::fs::remove_file(&filler).unwrap();
+    rig.recovers().await;
+    assert!(rig.metrics.encode().contains("holdfast_collector_store_failing 0"));
+    assert_eq!(sqlx::query_scalar::<_, i64>("select count(*) from room").fetch_one(&rig.raw).await.unwrap(), 0, "nothing is left");
     for _ in 0..3 {
         seq += 1;
         let written = rig.writer.write(write(&node, 1, seq, many(seq))).await.expect("there is room again");
@@ -279,5 +346,97 @@ async fn on_a_small_disk() {
         acknowledged += 50;
     }
     assert_eq!(stored().await, acknowledged, "stored and acknowledged");
+    rig.consistent().await;
+}
+
+/// The file system turns read-only under connections that are opened from then on, as after an error of the disk.
+#[tokio::test]
+#[ignore = "started by a_disk_that_becomes_read_only_is_said_and_recovers_by_itself on a small file system"]
+async fn on_a_disk_that_becomes_read_only() {
+    let (disk, data) = (small_disk(), small_disk().join("data"));
+    std::fs::create_dir(&data).unwrap();
+    let rig = Rig::at(&data).await;
+    let node = rig.open(1).await;
+    rig.writer.write(write(&node, 1, 1, many(1))).await.unwrap();
+    let filler = fill(&disk, 16 * 1024);
+    let mut seq = 1;
+    while rig.writer.failing().is_none() {
+        seq += 1;
+        assert!(seq < 100, "the disk never was full");
+        rig.writer.write(write(&node, 1, seq, many(seq))).await.ok();
+    }
+    mount(&["mount", "--bind", data.to_str().unwrap()], &data);
+    mount(&["mount", "-o", "remount,bind,ro"], &data);
+    std::fs::remove_file(&filler).unwrap();
+    let waiting = async {
+        while rig.writer.failing().is_none_or(|reason| !reason.contains("readonly")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("read-only is said");
+    let stored = sqlx::query_scalar::<_, i64>("select count(*) from findings").fetch_one(&rig.raw).await.unwrap();
+    assert!(stored >= 50, "what is stored is still read");
+    mount(&["umount", "--lazy"], &data);
+    rig.recovers().await;
+    let node = rig.open(2).await;
+    let written = rig.writer.write(write(&node, 2, 1, many(1))).await.expect("it can be written again");
+    assert!(matches!(written, Written::Committed { .. }));
+    rig.consistent().await;
+}
+
+#[tokio::test]
+#[ignore = "started by a_store_is_not_opened_on_a_read_only_disk_and_opens_where_there_is_no_room on a small file system"]
+async fn at_start() {
+    let dir = small_disk();
+    let path = dir.join("holdfast.db");
+    let said = async || {
+        let error = Store::open(&path).await.expect_err("it cannot be written");
+        format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default())
+    };
+    let filler = fill(&dir, 8 * 1024);
+    let text = said().await;
+    assert!(text.contains("holdfast.db") && text.contains("room"), "{text}");
+    std::fs::remove_file(&filler).unwrap();
+
+    let rig = Rig::at(&dir).await;
+    let node = rig.open(1).await;
+    rig.writer.write(write(&node, 1, 1, many(1))).await.unwrap();
+    rig.raw.close().await;
+    rig.store.close().await;
+    let filler = fill(&dir, 48 * 1024);
+    let store = Store::open(&path).await.expect("what is stored can be shown, even if nothing can be added");
+    assert_eq!(store.known_nodes().await.unwrap().len(), 1);
+    store.close().await;
+    std::fs::remove_file(&filler).unwrap();
+
+    mount(&["mount", "-o", "remount,ro"], &dir);
+    let text = said().await;
+    assert!(text.contains("holdfast.db") && text.contains("writable"), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "started by the_log_grows_while_it_must_and_is_cut_afterwards on a small file system"]
+async fn beside_a_reader_that_holds_on() {
+    let dir = small_disk();
+    mount(&["mount", "-o", "remount,size=96m"], &dir);
+    let rig = Rig::at(&dir).await;
+    let node = rig.open(1).await;
+    let mut reader = rig.raw.begin().await.unwrap();
+    let before: i64 = sqlx::query_scalar("select count(*) from findings").fetch_one(&mut *reader).await.unwrap();
+    let length = || std::fs::metadata(dir.join("holdfast.db-wal")).unwrap().len();
+    let mut seq = 0;
+    while length() < 20 * 1024 * 1024 {
+        seq += 1;
+        rig.writer.write(write(&node, 1, seq, many(seq))).await.unwrap();
+    }
+    let still: i64 = sqlx::query_scalar("select count(*) from findings").fetch_one(&mut *reader).await.unwrap();
+    assert_eq!(before, still, "the reader sees one moment");
+    reader.rollback().await.unwrap();
+    // The first writes it all into the database, the next begins anew.
+    for _ in 0..3 {
+        seq += 1;
+        rig.writer.write(write(&node, 1, seq, many(seq))).await.unwrap();
+    }
+    assert!(length() <= 16 * 1024 * 1024, "{}", length());
     rig.consistent().await;
 }

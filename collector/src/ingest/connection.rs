@@ -36,6 +36,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_PENDING: usize = 16;
 /// Every how many ticks a token of the tokens file is looked up again.
 const LOOK_UP_EVERY: u32 = 10;
+/// What an agent is told whose message is not stored.
+const CANNOT_COMMIT: &str = "the store cannot commit: come back later";
 /// The session's own clock.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -131,6 +133,11 @@ impl Posture for Service {
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
         if self.0.draining.is_cancelled() {
             return Err(Status::unavailable("the collector is stopping"));
+        }
+        // Whoever comes now could not be welcomed. Said before anything is looked up: a fleet that was sent away comes back for it.
+        if self.0.writer.failing().is_some() {
+            self.0.metrics.rejected("store");
+            return Err(Status::unavailable(CANNOT_COMMIT));
         }
         let (identity, listed) = self.0.identify(&request).await?;
         let (outbox, answers) = mpsc::channel(OUTBOX);
@@ -405,8 +412,10 @@ impl Connection {
                 (None, true)
             }
             End::Store(error) => {
-                tracing::error!(node, error = cause(error), "session ended: the store cannot commit");
-                (Some(Status::unavailable("the store cannot commit: come back later")), true)
+                // The writer has said it for all.
+                tracing::debug!(node, error = cause(error), "session ended: the store cannot commit");
+                self.ingest.metrics.rejected("store");
+                (Some(Status::unavailable(CANNOT_COMMIT)), true)
             }
             End::Credentials => {
                 self.ingest.metrics.rejected("reauth");

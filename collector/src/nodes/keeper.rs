@@ -32,7 +32,8 @@ pub async fn keep_states(registry: Arc<Registry>, writer: Writer, metrics: Metri
         if !due.is_empty() {
             match writer.write_states(due.clone()).await {
                 Ok(()) => registry.settle(&due),
-                Err(error) => tracing::error!(error = cause(&error), "states of nodes not stored: trying again"),
+                // The writer has said it; this comes round every second.
+                Err(error) => tracing::debug!(error = cause(&error), "states of nodes not stored: trying again"),
             }
         }
         let (states, totals) = registry.totals();
@@ -52,7 +53,7 @@ pub async fn flush(registry: &Registry, writer: &Writer) {
     if !vitals.is_empty()
         && let Err(error) = writer.write_vitals(vitals).await
     {
-        tracing::error!(error = cause(&error), "heartbeats not stored: the next ones will be");
+        tracing::debug!(error = cause(&error), "heartbeats not stored: the next ones will be");
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Adaptive group commit: whatever waits when the last commit is done becomes the next transaction, up to
 //! a thousand rows. A lone write is committed at once; under load the commits themselves make the groups. When a group
-//! fails, each of its jobs is tried alone, so that one poisoned message cannot hold back the others.
+//! fails, each of its jobs is tried alone, so that one poisoned message cannot hold back the others. While the store itself fails,
+//! it is tried again by the writer alone: every agent may have been sent away.
 //! Must not know the wire or connections.
 
 mod apply;
@@ -10,15 +11,17 @@ mod judged;
 mod rows;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::Duration;
 
 use holdfast_checks::entries::{Digest, Entry, Hash, Key, Transition};
+use prometheus_client::metrics::gauge::Gauge;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::{self, Opened, SessionStart, StateChange, Vitals};
-use super::{Store, StoreError};
+use super::{Health, Store, StoreError, health};
 use crate::changes::{Change, ChangeFeed};
 use crate::logs::cause;
 use crate::metrics::Metrics;
@@ -31,6 +34,9 @@ pub const MAX_INVENTORY: usize = 512 * 1024;
 const GROUP_ROWS: usize = 1000;
 /// Jobs waiting for the writer; beyond that senders wait.
 const QUEUE: usize = 1024;
+
+/// How long after a failure of the store it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why an entry is not stored. The numbers are the wire's `Refused.Code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -206,11 +212,44 @@ impl Job {
     }
 }
 
+/// Counts a job from when somebody wants it until it is answered.
+struct Ticket(Gauge);
+
+impl Ticket {
+    fn new(under_way: &Gauge) -> Self {
+        under_way.inc();
+        Self(under_way.clone())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A job on its way.
+type Queued = (Job, Ticket);
+
 /// The way to the writer. Cloned freely; the queue behind it is bounded.
 #[derive(Debug, Clone)]
-pub struct Writer(mpsc::Sender<Job>);
+pub struct Writer {
+    jobs: mpsc::Sender<Queued>,
+    under_way: Gauge,
+    health: Health,
+}
 
 impl Writer {
+    /// How many jobs are under way: waiting, or being committed.
+    pub fn under_way(&self) -> usize {
+        usize::try_from(self.under_way.get()).unwrap_or(0)
+    }
+
+    /// Why nothing can be committed at present; `None` when all is well.
+    pub fn failing(&self) -> Option<String> {
+        self.health.failing()
+    }
+
     /// Opens a session: fences out older ones.
     pub async fn open_session(&self, start: SessionStart) -> Result<Opened, StoreError> {
         self.ask(|reply| Job::Open(Box::new(start), reply)).await
@@ -224,7 +263,7 @@ impl Writer {
     /// Enqueues a message and gives a future of its commit. Messages are stored in the order they were submitted.
     pub async fn submit(&self, write: NodeWrite) -> Result<impl Future<Output = Result<Written, StoreError>> + Send + use<>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Job::Write(Box::new(write), reply)).await.map_err(|_| StoreError::Stopped)?;
+        self.enqueue(Job::Write(Box::new(write), reply)).await?;
         Ok(async move { answer.await.map_err(|_| StoreError::Stopped)? })
     }
 
@@ -240,56 +279,101 @@ impl Writer {
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(job(reply)).await.map_err(|_| StoreError::Stopped)?;
+        self.enqueue(job(reply)).await?;
         answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+        let ticket = Ticket::new(&self.under_way);
+        self.jobs.send((job, ticket)).await.map_err(|_| StoreError::Stopped)
     }
 }
 
 impl Store {
     /// The writer's handle and its loop, which commits what is queued when `stop` is cancelled, and then ends.
     pub fn writer(&self, feed: ChangeFeed, metrics: Metrics, stop: CancellationToken) -> (Writer, impl Future<Output = ()> + Send + use<>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (jobs, receiver) = mpsc::channel(QUEUE);
         let store = self.clone();
-        (Writer(sender), async move { store.write_groups(receiver, &feed, &metrics, &stop).await })
+        let writer = Writer { jobs, under_way: metrics.writer_jobs(), health: self.health.clone() };
+        (writer, async move { store.write_groups(receiver, &feed, &metrics, &stop).await })
     }
 
-    async fn write_groups(&self, mut jobs: mpsc::Receiver<Job>, feed: &ChangeFeed, metrics: &Metrics, stop: &CancellationToken) {
+    async fn write_groups(&self, mut jobs: mpsc::Receiver<Queued>, feed: &ChangeFeed, metrics: &Metrics, stop: &CancellationToken) {
+        let mut try_at = Instant::now();
         loop {
+            let failing = self.health.failing().is_some();
             let first = tokio::select! {
-                first = jobs.recv() => first,
+                biased;
+                () = sleep_until(try_at), if failing && !jobs.is_closed() => {
+                    self.try_room(metrics).await;
+                    try_at = Instant::now() + TRY_AGAIN;
+                    continue;
+                }
                 () = stop.cancelled(), if !jobs.is_closed() => {
                     jobs.close();
                     continue;
                 }
+                first = jobs.recv() => first,
             };
             let Some(first) = first else { return };
-            let mut rows = first.rows();
-            let mut group = vec![first];
-            while rows < GROUP_ROWS
-                && let Ok(job) = jobs.try_recv()
-            {
-                rows += job.rows();
-                group.push(job);
+            let group = gather(first, &mut jobs);
+            self.write_group(group, feed, metrics).await;
+            if !failing {
+                try_at = Instant::now() + TRY_AGAIN;
             }
-            let started = Instant::now();
-            match self.commit(&group, feed).await {
-                Ok(done) => {
-                    metrics.committed(started.elapsed());
-                    group.into_iter().zip(done).for_each(|(job, done)| job.reply(Ok(done)));
-                }
-                Err(error) if group.len() == 1 => {
-                    tracing::error!(error = cause(&error), "commit failed: nothing was acknowledged, agents keep it and come back");
-                    answer_alone(group, error);
-                }
-                Err(error) => {
-                    tracing::warn!(error = cause(&error), jobs = group.len(), "commit failed: trying each alone");
-                    for job in group {
-                        let done = self.commit(std::slice::from_ref(&job), feed).await;
-                        job.reply(done.and_then(|done| done.into_iter().next().ok_or(StoreError::Stopped)));
+        }
+    }
+
+    async fn write_group(&self, (group, tickets): (Vec<Job>, Vec<Ticket>), feed: &ChangeFeed, metrics: &Metrics) {
+        let started = Instant::now();
+        match self.commit(&group, feed).await {
+            Ok(done) => {
+                metrics.committed(started.elapsed());
+                group.into_iter().zip(done).for_each(|(job, done)| job.reply(Ok(done)));
+            }
+            Err(error) if group.len() == 1 => {
+                self.note(&error, metrics);
+                answer_alone(group, error);
+            }
+            Err(error) => {
+                tracing::debug!(error = cause(&error), jobs = group.len(), "commit failed: trying each alone");
+                for job in group {
+                    let done = self.commit(std::slice::from_ref(&job), feed).await;
+                    if let Err(error) = &done {
+                        self.note(error, metrics);
                     }
+                    job.reply(done.and_then(|done| done.into_iter().next().ok_or(StoreError::Stopped)));
                 }
             }
         }
+        drop(tickets);
+    }
+
+    /// A job could not be committed, even alone.
+    fn note(&self, error: &StoreError, metrics: &Metrics) {
+        metrics.commit_failed();
+        if health::is_of_the_store(error) {
+            self.health.failed(error, metrics);
+        } else {
+            tracing::error!(error = cause(error), "a write cannot be stored: it was not acknowledged, its agent keeps it and comes back");
+        }
+    }
+
+    async fn try_room(&self, metrics: &Metrics) {
+        let failed = match self.writer.acquire().await {
+            Ok(mut writer) => match health::try_room(&mut writer).await {
+                Ok(()) => return self.health.recovered(metrics),
+                Err(error) => {
+                    // One that was opened while the file system was read-only stays so: the next try has another.
+                    if let Err(error) = writer.close().await {
+                        tracing::debug!(error = cause(&error), "a failed connection did not close by itself");
+                    }
+                    error
+                }
+            },
+            Err(source) => StoreError::Query { operation: "connect to the store", source },
+        };
+        self.health.failed(&failed, metrics);
     }
 
     /// One transaction over a group; publishes its changes after the commit.
@@ -306,6 +390,20 @@ impl Store {
         }
         Ok(done)
     }
+}
+
+/// The next group: what waits, up to a bound.
+fn gather((first, ticket): Queued, jobs: &mut mpsc::Receiver<Queued>) -> (Vec<Job>, Vec<Ticket>) {
+    let mut rows = first.rows();
+    let (mut group, mut tickets) = (vec![first], vec![ticket]);
+    while rows < GROUP_ROWS
+        && let Ok((job, ticket)) = jobs.try_recv()
+    {
+        rows += job.rows();
+        group.push(job);
+        tickets.push(ticket);
+    }
+    (group, tickets)
 }
 
 /// A statement's rows as one JSON parameter.

@@ -11,6 +11,7 @@ pub mod containers;
 mod delivery;
 pub mod expectations;
 mod fleet;
+mod health;
 pub mod ingest;
 pub mod nodes;
 pub mod peers;
@@ -27,11 +28,15 @@ use sqlx::{Connection, SqlSafeStr, SqlStr};
 pub use alerts::Delivery;
 pub use codes::{severity_from, severity_number, severity_of, verdict_from, verdict_number};
 pub use fleet::JudgedNode;
+pub use health::Health;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of the database a connection keeps in memory: 16 MiB, in the engine's notation of KiB.
 const CACHE: &str = "-16384";
+/// How large the write-ahead log may stay once all of it is in the database, in bytes. It grows while a reader holds on, or while there
+/// is no room for the database to grow.
+const LOG_BYTES: &str = "16777216";
 /// Readers for pages and the API.
 const READERS: u32 = 4;
 
@@ -40,6 +45,7 @@ const READERS: u32 = 4;
 pub struct Store {
     writer: SqlitePool,
     reader: SqlitePool,
+    health: Health,
 }
 
 /// Why the store failed.
@@ -55,7 +61,7 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// The schema cannot be brought up to date.
-    #[error("migrate database {path}")]
+    #[error("bring database {path} up to date: check that its disk has room and that the directory is writable")]
     Migrate {
         /// The file.
         path: PathBuf,
@@ -106,7 +112,8 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
-            .pragma("cache_size", CACHE);
+            .pragma("cache_size", CACHE)
+            .pragma("journal_size_limit", LOG_BYTES);
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         // SQLite rolls back by itself when the disk is full; the library then takes every later transaction for a nested one and
         // refuses it. Such a connection is replaced.
@@ -118,10 +125,15 @@ impl Store {
         let migrated = migrator().run(&writer).await;
         migrated.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
         let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
-        let store = Self { writer, reader };
+        let store = Self { writer, reader, health: Health::default() };
         store.derive_containers().await?;
         store.derive_expectations().await?;
         Ok(store)
+    }
+
+    /// Whether it commits.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Closes every connection, after what is under way.
@@ -138,11 +150,13 @@ fn migrator() -> Migrator {
     let containers: SqlStr = include_str!("../../migrations/sqlite/0003_containers.sql").into_sql_str();
     let expectations: SqlStr = include_str!("../../migrations/sqlite/0004_expectations.sql").into_sql_str();
     let chain: SqlStr = include_str!("../../migrations/sqlite/0005_chain.sql").into_sql_str();
+    let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
         Migration::new(3, "containers".into(), MigrationType::Simple, containers, false),
         Migration::new(4, "expectations".into(), MigrationType::Simple, expectations, false),
         Migration::new(5, "chain".into(), MigrationType::Simple, chain, false),
+        Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
     ])
 }
