@@ -151,6 +151,7 @@ fn migrator() -> Migrator {
     let expectations: SqlStr = include_str!("../../migrations/sqlite/0004_expectations.sql").into_sql_str();
     let chain: SqlStr = include_str!("../../migrations/sqlite/0005_chain.sql").into_sql_str();
     let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
+    let delivery: SqlStr = include_str!("../../migrations/sqlite/0008_delivery.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
@@ -158,5 +159,6 @@ fn migrator() -> Migrator {
         Migration::new(4, "expectations".into(), MigrationType::Simple, expectations, false),
         Migration::new(5, "chain".into(), MigrationType::Simple, chain, false),
         Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
+        Migration::new(8, "delivery".into(), MigrationType::Simple, delivery, false),
     ])
 }
