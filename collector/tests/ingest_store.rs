@@ -474,12 +474,15 @@ async fn heartbeats_are_flushed_in_one_statement() {
         queued: 1,
         dropped: 2,
         skew_ms: -3,
+        skew_at: NOW + 59_000,
     };
     let old = Vitals { session: node.session - 1, rss: 1, last_seen: NOW + 90_000, ..vitals.clone() };
     rig.writer.write_vitals(vec![vitals, old]).await.unwrap();
     let sql = "select last_seen, confirmed_at, agent_rss, agent_dropped, clock_skew_ms from nodes";
     let row: (i64, i64, i64, i64, i64) = sqlx::query_as(sql).fetch_one(&rig.raw).await.unwrap();
     assert_eq!(row, (NOW + 60_000, NOW + 60_000, 12 << 20, 2, -3));
+    let clock = rig.store.known_nodes().await.unwrap()[0].clock.unwrap();
+    assert_eq!((clock.ahead_ms, clock.at), (-3, NOW + 59_000));
 }
 
 #[tokio::test]

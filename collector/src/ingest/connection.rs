@@ -372,7 +372,7 @@ impl Connection {
             cpu_ms: number(said.cpu_ms_total),
             queued: i64::from(said.queued),
             dropped: number(said.dropped_total),
-            skew_ms: said.wall_ms.saturating_sub(now.wall_ms),
+            skew_ms: (said.wall_ms != 0).then(|| said.wall_ms.saturating_sub(now.wall_ms)),
         });
         let newest = self.ingest.registry.heard(opened.node_id, opened.session, now, heartbeat, confirmed);
         if newest { Ok(()) } else { Err(End::Closed(Close::Superseded)) }

@@ -59,6 +59,11 @@ impl RefusalCode {
         }
     }
 
+    /// The code of a number in the store; `None` for one of a later version.
+    pub fn of(number: i64) -> Option<Self> {
+        [Self::Malformed, Self::TooLarge, Self::Quota].into_iter().find(|code| code.number() == number)
+    }
+
     /// The name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ pub mod chain;
 pub mod changes;
 mod codes;
 pub mod containers;
+mod delivery;
 pub mod expectations;
 mod fleet;
 mod health;
@@ -152,6 +153,7 @@ fn migrator() -> Migrator {
     let chain: SqlStr = include_str!("../../migrations/sqlite/0005_chain.sql").into_sql_str();
     let policy: SqlStr = include_str!("../../migrations/sqlite/0006_policy.sql").into_sql_str();
     let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
+    let delivery: SqlStr = include_str!("../../migrations/sqlite/0008_delivery.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
@@ -160,5 +162,6 @@ fn migrator() -> Migrator {
         Migration::new(5, "chain".into(), MigrationType::Simple, chain, false),
         Migration::new(6, "policy".into(), MigrationType::Simple, policy, false),
         Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
+        Migration::new(8, "delivery".into(), MigrationType::Simple, delivery, false),
     ])
 }
