@@ -346,7 +346,7 @@ async fn a_refused_entry_is_named_and_the_rest_is_stored() {
     client.greet(7, 0, Digest::EMPTY).await;
     let good = finding("a", "1", Verdict::Fail);
     let mut bad = wire(&finding("a", "2", Verdict::Fail));
-    bad.body = None;
+    bad.body = Some(v1::entry::Body::Finding(v1::Finding { verdict: 77, severity: 4, ..v1::Finding::default() }));
     let upserts = vec![wire(&good), bad.clone()];
     client.say(Say::Delta(v1::Delta { seq: 1, upserts, ..v1::Delta::default() })).await;
     let ack = client.ack().await;

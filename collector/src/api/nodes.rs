@@ -31,6 +31,8 @@ pub(super) struct NodeDetail {
     as_of: At,
     /// The node.
     node: NodeRow,
+    /// Entries of a kind this collector does not know: kept, and not shown.
+    opaque_entries: i64,
     /// The latest changes, newest first.
     history: Vec<TransitionRow>,
 }
@@ -52,5 +54,6 @@ pub(super) async fn one(State(site): State<Shared>, Path((cluster, name)): Path<
     let node = site.views.node(&cluster, &name).await?;
     let node = node.ok_or_else(|| Failure::NotFound(format!("no node `{name}` in cluster `{cluster}`")))?;
     let history = site.views.node_history(&node).await?;
-    Ok(Json(NodeDetail { as_of: At(site.now()), node, history }))
+    let opaque_entries = site.views.opaque_entries(&node).await?;
+    Ok(Json(NodeDetail { as_of: At(site.now()), node, opaque_entries, history }))
 }

@@ -91,6 +91,8 @@ struct NodePage {
     processes: Vec<InventoryRow>,
     history: Vec<TransitionRow>,
     missing: i64,
+    /// Entries of a kind this version does not know.
+    opaque: i64,
     reasons: String,
 }
 
@@ -192,6 +194,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         history,
         reasons: Filter { state: Vec::new(), ..only.clone() }.link("/coverage"),
         missing: i64::try_from(missing).unwrap_or(i64::MAX),
+        opaque: views.opaque_entries(&node).await?,
         score,
         node,
     };

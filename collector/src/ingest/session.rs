@@ -6,14 +6,15 @@
 
 mod snapshot;
 
-use holdfast_checks::entries::{Digest, Entry};
+use holdfast_checks::entries::{Digest, Entry, Hash, Key};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Said;
 use holdfast_proto::v1::collector_message::Message as Say;
 
 use self::snapshot::{Part, Snapshot};
+use super::convert::Incoming;
 use super::{Settings, convert};
-use crate::store::ingest::{NodeWrite, Progress, Refusal, Written};
+use crate::store::ingest::{NodeWrite, Opaque, Progress, Refusal, Written};
 use crate::store::nodes::{NodeIdentity, Opened, Resume, SessionStart};
 
 /// Messages an agent may have unacknowledged.
@@ -412,7 +413,7 @@ impl Session {
         if !self.fresh(delta.seq, now) {
             return;
         }
-        let (upserts, refused) = Self::entries(delta.upserts);
+        let entries = Entries::of(delta.upserts);
         let gone = delta.gone.iter().filter_map(|key| convert::key(key).ok()).collect::<Vec<_>>();
         let said = delta.transitions.len();
         let transitions: Vec<_> = delta.transitions.into_iter().filter_map(convert::transition).collect();
@@ -420,13 +421,13 @@ impl Session {
             self.out.push(Output::Dropped("malformed_transition", said - transitions.len()));
         }
         let Phase::Live(live) = &mut self.phase else { return };
-        live.snapshot.also(&upserts, &gone);
+        live.snapshot.also(&entries.held(), &gone);
         let progress = if live.snapshot.owed() { Progress::Partial } else { Progress::Delta };
         let write = NodeWrite {
             gone,
             transitions,
             truncated_transitions: delta.truncated_transitions,
-            ..live.write(delta.seq, upserts, refused, progress, now)
+            ..live.write(delta.seq, entries, progress, now)
         };
         live.in_flight += 1;
         live.claimed = Digest::from_slice(&delta.digest_after).map(|digest| (delta.seq, digest));
@@ -439,15 +440,15 @@ impl Session {
         }
         let (seq, last) = (part.seq, part.last);
         let position = Part { snapshot: part.snapshot, number: part.part, last, digest: Digest::from_slice(&part.digest) };
-        let (upserts, refused) = Self::entries(part.entries);
+        let entries = Entries::of(part.entries);
         let Phase::Live(live) = &mut self.phase else { return };
         let granted = matches!(live.snapshot, Snapshot::Granted { .. } | Snapshot::Receiving(_));
-        let taken = live.snapshot.take(&position, &upserts, &refused, now.mono_ms);
+        let taken = live.snapshot.take(&position, &entries.held(), &entries.refused, now.mono_ms);
         let (progress, broken) = match taken {
             Ok(progress) => (progress, None),
             Err(problem) => (Progress::Partial, Some(problem)),
         };
-        let write = live.write(seq, upserts, refused, progress, now);
+        let write = live.write(seq, entries, progress, now);
         live.in_flight += 1;
         live.claimed = position.digest.map(|digest| (seq, digest));
         self.out.push(Output::Write(Box::new(write)));
@@ -458,18 +459,6 @@ impl Session {
             tracing::warn!(node = self.identity.name, problem, "snapshot not usable: asking for another");
             self.resync(now);
         }
-    }
-
-    /// Splits entries into those to store and those to refuse.
-    fn entries(wire: Vec<v1::Entry>) -> (Vec<Entry>, Vec<Refusal>) {
-        let (mut good, mut refused) = (Vec::with_capacity(wire.len()), Vec::new());
-        for entry in wire {
-            match convert::entry(entry) {
-                Ok(entry) => good.push(entry),
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        (good, refused)
     }
 
     fn written(&mut self, seq: u64, written: Written, now: Moment) {
@@ -510,18 +499,47 @@ impl Session {
     }
 }
 
+/// The entries of one message: those to store, those of which only that they are there, and those to refuse.
+#[derive(Debug, Default)]
+struct Entries {
+    known: Vec<Entry>,
+    opaque: Vec<Opaque>,
+    refused: Vec<Refusal>,
+}
+
+impl Entries {
+    fn of(wire: Vec<v1::Entry>) -> Self {
+        let mut entries = Self { known: Vec::with_capacity(wire.len()), ..Self::default() };
+        for entry in wire {
+            match convert::entry(entry) {
+                Ok(Incoming::Known(entry)) => entries.known.push(entry),
+                Ok(Incoming::Opaque(opaque)) => entries.opaque.push(opaque),
+                Err(refusal) => entries.refused.push(refusal),
+            }
+        }
+        entries
+    }
+
+    /// What is stored of it, by key and content.
+    fn held(&self) -> Vec<(Key, Hash)> {
+        let opaque = self.opaque.iter().map(|entry| (entry.key.clone(), entry.hash));
+        self.known.iter().map(|entry| (entry.key.clone(), entry.hash)).chain(opaque).collect()
+    }
+}
+
 impl Live {
-    fn write(&self, seq: u64, upserts: Vec<Entry>, refused: Vec<Refusal>, progress: Progress, now: Moment) -> NodeWrite {
+    fn write(&self, seq: u64, entries: Entries, progress: Progress, now: Moment) -> NodeWrite {
         NodeWrite {
             node_id: self.opened.node_id,
             session: self.opened.session,
             epoch: self.greeting.epoch,
             seq,
             at: now.wall_ms,
-            upserts,
+            upserts: entries.known,
+            opaque: entries.opaque,
             gone: Vec::new(),
             transitions: Vec::new(),
-            refused,
+            refused: entries.refused,
             truncated_transitions: 0,
             progress,
         }
