@@ -72,6 +72,55 @@ pub struct Gauges {
     pub peer_probes: AtomicU64,
     /// Those that this agent's own limits forbade.
     pub peer_probes_refused: AtomicU64,
+    /// See [`ChangeTimes`].
+    pub changes: ChangeTimes,
+    /// See [`SpoolGauges`].
+    pub spool: SpoolGauges,
+}
+
+/// How long the parts of a change's way took, over all changes.
+#[derive(Debug, Default)]
+pub struct ChangeTimes {
+    /// From the first sign until reading began.
+    pub watch: Times,
+    /// Reading what may have changed.
+    pub read: Times,
+    /// Derivation and judging.
+    pub judge: Times,
+    /// Until it was durable in the spool's file.
+    pub spool: Times,
+    /// From sending until the collector said that it is durable there.
+    pub ack: Times,
+}
+
+/// A sum of times.
+#[derive(Debug, Default)]
+pub struct Times {
+    us: AtomicU64,
+    count: AtomicU64,
+}
+
+impl Times {
+    /// One more.
+    pub fn add(&self, time: Duration) {
+        self.us.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The spool's file.
+#[derive(Debug, Default)]
+pub struct SpoolGauges {
+    /// Is the spool kept in a file.
+    pub file: AtomicBool,
+    /// Saves that are durable.
+    pub saves: AtomicU64,
+    /// Saves that failed or took too long.
+    pub failed_saves: AtomicU64,
+    /// Duration of the last save, microseconds.
+    pub last_save_us: AtomicU64,
+    /// Size of the file after the last save.
+    pub bytes: AtomicU64,
 }
 
 /// The agent's own cost, now.
@@ -158,9 +207,9 @@ async fn answer(mut stream: TcpStream, gauges: &Gauges) -> std::io::Result<()> {
 pub fn metrics(gauges: &Gauges, vitals: &Vitals, now_ms: i64) -> String {
     let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
     let seconds = |thousandths: u64| format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    let exact = |us: &AtomicU64| format!("{}.{:06}", read(us) / 1_000_000, read(us) % 1_000_000);
     let acked = gauges.acked_at_ms.load(Ordering::Relaxed);
     let ack_age = if acked == 0 { "NaN".to_owned() } else { seconds(u64::try_from(now_ms - acked).unwrap_or(0)) };
-    let scan = read(&gauges.scan_us);
     let rows = [
         ("holdfast_agent_resident_memory_bytes", "gauge", "Resident memory.", vitals.rss_bytes.to_string()),
         ("holdfast_agent_cpu_seconds_total", "counter", "CPU time used.", seconds(vitals.cpu_ms)),
@@ -168,12 +217,7 @@ pub fn metrics(gauges: &Gauges, vitals: &Vitals, now_ms: i64) -> String {
         ("holdfast_agent_connected", "gauge", "1 when a session is open.", u8::from(gauges.connected.load(Ordering::Relaxed)).to_string()),
         ("holdfast_agent_sessions_total", "counter", "Sessions opened.", read(&gauges.sessions).to_string()),
         ("holdfast_agent_scans_total", "counter", "Scans done, full and partial.", read(&gauges.scans).to_string()),
-        (
-            "holdfast_agent_last_scan_seconds",
-            "gauge",
-            "Duration of the last scan.",
-            format!("{}.{:06}", scan / 1_000_000, scan % 1_000_000),
-        ),
+        ("holdfast_agent_last_scan_seconds", "gauge", "Duration of the last scan.", exact(&gauges.scan_us)),
         ("holdfast_agent_entries", "gauge", "Entries of this node's state.", read(&gauges.entries).to_string()),
         ("holdfast_agent_refused_entries", "gauge", "Entries the collector refused.", read(&gauges.refused).to_string()),
         ("holdfast_agent_unsent", "gauge", "Entries and transitions not sent yet.", read(&gauges.unsent).to_string()),
@@ -197,8 +241,31 @@ pub fn metrics(gauges: &Gauges, vitals: &Vitals, now_ms: i64) -> String {
             read(&gauges.peer_probes_refused).to_string(),
         ),
         ("holdfast_agent_last_ack_age_seconds", "gauge", "Time since the last acknowledgement.", ack_age),
+        (
+            "holdfast_agent_spool_file",
+            "gauge",
+            "1 when the spool is kept in a file, 0 when in memory only.",
+            u8::from(gauges.spool.file.load(Ordering::Relaxed)).to_string(),
+        ),
+        ("holdfast_agent_spool_bytes", "gauge", "Size of the spool's file.", read(&gauges.spool.bytes).to_string()),
+        ("holdfast_agent_spool_saves_total", "counter", "Saves of the spool.", read(&gauges.spool.saves).to_string()),
+        (
+            "holdfast_agent_spool_failed_saves_total",
+            "counter",
+            "Saves of the spool that failed or took too long.",
+            read(&gauges.spool.failed_saves).to_string(),
+        ),
+        ("holdfast_agent_spool_last_save_seconds", "gauge", "Duration of the last save.", exact(&gauges.spool.last_save_us)),
     ];
     let row =
         |(name, kind, help, value): &(&str, &str, &str, String)| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
-    rows.iter().map(row).collect()
+    let times = &gauges.changes;
+    let parts = [("watch", &times.watch), ("read", &times.read), ("judge", &times.judge), ("spool", &times.spool), ("ack", &times.ack)];
+    let name = "holdfast_agent_change_seconds";
+    let part = |(part, times): (&str, &Times)| {
+        format!("{name}_sum{{part=\"{part}\"}} {}\n{name}_count{{part=\"{part}\"}} {}\n", exact(&times.us), read(&times.count))
+    };
+    let changes = parts.map(part).concat();
+    let what = "Time that changes took, by part of the way from the first sign to the collector's acknowledgement.";
+    rows.iter().map(row).chain([format!("# HELP {name} {what}\n# TYPE {name} summary\n{changes}")]).collect()
 }

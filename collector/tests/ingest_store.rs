@@ -479,6 +479,39 @@ async fn an_agent_that_lost_its_spool_does_not_repeat_history() {
     assert_eq!(subjects, ["same", "new"]);
 }
 
+/// A finding went and came back before the collector was told: its state did not change, its history did.
+#[tokio::test]
+async fn a_finding_that_went_and_came_back_unseen_has_both_in_its_history() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding_at("c", "s", Verdict::Pass, NOW - 9000);
+    let mut write = delta(&node, 7, 1, vec![entry.clone()]);
+    write.transitions = vec![moved(1, &entry, None, Some(Verdict::Pass), NOW - 9000)];
+    committed(rig.writer.write(write).await.unwrap());
+    let mut write = delta(&node, 7, 2, Vec::new());
+    write.transitions = vec![moved(2, &entry, Some(Verdict::Pass), None, NOW - 500), moved(3, &entry, None, Some(Verdict::Pass), NOW)];
+    committed(rig.writer.write(write).await.unwrap());
+    let steps: Vec<(i64, i64)> =
+        sqlx::query_as("select from_verdict, to_verdict from transitions order by number").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(steps, [(0, 1), (1, 0), (0, 1)]);
+}
+
+/// The snapshot of a new node brings what a finding came to; the history that follows begins where it began.
+#[tokio::test]
+async fn history_that_comes_after_its_end_is_stored_as_it_was() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding_at("c", "s", Verdict::Fail, NOW - 500);
+    committed(rig.writer.write(delta(&node, 7, 1, vec![entry.clone()])).await.unwrap());
+    let mut write = delta(&node, 7, 2, Vec::new());
+    let (pass, fail) = (Some(Verdict::Pass), Some(Verdict::Fail));
+    write.transitions = vec![moved(1, &entry, None, pass, NOW - 900), moved(2, &entry, pass, fail, NOW - 500)];
+    committed(rig.writer.write(write).await.unwrap());
+    let steps: Vec<(i64, i64)> =
+        sqlx::query_as("select from_verdict, to_verdict from transitions order by number").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(steps, [(0, 1), (1, 2)]);
+}
+
 #[tokio::test]
 async fn changes_are_published_after_the_commit_in_order() {
     let rig = rig().await;

@@ -82,6 +82,16 @@ impl Api {
         node.get("state").and_then(Value::as_str).map(str::to_owned)
     }
 
+    /// The sum of a metric's samples over all labels that `name` does not give; 0 when there is none.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.text("/metrics").unwrap_or_default();
+        let sample = |line: &str| {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+            rest.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        text.lines().filter_map(sample).sum()
+    }
+
     /// Waits until `done`, and returns how long that took.
     pub fn wait(&self, what: &str, within: Duration, mut done: impl FnMut(&Self) -> bool) -> Result<Duration> {
         let start = Instant::now();

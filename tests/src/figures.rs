@@ -16,6 +16,22 @@ impl Figures {
         self.0.sort_unstable();
     }
 
+    /// All of them at once.
+    pub fn of(mut measured: Vec<Duration>) -> Self {
+        measured.sort_unstable();
+        Self(measured)
+    }
+
+    /// How many measurements there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Has nothing been measured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value that `percent` of the measurements do not exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);

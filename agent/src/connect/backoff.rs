@@ -22,6 +22,8 @@ pub enum Ended {
     },
     /// The collector asked to come back after a time between these, milliseconds.
     Drained {
+        /// How long it was up, milliseconds.
+        up_ms: u64,
         /// Earliest.
         min_ms: u32,
         /// Latest.
@@ -35,17 +37,26 @@ pub enum Ended {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Backoff {
     failures: u32,
+    /// The last connection that came to a Welcome was drained.
+    drained: bool,
 }
 
 impl Backoff {
     /// The time to wait before the next attempt, milliseconds. `draw` is a fresh uniform draw.
     pub fn delay_ms(&mut self, ended: Ended, draw: u32) -> u64 {
         match ended {
-            Ended::Drained { min_ms, max_ms } => {
-                self.failures = 0;
-                between(u64::from(min_ms), u64::from(max_ms).min(CAP_MS), draw)
+            Ended::Drained { up_ms, min_ms, max_ms } => {
+                let asked = between(u64::from(min_ms), u64::from(max_ms).min(CAP_MS), draw);
+                let again = std::mem::replace(&mut self.drained, true) && up_ms < HEALTHY_MS;
+                if !again {
+                    self.failures = 0;
+                    return asked;
+                }
+                // A collector that sends away whoever comes is not asked ever faster than one that fails.
+                self.exponential(draw).max(asked)
             }
             Ended::Lost { up_ms, acked, spread_ms } => {
+                self.drained = false;
                 if up_ms >= HEALTHY_MS && acked {
                     self.failures = 0;
                 }
@@ -109,7 +120,16 @@ mod tests {
     #[test]
     fn a_drain_is_no_failure() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.delay_ms(Ended::Drained { min_ms: 100, max_ms: 300 }, u32::MAX), 300);
+        assert_eq!(backoff.delay_ms(Ended::Drained { up_ms: 5, min_ms: 100, max_ms: 300 }, u32::MAX), 300);
         assert_eq!(backoff.delay_ms(Ended::Failed, u32::MAX), 1_000);
+        assert_eq!(backoff.delay_ms(Ended::Drained { up_ms: HEALTHY_MS, min_ms: 100, max_ms: 300 }, 0), 100);
+    }
+
+    #[test]
+    fn one_drain_after_another_is_no_way_to_make_an_agent_spin() {
+        let mut backoff = Backoff::default();
+        let drained = Ended::Drained { up_ms: 5, min_ms: 0, max_ms: 0 };
+        let waits: Vec<u64> = (0..5).map(|_| backoff.delay_ms(drained, u32::MAX)).collect();
+        assert_eq!(waits, [0, 1_000, 2_000, 4_000, 8_000]);
     }
 }

@@ -7,19 +7,25 @@ pub mod backoff;
 mod error;
 mod tls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::v1::posture_client::PostureClient;
 use holdfast_proto::v1::{AgentMessage, CollectorMessage};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use error::ConnectError;
@@ -29,8 +35,13 @@ pub(crate) use tls::own_file;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the collector may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
+/// A collector that hangs is noticed by a question every so often. That every minute would cost an idle agent as much as its heartbeats,
+/// whose own acknowledgement by TCP shows a lost path already.
+const KEEPALIVE_EVERY: Duration = Duration::from_mins(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long anything sent, a heartbeat above all, may stay unacknowledged by the other end's TCP before the connection is lost. The
+/// system's own patience is a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 /// HTTP/2 windows: an agent's messages are small, and a connection should cost the collector little.
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Messages that may wait for the connection to take them; more than the session ever puts in flight.
@@ -47,6 +58,36 @@ pub struct Target {
     pub token_file: PathBuf,
     /// The name the certificate must be for; `None`: the host of the URL.
     pub server_name: Option<String>,
+}
+
+/// What an agent trusts and what it shows, as read from its files.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    trust: Arc<ClientConfig>,
+    token: AsciiMetadataValue,
+}
+
+impl Credentials {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn read(ca: &Path, token_file: &Path) -> Result<Self, ConnectError> {
+        Ok(Self { token: tls::token(token_file)?, trust: Self::trust(ca)? })
+    }
+
+    /// The TLS settings that trust the authorities in `ca` and no others. Many agents in one process share them.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub fn trust(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError> {
+        tls::client_config(ca)
+    }
+
+    /// Credentials of what was read before; `None` when `token` cannot be one.
+    pub fn new(trust: Arc<ClientConfig>, token: &str) -> Option<Self> {
+        Some(Self { trust, token: tls::bearer(token)? })
+    }
 }
 
 /// How a stream to the collector comes about.
@@ -72,7 +113,7 @@ impl Connect for Target {
 #[derive(Debug)]
 pub struct Connection {
     channel: Channel,
-    token: tonic::metadata::AsciiMetadataValue,
+    token: AsciiMetadataValue,
     address: String,
 }
 
@@ -124,15 +165,26 @@ impl Target {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn dial(&self) -> Result<Connection, ConnectError> {
-        let token = tls::token(&self.token_file)?;
-        let config = tls::client_config(&self.ca)?;
+        let credentials = Credentials::read(&self.ca, &self.token_file)?;
+        self.dial_with(credentials, |tcp| tcp).await
+    }
+
+    /// The same with credentials that were read before, over whatever `wrap` makes of the socket.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn dial_with<S>(&self, credentials: Credentials, wrap: impl FnOnce(TcpStream) -> S) -> Result<Connection, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Credentials { trust, token } = credentials;
         let name = self.server_name()?;
         let (host, port) = self.address();
         let address = format!("{host}:{port}");
         let tcp = timed(&address, "accept a TCP connection", TcpStream::connect((host, port))).await?;
         let tcp = tcp.map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        tcp.set_nodelay(true).map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        let handshake = TlsConnector::from(config).connect(name, tcp);
+        prepare(&tcp).map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
+        let handshake = TlsConnector::from(trust).connect(name, wrap(tcp));
         let secured = timed(&address, "finish the TLS handshake", handshake).await?;
         let secured = secured.map_err(|source| ConnectError::of_handshake(&address, &self.ca, source))?;
         let channel = timed(&address, "speak HTTP/2", Box::pin(self.http2(secured))).await?;
@@ -141,7 +193,10 @@ impl Target {
     }
 
     /// HTTP/2 over a connection that is already there. When that is lost, so is the channel.
-    async fn http2(&self, secured: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
+    async fn http2<S>(&self, secured: TlsStream<S>) -> Result<Channel, tonic::transport::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let endpoint = Endpoint::from(self.collector.clone())
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
@@ -160,7 +215,7 @@ impl Target {
 
 impl Connection {
     /// A connection that somebody else made. `address` is for messages.
-    pub fn new(channel: Channel, token: tonic::metadata::AsciiMetadataValue, address: String) -> Self {
+    pub fn new(channel: Channel, token: AsciiMetadataValue, address: String) -> Self {
         Self { channel, token, address }
     }
 
@@ -201,7 +256,32 @@ impl Connection {
     }
 }
 
+/// What the session needs of its socket: messages leave at once, and a dead path is noticed.
+fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let milliseconds = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    Ok(setsockopt(tcp, TcpUserTimeout, &milliseconds)?)
+}
+
 async fn timed<F: Future>(address: &str, what: &'static str, future: F) -> Result<F::Output, ConnectError> {
     let late = |_| ConnectError::Timeout { address: address.to_owned(), what };
     tokio::time::timeout(TIMEOUT, future).await.map_err(late)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lost_path_is_noticed_by_heartbeats_alone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&tcp).unwrap();
+        assert!(tcp.nodelay().unwrap());
+        assert_eq!(getsockopt(&tcp, TcpUserTimeout).unwrap(), 60_000, "milliseconds; 0 would be a quarter of an hour");
+    }
 }

@@ -39,13 +39,18 @@ pub(super) fn client_config(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError
 pub(super) fn token(path: &Path) -> Result<AsciiMetadataValue, ConnectError> {
     let bytes = own_file(path).map_err(|source| ConnectError::TokenFile { path: path.to_owned(), source })?;
     let text = String::from_utf8(bytes).unwrap_or_default();
-    let unusable = || ConnectError::TokenUnusable { path: path.to_owned() };
-    if text.trim().is_empty() {
-        return Err(unusable());
+    bearer(&text).ok_or_else(|| ConnectError::TokenUnusable { path: path.to_owned() })
+}
+
+/// A token as it is shown.
+pub(super) fn bearer(token: &str) -> Option<AsciiMetadataValue> {
+    let token = token.trim();
+    if token.is_empty() {
+        return None;
     }
-    let mut value = AsciiMetadataValue::try_from(format!("Bearer {}", text.trim())).map_err(|_| unusable())?;
+    let mut value = AsciiMetadataValue::try_from(format!("Bearer {token}")).ok()?;
     value.set_sensitive(true);
-    Ok(value)
+    Some(value)
 }
 
 /// One of the agent's own files, capped. Never one of the host's.

@@ -1,16 +1,25 @@
 //! The line to the collector: drives the session over one connection after another, and takes judgements into the spool.
 //!
-//! How a connection is made is passed in, so that a simulator and a simulated network drive the same code. Must not know sensors,
-//! checks or TLS.
+//! How a connection is made is passed in, so that a simulator and a simulated network drive the same code. What changes all the time
+//! is damped on the way in (`damping`), the spool is brought to disk beside it (`saving`, `disk`), and how that goes is told
+//! (`account`, `timings`). Must not know sensors, checks or TLS.
 
+mod account;
+mod damping;
+mod disk;
 mod judgement;
+mod saving;
+mod timings;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_checks::entries::Changes;
+use holdfast_checks::facts::{Agent, SpoolKind};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
+use holdfast_proto::v1::collector_message::Message as Hear;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -23,7 +32,13 @@ use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
+use crate::spool::writer;
+use account::Account;
+use damping::Damping;
+pub use disk::Disk;
+use disk::Turn;
 pub use judgement::{Judgement, Took};
+use timings::Timings;
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -46,11 +61,18 @@ pub struct Line<C> {
     gauges: Arc<Gauges>,
     backoff: Backoff,
     link: Link,
-    wake: Option<Instant>,
+    /// When the session wants to be woken, in milliseconds since `start`.
+    wake_ms: Option<u64>,
     start: Instant,
     /// Why the present stream was closed from here.
     closed: Option<Closed>,
     welcomed: bool,
+    /// How far a simulated node's wall clock is off; 0 on a real one.
+    skew_ms: i64,
+    damping: Damping,
+    disk: Disk,
+    account: Account,
+    timings: Timings,
 }
 
 enum Event {
@@ -60,15 +82,59 @@ enum Event {
     Dialled(Result<Stream, ConnectError>),
     Heard(Option<Result<v1::CollectorMessage, ConnectError>>),
     Probed(v1::ProbeResult),
+    Kept(writer::Event),
     Wake,
 }
 
 impl<C: Connect> Line<C> {
-    /// A line that has not dialled yet.
+    /// A line that has not dialled yet, with a spool in memory only.
     pub fn new(target: C, session: Session, spool: Spool, peers: Peers, gauges: Arc<Gauges>) -> Self {
         let start = Instant::now();
         let link = Link::Down { until: start };
-        Self { target, session, spool, peers, gauges, backoff: Backoff::default(), link, wake: None, start, closed: None, welcomed: false }
+        Self {
+            target,
+            session,
+            spool,
+            peers,
+            backoff: Backoff::default(),
+            link,
+            wake_ms: None,
+            start,
+            closed: None,
+            welcomed: false,
+            skew_ms: 0,
+            damping: Damping::default(),
+            disk: Disk::none(Arc::clone(&gauges)),
+            account: Account::default(),
+            timings: Timings::new(Arc::clone(&gauges)),
+            gauges,
+        }
+    }
+
+    /// The same with its spool kept on `disk`, as the spool has been told already.
+    #[must_use]
+    pub fn kept_on(self, disk: Disk) -> Self {
+        Self { disk, ..self }
+    }
+
+    /// The same, giving `tell` the agent's account of its own delivery, now and whenever that changes.
+    #[must_use]
+    pub fn telling(mut self, tell: impl Fn(&Agent) + Send + 'static) -> Self {
+        self.account = Account::to(Box::new(tell));
+        self.account.update(self.disk.state(), &self.spool, &self.damping, 0);
+        self
+    }
+
+    /// The same, telling every change as it comes, also of what changes all the time.
+    #[must_use]
+    pub fn undamped(self) -> Self {
+        Self { damping: Damping::off(), ..self }
+    }
+
+    /// The same on a node whose wall clock is off by this many milliseconds.
+    #[must_use]
+    pub fn with_skew(self, skew_ms: i64) -> Self {
+        Self { skew_ms, ..self }
     }
 
     /// Runs until cancelled.
@@ -107,8 +173,16 @@ impl<C: Connect> Line<C> {
                 Event::Heard(Some(Err(error))) => self.lost(Some(&error)),
                 Event::Heard(None) => self.lost(None),
                 Event::Probed(result) => self.step(Input::Probed(result)),
-                Event::Wake => self.step(Input::Tick),
+                Event::Kept(event) => {
+                    let now_ms = self.now_ms();
+                    let durable = self.disk.heard(event, &mut self.spool, now_ms);
+                    self.timings.saved(durable);
+                    self.step(Input::Changed);
+                }
+                Event::Wake if self.wake_ms.is_some_and(|wake| wake <= self.now_ms()) => self.step(Input::Tick),
+                Event::Wake => {}
             }
+            self.settle();
             if self.closed.is_some() {
                 self.lost(None);
             }
@@ -117,10 +191,13 @@ impl<C: Connect> Line<C> {
     }
 
     async fn next(&mut self, judgements: &mut mpsc::Receiver<Judgement>, cancel: &CancellationToken) -> Event {
-        let wake = self.wake;
+        let now_ms = self.now_ms();
+        let spool = self.disk.next_ms(&self.spool, now_ms);
+        let wake = [self.wake_ms, spool, self.damping.next_ms(), self.account.next_ms()].into_iter().flatten().min();
+        let start = self.start;
         let awake = async move {
             match wake {
-                Some(at) => tokio::time::sleep_until(at).await,
+                Some(ms) => tokio::time::sleep_until(start + Duration::from_millis(ms)).await,
                 None => std::future::pending().await,
             }
         };
@@ -145,35 +222,61 @@ impl<C: Connect> Line<C> {
             judged = judgements.recv() => Event::Judged(judged),
             event = link => event,
             result = self.peers.next() => Event::Probed(result),
+            event = self.disk.next() => Event::Kept(event),
             () = awake => Event::Wake,
         }
     }
 
     fn take(&mut self, judgement: Judgement) {
-        let Judgement { at, .. } = judgement;
-        let mut judgement = judgement;
-        let fresh = std::mem::take(&mut judgement.entries);
-        let changes = self.spool.state().compare(fresh, |key| judgement.covers(key), at);
+        let (took, now_ms) = (judgement.took, self.now_ms());
+        let changes = self.damping.admit(judgement, self.spool.state(), now_ms);
         if !changes.is_empty() {
-            let (upserts, gone, transitions) = (changes.upserts.len(), changes.gone.len(), changes.transitions.len());
-            tracing::debug!(upserts, gone, transitions, entries = self.spool.state().len(), "the node's state changed");
-            self.spool.apply(changes);
+            self.timings.taken(took, self.disk.state().kind == SpoolKind::File);
+            self.apply(changes);
         }
-        self.measure();
+    }
+
+    fn apply(&mut self, changes: Changes) {
+        let (upserts, gone, transitions) = (changes.upserts.len(), changes.gone.len(), changes.transitions.len());
+        tracing::debug!(upserts, gone, transitions, entries = self.spool.state().len(), "the node's state changed");
+        self.spool.apply(changes);
+    }
+
+    /// What is due by the clock beside the session: changes that were held back, saves, the account.
+    fn settle(&mut self) {
+        let now_ms = self.now_ms();
+        let released = self.damping.release(self.spool.state(), now_ms);
+        if !released.is_empty() {
+            self.apply(released);
+            self.step(Input::Changed);
+        }
+        match self.disk.turn(&mut self.spool, now_ms) {
+            Turn::Nothing => {}
+            Turn::Began => self.timings.saving(),
+            Turn::GaveUp => {
+                self.timings.saved(false);
+                self.step(Input::Changed);
+            }
+        }
+        self.account.update(self.disk.state(), &self.spool, &self.damping, now_ms);
     }
 
     /// One step of the session, and what it asks for.
     fn step(&mut self, input: Input) {
-        let moment = self.moment();
+        // Only a heartbeat tells the agent's own cost, and only a tick makes one.
+        let moment = self.moment(matches!(input, Input::Tick));
+        if let Input::Received(v1::CollectorMessage { message: Some(Hear::Ack(ack)) }) = &input {
+            self.timings.acked(ack.seq);
+        }
         let acked = self.spool.last_acked();
         let outputs = self.session.step(input, &mut self.spool, &moment);
         if self.spool.last_acked() != acked {
             self.gauges.acked_at_ms.store(moment.wall_ms, Ordering::Relaxed);
         }
-        self.wake = None;
+        self.wake_ms = None;
         for output in outputs {
             match output {
-                Output::WakeAt(at_ms) => self.wake = Some(self.start + Duration::from_millis(at_ms)),
+                Output::WakeAt(at_ms) => self.wake_ms = Some(at_ms),
                 Output::Close(why) => self.closed = Some(why),
                 Output::Send(message) => self.send(message),
                 Output::Policy(policy) => {
@@ -193,6 +296,9 @@ impl<C: Connect> Line<C> {
 
     fn send(&mut self, message: v1::AgentMessage) {
         log_sent(&message);
+        if let Some(Say::Delta(delta)) = &message.message {
+            self.timings.sent(delta.seq);
+        }
         if let Link::Up { stream, .. } = &self.link
             && stream.outgoing.try_send(message).is_err()
         {
@@ -200,10 +306,14 @@ impl<C: Connect> Line<C> {
         }
     }
 
-    fn moment(&self) -> Moment {
-        let now_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let wall_ms = jiff::Timestamp::now().as_millisecond();
-        Moment { now_ms, wall_ms, draw: draw(), vitals: Vitals { dropped: 0, ..vitals() } }
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn moment(&self, vital: bool) -> Moment {
+        let wall_ms = jiff::Timestamp::now().as_millisecond().saturating_add(self.skew_ms);
+        let vitals = if vital { vitals() } else { Vitals::default() };
+        Moment { now_ms: self.now_ms(), wall_ms, draw: draw(), vitals }
     }
 
     fn log_welcome(&mut self) {
@@ -219,13 +329,14 @@ impl<C: Connect> Line<C> {
         let Link::Up { since, .. } = &self.link else { return };
         let up_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ended = match &closed {
-            Some(Closed::Drained { min_ms, max_ms }) => Ended::Drained { min_ms: *min_ms, max_ms: *max_ms },
+            Some(Closed::Drained { min_ms, max_ms }) => Ended::Drained { up_ms, min_ms: *min_ms, max_ms: *max_ms },
             _ if error.is_some_and(ConnectError::is_hopeless) => Ended::Hopeless,
             _ if self.welcomed => Ended::Lost { up_ms, acked: self.session.was_healthy(), spread_ms: self.session.reconnect_spread_ms() },
             _ => Ended::Failed,
         };
         self.step(Input::Disconnected);
         self.peers.forget();
+        self.timings.lost();
         self.closed = None;
         self.wait(ended, error, closed.as_ref());
     }
@@ -247,16 +358,19 @@ impl<C: Connect> Line<C> {
         }
     }
 
-    /// Bye, and a bounded wait for the collector to have heard it.
+    /// Bye, and a bounded wait for the collector to have heard it and for the disk to have the spool.
     async fn goodbye(mut self) {
         self.step(Input::Stop("the agent was told to stop".to_owned()));
-        if let Link::Up { mut stream, .. } = self.link {
+        let Self { link, disk, mut spool, start, .. } = self;
+        let bye = async {
+            let Link::Up { mut stream, .. } = link else { return };
             let (closing, _) = mpsc::channel(1);
             // Dropping the only sender ends our half; the collector answers by ending its own.
             drop(std::mem::replace(&mut stream.outgoing, closing));
             let heard = tokio::time::timeout(GOODBYE, async { while stream.incoming.recv().await.is_some() {} }).await;
             tracing::info!(heard = heard.is_ok(), "said goodbye to the collector");
-        }
+        };
+        tokio::join!(bye, disk.finish(&mut spool, start));
     }
 
     fn measure(&self) {

@@ -25,7 +25,8 @@ pub struct RunArgs {
     /// Name in the collector's certificate, when it is not the host of the URL.
     #[arg(long, env = "HOLDFAST_SERVER_NAME", value_name = "DNS")]
     pub server_name: Option<String>,
-    /// Directory for state that survives a restart [default: none].
+    /// Directory for what the collector has not taken yet, so that its history survives a restart; 8 MiB at most [default: none, in
+    /// memory only].
     #[arg(long, env = "HOLDFAST_SPOOL", value_name = "DIR")]
     pub spool: Option<PathBuf>,
     /// Loopback address for /livez, /readyz and /metrics.
@@ -37,6 +38,9 @@ pub struct RunArgs {
     /// Seconds between full passes, ± 10 %.
     #[arg(long, env = "HOLDFAST_FULL_PASS", value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub full_pass: u64,
+    /// Tell every change at once, also of a finding that changes more than 12 times in 10 minutes; else that one is told once a minute.
+    #[arg(long, env = "HOLDFAST_NO_DAMPING")]
+    pub no_damping: bool,
     /// Networks of the cluster's nodes, such as 10.0.0.0/16: when the collector asks, try Kubernetes ports of nodes in them, a GET
     /// without credentials, ten a minute at most [default: none, and nothing is tried].
     #[arg(long, env = "HOLDFAST_PEER_PROBES_CIDRS", value_name = "CIDR", value_delimiter = ',')]

@@ -6,6 +6,7 @@
 mod arguments;
 mod judge;
 mod notices;
+mod spool;
 
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_checks::facts::{Agent, Group};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,11 +27,11 @@ use crate::connect::Target;
 use crate::health::{self, Gauges};
 use crate::host::Host;
 use crate::line::Line;
+use crate::own::Own;
 use crate::peers::Peers;
 use crate::privileges::{self, SelfTest};
 use crate::sensors::{CriEndpoint, Sensors};
 use crate::session::{Introduction, Session};
-use crate::spool::Spool;
 use crate::watch::{Pending, Watch, WatchOptions};
 
 /// Judgements waiting to be taken into the spool. The judge waits for room: nothing is lost, its next reading covers more.
@@ -49,7 +51,7 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
     };
     let down = privileges::step_down(args.run_as, args.spool.as_deref(), &groups).context("cannot step down to a reader")?;
     if let Some(error) = down.spool {
-        tracing::warn!("state is kept in memory only: {}", causes(&error));
+        tracing::warn!("{}", causes(&error));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(async {
@@ -79,7 +81,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     // What this process can do shows in its own /proc, wherever facts are read from.
     report(&privileges::self_test(Path::new("/proc")));
     let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?);
-    let sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
+    let mut sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
     let (gauges, pending) = (Arc::new(Gauges::default()), Arc::new(Pending::default()));
     let networks: Vec<String> = args.peer_probes_cidrs.iter().map(ToString::to_string).collect();
     if !networks.is_empty() {
@@ -113,15 +115,20 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
-    let judging = Judging { sensors, evaluator, pending: Arc::clone(&pending), gauges: Arc::clone(&gauges), judged };
+    let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    let (spool, disk) = spool::open(args.spool, &gauges).await?;
+    let (account, judges) = (Own::default(), Arc::clone(&pending));
+    sensors.set_own(account.clone());
+    let tell = move |now: &Agent| {
+        if account.set(now.clone()) {
+            judges.add(&[Group::Agent].into());
+        }
+    };
+    let line = Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell);
+    let line = if args.no_damping { line.undamped() } else { line };
+    let judging = Judging { sensors, evaluator, pending: Arc::clone(&pending), gauges, judged };
     parts.spawn(thread("sensors", move || judging.run())?);
 
-    let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
-    if let Some(spool) = &args.spool {
-        tracing::info!(spool = %spool.display(), "this version keeps its state in memory: after a restart the collector gets it anew");
-    }
-    let spool = Spool::in_memory(getrandom::u64().context("the kernel gives no random numbers")?);
-    let line = Line::new(target, Session::new(introduction), spool, peers, gauges);
     let line_cancel = cancel.clone();
     parts.spawn(async move {
         line.run(judgements, line_cancel).await;

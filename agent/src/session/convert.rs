@@ -2,6 +2,9 @@
 
 use holdfast_checks::entries::{Body, Entry, Evidence, Finding, Key, Severity, Transition, Verdict};
 use holdfast_proto::v1;
+use holdfast_proto::v1::refused::Code;
+
+use crate::spool::Refusal;
 
 pub(super) fn key(key: &Key) -> v1::Key {
     v1::Key { kind: i32::from(key.kind().number()), key: key.as_str().to_owned() }
@@ -67,4 +70,14 @@ fn severity(severity: Severity) -> v1::Severity {
 /// Is `refused` about this entry as it is now. Compared as text: what was refused may be the key itself.
 pub(super) fn is_refused(entry: &Entry, refused: &v1::Refused) -> bool {
     refused.hash == entry.hash.0 && refused.key.as_ref().is_some_and(|named| *named == key(&entry.key))
+}
+
+/// A code of a later version reads as unspecified.
+pub(super) fn refusal(code: Code) -> Refusal {
+    match code {
+        Code::Malformed => Refusal::Malformed,
+        Code::TooLarge => Refusal::TooLarge,
+        Code::Quota => Refusal::Quota,
+        Code::Unspecified => Refusal::Unknown,
+    }
 }

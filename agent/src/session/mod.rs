@@ -14,7 +14,7 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
 
-use crate::spool::Spool;
+use crate::spool::{Refusal, Spool};
 pub use limits::Limits;
 
 /// How long the collector may take to answer a Hello, in milliseconds.
@@ -250,6 +250,10 @@ impl Session {
         match (self.phase, message) {
             (Phase::Off, _) => {}
             (Phase::Greeting { .. }, Hear::Welcome(welcome)) => self.welcome(&welcome, spool, moment, out),
+            (Phase::Greeting { .. }, Hear::Drain(drain)) => {
+                let (min_ms, max_ms) = (drain.reconnect_min_ms, drain.reconnect_max_ms.max(drain.reconnect_min_ms));
+                self.close(Closed::Drained { min_ms, max_ms }, spool, out);
+            }
             (Phase::Greeting { .. }, _) => self.close(Closed::Protocol("it spoke before Welcome".to_owned()), spool, out),
             (_, Hear::Welcome(_)) => self.close(Closed::Protocol("a second Welcome".to_owned()), spool, out),
             (_, Hear::Ack(ack)) => self.ack(&ack, spool, moment, out),
@@ -312,7 +316,7 @@ impl Session {
             // One that has changed since is under way or about to be sent as it is now.
             let now = spool.state().iter().find(|entry| convert::is_refused(entry, refused));
             if let Some((key, hash)) = now.map(|entry| (entry.key.clone(), entry.hash)) {
-                spool.refused(&key, hash);
+                spool.refused(&key, hash, convert::refusal(refused.code()));
             }
         }
         if spool.in_flight() < before {
@@ -345,7 +349,7 @@ impl Session {
         let parts = loop {
             match pack::snapshot(spool, self.snapshots, self.limits.message_bytes) {
                 Ok(parts) => break parts,
-                Err(too_large) => too_large.iter().for_each(|(key, hash)| spool.refused(key, *hash)),
+                Err(too_large) => too_large.iter().for_each(|(key, hash)| spool.refused(key, *hash, Refusal::TooLarge)),
             }
         };
         spool.begin_snapshot();
@@ -370,7 +374,7 @@ impl Session {
                 match pack::delta(spool, self.limits.message_bytes) {
                     Ok(None) => break,
                     Err((key, hash)) => {
-                        spool.refused(&key, hash);
+                        spool.refused(&key, hash, Refusal::TooLarge);
                         continue;
                     }
                     Ok(Some((mut delta, batch))) => {

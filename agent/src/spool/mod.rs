@@ -5,8 +5,11 @@
 //! history of such flaps in a bounded ring. [`Spool`] is memory and pure; what of it survives a crash is an [`Image`], brought up to
 //! date by one [`Save`] after another. Must not know the wire, time, files or sockets.
 
+pub mod file;
 mod history;
 mod image;
+mod refusal;
+pub mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,6 +17,8 @@ use holdfast_checks::entries::{Changes, Digest, Entry, Hash, Key, State, Transit
 
 use history::History;
 pub use image::{Image, Position, Remote, Row, Save};
+use refusal::Refused;
+pub use refusal::{Refusal, RefusedEntry};
 
 /// The most transitions kept while nobody acknowledges them.
 pub const MAX_TRANSITIONS: usize = 10_000;
@@ -46,7 +51,7 @@ pub struct Spool {
     last_acked: u64,
     state: State,
     /// Content the collector will not store; it leaves the digest and is not resent until its hash changes.
-    refused: BTreeMap<Key, Hash>,
+    refused: BTreeMap<Key, Refused>,
     remote: BTreeMap<Key, Remote>,
     unsent: BTreeSet<Key>,
     /// The digest of what is here without refused content.
@@ -128,7 +133,7 @@ impl Spool {
         for (key, row) in rows {
             if let Some(entry) = row.entry {
                 if row.refused {
-                    spool.refused.insert(key.clone(), entry.hash);
+                    spool.refused.insert(key.clone(), Refused { hash: entry.hash, why: Refusal::Unknown });
                 } else {
                     spool.digest.add(&key, &entry.hash);
                 }
@@ -143,7 +148,6 @@ impl Spool {
         spool.history.restore(transitions.into_values(), next, position.truncated);
         spool.keeping.file = true;
         spool.keeping.moved = true;
-        spool.history.keep(true);
         spool
     }
 
@@ -261,6 +265,11 @@ impl Spool {
         self.refused.len()
     }
 
+    /// Entries the collector refused as they are now, in key order.
+    pub fn all_refused(&self) -> impl Iterator<Item = RefusedEntry<'_>> {
+        self.refused.iter().map(|(key, refused)| RefusedEntry { key, why: refused.why })
+    }
+
     /// Transitions of this epoch that fell off the ring before they were acknowledged.
     pub fn truncated(&self) -> u64 {
         self.history.truncated()
@@ -301,7 +310,7 @@ impl Spool {
 
     /// Every entry a snapshot holds: all but the refused ones.
     pub fn snapshot_entries(&self) -> impl Iterator<Item = &Entry> {
-        self.state.iter().filter(|entry| self.refused.get(&entry.key) != Some(&entry.hash))
+        self.state.iter().filter(|entry| !self.is_refused(entry))
     }
 
     /// Takes in what a scan changed and numbers its transitions.
@@ -314,7 +323,7 @@ impl Spool {
         }
         for entry in changes.upserts {
             let (key, left) = (entry.key.clone(), self.effective(&entry.key));
-            if self.refused.get(&key).is_some_and(|refused| *refused != entry.hash) {
+            if self.refused.get(&key).is_some_and(|refused| refused.hash != entry.hash) {
                 self.refused.remove(&key);
             }
             self.state.upsert(entry);
@@ -403,13 +412,13 @@ impl Spool {
     }
 
     /// The collector will not store `key` with content `hash`: it leaves the digest and is not resent as it is.
-    pub fn refused(&mut self, key: &Key, hash: Hash) {
+    pub fn refused(&mut self, key: &Key, hash: Hash, why: Refusal) {
         let left = self.effective(key);
         if self.remote.get(key) == Some(&Remote::Holds(hash)) {
             self.remote.remove(key);
         }
         if self.state.get(key).is_some_and(|entry| entry.hash == hash) {
-            self.refused.insert(key.clone(), hash);
+            self.refused.insert(key.clone(), Refused { hash, why });
         }
         self.settle(key, left);
     }
@@ -434,8 +443,11 @@ impl Spool {
 
     /// The entry under `key` unless it was refused as it is.
     fn effective_entry(&self, key: &Key) -> Option<&Entry> {
-        let entry = self.state.get(key)?;
-        (self.refused.get(key) != Some(&entry.hash)).then_some(entry)
+        self.state.get(key).filter(|entry| !self.is_refused(entry))
+    }
+
+    fn is_refused(&self, entry: &Entry) -> bool {
+        self.refused.get(&entry.key).is_some_and(|refused| refused.hash == entry.hash)
     }
 
     fn effective(&self, key: &Key) -> Option<Hash> {
@@ -465,7 +477,7 @@ impl Spool {
     fn row(&self, key: &Key, flying: bool) -> Option<Row> {
         let remote = if flying { Some(Remote::Unsure) } else { self.remote.get(key).copied() };
         let entry = self.state.get(key).cloned();
-        let refused = entry.as_ref().is_some_and(|entry| self.refused.get(key) == Some(&entry.hash));
+        let refused = entry.as_ref().is_some_and(|entry| self.is_refused(entry));
         (entry.is_some() || remote.is_some()).then_some(Row { entry, remote, refused })
     }
 

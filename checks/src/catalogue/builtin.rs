@@ -3,7 +3,8 @@
 use super::{Catalogue, CatalogueError, Document};
 
 /// File name and text of every built-in document.
-const DOCUMENTS: [(&str, &str); 13] = [
+const DOCUMENTS: [(&str, &str); 14] = [
+    ("agent.yaml", include_str!("../../catalogue/agent.yaml")),
     ("certificates.yaml", include_str!("../../catalogue/certificates.yaml")),
     ("containers.yaml", include_str!("../../catalogue/containers.yaml")),
     ("contradictions.yaml", include_str!("../../catalogue/contradictions.yaml")),

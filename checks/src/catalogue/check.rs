@@ -79,7 +79,7 @@ pub struct Check {
     pub title: String,
     /// How much a failure matters.
     pub severity: Severity,
-    /// The part of the node: `containers`, `kubelet`, `control-plane`, `kernel`, `network`, `processes`, `files`, `system`.
+    /// The part of the node: `agent`, `containers`, `kubelet`, `control-plane`, `kernel`, `network`, `processes`, `files`, `system`.
     pub area: String,
     /// Who decides it.
     pub judged_by: JudgedBy,

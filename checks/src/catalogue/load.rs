@@ -13,7 +13,8 @@ const COMPILE_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Frameworks a check may name.
 const FRAMEWORKS: [&str; 2] = ["cis-1.12", "nsa-1.2"];
 /// Areas a check may belong to.
-const AREAS: [&str; 9] = ["containers", "control-plane", "files", "kernel", "kubelet", "network", "processes", "runtimes", "system"];
+const AREAS: [&str; 10] =
+    ["agent", "containers", "control-plane", "files", "kernel", "kubelet", "network", "processes", "runtimes", "system"];
 
 /// One YAML file of a catalogue.
 #[derive(Debug, Clone)]

@@ -37,7 +37,7 @@ pub use kubelet::{
 };
 pub use listener::{BindScope, Listener, Owner};
 pub use network::{Address, Cni, Firewall, Network};
-pub use node::{Node, Os};
+pub use node::{Clock, Node, Os};
 pub(crate) use observed::{LISTING_NAME, OBSERVED_NAME};
 pub use observed::{Listing, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
 pub use package::Package;

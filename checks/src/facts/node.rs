@@ -30,6 +30,16 @@ pub struct Node {
     pub cri_allowed: Observed<bool>,
     /// The runtime that answered there and its version, `containerd 1.6.20`. Unavailable where none was asked or none answered.
     pub cri: Observed<String>,
+    /// The node's clock as the collector measures it. `None` where nobody measures: on the node itself, in a scan, of a recording.
+    #[serde(default)]
+    pub clock: Option<Observed<Clock>>,
+}
+
+/// A node's clock beside the collector's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Milliseconds by which the node's clock is ahead; negative when it is behind. The way of a heartbeat makes it smaller by its delay.
+    pub ahead_ms: i64,
 }
 
 impl Node {
@@ -46,6 +56,7 @@ impl Node {
             process_events: Observed::unavailable_because(Reason::NotSupported, "not watched"),
             cri_allowed: Observed::unavailable_because(Reason::NotSupported, "not read"),
             cri: Observed::unavailable_because(Reason::NotSupported, "no runtime was asked"),
+            clock: None,
         }
     }
 }

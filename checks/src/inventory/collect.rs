@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument, NodeDocument,
-    OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    AgentDocument, CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument,
+    NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
 use super::{chain, kinds, workloads};
 use crate::entries::{Body, Entry, Key};
 use crate::facts::{
-    Address, BindScope, Certificate, CertificateFact, Group, Handshake, Listener, Listing, Network, NodeFacts, Observed, Placement,
-    Process, Setting, Settings, Unavailable,
+    Address, Agent, BindScope, Certificate, CertificateFact, Group, Handshake, Listener, Listing, Network, NodeFacts, Observed, Placement,
+    Process, Recreated, Setting, Settings, Unavailable,
 };
 
 /// The most inventory of one node, in bytes of keys and documents.
@@ -20,8 +20,9 @@ pub const MAX_NODE_BYTES: usize = 256 * 1024;
 
 /// What each kind may take of it, in bytes. Shares, so that no kind can crowd out another: whoever opens a thousand ports
 /// does not make the root processes disappear.
-const SHARES: [(&str, usize); 15] = [
+const SHARES: [(&str, usize); 16] = [
     (kinds::NODE, 4 * 1024),
+    (kinds::AGENT, 2 * 1024),
     (kinds::OS, 4 * 1024),
     (kinds::KERNEL, 6 * 1024),
     (kinds::COMPONENT, 14 * 1024),
@@ -35,7 +36,7 @@ const SHARES: [(&str, usize); 15] = [
     (kinds::RUNTIME, 6 * 1024),
     (kinds::SYSTEM, 4 * 1024),
     (kinds::ROOT_PROCESS, 12 * 1024),
-    (kinds::GROUP, 26 * 1024),
+    (kinds::GROUP, 24 * 1024),
 ];
 
 /// The longest detail kept of why a group is not known, in bytes.
@@ -54,6 +55,9 @@ pub struct Inventory {
 pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
     let mut shelf = Shelf { at, entries: BTreeMap::new(), used: BTreeMap::new(), left_out: BTreeMap::new() };
     node(&mut shelf, facts);
+    if let Some(agent) = facts.agent.value().filter(|agent| agent.running) {
+        shelf.put_shrinking(Group::Agent, kinds::AGENT, "self", own(agent));
+    }
     if let Some(os) = facts.os.value() {
         shelf.put(Group::Os, kinds::OS, "self", os);
     }
@@ -91,6 +95,28 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
         sum
     });
     Inventory { entries: shelf.entries.into_values().collect(), left_out }
+}
+
+/// The agent's account, each text cut to what a page shows; then without them, for texts that grow in JSON.
+fn own(agent: &Agent) -> [AgentDocument; 2] {
+    let Agent { spool, flapping, truncated_transitions, .. } = agent;
+    let document = |most: usize| {
+        let cut = |text: &str| crate::entries::cut(text, most).to_owned();
+        AgentDocument {
+            spool: spool.kind,
+            path: cut(&spool.path),
+            reason: cut(&spool.reason),
+            detail: cut(&spool.detail),
+            recreated: spool.recreated.as_ref().map(|anew| Recreated {
+                set_aside: cut(&anew.set_aside),
+                because: cut(&anew.because),
+                at: anew.at,
+            }),
+            flapping: i64::try_from(flapping.items.len() + flapping.skipped.len()).unwrap_or(i64::MAX),
+            truncated_transitions: *truncated_transitions,
+        }
+    };
+    [document(MAX_DETAIL_BYTES), document(32)]
 }
 
 /// Entries so far, with what they take and what did not fit.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{
     Address, BindScope, BootEntry, Capability, ContainerKind, Deployment, Disk, Executable, FeatureState, Firewall, LogShipper, Mount,
-    Package, Placement, Reason, RebootSentinel, Registry, RuntimeSocket,
+    Package, Placement, Reason, RebootSentinel, Recreated, Registry, RuntimeSocket, SpoolKind,
 };
 
 /// `node/self`.
@@ -31,6 +31,29 @@ pub struct NodeDocument {
     /// Why the kernel does not tell of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_events_unknown: Option<String>,
+}
+
+/// `agent/self`: where a running agent keeps what it has not delivered, and how delivery goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentDocument {
+    /// In a file, or in memory only.
+    pub spool: SpoolKind,
+    /// The file; empty when none was asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Why not in the file, see [`crate::facts::SpoolState::reason`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The same for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// A file that would not open was set aside and a new one begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recreated: Option<Recreated>,
+    /// How many findings change more often than they are told.
+    pub flapping: i64,
+    /// See [`crate::facts::Agent::truncated_transitions`].
+    pub truncated_transitions: i64,
 }
 
 /// `kernel/self`.

@@ -6,6 +6,7 @@
 //! | kind | name | document |
 //! |---|---|---|
 //! | `node` | `self` | `{name, role, provider, profile, profile_because, process_events?, process_events_unknown?}` |
+//! | `agent` | `self` | `{spool: "file" \| "memory", path?, reason?, detail?, recreated?{set_aside, because, at}, flapping, truncated_transitions}`; of an agent that delivers |
 //! | `os` | `self` | [`crate::facts::Os`] |
 //! | `kernel` | `self` | [`KernelDocument`]: `{release, version, signature?, package?{manager, name, version, origin}, boot_time?, lsms?, lockdown?, taint?, livepatches?, installed?[{release, build?, modified?, newer?}], reboot_sentinels?, boot_default?, deployment?, features?{name: state}, unprivileged_user_namespaces?, unprivileged_bpf_disabled?, route_localnet?, cgroup?, unknown?{member: reason}, skipped?{member: [reason]}}`: `?` is absent when not known |
 //! | `component` | subject (`kubelet`, `kube-proxy`, …) | `{name, flavour, version?, installed?, executable?{path, replaced}, host_network?, unknown?{member: reason}}` |
@@ -29,7 +30,7 @@ mod workloads;
 
 pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
-    CertificateDocument, CertificateSaid, ComponentDocument, ContainerDocument, GroupDocument, GroupState, HandlerDocument,
+    AgentDocument, CertificateDocument, CertificateSaid, ComponentDocument, ContainerDocument, GroupDocument, GroupState, HandlerDocument,
     HandshakeDocument, InstalledDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument,
     PodNetworkDocument, ProgramDocument, RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
     SystemDocument,
@@ -41,6 +42,8 @@ pub mod kinds {
 
     /// Who the node is.
     pub const NODE: &str = "node";
+    /// The agent's account of its own delivery.
+    pub const AGENT: &str = "agent";
     /// Operating system.
     pub const OS: &str = "os";
     /// Kernel.

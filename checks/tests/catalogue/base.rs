@@ -41,6 +41,7 @@ pub(crate) fn node() -> NodeFacts {
         profile: "kubeadm".into(),
         profile_because: "/etc/kubernetes/manifests is there".into(),
         cri_allowed: known(false),
+        clock: Some(known(Clock { ahead_ms: -12 })),
         ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this fixture"));
@@ -110,6 +111,7 @@ pub(crate) fn node() -> NodeFacts {
         crate::containers::process_of("pod:default/web/c", "c1"),
     ]);
     facts.containers = complete(vec![crate::containers::container("pod:default/web/c", "c1")]);
+    facts.agent = known(crate::agent::agent());
     facts.versions = known(versions());
     facts
 }

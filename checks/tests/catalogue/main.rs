@@ -8,6 +8,7 @@
     reason = "a test may fail"
 )]
 
+mod agent;
 mod base;
 mod case;
 mod certificates;
@@ -34,6 +35,7 @@ use holdfast_checks::facts::{Node, NodeFacts, Observed, Reason, Unavailable};
 
 fn cases() -> Vec<Case> {
     [
+        agent::cases(),
         certificates::cases(),
         containers::cases(),
         control_plane::cases(),
@@ -50,6 +52,11 @@ fn cases() -> Vec<Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+#[test]
+fn agent() {
+    agent::cases().iter().for_each(verify);
 }
 
 #[test]
@@ -149,8 +156,9 @@ fn nothing_fails_on_the_base_node() {
 fn a_node_of_which_nothing_was_read_is_unknown_throughout() {
     let unread = |facts: &mut NodeFacts| {
         let why = Unavailable::new(Reason::TimedOut, "everything");
-        let node = Node { cri_allowed: Observed::Unavailable(why.clone()), ..facts.node.clone() };
-        *facts = NodeFacts::unread(node, &why);
+        let (cri_allowed, clock) = (Observed::Unavailable(why.clone()), Some(Observed::Unavailable(why.clone())));
+        let node = Node { cri_allowed, clock, ..facts.node.clone() };
+        *facts = NodeFacts { agent: Observed::Unavailable(why.clone()), ..NodeFacts::unread(node, &why) };
     };
     for finding in findings_after(&unread, &Selection::default()) {
         assert_eq!((finding.verdict, finding.reason.as_str()), (Verdict::Unknown, "timed_out: everything"), "{}", finding.check);

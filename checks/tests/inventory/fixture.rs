@@ -146,6 +146,14 @@ pub(crate) fn facts() -> NodeFacts {
     ]);
     facts.files = denied();
     let address = |interface: &str, address: &str, scope| Address { interface: interface.into(), address: address.into(), scope };
+    let spool = SpoolState {
+        kind: SpoolKind::Memory,
+        path: "/var/lib/holdfast/spool.redb".into(),
+        reason: "disk_full".into(),
+        detail: "no space is left where /var/lib/holdfast is".into(),
+        recreated: Some(Recreated { set_aside: "spool.redb.bad".into(), because: "not a database".into(), at: 5 }),
+    };
+    facts.agent = known(Agent { running: true, spool, truncated_transitions: 3, ..Agent::not_running() });
     facts.network = known(Network {
         addresses: list(vec![
             address("eth0", "10.0.0.7", BindScope::Node),

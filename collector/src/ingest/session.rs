@@ -24,6 +24,9 @@ const RESYNC_PAUSE_MS: u64 = 60_000;
 /// The longest such pause: an hour.
 const RESYNC_PAUSE_MAX_MS: u64 = 60 * 60 * 1000;
 
+/// The shortest and the longest time over which a fleet comes back, in milliseconds.
+const SPREAD_MS: (u32, u32) = (2_000, 900_000);
+
 /// When an input happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
@@ -142,7 +145,6 @@ struct Live {
     claimed: Option<(u64, Digest)>,
     snapshot: Snapshot,
     welcomed: bool,
-    reconnect_spread_ms: u32,
     heard_ms: u64,
     /// Data came since the last heartbeat.
     busy: bool,
@@ -160,6 +162,8 @@ pub struct Session {
     settings: Settings,
     identity: NodeIdentity,
     phase: Phase,
+    /// Over how long the fleet comes back.
+    spread_ms: u32,
     /// Stays after the end, so that whoever closes up knows which session it was.
     opened: Option<Opened>,
     out: Vec<Output>,
@@ -169,7 +173,7 @@ impl Session {
     /// A stream of `identity` has opened.
     pub fn new(identity: NodeIdentity, settings: Settings, now: Moment) -> Self {
         let phase = Phase::Greeting { until_ms: now.mono_ms.saturating_add(settings.hello_ms) };
-        Self { settings, identity, phase, opened: None, out: Vec::new() }
+        Self { settings, identity, phase, spread_ms: SPREAD_MS.0, opened: None, out: Vec::new() }
     }
 
     /// The node and its fence, once opened.
@@ -187,6 +191,12 @@ impl Session {
         matches!(&self.phase, Phase::Live(live) if live.welcomed && !live.leaving)
     }
 
+    /// How many nodes are connected now: a stream that lasts for months began in another fleet. Reconnects are to arrive at no more
+    /// than about 200 a second, over at least two seconds.
+    pub fn fleet(&mut self, connected: usize) {
+        self.spread_ms = u32::try_from(connected.saturating_mul(5)).unwrap_or(u32::MAX).clamp(SPREAD_MS.0, SPREAD_MS.1);
+    }
+
     /// Takes an input; what to do about it, in order.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
         match input {
@@ -201,13 +211,7 @@ impl Session {
             Input::Granted => self.granted(true, now),
             Input::Queued => self.granted(false, now),
             Input::Tick => self.tick(now),
-            Input::Drain => {
-                let spread = match &self.phase {
-                    Phase::Live(live) => live.reconnect_spread_ms,
-                    _ => 1_000,
-                };
-                self.say(Say::Drain(v1::Drain { reconnect_min_ms: 0, reconnect_max_ms: spread }));
-            }
+            Input::Drain => self.say(Say::Drain(v1::Drain { reconnect_min_ms: 0, reconnect_max_ms: self.spread_ms })),
         }
         std::mem::take(&mut self.out)
     }
@@ -280,8 +284,7 @@ impl Session {
     fn opened_as(&mut self, opened: Opened, connected: usize, now: Moment) {
         let Phase::Opening { greeting } = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         let resume = opened.resume;
-        // Reconnects arrive at no more than about 200 a second, over at least two seconds.
-        let spread = u32::try_from(connected.saturating_mul(5)).unwrap_or(u32::MAX).clamp(2_000, 900_000);
+        self.fleet(connected);
         let last = opened.position;
         self.opened = Some(opened.clone());
         self.phase = Phase::Live(Box::new(Live {
@@ -292,7 +295,6 @@ impl Session {
             claimed: None,
             snapshot: if resume == Resume::Full { Snapshot::Asked } else { Snapshot::None },
             welcomed: false,
-            reconnect_spread_ms: spread,
             heard_ms: now.mono_ms,
             busy: false,
             mismatches: 0,
@@ -324,7 +326,7 @@ impl Session {
             protocol: live.greeting.protocol,
             capabilities: 0,
             catalogue_hash: self.settings.catalogue_hash.to_vec(),
-            reconnect_spread_ms: live.reconnect_spread_ms,
+            reconnect_spread_ms: self.spread_ms,
             // An agent that does not number from there would take it for nothing it knows; and a snapshot has no position yet.
             seq: if live.greeting.sent.is_some() && live.opened.resume != Resume::Full { live.opened.position } else { 0 },
         };
@@ -358,7 +360,8 @@ impl Session {
     /// Digests are compared only when nothing is under way on either side.
     fn heartbeat(&mut self, heartbeat: v1::Heartbeat, now: Moment) {
         let Phase::Live(live) = &mut self.phase else { return };
-        let quiet = live.in_flight == 0 && !live.busy && heartbeat.queued == 0 && !matches!(live.snapshot, Snapshot::Asked);
+        // While a snapshot is owed the two are known to differ.
+        let quiet = live.in_flight == 0 && !live.busy && heartbeat.queued == 0 && !live.snapshot.owed();
         let same = Digest::from_slice(&heartbeat.digest) == Some(live.stored);
         live.busy = false;
         live.mismatches = if quiet && !same { live.mismatches.saturating_add(1) } else { 0 };

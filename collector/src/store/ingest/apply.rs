@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_checks::entries::{Body, Digest, Entry, Hash, Inventory, Key, Kind, Transition};
+use holdfast_checks::entries::{Body, Digest, Entry, Hash, Inventory, Key, Kind};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::rows::{self, Findings, Hashes, Judged, TransitionRow, Upsert};
+use super::rows::{self, Findings, Hashes, Judged, LastSaid, TransitionRow, Upsert};
 use super::{MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
 use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
@@ -187,8 +187,7 @@ impl Stored {
 }
 
 async fn read(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, has_opaque: bool) -> Result<Stored, StoreError> {
-    let transitions = write.transitions.iter().map(|transition| &transition.key);
-    let touched: BTreeSet<&Key> = plan.held().map(|(key, _)| key).chain(&plan.gone).chain(transitions).collect();
+    let touched: BTreeSet<&Key> = plan.held().map(|(key, _)| key).chain(&plan.gone).collect();
     let of = |kind| touched.iter().filter(move |key| key.kind() == kind).map(|key| key.parts()).collect::<Vec<_>>();
     let mut findings = rows::findings(conn, write.node_id, &of(Kind::Finding)).await?;
     let mut inventory = rows::inventory(conn, write.node_id, &of(Kind::Inventory)).await?;
@@ -243,7 +242,8 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
     containers::delete(conn, write.node_id, left.iter().copied()).await?;
     containers::upsert(conn, write.node_id, write.at, &inventory.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
     rows::add_counts(conn, write.node_id, &counts).await?;
-    let history: Vec<_> = write.transitions.iter().filter_map(|transition| history(transition, stored, write.at)).collect();
+    let appeared: BTreeSet<_> = write.transitions.iter().filter(|transition| transition.from.is_none()).map(|t| t.key.parts()).collect();
+    let history = history(write, rows::last_said(conn, write.node_id, &appeared).await?, epoch);
     let added = rows::insert_transitions(conn, write.node_id, epoch, write.at, &history).await?;
     let accepted = plan.held().map(|(key, _)| key).chain(&plan.gone);
     rows::delete_refused(conn, write.node_id, accepted).await?;
@@ -255,27 +255,35 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
     Ok(Moved { findings, inventory: number(inventory.len() + opaque.len() + left.len() - judged) })
 }
 
-/// A transition as stored. An agent that lost its spool finds everything new again; what is known here is not.
-fn history<'a>(transition: &'a Transition, stored: &Stored, at: i64) -> Option<TransitionRow<'a>> {
-    let to = transition.to.map_or(0, verdict_number);
-    let when = believed(transition.at, at);
-    let known = stored.findings.get(&transition.key).filter(|_| transition.from.is_none());
-    if known.is_some_and(|known| known.verdict == to && known.changed_at < when) {
-        return None;
+/// Transitions as stored. An agent that lost its spool finds everything new again; what was last said of a finding in another epoch is
+/// not new. What is stored of the finding itself does not count: a snapshot brings the end of a history before the history.
+fn history<'a>(write: &'a NodeWrite, mut said: LastSaid, epoch: &str) -> Vec<TransitionRow<'a>> {
+    let mut rows = Vec::with_capacity(write.transitions.len());
+    for transition in &write.transitions {
+        let to = transition.to.map_or(0, verdict_number);
+        let mut from = transition.from.map_or(0, verdict_number);
+        let before = said.insert(transition.key.clone(), (epoch.to_owned(), to));
+        if let Some((_, known)) = before.filter(|(of, _)| transition.from.is_none() && of != epoch) {
+            if known == to {
+                continue;
+            }
+            from = known;
+        }
+        let Ok(number) = i64::try_from(transition.number) else { continue };
+        let (check, subject) = transition.key.parts();
+        rows.push(TransitionRow {
+            number,
+            check,
+            subject,
+            from,
+            to,
+            severity: severity_number(transition.severity),
+            reason: &transition.reason,
+            because: &transition.because,
+            at: believed(transition.at, write.at),
+        });
     }
-    let from = known.filter(|known| known.verdict != to).map(|known| known.verdict);
-    let (check, subject) = transition.key.parts();
-    Some(TransitionRow {
-        number: i64::try_from(transition.number).ok()?,
-        check,
-        subject,
-        from: from.unwrap_or_else(|| transition.from.map_or(0, verdict_number)),
-        to,
-        severity: severity_number(transition.severity),
-        reason: &transition.reason,
-        because: &transition.because,
-        at: when,
-    })
+    rows
 }
 
 /// The node's own time when it can be true, else ours.

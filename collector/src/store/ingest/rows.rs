@@ -4,7 +4,7 @@
 //! than row by row. It is SQLite's form; PostgreSQL's is `json_to_recordset`, and only this file,
 //! `store::containers` and `store::chain` know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_checks::entries::{Entry, Finding, Hash, Inventory, Key, Kind};
 use serde::Serialize;
@@ -354,6 +354,21 @@ pub(super) struct TransitionRow<'a> {
     pub(super) reason: &'a str,
     pub(super) because: &'a str,
     pub(super) at: i64,
+}
+
+/// What history says last of a finding: the epoch in which it was said, and the verdict.
+pub(super) type LastSaid = BTreeMap<Key, (String, i64)>;
+
+/// The last that was said of the findings among `keys`.
+pub(super) async fn last_said(conn: &mut SqliteConnection, node_id: i64, keys: &BTreeSet<(&str, &str)>) -> Result<LastSaid, StoreError> {
+    if keys.is_empty() {
+        return Ok(LastSaid::new());
+    }
+    let sql = "select t.check_id, t.subject, t.epoch, t.to_verdict from json_each($2) as k cross join transitions as t on t.rowid = \
+               (select max(l.rowid) from transitions as l where l.node_id = $1 and l.check_id = k.value ->> 0 and l.subject = k.value ->> 1)";
+    let query = sqlx::query_as::<_, (String, String, String, i64)>(sql).bind(node_id).bind(json(keys)?);
+    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read the last transitions"))?;
+    Ok(rows.into_iter().map(|(check, subject, epoch, to)| (Key::finding(&check, &subject), (epoch, to))).collect())
 }
 
 /// Adds history. A transition that is already there is the same one, sent again.

@@ -1,0 +1,86 @@
+//! Fixtures of `agent.yaml`.
+
+use holdfast_checks::facts::*;
+
+use crate::base::*;
+use crate::case::{Case, judged};
+
+/// An agent that delivers and has nothing to complain of.
+pub(crate) fn agent() -> Agent {
+    let spool = SpoolState {
+        kind: SpoolKind::File,
+        path: "/var/lib/holdfast/spool.redb".into(),
+        reason: String::new(),
+        detail: String::new(),
+        recreated: None,
+    };
+    Agent { running: true, spool, ..Agent::not_running() }
+}
+
+fn agent_of(facts: &mut NodeFacts) -> &mut Agent {
+    facts.agent.value_mut().expect("the base knows it")
+}
+
+fn scan(facts: &mut NodeFacts) {
+    facts.agent = known(Agent::not_running());
+}
+
+fn in_memory(facts: &mut NodeFacts, reason: &str, detail: &str) {
+    let spool = &mut agent_of(facts).spool;
+    (spool.kind, spool.reason, spool.detail) = (SpoolKind::Memory, reason.into(), detail.into());
+}
+
+fn without_a_directory(facts: &mut NodeFacts) {
+    in_memory(facts, "not_configured", "no directory was given: --spool");
+    agent_of(facts).spool.path = String::new();
+}
+
+fn refused(key: &str, code: &str) -> RefusedEntry {
+    RefusedEntry { key: key.into(), code: code.into() }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let cases = vec![
+        Case::of("agent-spool-configured").passes(|facts| in_memory(facts, "disk_full", "")).fails(without_a_directory),
+        Case::of("agent-spool-file")
+            .fails(|facts| in_memory(facts, "disk_full", "no room on /var/lib/holdfast"))
+            .fails(|facts| in_memory(facts, "read_only", "/var/lib/holdfast is mounted read-only"))
+            .fails(|facts| in_memory(facts, "a_reason_of_a_later_version", ""))
+            .not_applicable(without_a_directory),
+        Case::of("agent-spool-kept").passes(without_a_directory).fails(|facts| {
+            agent_of(facts).spool.recreated = Some(Recreated {
+                set_aside: "/var/lib/holdfast/spool.redb.bad-1790000000".into(),
+                because: "a page does not verify".into(),
+                at: 1_790_000_000_000,
+            });
+        }),
+        Case::of("agent-entries-refused")
+            .fails(|facts| agent_of(facts).refused.items.push(refused("listener/tcp/::/9", "quota")))
+            .unreadable("incomplete", |facts| {
+                let skipped = Skipped { what: "3 more".into(), reason: Reason::TooLarge };
+                agent_of(facts).refused.skipped.push(skipped);
+            }),
+        Case::of("agent-history-truncated").fails(|facts| agent_of(facts).truncated_transitions = 12),
+        Case::of("agent-findings-flapping").fails(|facts| {
+            let flapping =
+                Flapping { check: "unexpected-listener".into(), finding: "port:tcp/4000".into(), changes: 40, since: 1_790_000_000_000 };
+            agent_of(facts).flapping.items.push(flapping);
+        }),
+    ];
+    let everywhere = |case: Case| case.not_applicable(scan).unreadable("permission_denied", |facts| facts.agent = denied());
+    cases.into_iter().map(everywhere).collect()
+}
+
+/// Without a directory there is one finding of low severity, not a second one that says the same louder.
+#[test]
+fn an_agent_without_a_directory_fails_once() {
+    let verdict = |check: &str| judged(check, &without_a_directory)[0].verdict.name();
+    assert_eq!((verdict("agent-spool-configured"), verdict("agent-spool-file")), ("fail", "not_applicable"));
+}
+
+#[test]
+fn a_scan_says_that_no_agent_delivers() {
+    let findings = judged("agent-spool-file", &scan);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].reason, "does_not_apply: no agent delivers here that was given a directory");
+}
