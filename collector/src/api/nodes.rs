@@ -36,6 +36,8 @@ pub(super) struct NodeDetail {
     policy: PolicyShown,
     /// How delivery from it goes.
     delivery: NodeDelivery,
+    /// Entries of a kind this collector does not know: kept, and not shown.
+    opaque_entries: i64,
     /// The latest changes, newest first.
     history: Vec<TransitionRow>,
 }
@@ -58,5 +60,6 @@ pub(super) async fn one(State(site): State<Shared>, Path((cluster, name)): Path<
     let node = node.ok_or_else(|| Failure::NotFound(format!("no node `{name}` in cluster `{cluster}`")))?;
     let (delivery, history) = (site.views.delivery(&node).await?, site.views.node_history(&node).await?);
     let policy = PolicyShown::of(&site.app.policies.policies(), &node.cluster, site.views.node_policy(&node).await?);
-    Ok(Json(NodeDetail { as_of: At(site.now()), node, policy, delivery, history }))
+    let opaque_entries = site.views.opaque_entries(&node).await?;
+    Ok(Json(NodeDetail { as_of: At(site.now()), node, policy, delivery, opaque_entries, history }))
 }

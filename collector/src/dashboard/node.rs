@@ -97,6 +97,8 @@ struct NodePage {
     /// On its tab only.
     delivery: Option<NodeDelivery>,
     missing: i64,
+    /// Entries of a kind this version does not know.
+    opaque: i64,
     reasons: String,
     policy: PolicyShown,
 }
@@ -205,6 +207,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         delivery,
         reasons: Filter { state: Vec::new(), ..only.clone() }.link("/coverage"),
         missing: i64::try_from(missing).unwrap_or(i64::MAX),
+        opaque: views.opaque_entries(&node).await?,
         score,
         node,
     };

@@ -147,6 +147,11 @@ impl Registry {
         true
     }
 
+    /// Is this the newest session of its node.
+    pub fn is_newest(&self, node_id: i64, session: i64) -> bool {
+        self.lock().get(&node_id).is_none_or(|node| node.session <= session)
+    }
+
     /// The stream of a session is lost. Without patience the node has been quiet for long enough already.
     pub fn lost(&self, node_id: i64, session: i64, patient: bool, now: Moment) {
         let mut nodes = self.lock();

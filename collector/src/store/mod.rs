@@ -14,6 +14,7 @@ mod fleet;
 mod health;
 pub mod ingest;
 pub mod nodes;
+mod opaque;
 pub mod peers;
 pub mod policy;
 pub mod retention;
@@ -129,6 +130,7 @@ impl Store {
         let store = Self { writer, reader, health: Health::default() };
         store.derive_containers().await?;
         store.derive_expectations().await?;
+        store.forget_opaque().await?;
         Ok(store)
     }
 
