@@ -35,9 +35,9 @@ impl Disk {
     /// In memory only, because nothing else was asked for.
     pub fn none(gauges: Arc<Gauges>) -> Self {
         let detail = "no directory was given: what the collector has not acknowledged is lost when the agent ends. Give one with --spool";
-        let mut disk = Self { writer: None, path: PathBuf::new(), saving: Saving::default(), state: file(Path::new("")), gauges };
-        disk.in_memory("not_configured", detail.to_owned());
-        disk
+        let state =
+            SpoolState { kind: SpoolKind::Memory, reason: "not_configured".to_owned(), detail: detail.to_owned(), ..file(Path::new("")) };
+        Self { writer: None, path: PathBuf::new(), saving: Saving::default(), state, gauges }
     }
 
     /// In the file that `writer` has open in `directory`. A spool that was set aside for it is told.
@@ -183,12 +183,13 @@ impl Disk {
     /// Says why, unless that was the last thing said of it.
     fn in_memory(&mut self, reason: &str, detail: String) {
         let told = self.state.kind == SpoolKind::Memory && self.state.reason == reason;
-        if !told && reason != "not_configured" {
+        if !told {
             tracing::warn!(reason, "state and history are kept in memory only and do not survive a restart: {detail}");
         }
         self.gauges.spool.file.store(false, Ordering::Relaxed);
         let path = self.path.display().to_string();
-        self.state = SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
+        self.state =
+            SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
     }
 
     fn recreated(&mut self, set_aside: Option<&SetAside>) {
@@ -213,3 +214,6 @@ fn file(path: &Path) -> SpoolState {
     let path = path.display().to_string();
     SpoolState { kind: SpoolKind::File, path, reason: String::new(), detail: String::new(), recreated: None }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,12 @@ impl Storage for Memory {
     }
 
     fn content(&self) -> Content {
-        Content { entries: self.now.entries.clone(), digest: self.now.digest.0, history: self.now.history.clone(), truncated: self.now.truncated }
+        Content {
+            entries: self.now.entries.clone(),
+            digest: self.now.digest.0,
+            history: self.now.history.clone(),
+            truncated: self.now.truncated,
+        }
     }
 
     fn has(&self, epoch: u64, number: u64) -> Option<bool> {

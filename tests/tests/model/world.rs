@@ -481,7 +481,8 @@ impl<S: Storage> World<S> {
     /// Whoever waits for a grant gets it.
     fn grant(&mut self) {
         if self.grants {
-            let asking = self.connections.iter_mut().filter_map(|connection| std::mem::take(&mut connection.asking).then_some(connection.id));
+            let asking =
+                self.connections.iter_mut().filter_map(|connection| std::mem::take(&mut connection.asking).then_some(connection.id));
             let ids: Vec<u32> = asking.collect();
             ids.into_iter().for_each(|id| self.collector(id, collector::Input::Granted));
         }
