@@ -146,7 +146,12 @@ pub(crate) fn conversations(before: &[Entry], after: &[Entry], refused: &Entry) 
     rig.heartbeat();
     rig.scan(with(after));
     let pool = v1::ProbePool { name: "zone-a".into(), networks: vec!["10.0.0.0/24".into()] };
-    let policy = v1::Policy { hash: vec![9; 16], full_pass_seconds: 600, disabled_checks: vec!["kubelet-anonymous-auth".into()], probe_pools: vec![pool] };
+    let policy = v1::Policy {
+        hash: vec![9; 16],
+        full_pass_seconds: 600,
+        disabled_checks: vec!["kubelet-anonymous-auth".into()],
+        probe_pools: vec![pool],
+    };
     rig.pump(Vec::new(), vec![v1::CollectorMessage { message: Some(Hear::Policy(policy)) }]);
     let status = v1::PolicyStatus { hash: vec![9; 16], applied: true, reason: String::new() };
     rig.agent(agent::Input::Policed(status));

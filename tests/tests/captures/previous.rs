@@ -46,7 +46,13 @@ impl Meant {
                 for moved in delta.transitions {
                     let key = moved.key.unwrap().key;
                     // Of another epoch than the first it may be no news: looked at apart.
-                    self.history.insert((self.epoch.clone(), i64::try_from(moved.number).unwrap(), key, i64::from(moved.from), i64::from(moved.to)));
+                    self.history.insert((
+                        self.epoch.clone(),
+                        i64::try_from(moved.number).unwrap(),
+                        key,
+                        i64::from(moved.from),
+                        i64::from(moved.to),
+                    ));
                 }
             }
             _ => {}
@@ -85,7 +91,11 @@ pub(crate) fn play_all(change: impl Fn(&[u8]) -> Vec<u8>) {
         let answers = play(&mut collector, &frames, &change);
         said(&frames).into_iter().for_each(|message| meant.take(message));
         let Hear::Welcome(welcome) = &answers[0] else { panic!("{name}: {:?}", answers[0]) };
-        assert_eq!((welcome.resume(), welcome.seq), (welcomed(&frames).resume(), 0), "{name}: resumed as before, and numbered by the agent");
+        assert_eq!(
+            (welcome.resume(), welcome.seq),
+            (welcomed(&frames).resume(), 0),
+            "{name}: resumed as before, and numbered by the agent"
+        );
         assert_eq!(collector.entries(), meant.entries, "{name}");
         let acks: Vec<&v1::Ack> = answers.iter().filter_map(|answer| if let Hear::Ack(ack) = answer { Some(ack) } else { None }).collect();
         let data = said(&frames).iter().filter(|message| matches!(message, Say::Delta(_) | Say::Snapshot(_))).count();
@@ -102,7 +112,8 @@ pub(crate) fn play_all(change: impl Fn(&[u8]) -> Vec<u8>) {
     // The last conversation is another epoch: what was known is no news, the rest is.
     let known: BTreeMap<String, i64> = meant.history.iter().filter(|row| row.0.ends_with('1')).map(|row| (row.2.clone(), row.4)).collect();
     let news = meant.history.iter().filter(|row| row.0.ends_with('1') || known.get(&row.2) != Some(&row.4));
-    let ids = |history: Vec<&(String, i64, String, i64, i64)>| history.into_iter().map(|row| (row.0.clone(), row.1, row.4)).collect::<Vec<_>>();
+    let ids =
+        |history: Vec<&(String, i64, String, i64, i64)>| history.into_iter().map(|row| (row.0.clone(), row.1, row.4)).collect::<Vec<_>>();
     assert_eq!(ids(collector.history().iter().collect()), ids(news.collect()));
 }
 
