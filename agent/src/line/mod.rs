@@ -30,6 +30,7 @@ use crate::connect::backoff::{Backoff, Ended};
 use crate::connect::{Connect, ConnectError, Stream};
 use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
+use crate::policy::Policies;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
 use crate::spool::writer;
@@ -58,6 +59,7 @@ pub struct Line<C> {
     session: Session,
     spool: Spool,
     peers: Peers,
+    policies: Policies,
     gauges: Arc<Gauges>,
     backoff: Backoff,
     link: Link,
@@ -96,6 +98,7 @@ impl<C: Connect> Line<C> {
             session,
             spool,
             peers,
+            policies: Policies::default(),
             backoff: Backoff::default(),
             link,
             wake_ms: None,
@@ -135,6 +138,12 @@ impl<C: Connect> Line<C> {
     #[must_use]
     pub fn with_skew(self, skew_ms: i64) -> Self {
         Self { skew_ms, ..self }
+    }
+
+    /// Has policies taken by `policies`.
+    #[must_use]
+    pub fn policed_by(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Runs until cancelled.
@@ -274,23 +283,23 @@ impl<C: Connect> Line<C> {
             self.gauges.acked_at_ms.store(moment.wall_ms, Ordering::Relaxed);
         }
         self.wake_ms = None;
+        let mut policed = None;
         for output in outputs {
             match output {
                 Output::WakeAt(at_ms) => self.wake_ms = Some(at_ms),
                 Output::Close(why) => self.closed = Some(why),
                 Output::Send(message) => self.send(message),
-                Output::Policy(policy) => {
-                    let reason = "this version takes its intervals and checks from its own configuration only".to_owned();
-                    self.send(v1::AgentMessage {
-                        message: Some(Say::PolicyStatus(v1::PolicyStatus { hash: policy.hash, applied: false, reason })),
-                    });
-                }
+                Output::Policy(policy) => policed = Some(self.policies.take(&policy, &mut self.spool)),
                 Output::Probe(request) => {
                     if let Some(refused) = self.peers.ask(&request) {
                         self.send(v1::AgentMessage { message: Some(Say::ProbeResult(refused)) });
                     }
                 }
             }
+        }
+        // A step of its own, after what this one asked for.
+        if let Some(status) = policed {
+            self.step(Input::Policed(status));
         }
     }
 

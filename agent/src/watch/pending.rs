@@ -64,6 +64,7 @@ struct Inner {
     touched: Touched,
     process_events: Option<Observed<bool>>,
     watched: Option<Vec<(PathBuf, BTreeSet<Group>)>>,
+    full_pass: Option<Option<Duration>>,
     closed: bool,
 }
 
@@ -170,6 +171,16 @@ impl Pending {
 
     pub(super) fn take_watched(&self) -> Option<Vec<(PathBuf, BTreeSet<Group>)>> {
         self.lock().watched.take()
+    }
+
+    /// Tells the time between full passes from now on; `None`: as configured here.
+    pub fn set_full_pass(&self, every: Option<Duration>) {
+        self.lock().full_pass = Some(every);
+    }
+
+    /// The time between full passes, when that was set since this was last asked.
+    pub fn take_full_pass(&self) -> Option<Option<Duration>> {
+        self.lock().full_pass.take()
     }
 
     /// Waits at most `timeout`, less when closed.
