@@ -14,7 +14,6 @@
 mod agent;
 mod check;
 mod collector;
-mod dice;
 mod disk;
 mod network;
 mod story;
