@@ -152,7 +152,7 @@ fn an_agent_killed_again_and_again_loses_and_doubles_nothing() {
         println!("{} kills of the agent, {changes} changes of the host, {} transitions, {sessions} sessions", rounds(), node.steps.len());
         node.is_consistent().unwrap();
         node.has_whole_history().unwrap();
-        assert_eq!(node.epochs(), 1, "the spool survived every kill");
+        assert_eq!(node.epochs(), 1, "the spool survived every kill: {}", site.log("host.log"));
         runtime.block_on(database.is_sound()).unwrap();
         runtime.block_on(database.close());
     })

@@ -72,6 +72,7 @@ impl Agent {
             server_name: None,
         };
         let (directory, gauges) = (PathBuf::from(site.path(&format!("spool-{name}"))), Arc::<Gauges>::default());
+        std::fs::create_dir(&directory).unwrap();
         let (kills, killed) = mpsc::channel(1);
         let (node, dice) = (Node::default(), Dice::new(number, 1));
         let agent = Self { target, directory, gauges: Arc::clone(&gauges), node, dice, begun_anew: 0 };
