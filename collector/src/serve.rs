@@ -39,7 +39,8 @@ const STREAMS: u32 = 4;
 const HEADERS: u32 = 16 * 1024;
 /// Room for what a message of the largest size is wrapped in.
 const MESSAGE_SLACK: usize = 1024;
-/// When a quiet connection is asked whether it lives, and how long it may take to answer.
+/// When a quiet connection is asked whether it lives, and how long it may take to answer. Twice the time between heartbeats is more
+/// than any idle agent is quiet: one that is well is never asked.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(90), Duration::from_secs(20));
 /// How long agents have to leave before the collector stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -140,7 +141,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         .initial_connection_window_size(WINDOW)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS)
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_interval(Some(KEEPALIVE.0.max(Duration::from_secs(u64::from(options.heartbeat_seconds) * 2))))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
         .add_service(service);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());

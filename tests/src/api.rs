@@ -82,7 +82,7 @@ impl Api {
         node.get("state").and_then(Value::as_str).map(str::to_owned)
     }
 
-    /// The sum of a metric's samples over all its labels; 0 when there is none.
+    /// The sum of a metric's samples over all labels that `name` does not give; 0 when there is none.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.text("/metrics").unwrap_or_default();
         let sample = |line: &str| {

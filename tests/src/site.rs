@@ -100,8 +100,10 @@ impl Site {
         let token = if token.is_file() { token } else { self.token(node)? };
         let (url, token) = (format!("https://127.0.0.1:{}", self.grpc), token.display().to_string());
         let (ca, spool, health) = (self.path("tls/ca.crt"), self.path(&format!("spool-{node}")), format!("127.0.0.1:{}", free_port()?));
+        let health = if extra.contains(&"--health") { Vec::new() } else { vec!["--health", &health] };
         let mut arguments = vec!["run", "--collector", &url, "--ca", &ca, "--token-file", &token, "--node-name", node];
-        arguments.extend(["--cluster", "test", "--spool", &spool, "--health", &health]);
+        arguments.extend(["--cluster", "test", "--spool", &spool]);
+        arguments.extend(health);
         arguments.extend(extra);
         Ok(arguments.into_iter().map(str::to_owned).collect())
     }

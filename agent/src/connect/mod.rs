@@ -14,6 +14,8 @@ use std::time::Duration;
 use holdfast_proto::v1::posture_client::PostureClient;
 use holdfast_proto::v1::{AgentMessage, CollectorMessage};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,8 +35,13 @@ pub(crate) use tls::own_file;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the collector may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEPALIVE_EVERY: Duration = Duration::from_mins(1);
+/// A collector that hangs is noticed by a question every so often. That every minute would cost an idle agent as much as its heartbeats,
+/// whose own acknowledgement by TCP shows a lost path already.
+const KEEPALIVE_EVERY: Duration = Duration::from_mins(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long anything sent, a heartbeat above all, may stay unacknowledged by the other end's TCP before the connection is lost. The
+/// system's own patience is a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 /// HTTP/2 windows: an agent's messages are small, and a connection should cost the collector little.
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Messages that may wait for the connection to take them; more than the session ever puts in flight.
@@ -176,7 +183,7 @@ impl Target {
         let address = format!("{host}:{port}");
         let tcp = timed(&address, "accept a TCP connection", TcpStream::connect((host, port))).await?;
         let tcp = tcp.map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
-        tcp.set_nodelay(true).map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
+        prepare(&tcp).map_err(|source| ConnectError::Unreachable { address: address.clone(), source })?;
         let handshake = TlsConnector::from(trust).connect(name, wrap(tcp));
         let secured = timed(&address, "finish the TLS handshake", handshake).await?;
         let secured = secured.map_err(|source| ConnectError::of_handshake(&address, &self.ca, source))?;
@@ -249,7 +256,32 @@ impl Connection {
     }
 }
 
+/// What the session needs of its socket: messages leave at once, and a dead path is noticed.
+fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let milliseconds = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    Ok(setsockopt(tcp, TcpUserTimeout, &milliseconds)?)
+}
+
 async fn timed<F: Future>(address: &str, what: &'static str, future: F) -> Result<F::Output, ConnectError> {
     let late = |_| ConnectError::Timeout { address: address.to_owned(), what };
     tokio::time::timeout(TIMEOUT, future).await.map_err(late)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lost_path_is_noticed_by_heartbeats_alone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&tcp).unwrap();
+        assert!(tcp.nodelay().unwrap());
+        assert_eq!(getsockopt(&tcp, TcpUserTimeout).unwrap(), 60_000, "milliseconds; 0 would be a quarter of an hour");
+    }
 }

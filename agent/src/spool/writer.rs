@@ -166,7 +166,7 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
     loop {
         let event = match file.take() {
             Some(mut open) => {
-                let Ok(save) = saves.recv() else { return open.close() };
+                let Ok(save) = saves.recv() else { return };
                 match open.write(&save) {
                     Ok(()) => {
                         wait = retry.first;
@@ -174,7 +174,7 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
                         Event::Saved
                     }
                     Err(error) => {
-                        open.close();
+                        drop(open);
                         Event::Failed(error)
                     }
                 }

@@ -1,6 +1,6 @@
 //! One simulated agent: the real line to the collector, fed with judgements that this makes up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,11 +29,12 @@ pub(super) struct View {
     gauges: Arc<Gauges>,
     account: Arc<Mutex<Account>>,
     digest: Mutex<Digest>,
+    flips: AtomicU64,
 }
 
 impl View {
     pub(super) fn new(name: String, digest: Digest) -> Self {
-        Self { name, gauges: Arc::default(), account: Arc::default(), digest: Mutex::new(digest) }
+        Self { name, gauges: Arc::default(), account: Arc::default(), digest: Mutex::new(digest), flips: AtomicU64::new(0) }
     }
 
     pub(super) fn account(&self) -> Arc<Mutex<Account>> {
@@ -53,6 +54,11 @@ impl View {
     /// The digest of what the node is.
     pub(super) fn digest(&self) -> Digest {
         *self.digest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many verdicts have flipped.
+    pub(super) fn flips(&self) -> u64 {
+        self.flips.load(Ordering::Relaxed)
     }
 }
 
@@ -104,7 +110,9 @@ impl Agent {
         let gauges = Arc::clone(&self.view.gauges);
         let peers = Peers::new(Vec::new(), Arc::clone(&gauges));
         let session = Session::new(self.introduction.clone());
-        let line = Line::new(self.dial.clone(), session, Spool::in_memory(self.dice.draw()), peers, gauges).with_skew(self.skew_ms);
+        let line = Line::new(self.dial.clone(), session, Spool::in_memory(self.dice.draw()), peers, gauges);
+        // Damped, a verdict that flips would be told when it rests: every flip is to be counted.
+        let line = line.undamped().with_skew(self.skew_ms);
         let (judged, judgements) = mpsc::channel(JUDGEMENTS);
         let stop = CancellationToken::new();
         let line = tokio::spawn(Box::pin(line.run(judgements, stop.clone())));
@@ -137,6 +145,7 @@ impl Agent {
                 if let Ok(room) = room {
                     room.send(self.node.flip(&mut self.dice, now));
                     *self.view.digest.lock().unwrap_or_else(PoisonError::into_inner) = self.node.digest();
+                    self.view.flips.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }

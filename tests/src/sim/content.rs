@@ -87,6 +87,11 @@ impl Template {
         Ok(Self { findings: findings.collect(), inventory, catalogue: evaluator.catalogue_hash() })
     }
 
+    /// How many findings a node has.
+    pub fn findings(&self) -> usize {
+        self.findings.len()
+    }
+
     /// How many entries a node has.
     pub fn len(&self) -> usize {
         self.findings.len() + self.inventory.len()
@@ -117,7 +122,7 @@ impl Node {
 
     /// Everything, as a full pass would judge it.
     pub fn whole(&self, at: i64) -> Judgement {
-        Judgement { entries: self.entries().cloned().collect(), covers: None, at, took: None }
+        Judgement { entries: self.entries().cloned().collect(), at, ..Judgement::default() }
     }
 
     /// Flips one verdict, and gives what judging that check again would.
@@ -133,7 +138,7 @@ impl Node {
             entries.push(Entry { changed_at: at, ..after.clone() });
         }
         // Other subjects of the check stand: nothing is said to be covered.
-        Judgement { entries, covers: Some(BTreeSet::new()), at, took: None }
+        Judgement { entries, covers: Some(BTreeSet::new()), at, ..Judgement::default() }
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {

@@ -24,7 +24,7 @@ pub struct Ground {
     collector: Option<Process>,
     /// CPU time of the processes before this one, in ticks of 10 ms.
     spent: u64,
-    /// Resident before any agent came, KiB.
+    /// Resident when the present process was ready, KiB.
     bare_kib: u64,
     extra: Vec<String>,
 }
@@ -50,7 +50,6 @@ impl Ground {
         let extra = extra.iter().map(|&word| word.to_owned()).collect();
         let mut ground = Self { site, tokens, collector: None, spent: 0, bare_kib: 0, extra };
         ground.start()?;
-        ground.bare_kib = resident_kib(ground.pid());
         Ok(ground)
     }
 
@@ -71,6 +70,7 @@ impl Ground {
     pub fn start(&mut self) -> Result<()> {
         let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
         self.collector = Some(self.site.collector(&extra)?);
+        self.bare_kib = resident_kib(self.pid());
         Ok(())
     }
 
@@ -94,14 +94,14 @@ impl Ground {
         (resident_kib(self.pid()), peak_kib(self.pid()))
     }
 
-    /// What it has resident beyond what it had without agents, for each of them, in KiB.
+    /// What it has resident beyond what it had when it was ready, for each connection, in KiB. Caches of the database are in it.
     pub fn kib_per_connection(&self, connected: usize) -> f64 {
         let (now, _) = self.memory_kib();
         let more = u32::try_from(now.saturating_sub(self.bare_kib)).unwrap_or(u32::MAX);
         f64::from(more) / f64::from(u32::try_from(connected.max(1)).unwrap_or(u32::MAX))
     }
 
-    /// What it had resident before any agent came, KiB.
+    /// What the present process had resident when it was ready, KiB.
     pub fn bare_kib(&self) -> u64 {
         self.bare_kib
     }

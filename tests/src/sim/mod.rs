@@ -59,6 +59,12 @@ pub struct Load {
     pub seed: u64,
 }
 
+impl Default for Load {
+    fn default() -> Self {
+        Self { agents: 1_000, entries: 100, ramp: 10.0, flip_rate: 0.0, epoch_loss: 0.0, clock_skew: 0, slow_reader: 0, seed: 1 }
+    }
+}
+
 /// Where a fleet's collector is, and what it knows the agents by.
 #[derive(Debug, Clone)]
 pub struct Door {
@@ -84,6 +90,7 @@ pub struct Standing {
 /// Agents that run. Dropping it ends them.
 #[derive(Debug)]
 pub struct Fleet {
+    template: Arc<Template>,
     views: Vec<Arc<View>>,
     meter: Arc<Meter>,
     cable: Arc<Cable>,
@@ -112,7 +119,8 @@ impl Fleet {
         let trust = Credentials::trust(&door.ca)?;
         let template = Arc::new(Template::new(usize::try_from(load.entries)?, 1)?);
         let (meter, cable, quiet) = (Arc::new(Meter::default()), Arc::new(Cable::default()), Arc::default());
-        let mut fleet = Self { views: Vec::new(), meter, cable, quiet, cancel: CancellationToken::new(), tasks: TaskTracker::new() };
+        let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mut fleet = Self { template: Arc::clone(&template), views: Vec::new(), meter, cable, quiet, cancel, tasks };
         if door.tokens.len() < usize::try_from(load.agents)? {
             bail!("{}: {} tokens for {} agents: one line each", door.tokens_file.display(), door.tokens.len(), load.agents);
         }
@@ -201,6 +209,12 @@ impl Fleet {
     /// What the collector should hold, by node.
     pub fn digests(&self) -> impl Iterator<Item = (&str, Digest)> {
         self.views.iter().map(|view| (view.name.as_str(), view.digest()))
+    }
+
+    /// How many transitions the collector should hold: every finding came once, and flipped. Only while no spool was lost.
+    pub fn transitions(&self) -> u64 {
+        let came = u64::try_from(self.template.findings() * self.len()).unwrap_or(u64::MAX);
+        self.views.iter().map(|view| view.flips()).sum::<u64>() + came
     }
 
     /// Has every agent say goodbye, and waits for that.

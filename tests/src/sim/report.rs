@@ -146,7 +146,7 @@ impl Report {
             rows.push((
                 "collector",
                 format!(
-                    "{:.1} MiB resident, peak {:.1}, {:.1} before any agent: {each:.1} KiB a connection",
+                    "{:.1} MiB resident, peak {:.1}, {:.1} when it was ready: {each:.1} KiB a connection",
                     mib(resident * 1024),
                     mib(peak * 1024),
                     mib(ground.bare_kib() * 1024)
@@ -155,8 +155,8 @@ impl Report {
             let (messages, stored) = (float(now.messages_up) / now.cpu.max(0.01), float(now.rows) / now.cpu.max(0.01));
             rows.push(("", format!("{:.1} CPU s: {messages:.0} messages and {stored:.0} rows a CPU second", now.cpu)));
             let (commits, took) = (
-                ground.site.api().metric("holdfast_collector_commit_seconds_count"),
-                ground.site.api().metric("holdfast_collector_commit_seconds_sum"),
+                ground.site.api().metric("holdfast_commit_duration_seconds_count"),
+                ground.site.api().metric("holdfast_commit_duration_seconds_sum"),
             );
             rows.push(("", format!("{commits:.0} commits since its last start, {:.1} ms in the mean", took / commits.max(1.0) * 1_000.0)));
         }

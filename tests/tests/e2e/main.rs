@@ -13,6 +13,7 @@ mod chain;
 mod containerd;
 mod containers;
 mod feeds;
+mod fleet;
 mod hostile;
 mod kill;
 mod kill_agent;
