@@ -21,6 +21,7 @@ mod kill_collector;
 mod kubelet;
 mod live;
 mod peers;
+mod policy;
 mod receivers;
 mod recorded;
 mod silence;
