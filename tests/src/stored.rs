@@ -37,7 +37,7 @@ pub struct StoredNode {
     pub digest: String,
     /// Hash and number of the verdict of every entry of its own; 0 for inventory.
     pub rows: BTreeMap<Key, (Hash, i64)>,
-    /// History, in the order it was stored.
+    /// History as the agent told it, in the order it was stored; what the collector judges has its own.
     pub steps: Vec<Step>,
     /// Entries that were refused, and transitions that are declared lost.
     pub lost: i64,
@@ -107,7 +107,8 @@ impl Stored {
     }
 
     async fn steps(&self, id: i64) -> Result<Vec<Step>> {
-        let sql = "select epoch, number, check_id, subject, from_verdict, to_verdict from transitions where node_id = $1 order by rowid";
+        let sql = "select epoch, number, check_id, subject, from_verdict, to_verdict from transitions \
+                   where node_id = $1 and epoch <> 'collector' order by rowid";
         let rows: Vec<(String, i64, String, String, i64, i64)> = sqlx::query_as(sql).bind(id).fetch_all(&self.0).await?;
         let step = |(epoch, number, check, subject, from, to): (String, i64, String, String, i64, i64)| {
             let key = Key::finding(&check, &subject);

@@ -12,6 +12,7 @@ mod browser;
 mod chain;
 mod containerd;
 mod containers;
+mod disk;
 mod feeds;
 mod fleet;
 mod hostile;
