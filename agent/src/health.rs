@@ -217,12 +217,7 @@ pub fn metrics(gauges: &Gauges, vitals: &Vitals, now_ms: i64) -> String {
         ("holdfast_agent_connected", "gauge", "1 when a session is open.", u8::from(gauges.connected.load(Ordering::Relaxed)).to_string()),
         ("holdfast_agent_sessions_total", "counter", "Sessions opened.", read(&gauges.sessions).to_string()),
         ("holdfast_agent_scans_total", "counter", "Scans done, full and partial.", read(&gauges.scans).to_string()),
-        (
-            "holdfast_agent_last_scan_seconds",
-            "gauge",
-            "Duration of the last scan.",
-            exact(&gauges.scan_us),
-        ),
+        ("holdfast_agent_last_scan_seconds", "gauge", "Duration of the last scan.", exact(&gauges.scan_us)),
         ("holdfast_agent_entries", "gauge", "Entries of this node's state.", read(&gauges.entries).to_string()),
         ("holdfast_agent_refused_entries", "gauge", "Entries the collector refused.", read(&gauges.refused).to_string()),
         ("holdfast_agent_unsent", "gauge", "Entries and transitions not sent yet.", read(&gauges.unsent).to_string()),

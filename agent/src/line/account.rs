@@ -40,10 +40,8 @@ impl Account {
     /// Tells the account when it is another than the one told last.
     pub(super) fn update(&mut self, disk: &SpoolState, spool: &Spool, damping: &Damping, now_ms: u64) {
         let Some(tell) = &self.tell else { return };
-        let refused = spool.all_refused().map(|refused| RefusedEntry {
-            key: refused.key.as_str().to_owned(),
-            code: refused.why.name().to_owned(),
-        });
+        let refused =
+            spool.all_refused().map(|refused| RefusedEntry { key: refused.key.as_str().to_owned(), code: refused.why.name().to_owned() });
         let mut now = Agent {
             running: true,
             spool: disk.clone(),
@@ -91,4 +89,93 @@ fn named<T>(all: impl Iterator<Item = T>, count: usize, what: &str) -> Listing<T
     let more = count.saturating_sub(items.len());
     let skipped = (more > 0).then(|| Skipped { what: format!("{more} more {what}"), reason: Reason::TooLarge });
     Listing { items, skipped: skipped.into_iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail")]
+
+    use std::sync::{Arc, Mutex};
+
+    use holdfast_checks::entries::{Changes, Entry};
+    use holdfast_checks::facts::SpoolKind;
+
+    use super::*;
+    use crate::line::Judgement;
+    use crate::spool::Refusal;
+
+    fn disk() -> SpoolState {
+        SpoolState { kind: SpoolKind::File, path: String::new(), reason: String::new(), detail: String::new(), recreated: None }
+    }
+
+    fn account() -> (Account, Arc<Mutex<Vec<Agent>>>) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        (Account::to(Box::new(move |agent| tell.lock().unwrap().push(agent.clone()))), told)
+    }
+
+    fn entry(name: &str, content: u64) -> Entry {
+        Entry::inventory("kind", name, &serde_json::json!(content), 0).unwrap()
+    }
+
+    #[test]
+    fn refused_entries_are_named_with_their_codes_and_no_more_than_twenty() {
+        let (mut account, told) = account();
+        let mut spool = Spool::in_memory(1);
+        spool.apply(Changes { upserts: (10..35).map(|name| entry(&name.to_string(), 0)).collect(), ..Changes::default() });
+        account.update(&disk(), &spool, &Damping::default(), 0);
+        account.update(&disk(), &spool, &Damping::default(), 1);
+        assert_eq!(told.lock().unwrap().len(), 1, "once");
+        let all: Vec<Entry> = spool.state().iter().cloned().collect();
+        for entry in all {
+            spool.refused(&entry.key, entry.hash, Refusal::Quota);
+        }
+        account.update(&disk(), &spool, &Damping::default(), 2);
+        let refused = told.lock().unwrap().last().unwrap().refused.clone();
+        assert_eq!((refused.items.len(), refused.items.first().unwrap().code.as_str()), (20, "quota"));
+        assert_eq!(refused.skipped, [Skipped { what: "5 more refused entries".to_owned(), reason: Reason::TooLarge }]);
+    }
+
+    #[test]
+    fn counts_of_what_flaps_are_told_when_they_double_so_that_the_account_is_no_news_of_itself() {
+        let (mut account, told) = account();
+        let (mut spool, mut damping) = (Spool::in_memory(1), Damping::default());
+        for second in 0..40 {
+            let judgement = Judgement { entries: vec![entry("still", 0), entry("moves", second)], ..Judgement::default() };
+            let changes = damping.admit(judgement, spool.state(), second * 1_000);
+            spool.apply(changes);
+            account.update(&disk(), &spool, &damping, second * 1_000);
+        }
+        let counts: Vec<i64> = told.lock().unwrap().iter().map(|told| told.flapping.items.first().map_or(0, |key| key.changes)).collect();
+        assert_eq!(counts, [0, 13, 26]);
+    }
+
+    #[test]
+    fn truncated_history_is_counted_once_a_minute() {
+        let (mut account, told) = account();
+        let mut spool = Spool::with_ring(1, 0);
+        let mut update = |spool: &Spool, now_ms| {
+            account.update(&disk(), spool, &Damping::default(), now_ms);
+            account.next_ms()
+        };
+        let mut lose = |number: i64| {
+            let mut changes = Changes::default();
+            let key = holdfast_checks::entries::Key::finding("c", &number.to_string());
+            let (reason, because) = (String::new(), String::new());
+            let severity = holdfast_checks::entries::Severity::Low;
+            let transition =
+                holdfast_checks::entries::Transition { number: 0, key, from: None, to: None, reason, severity, because, at: 0 };
+            changes.transitions.push(transition);
+            spool.apply(changes);
+        };
+        lose(1);
+        lose(2);
+        assert_eq!(update(&spool, 100), None);
+        let mut again = Spool::with_ring(1, 0);
+        std::mem::swap(&mut spool, &mut again);
+        assert_eq!(update(&spool, 200), Some(60_100), "another number, too early");
+        assert_eq!(update(&spool, 60_100), None);
+        let counts: Vec<i64> = told.lock().unwrap().iter().map(|told| told.truncated_transitions).collect();
+        assert_eq!(counts, [2, 0]);
+    }
 }

@@ -35,9 +35,9 @@ impl Disk {
     /// In memory only, because nothing else was asked for.
     pub fn none(gauges: Arc<Gauges>) -> Self {
         let detail = "no directory was given: what the collector has not acknowledged is lost when the agent ends. Give one with --spool";
-        let mut disk = Self { writer: None, path: PathBuf::new(), saving: Saving::default(), state: file(Path::new("")), gauges };
-        disk.in_memory("not_configured", detail.to_owned());
-        disk
+        let state =
+            SpoolState { kind: SpoolKind::Memory, reason: "not_configured".to_owned(), detail: detail.to_owned(), ..file(Path::new("")) };
+        Self { writer: None, path: PathBuf::new(), saving: Saving::default(), state, gauges }
     }
 
     /// In the file that `writer` has open in `directory`. A spool that was set aside for it is told.
@@ -55,6 +55,11 @@ impl Disk {
         let mut disk = Self { writer, state: file(&path), path, saving: Saving::default(), gauges };
         disk.in_memory(reason, detail);
         disk
+    }
+
+    /// Is the spool in its file, and not in memory only.
+    pub fn is_file(&self) -> bool {
+        self.state.kind == SpoolKind::File
     }
 
     /// For the agent's own account.
@@ -114,10 +119,11 @@ impl Disk {
             (Event::Saved, Some(Ended::Late)) => spool.keep_in_file(),
             (Event::Saved, None) => {}
             (Event::Failed(error), ended) => {
-                let detail = causes(&error).to_string();
-                match ended {
-                    Some(Ended::InTime(_)) => self.failed(spool, error.reason(), detail),
-                    _ => self.in_memory(error.reason(), detail),
+                let detail = causes(&error);
+                if matches!(ended, Some(Ended::InTime(_))) {
+                    self.failed(spool, error.reason(), detail);
+                } else {
+                    self.in_memory(error.reason(), detail);
                 }
             }
             (Event::Ready { set_aside }, _) => {
@@ -126,12 +132,11 @@ impl Disk {
             }
             (Event::Died, ended) => {
                 let detail = "the thread that writes the spool died: restart the agent and report this".to_owned();
-                match ended {
-                    Some(Ended::InTime(_)) => self.failed(spool, "io", detail),
-                    _ => {
-                        spool.keep_in_memory();
-                        self.in_memory("io", detail);
-                    }
+                if matches!(ended, Some(Ended::InTime(_))) {
+                    self.failed(spool, "io", detail);
+                } else {
+                    spool.keep_in_memory();
+                    self.in_memory("io", detail);
                 }
             }
         }
@@ -183,12 +188,13 @@ impl Disk {
     /// Says why, unless that was the last thing said of it.
     fn in_memory(&mut self, reason: &str, detail: String) {
         let told = self.state.kind == SpoolKind::Memory && self.state.reason == reason;
-        if !told && reason != "not_configured" {
+        if !told {
             tracing::warn!(reason, "state and history are kept in memory only and do not survive a restart: {detail}");
         }
         self.gauges.spool.file.store(false, Ordering::Relaxed);
         let path = self.path.display().to_string();
-        self.state = SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
+        self.state =
+            SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
     }
 
     fn recreated(&mut self, set_aside: Option<&SetAside>) {
@@ -213,3 +219,6 @@ fn file(path: &Path) -> SpoolState {
     let path = path.display().to_string();
     SpoolState { kind: SpoolKind::File, path, reason: String::new(), detail: String::new(), recreated: None }
 }
+
+#[cfg(test)]
+mod tests;

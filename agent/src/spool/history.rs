@@ -53,6 +53,7 @@ impl History {
             self.saving_to = self.saving_to.max(transition.number);
             self.keep_in_ring(transition);
         }
+        self.durable_to = self.saving_to;
     }
 
     pub(super) fn truncated(&self) -> u64 {
@@ -124,9 +125,10 @@ impl History {
         self.saving_to = self.durable_to.min(self.next_number - 1);
     }
 
-    /// `durable`: from now on what is new waits until it is saved. Else nothing waits.
+    /// `durable`: from now on what was not sent waits until it is saved, whatever an earlier file was handed. Else nothing waits.
     pub(super) fn keep(&mut self, durable: bool) {
-        self.durable_to = if durable { self.saving_to.max(self.sent_to) } else { u64::MAX };
+        self.saving_to = self.sent_to;
+        self.durable_to = if durable { self.sent_to } else { u64::MAX };
     }
 
     /// What was not sent on this connection and may be, oldest first.

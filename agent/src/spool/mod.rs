@@ -148,7 +148,6 @@ impl Spool {
         spool.history.restore(transitions.into_values(), next, position.truncated);
         spool.keeping.file = true;
         spool.keeping.moved = true;
-        spool.history.keep(true);
         spool
     }
 

@@ -73,6 +73,12 @@ impl Writer {
         Ok(Self { saves: Some(saves), events, stage })
     }
 
+    /// A writer whose file is kept elsewhere: `saves` are to be answered with `events`, each before the next is taken. A simulated disk
+    /// is behind it as the thread is behind [`Self::start`].
+    pub fn elsewhere(saves: SyncSender<Save>, events: mpsc::Receiver<Event>) -> Self {
+        Self { saves: Some(saves), events, stage: Stage::Idle }
+    }
+
     /// Can a save be submitted.
     pub fn is_ready(&self) -> bool {
         self.stage == Stage::Idle
@@ -160,7 +166,7 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
     loop {
         let event = match file.take() {
             Some(mut open) => {
-                let Ok(save) = saves.recv() else { return open.close() };
+                let Ok(save) = saves.recv() else { return };
                 match open.write(&save) {
                     Ok(()) => {
                         wait = retry.first;
@@ -168,7 +174,7 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
                         Event::Saved
                     }
                     Err(error) => {
-                        open.close();
+                        drop(open);
                         Event::Failed(error)
                     }
                 }

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test may fail")]
 
 mod peer;
+mod restart;
 
 use std::net::TcpListener;
 use std::path::Path;

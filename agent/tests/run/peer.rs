@@ -1,9 +1,9 @@
-//! A gRPC server that takes sessions as a collector does, keeps nothing, and tells the test what it heard.
+//! A gRPC server that takes sessions as a collector does, keeps the position and the digest, and tells the test what it heard.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub(crate) struct Peer {
     heard: mpsc::Receiver<Say>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     stop: CancellationToken,
+    position: Arc<Mutex<Position>>,
 }
 
 impl Peer {
@@ -47,11 +48,12 @@ impl Peer {
         });
         let (tell, heard) = mpsc::channel(64);
         let stop = CancellationToken::new();
-        let service = PostureServer::new(Ear { tell, stop: stop.clone() });
+        let position = Arc::<Mutex<Position>>::default();
+        let service = PostureServer::new(Ear { tell, position: Arc::clone(&position), stop: stop.clone() });
         let serving = tokio::spawn(async move {
             Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(accepted)).await.ok();
         });
-        Self { ca, address, heard, tasks: vec![accepting, serving], stop }
+        Self { ca, address, heard, tasks: vec![accepting, serving], stop, position }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -61,6 +63,16 @@ impl Peer {
     /// The next message of the agent, within ten seconds.
     pub(crate) async fn hears(&mut self) -> Say {
         tokio::time::timeout(Duration::from_secs(10), self.heard.recv()).await.expect("a message in time").expect("a message")
+    }
+
+    /// What is in hand of the agent's messages.
+    pub(crate) fn heard_already(&mut self) -> Option<Say> {
+        self.heard.try_recv().ok()
+    }
+
+    /// The digest of what the agent said last.
+    pub(crate) fn digest(&self) -> Vec<u8> {
+        self.position.lock().unwrap().digest.clone()
     }
 
     /// Waits for a Delta that is `wanted`.
@@ -104,8 +116,41 @@ fn tls(ca: &Path) -> rustls::ServerConfig {
     config
 }
 
+/// Where it stands with its one agent.
+#[derive(Debug, Default)]
+struct Position {
+    epoch: u64,
+    seq: u64,
+    digest: Vec<u8>,
+}
+
+impl Position {
+    fn welcome(&mut self, hello: &v1::Hello) -> v1::Welcome {
+        use v1::welcome::Resume;
+        let resume = if hello.state_digest == self.digest {
+            Resume::InSync
+        } else if hello.epoch == self.epoch && (hello.last_acked_seq..=hello.sent_seq).contains(&self.seq) {
+            Resume::Delta
+        } else {
+            Resume::Full
+        };
+        let seq = if hello.epoch == self.epoch { self.seq.max(hello.sent_seq) } else { hello.sent_seq };
+        (self.epoch, self.seq) = (hello.epoch, seq);
+        v1::Welcome { session: 1, resume: resume.into(), protocol: 1, seq, ..v1::Welcome::default() }
+    }
+
+    fn take(&mut self, seq: u64, digest: &[u8]) -> Hear {
+        self.seq = seq;
+        if !digest.is_empty() {
+            self.digest = digest.to_vec();
+        }
+        Hear::Ack(v1::Ack { seq, refused: Vec::new() })
+    }
+}
+
 struct Ear {
     tell: mpsc::Sender<Say>,
+    position: Arc<Mutex<Position>>,
     stop: CancellationToken,
 }
 
@@ -119,7 +164,7 @@ impl Posture for Ear {
         }
         let mut incoming = request.into_inner();
         let (answer, answers) = mpsc::channel(64);
-        let (tell, stop) = (self.tell.clone(), self.stop.clone());
+        let (tell, position, stop) = (self.tell.clone(), Arc::clone(&self.position), self.stop.clone());
         tokio::spawn(async move {
             loop {
                 let message = tokio::select! {
@@ -132,15 +177,9 @@ impl Posture for Ear {
                 let Ok(Some(message)) = message else { return };
                 let message = message.message.expect("a message the contract has");
                 let reply = match &message {
-                    Say::Hello(_) => Some(Hear::Welcome(v1::Welcome {
-                        session: 1,
-                        resume: v1::welcome::Resume::Full.into(),
-                        protocol: 1,
-                        ..v1::Welcome::default()
-                    })),
-                    Say::Delta(v1::Delta { seq, .. }) | Say::Snapshot(v1::Snapshot { seq, .. }) => {
-                        Some(Hear::Ack(v1::Ack { seq: *seq, refused: Vec::new() }))
-                    }
+                    Say::Hello(hello) => Some(Hear::Welcome(position.lock().unwrap().welcome(hello))),
+                    Say::Delta(delta) => Some(position.lock().unwrap().take(delta.seq, &delta.digest_after)),
+                    Say::Snapshot(part) => Some(position.lock().unwrap().take(part.seq, &part.digest)),
                     _ => None,
                 };
                 tell.send(message).await.ok();

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{FilterParameters, filter};
 use crate::http::{ErrorBody, Failure, Shared};
+use crate::policy::PolicyShown;
 use crate::store::views::{At, NodeRow, TransitionRow};
 
 /// One page of nodes.
@@ -31,6 +32,8 @@ pub(super) struct NodeDetail {
     as_of: At,
     /// The node.
     node: NodeRow,
+    /// The policy it is to hold, and how it stands to it.
+    policy: PolicyShown,
     /// The latest changes, newest first.
     history: Vec<TransitionRow>,
 }
@@ -52,5 +55,6 @@ pub(super) async fn one(State(site): State<Shared>, Path((cluster, name)): Path<
     let node = site.views.node(&cluster, &name).await?;
     let node = node.ok_or_else(|| Failure::NotFound(format!("no node `{name}` in cluster `{cluster}`")))?;
     let history = site.views.node_history(&node).await?;
-    Ok(Json(NodeDetail { as_of: At(site.now()), node, history }))
+    let policy = PolicyShown::of(&site.app.policies.policies(), &node.cluster, site.views.node_policy(&node).await?);
+    Ok(Json(NodeDetail { as_of: At(site.now()), node, policy, history }))
 }

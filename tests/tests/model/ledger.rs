@@ -19,12 +19,18 @@ struct Made {
     number: Option<u64>,
     /// It was on the wire.
     sent: bool,
-    /// It was there while no file was kept: a crash may have lost it after it was sent.
+    /// A crash may lose it after it was sent: it was there while no file was kept, or the file itself was lost.
     frail: bool,
     /// Its life ended, and no file held it.
     lost: bool,
     /// The collector's store had it, and was brought back from an older copy.
     undone: bool,
+}
+
+impl Made {
+    fn held(&self, image: &Image) -> bool {
+        image.position.epoch == self.epoch && self.number.is_some_and(|number| image.transitions.contains_key(&number))
+    }
 }
 
 /// The history of one node as it was made.
@@ -83,21 +89,21 @@ impl Ledger {
         self.made.iter_mut().filter(|made| !made.lost).for_each(|made| made.frail = true);
     }
 
-    /// The agent's memory is gone; what is left is the file.
-    pub(crate) fn crashed(&mut self, image: Option<&Image>) {
-        for made in &mut self.made {
-            let held = |image: &Image| {
-                image.position.epoch == made.epoch && made.number.is_some_and(|number| image.transitions.contains_key(&number))
-            };
-            made.lost = !image.is_some_and(held);
-        }
+    /// The agent's file is lost with what it held.
+    pub(crate) fn file_lost(&mut self, image: &Image) {
+        self.made.iter_mut().filter(|made| made.held(image)).for_each(|made| made.frail = true);
     }
 
-    /// The collector's store went from `before` back to `after`.
-    pub(crate) fn undone(&mut self, before: &Content, after: &Content) {
+    /// The agent's memory is gone; what is left is the file.
+    pub(crate) fn crashed(&mut self, image: Option<&Image>) {
+        self.made.iter_mut().for_each(|made| made.lost = !image.is_some_and(|image| made.held(image)));
+    }
+
+    /// The collector's store went back to `after`.
+    pub(crate) fn undone(&mut self, after: &Content) {
         self.copied = true;
-        for id in before.history.keys().filter(|id| !after.history.contains_key(id)) {
-            self.made[self.by_number[id]].undone = true;
+        for made in self.made.iter_mut().filter(|made| made.sent) {
+            made.undone |= made.number.is_none_or(|number| !after.history.contains_key(&(made.epoch, number)));
         }
     }
 

@@ -142,7 +142,9 @@ impl<S: Storage> World<S> {
                 self.crash();
             }
             Step::SpoolLost => {
-                self.node.disk.image = None;
+                if let Some(image) = self.node.disk.image.take() {
+                    self.ledger.file_lost(&image);
+                }
                 self.crash();
             }
             Step::CollectorCrash => self.collector_crash(),
@@ -155,10 +157,9 @@ impl<S: Storage> World<S> {
                 self.copy = Some((self.store.content(), self.committed.clone()));
             }
             Step::BringBack => {
-                let before = self.store.content();
                 if self.store.bring_back() {
                     let (after, committed) = self.copy.clone().unwrap();
-                    self.ledger.undone(&before, &after);
+                    self.ledger.undone(&after);
                     self.committed = committed;
                     self.collector_crash();
                 }

@@ -1,11 +1,12 @@
 //! The agents under simulation: the real line and session, fed with the judgements of a node that is made up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use holdfast_agent::health::Gauges;
-use holdfast_agent::line::{Judgement, Line};
+use holdfast_agent::line::{Disk, Judgement, Line};
 use holdfast_agent::peers::Peers;
 use holdfast_agent::session::{Introduction, Session};
 use holdfast_agent::spool::Spool;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::dice::Dice;
+use crate::disk::SpoolDisk;
 use crate::network::Dialer;
 
 const VERDICTS: [Verdict; 5] = [Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::NotApplicable, Verdict::Manual];
@@ -92,17 +94,24 @@ pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) dialer: Dialer,
     pub(crate) node: Node,
-    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) disk: SpoolDisk,
+    gauges: Arc<Gauges>,
     slot: Slot,
     judgements: Option<mpsc::Sender<Judgement>>,
     stop: CancellationToken,
     /// What was not taken in yet.
     waiting: Option<Judgement>,
     /// What an agent that never died has made of what it was told.
-    pub(crate) mirror: State,
+    mirror: State,
     pub(crate) history: Vec<Transition>,
+    /// Spools it had.
     pub(crate) epochs: u64,
     pub(crate) died: bool,
+    /// Keys that change all the time are told seldom.
+    pub(crate) damped: bool,
+    /// It was killed while its disk did not take what it did.
+    pub(crate) forgot: bool,
+    sessions: u64,
 }
 
 /// What a starting agent finds.
@@ -112,15 +121,18 @@ pub(crate) struct Slot(Arc<Mutex<Option<Start>>>);
 struct Start {
     dialer: Dialer,
     spool: Spool,
+    disk: Disk,
     gauges: Arc<Gauges>,
     judgements: mpsc::Receiver<Judgement>,
     stop: CancellationToken,
+    damped: bool,
 }
 
 impl Slot {
     /// The software of the simulated host.
     pub(crate) async fn run(self) -> turmoil::Result {
-        let Start { dialer, spool, gauges, judgements, stop } = self.0.lock().unwrap().take().expect("somebody prepared this start");
+        let start = self.0.lock().unwrap().take().expect("somebody prepared this start");
+        let Start { dialer, spool, disk, gauges, judgements, stop, damped } = start;
         let introduction = Introduction {
             agent_version: "simulated".into(),
             catalogue_hash: Hash([1; 16]),
@@ -129,17 +141,20 @@ impl Slot {
             capabilities: 0,
         };
         let peers = Peers::new(Vec::new(), Arc::clone(&gauges));
-        Line::new(dialer, Session::new(introduction), spool, peers, gauges).run(judgements, stop).await;
+        let line = Line::new(dialer, Session::new(introduction), spool, peers, gauges).kept_on(disk);
+        let line = if damped { line } else { line.undamped() };
+        line.run(judgements, stop).await;
         Ok(())
     }
 }
 
 impl Agent {
-    pub(crate) fn new(name: String, token: &str) -> Self {
+    pub(crate) fn new(name: String, token: &str, damped: bool) -> Self {
         Self {
             name,
             dialer: Dialer::new(token),
             node: Node::default(),
+            disk: SpoolDisk::default(),
             gauges: Arc::default(),
             slot: Slot::default(),
             judgements: None,
@@ -149,6 +164,9 @@ impl Agent {
             history: Vec::new(),
             epochs: 0,
             died: false,
+            damped,
+            forgot: false,
+            sessions: 0,
         }
     }
 
@@ -158,22 +176,35 @@ impl Agent {
 
     /// Prepares a start of its process. Its first pass judges everything.
     pub(crate) fn prepare(&mut self, dice: &mut Dice, at: i64) {
-        self.epochs += 1;
         let (told, judgements) = mpsc::channel(4);
         self.judgements = Some(told);
         self.stop = CancellationToken::new();
         self.gauges = Arc::default();
-        let (dialer, gauges, stop) = (self.dialer.clone(), Arc::clone(&self.gauges), self.stop.clone());
-        let spool = Spool::in_memory(dice.next());
-        *self.slot.0.lock().unwrap() = Some(Start { dialer, spool, gauges, judgements, stop });
+        let (dialer, gauges, stop, damped) = (self.dialer.clone(), Arc::clone(&self.gauges), self.stop.clone(), self.damped);
+        let (image, writer) = self.disk.open();
+        let spool = match image {
+            Some(image) => Spool::restore(image, dice.next()),
+            None => {
+                self.epochs += 1;
+                let mut spool = Spool::in_memory(dice.next());
+                spool.keep_in_file();
+                spool
+            }
+        };
+        let disk = Disk::file(Path::new("/simulated"), writer, None, Arc::clone(&gauges));
+        *self.slot.0.lock().unwrap() = Some(Start { dialer, spool, disk, gauges, judgements, stop, damped });
         self.tell(self.node.judged(None, at));
     }
 
     /// Its process ended, on purpose or not.
-    pub(crate) fn ended(&mut self) {
+    pub(crate) fn ended(&mut self, dice: &mut Dice) {
+        self.sessions = self.sessions();
+        self.gauges = Arc::default();
         self.judgements = None;
         self.waiting = None;
         self.died = true;
+        self.forgot |= self.disk.failed;
+        self.disk.close(dice);
     }
 
     /// Asks it to end in good order.
@@ -202,9 +233,9 @@ impl Agent {
         }
     }
 
-    /// How many sessions its present process had.
+    /// How many sessions it had.
     pub(crate) fn sessions(&self) -> u64 {
-        self.gauges.sessions.load(Ordering::Relaxed)
+        self.sessions + self.gauges.sessions.load(Ordering::Relaxed)
     }
 
     /// How many transitions it was to report.

@@ -1,6 +1,6 @@
 //! What must hold once everything is well again, asked of the database file itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use holdfast_checks::entries::{Digest, Hash, Key, Kind, Verdict};
@@ -90,8 +90,14 @@ impl Stored {
         self.counts(node_id, name).await?;
 
         let steps = self.steps(node_id).await;
-        chains(name, &steps, &rows)?;
-        if agent.died { Ok(()) } else { exactly(name, &steps, agent) }
+        let epochs = steps.iter().map(|step| &step.epoch).collect::<BTreeSet<_>>().len();
+        let had = usize::try_from(agent.epochs).unwrap();
+        sure(epochs <= had, || format!("{name}: {epochs} epochs are stored, it had {had} spools"))?;
+        // Killed while its disk was broken, an agent finds again what it has told already: that is said in the log of such an agent.
+        if !agent.forgot {
+            chains(name, &steps, &rows)?;
+        }
+        if agent.died || agent.damped { Ok(()) } else { exactly(name, &steps, agent) }
     }
 
     async fn counts(&self, node_id: i64, name: &str) -> Problem {

@@ -67,7 +67,9 @@ impl Database {
 
     /// Commits what was submitted so far. Without it nothing is.
     pub(crate) fn settle(&self) {
-        if let Some(life) = &self.life {
+        if let Some(life) = &self.life
+            && life.writer.under_way() > 0
+        {
             // The writer answers in order: once this nothing is done, so is everything before it.
             self.run(life.writer.write_vitals(Vec::new())).unwrap();
         }

@@ -15,6 +15,7 @@ mod agent;
 mod check;
 mod collector;
 mod dice;
+mod disk;
 mod network;
 mod story;
 

@@ -14,6 +14,7 @@ use crate::agent::Agent;
 use crate::check::Stored;
 use crate::collector::{Database, Slot, Start};
 use crate::dice::Dice;
+use crate::disk::Mood;
 
 /// The simulation's step: within it every process runs, between two of them messages arrive.
 const TICK: Duration = Duration::from_millis(10);
@@ -43,6 +44,7 @@ enum Due {
     Near(usize),
     CollectorStarts,
     AgentStarts(usize),
+    DiskWell(usize),
 }
 
 struct Story<'a> {
@@ -88,7 +90,8 @@ impl Story<'_> {
         let mut story_database = Database::new(directory);
         let count = usize::try_from(dice.between(2, 4)).unwrap();
         let names = (1..=count).map(|n| format!("node-{n}"));
-        let agents: Vec<Agent> = names.map(|name| Agent::new(name.clone(), &add(&tokens, "c", &name, Origin::Agent).unwrap())).collect();
+        let agents: Vec<Agent> =
+            names.map(|name| Agent::new(name.clone(), &add(&tokens, "c", &name, Origin::Agent).unwrap(), dice.one_in(4))).collect();
         let stopping = Self::prepare(&mut story_database, &collector, &tokens);
         sim.host(COLLECTOR, move || host.clone().run());
         let mut story = Self {
@@ -138,12 +141,6 @@ impl Story<'_> {
     fn run(&mut self) -> Result<Came, String> {
         while self.sim.elapsed() < TROUBLE {
             self.step()?;
-            while let Some(entry) = self.due.first_entry()
-                && entry.key().0 <= self.sim.elapsed()
-            {
-                let due = entry.remove();
-                self.happens(due);
-            }
         }
         self.heal();
         let healed = self.sim.elapsed();
@@ -170,6 +167,7 @@ impl Story<'_> {
         let now = wall(self.sim.elapsed());
         for n in 0..self.agents.len() {
             self.agents[n].retell(now);
+            self.agents[n].disk.step(self.sim.elapsed(), &mut self.dice);
             if self.agent_up[n] && !self.sim.is_host_running(self.agents[n].name.as_str()) {
                 self.note(&format!("{} has stopped", self.agents[n].name));
                 self.agent_gone(n);
@@ -178,6 +176,12 @@ impl Story<'_> {
         if self.collector_up && !self.sim.is_host_running(COLLECTOR) {
             self.note("the collector has stopped");
             self.collector_gone(true);
+        }
+        while let Some(entry) = self.due.first_entry()
+            && entry.key().0 <= self.sim.elapsed()
+        {
+            let due = entry.remove();
+            self.happens(due);
         }
         Ok(())
     }
@@ -210,6 +214,10 @@ impl Story<'_> {
             }
             Due::CollectorStarts => self.start_collector(),
             Due::AgentStarts(n) => self.start_agent(n),
+            Due::DiskWell(n) => {
+                self.note(&format!("{}: its disk is well", self.agents[n].name));
+                self.agents[n].disk.set_mood(Mood::Well);
+            }
         }
     }
 
@@ -227,7 +235,7 @@ impl Story<'_> {
     fn trouble(&mut self) {
         let n = self.dice.index(self.agents.len());
         let name = self.agents[n].name.clone();
-        match self.dice.between(0, 11) {
+        match self.dice.between(0, 13) {
             0 | 1 => {
                 self.note(&format!("{name}: messages are held"));
                 self.sim.hold(COLLECTOR, name.as_str());
@@ -278,6 +286,12 @@ impl Story<'_> {
                     self.agent_gone(n);
                 }
             }
+            12 => {
+                let mood = if self.dice.one_in(2) { Mood::Slow } else { Mood::Broken };
+                self.note(&format!("{name}: its disk is {mood:?}").to_lowercase());
+                self.agents[n].disk.set_mood(mood);
+                self.plan(500, 15_000, Due::DiskWell(n));
+            }
             _ => {}
         }
     }
@@ -300,13 +314,17 @@ impl Story<'_> {
 
     fn agent_gone(&mut self, n: usize) {
         self.agent_up[n] = false;
-        self.agents[n].ended();
+        self.agents[n].ended(&mut self.dice);
         self.plan(50, 5_000, Due::AgentStarts(n));
     }
 
     fn start_agent(&mut self, n: usize) {
         let name = self.agents[n].name.clone();
-        self.note(&format!("{name} starts"));
+        let lost = self.dice.one_in(8);
+        if lost {
+            self.agents[n].disk.lose();
+        }
+        self.note(&format!("{name} starts{}", if lost { " without its spool" } else { "" }));
         self.agents[n].prepare(&mut self.dice, wall(self.sim.elapsed()));
         self.sim.bounce(name);
         self.agent_up[n] = true;
@@ -315,17 +333,14 @@ impl Story<'_> {
     /// Ends every trouble and says the last word on every node.
     fn heal(&mut self) {
         self.note("everything is made well");
-        if !self.collector_up {
-            self.start_collector();
-        }
+        // A process on its way down comes up again later; nothing else is due any more.
+        self.due.retain(|_, due| matches!(due, Due::CollectorStarts | Due::AgentStarts(_)));
         for n in 0..self.agents.len() {
             let name = self.agents[n].name.clone();
             self.sim.release(COLLECTOR, name.as_str());
             self.sim.repair(COLLECTOR, name.as_str());
             self.sim.set_link_max_message_latency(COLLECTOR, name.as_str(), NEAR);
-            if !self.agent_up[n] {
-                self.start_agent(n);
-            }
+            self.agents[n].disk.set_mood(Mood::Well);
             let now = wall(self.sim.elapsed());
             let judgement = self.agents[n].node.judged(None, now);
             self.agents[n].tell(judgement);

@@ -41,6 +41,12 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
+    /// An earlier save failed.
+    #[error("the spool {} is closed since a save failed: open it again", path.display())]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
     /// It was open and no longer is what it was. Opening it again sets it aside.
     #[error("cannot {operation} the spool {}: it is damaged ({because}). It is set aside and begun anew; look at the disk if this repeats", path.display())]
     Damaged {
@@ -60,7 +66,7 @@ impl FileError {
             Self::InUse { .. } => "in_use",
             Self::Foreign { .. } => "permission_denied",
             Self::Io { source, .. } => reason(source),
-            Self::Damaged { .. } => "io",
+            Self::Closed { .. } | Self::Damaged { .. } => "io",
         }
     }
 }

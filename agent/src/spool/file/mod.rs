@@ -21,8 +21,8 @@ use redb::backends::FileBackend;
 use super::{Image, Save};
 use backend::Capped;
 pub use error::FileError;
-use place::Existing;
 pub use place::SetAside;
+use place::{Existing, Identity};
 pub use stored::FORMAT_VERSION;
 use tables::{Tables, TablesError};
 
@@ -36,7 +36,8 @@ pub const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024 + 64 * 1024;
 pub struct SpoolFile {
     directory: PathBuf,
     path: PathBuf,
-    tables: Tables,
+    /// None once a save failed.
+    tables: Option<Tables>,
 }
 
 /// What [`SpoolFile::open`] found.
@@ -50,29 +51,28 @@ pub struct Opened {
     pub set_aside: Option<SetAside>,
 }
 
+enum Found {
+    Absent,
+    Good(Tables, Option<Image>),
+    Malformed(Identity, String),
+}
+
 impl SpoolFile {
     /// Opens the spool in `directory`, or begins one. Blocks on the disk.
     ///
     /// # Errors
     /// What stands in the way; the file is as it was then, and the agent goes on in memory.
     pub fn open(directory: &Path) -> Result<Opened, FileError> {
-        let path = directory.join(FILE_NAME);
-        let set_aside = match place::existing(&path)? {
-            Existing::Absent => None,
-            Existing::Malformed(which, because) => Some(place::set_aside(directory, &path, which, because)?),
-            Existing::File(which, file) => match guarded(|| Tables::open(backend(file)?)) {
-                Ok((tables, image)) => {
-                    let file = Self { directory: directory.to_owned(), path, tables };
-                    return Ok(Opened { file, image, set_aside: None });
-                }
-                Err(error) => match error.stands_in_the_way(&path, "open") {
-                    Ok(error) => return Err(error),
-                    Err(because) => Some(place::set_aside(directory, &path, which, because)?),
-                },
-            },
+        let (directory, path) = (directory.to_owned(), directory.join(FILE_NAME));
+        let set_aside = match look(&path)? {
+            Found::Good(tables, image) => {
+                return Ok(Opened { file: Self { directory, path, tables: Some(tables) }, image, set_aside: None });
+            }
+            Found::Absent => None,
+            Found::Malformed(which, because) => Some(place::set_aside(&directory, &path, which, because)?),
         };
-        let tables = Self::begin(directory, &path, None)?;
-        Ok(Opened { file: Self { directory: directory.to_owned(), path, tables }, image: None, set_aside })
+        let tables = begin(&directory, &path, None)?;
+        Ok(Opened { file: Self { directory, path, tables: Some(tables) }, image: None, set_aside })
     }
 
     /// Where it is.
@@ -86,27 +86,33 @@ impl SpoolFile {
     /// known, so that it is told anew after a restart.
     ///
     /// # Errors
-    /// What stands in the way. The file is of no use any more then: drop it and open it again.
+    /// What stands in the way. The file is closed then: open it again.
     pub fn write(&mut self, save: &Save) -> Result<(), FileError> {
-        match guarded(|| self.tables.write(save)) {
-            Ok(()) => Ok(()),
-            Err(TablesError::Storage(redb::Error::Io(error))) if error.kind() == std::io::ErrorKind::FileTooLarge => self.rewrite(save),
-            Err(error) => Err(error.at(&self.path, "write")),
-        }
-    }
-
-    /// Closes a file, also one that a failed save left in pieces.
-    pub fn close(self) {
-        let path = self.path.clone();
-        if catch_unwind(AssertUnwindSafe(|| drop(self))).is_err() {
-            tracing::debug!(path = %path.display(), "the spool was not closed cleanly: it is checked when it is opened");
+        let Some(mut tables) = self.tables.take() else { return Err(FileError::Closed { path: self.path.clone() }) };
+        let written = guarded(|| tables.write(save));
+        match written {
+            Ok(()) => {
+                self.tables = Some(tables);
+                Ok(())
+            }
+            Err(TablesError::Storage(redb::Error::Io(error))) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                close(tables);
+                self.rewrite(save)
+            }
+            Err(error) => {
+                close(tables);
+                Err(error.at(&self.path, "write"))
+            }
         }
     }
 
     /// What `save` leaves, as a new file: pages that changes left half empty may be what made the old one too large.
     fn rewrite(&mut self, save: &Save) -> Result<(), FileError> {
-        let failed = |error: TablesError| error.at(&self.path, "make room in");
-        let mut image = if save.replace { Image::default() } else { guarded(|| self.tables.committed()).map_err(failed)? };
+        let (old, mut image) = match look(&self.path)? {
+            Found::Good(tables, image) => (tables, image.unwrap_or_default()),
+            Found::Absent => return Err(FileError::Closed { path: self.path.clone() }),
+            Found::Malformed(_, because) => return Err(TablesError::Malformed(because).at(&self.path, "make room in")),
+        };
         image.apply(save.clone());
         let whole = Save {
             replace: true,
@@ -115,18 +121,52 @@ impl SpoolFile {
             transitions_from: 0,
             position: image.position,
         };
-        self.tables = Self::begin(&self.directory, &self.path, Some(&whole))?;
+        let begun = begin(&self.directory, &self.path, Some(&whole));
+        // Only now: its lock kept others away from the name.
+        close(old);
+        self.tables = Some(begun?);
         Ok(())
     }
+}
 
-    /// A new file in the place of whatever has the name. Nothing has that name before it is whole.
-    fn begin(directory: &Path, path: &Path, content: Option<&Save>) -> Result<Tables, FileError> {
-        let fresh = place::fresh(directory)?;
-        let (new, file) = (fresh.path().to_owned(), fresh.file()?);
-        let made = guarded(|| Tables::create(backend(file)?, content));
-        let tables = made.map_err(|error| error.at(&new, "begin"))?;
-        fresh.take_place_of(path)?;
-        Ok(tables)
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        if let Some(tables) = self.tables.take() {
+            close(tables);
+        }
+    }
+}
+
+/// What has the name `path`.
+fn look(path: &Path) -> Result<Found, FileError> {
+    let (which, file) = match place::existing(path)? {
+        Existing::Absent => return Ok(Found::Absent),
+        Existing::Malformed(which, because) => return Ok(Found::Malformed(which, because)),
+        Existing::File(which, file) => (which, file),
+    };
+    match guarded(|| Tables::open(backend(file)?)) {
+        Ok((tables, image)) => Ok(Found::Good(tables, image)),
+        Err(error) => match error.stands_in_the_way(path, "open") {
+            Ok(error) => Err(error),
+            Err(because) => Ok(Found::Malformed(which, because)),
+        },
+    }
+}
+
+/// A new file in the place of whatever has the name. Nothing has that name before it is whole.
+fn begin(directory: &Path, path: &Path, content: Option<&Save>) -> Result<Tables, FileError> {
+    let fresh = place::fresh(directory)?;
+    let (new, file) = (fresh.path().to_owned(), fresh.file()?);
+    let made = guarded(|| Tables::create(backend(file)?, content));
+    let tables = made.map_err(|error| error.at(&new, "begin"))?;
+    fresh.take_place_of(path)?;
+    Ok(tables)
+}
+
+/// Closes tables, also those that a failure left in pieces.
+fn close(tables: Tables) {
+    if catch_unwind(AssertUnwindSafe(|| drop(tables))).is_err() {
+        tracing::debug!("the spool was not closed cleanly: it is checked when it is opened");
     }
 }
 

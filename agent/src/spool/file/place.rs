@@ -65,7 +65,7 @@ pub(super) fn existing(path: &Path) -> Result<Existing, FileError> {
         };
         return Ok(Existing::Malformed(identity, format!("it is {what}, not a file")));
     }
-    let file = locked(path, OpenOptions::new().read(true).write(true))?;
+    let file = locked("open", path, OpenOptions::new().read(true).write(true))?;
     let metadata = file.metadata().map_err(io_error("look at", path))?;
     let identity = Identity::of(&metadata);
     if metadata.len() == 0 {
@@ -91,7 +91,7 @@ pub(super) struct Fresh {
 /// Begins a new file in `directory`.
 pub(super) fn fresh(directory: &Path) -> Result<Fresh, FileError> {
     let path = directory.join(format!("{FILE_NAME}.new"));
-    let file = locked(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE))?;
+    let file = locked("begin", &path, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE))?;
     let fresh = Fresh { directory: directory.to_owned(), path, file, placed: false };
     // A crash may have left one half made.
     fresh.file.set_len(0).map_err(io_error("begin", &fresh.path))?;
@@ -128,7 +128,7 @@ impl Drop for Fresh {
 pub(super) fn set_aside(directory: &Path, path: &Path, which: Identity, because: String) -> Result<SetAside, FileError> {
     let found = std::fs::symlink_metadata(path).map_err(io_error("set aside", path))?;
     // Another agent may have begun a good one in the meantime: that one has the lock, or is another file.
-    let _held = found.is_file().then(|| locked(path, OpenOptions::new().read(true).write(true))).transpose()?;
+    let _held = found.is_file().then(|| locked("set aside", path, OpenOptions::new().read(true).write(true))).transpose()?;
     if Identity::of(&found) != which {
         return Err(FileError::InUse { path: path.to_owned() });
     }
@@ -152,9 +152,9 @@ pub(super) fn set_aside(directory: &Path, path: &Path, which: Identity, because:
 }
 
 /// Opens `path` and locks it. With the lock in hand the name still belongs to this file, or somebody else was faster.
-fn locked(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
+fn locked(operation: &'static str, path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
     let opened = options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path);
-    let file = opened.map_err(|source| denied(path, source))?;
+    let file = opened.map_err(|source| denied(operation, path, source))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => return Err(FileError::InUse { path: path.to_owned() }),
         // Some file systems have no such lock; the library tries its own.
@@ -167,14 +167,14 @@ fn locked(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
     }
 }
 
-fn denied(path: &Path, source: io::Error) -> FileError {
+fn denied(operation: &'static str, path: &Path, source: io::Error) -> FileError {
     let own = Uid::effective().as_raw();
     let owner = std::fs::symlink_metadata(path).map(|metadata| metadata.uid());
     match owner {
         Ok(owner) if owner != own && source.kind() == io::ErrorKind::PermissionDenied => {
-            FileError::Foreign { operation: "open", path: path.to_owned(), owner, own, source }
+            FileError::Foreign { operation, path: path.to_owned(), owner, own, source }
         }
-        _ => FileError::Io { operation: "open", path: path.to_owned(), source },
+        _ => FileError::Io { operation, path: path.to_owned(), source },
     }
 }
 

@@ -59,7 +59,9 @@ impl TablesError {
                 Ok(FileError::Io { operation, path, source })
             }
             Self::Storage(redb::Error::UpgradeRequired(version)) => Err(format!("it is of an earlier library (its format {version})")),
-            Self::Storage(error) => Err(error.to_string()),
+            Self::Storage(redb::Error::Corrupted(said)) => Err(format!("it is damaged: {said}")),
+            Self::Storage(redb::Error::Io(error)) => Err(format!("it does not read as a spool: {error}")),
+            Self::Storage(error) => Err(format!("it does not read as a spool: {error}")),
             Self::Malformed(because) => Err(because),
             Self::Panicked => Err("its pages contradict each other".to_owned()),
         }
@@ -121,11 +123,6 @@ impl Tables {
         transaction.commit()?;
         (self.rows, self.transitions) = tallies;
         Ok(())
-    }
-
-    /// Everything as it was last committed.
-    pub(super) fn committed(&self) -> Result<Image, TablesError> {
-        Ok(self.read()?.map(|(image, ..)| image).unwrap_or_default())
     }
 
     fn begin(&self) -> Result<WriteTransaction, TablesError> {
