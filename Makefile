@@ -3,7 +3,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run demo test lint bench manifests image
+.PHONY: help run demo test torture lint bench manifests image
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile | expand -t 12
@@ -20,12 +20,17 @@ test: ## every test, with a real browser, Prometheus and Alertmanager
 	@scripts/setup test
 	cargo test --workspace --locked --no-fail-fast
 
+torture: ## thousands of simulated networks, hundreds of kills: hours
+	@scripts/setup build
+	HOLDFAST_SEEDS=5000 cargo test --release --locked -p holdfast-tests --test simulated -- --nocapture
+	HOLDFAST_KILL_ROUNDS=200 cargo test --locked -p holdfast-tests --test e2e kill -- --nocapture
+
 lint: ## formatting and clippy, as CI wants it
 	@scripts/setup build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: ## print scan cost, memory, idle CPU, time from change to durable, and what importing feeds takes
+bench: ## print scan cost, memory, idle CPU, time from change to durable, delivery at a thousand agents, and what importing feeds takes
 	@scripts/setup build
 	cargo bench --locked -p holdfast-tests
 	cargo test --release --locked -p holdfast-agent --lib cost_of_a_pass -- --ignored --nocapture

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdfast_checks::entries::Changes;
-use holdfast_checks::facts::{Agent, SpoolKind};
+use holdfast_checks::facts::Agent;
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
@@ -240,7 +240,7 @@ impl<C: Connect> Line<C> {
         let (took, now_ms) = (judgement.took, self.now_ms());
         let changes = self.damping.admit(judgement, self.spool.state(), now_ms);
         if !changes.is_empty() {
-            self.timings.taken(took, self.disk.state().kind == SpoolKind::File);
+            self.timings.taken(took, self.disk.is_file());
             self.apply(changes);
         }
     }

@@ -48,7 +48,7 @@ impl Judging {
         self.hear();
         let mut facts = self.sensors.read_all(&mut |group| tracing::debug!(group = group.name(), "reading"));
         let mut wanted = Wanted::All;
-        let (mut grown, mut noticed) = (None, None);
+        let (mut grown, mut sign) = (None, None);
         loop {
             let read = start.elapsed();
             if wanted.includes(Group::Processes) {
@@ -66,8 +66,8 @@ impl Judging {
                 tracing::warn!(groups = names.join(" "), "sensors timed out or crashed: their facts are unknown until the next pass");
             }
             if let Some(mut judgement) = self.judge(&facts, &wanted, &mut notices) {
-                judgement.took = noticed.map(|noticed| Took {
-                    watch: start.saturating_duration_since(noticed),
+                judgement.took = sign.map(|sign| Took {
+                    watch: start.saturating_duration_since(sign),
                     read,
                     judge: start.elapsed().saturating_sub(read),
                 });
@@ -86,7 +86,7 @@ impl Judging {
                 Some(next) => next,
                 None => return,
             };
-            noticed = self.pending.noticed();
+            sign = self.pending.noticed();
             self.hear();
             start = Instant::now();
             match &mut wanted {

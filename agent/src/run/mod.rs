@@ -123,11 +123,11 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
     // Before the first judgement, and whether there is a collector or not.
     policies.restore(&mut spool);
-    let (account, judges) = (Own::default(), Arc::clone(&pending));
+    let (account, again) = (Own::default(), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
         if account.set(now.clone()) {
-            judges.add(&[Group::Agent].into());
+            again.add(&[Group::Agent].into());
         }
     };
     let line =

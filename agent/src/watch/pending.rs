@@ -58,9 +58,9 @@ struct Inner {
     all: bool,
     groups: BTreeSet<Group>,
     /// When the first of `groups` was noticed.
-    noticed: Option<Instant>,
+    first: Option<Instant>,
     /// The same of what was taken last.
-    taken: Option<Instant>,
+    noticed: Option<Instant>,
     touched: Touched,
     process_events: Option<Observed<bool>>,
     watched: Option<Vec<(PathBuf, BTreeSet<Group>)>>,
@@ -70,7 +70,7 @@ struct Inner {
 
 impl Inner {
     fn notice(&mut self, at: Instant) {
-        self.noticed = Some(self.noticed.map_or(at, |first| first.min(at)));
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
     }
 }
 
@@ -154,14 +154,14 @@ impl Pending {
         if inner.closed {
             return None;
         }
-        inner.taken = inner.noticed.take();
+        inner.noticed = inner.first.take();
         let groups = std::mem::take(&mut inner.groups);
         Some(if std::mem::take(&mut inner.all) { Wanted::All } else { Wanted::Groups(groups) })
     }
 
     /// When the first of what was taken last was noticed; `None` when nothing was.
     pub fn noticed(&self) -> Option<Instant> {
-        self.lock().taken
+        self.lock().noticed
     }
 
     /// Tells which directories decide facts now.
