@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{FilterParameters, filter};
 use crate::http::{ErrorBody, Failure, Shared};
+use crate::policy::PolicyShown;
 use crate::store::views::{At, NodeDelivery, NodeRow, TransitionRow};
 
 /// One page of nodes.
@@ -33,6 +34,8 @@ pub(super) struct NodeDetail {
     node: NodeRow,
     /// How delivery from it goes.
     delivery: NodeDelivery,
+    /// The policy it is to hold, and how it stands to it.
+    policy: PolicyShown,
     /// The latest changes, newest first.
     history: Vec<TransitionRow>,
 }
@@ -54,5 +57,6 @@ pub(super) async fn one(State(site): State<Shared>, Path((cluster, name)): Path<
     let node = site.views.node(&cluster, &name).await?;
     let node = node.ok_or_else(|| Failure::NotFound(format!("no node `{name}` in cluster `{cluster}`")))?;
     let (delivery, history) = (site.views.delivery(&node).await?, site.views.node_history(&node).await?);
-    Ok(Json(NodeDetail { as_of: At(site.now()), node, delivery, history }))
+    let policy = PolicyShown::of(&site.app.policies.policies(), &node.cluster, site.views.node_policy(&node).await?);
+    Ok(Json(NodeDetail { as_of: At(site.now()), node, delivery, policy, history }))
 }

@@ -25,5 +25,6 @@ mod kubelets;
 mod live;
 mod numbers;
 mod pages;
+mod policy;
 mod root;
 mod speed;
