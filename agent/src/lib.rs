@@ -14,6 +14,7 @@ mod inert;
 pub mod line;
 pub mod own;
 pub mod peers;
+pub mod policy;
 pub mod privileges;
 pub mod profiles;
 mod progress;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use holdfast_agent::health::{Gauges, bind, metrics, serve};
 use holdfast_agent::session::Vitals;
@@ -47,5 +48,9 @@ fn metrics_are_prometheus_text() {
     let gauges = Gauges::default();
     gauges.acked_at_ms.store(1_000, Ordering::Relaxed);
     gauges.scan_us.store(61_234, Ordering::Relaxed);
+    gauges.changes.read.add(Duration::from_micros(1_500));
+    gauges.changes.read.add(Duration::from_secs(1));
+    gauges.spool.file.store(true, Ordering::Relaxed);
+    gauges.spool.last_save_us.store(3_210, Ordering::Relaxed);
     insta::assert_snapshot!(metrics(&gauges, &Vitals { rss_bytes: 12_345_678, cpu_ms: 1_234, dropped: 0 }, 3_500));
 }

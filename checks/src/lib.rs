@@ -11,5 +11,6 @@ pub mod facts;
 pub mod frameworks;
 pub mod inventory;
 pub mod peers;
+pub mod policy;
 pub mod versions;
 pub mod waivers;

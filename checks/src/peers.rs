@@ -3,9 +3,12 @@
 //! The agent refuses whatever is not listed here, and the collector asks for nothing else. Must not know the wire, sockets or
 //! time.
 
+mod network;
+
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Listing, NodeFacts, Observed, Probe, ProbeOutcome, Reason};
+pub use network::Network;
 
 /// The most targets an agent asks in a minute, whoever wants more.
 pub const MOST_PER_MINUTE: u32 = 10;
@@ -97,6 +100,8 @@ pub enum Refusal {
     ForbiddenAddress,
     /// The target is in none of the networks this agent may probe.
     OutsideNetworks,
+    /// The collector's policy puts the target in no pool with this node.
+    OutsidePools,
     /// Port and path are not a request that is ever made.
     ForbiddenRequest,
     /// The minute's requests are used up.
@@ -109,11 +114,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SwitchedOff,
         Self::NotAnAddress,
         Self::ForbiddenAddress,
         Self::OutsideNetworks,
+        Self::OutsidePools,
         Self::ForbiddenRequest,
         Self::TooMany,
         Self::Busy,
@@ -127,6 +133,7 @@ impl Refusal {
             Self::NotAnAddress => "not_an_address",
             Self::ForbiddenAddress => "forbidden_address",
             Self::OutsideNetworks => "outside_networks",
+            Self::OutsidePools => "outside_pools",
             Self::ForbiddenRequest => "forbidden_request",
             Self::TooMany => "too_many",
             Self::Busy => "busy",

@@ -73,6 +73,10 @@ struct Serve {
     /// The same for every node that the API server of the cluster this runs in lists.
     #[arg(long, env = "HOLDFAST_PEER_PROBES_FROM_API")]
     peer_probes_from_api: bool,
+    /// File with what agents are to hold: intervals, disabled checks, peer-probe pools; read again when it changes [default: none,
+    /// and agents follow their own configuration].
+    #[arg(long, env = "HOLDFAST_POLICY", value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Directory of additional checks.
     #[arg(long, env = "HOLDFAST_CATALOGUE", value_name = "DIR")]
     catalogue: Option<PathBuf>,
@@ -189,6 +193,7 @@ fn options(serve: Serve) -> ServeOptions {
         peer_probes: serve.peer_probes,
         peer_probes_from_api: serve.peer_probes_from_api,
         cluster: serve.cluster,
+        policy: serve.policy,
         catalogue: serve.catalogue,
         feed_directory: serve.feed_directory,
         alertmanager: serve.alertmanager,

@@ -21,5 +21,6 @@ pub mod logs;
 pub mod metrics;
 pub mod nodes;
 pub mod peers;
+pub mod policy;
 pub mod serve;
 pub mod store;

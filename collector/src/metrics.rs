@@ -95,6 +95,8 @@ struct Inner {
     feed_records: Family<Feed, Gauge>,
     feed_imports: Family<Outcome, Counter>,
     feeds_refused: Gauge,
+    policy_nodes: Family<State, Gauge>,
+    policy_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -142,6 +144,8 @@ impl Default for Metrics {
             feed_records: registered(&mut registry, "feed_records", "Records of version knowledge, by feed"),
             feed_imports: registered(&mut registry, "feed_imports", "Files of the watched directory that were read, by outcome"),
             feeds_refused: registered(&mut registry, "feeds_refused", "Files with version knowledge that are not used"),
+            policy_nodes: registered(&mut registry, "policy_nodes", "Nodes, by how they stand to the policy they are to hold"),
+            policy_failures: registered(&mut registry, "policy_reload_failures", "Times the policy file changed and could not be used"),
             registry,
         };
         Self(Arc::new(inner))
@@ -270,6 +274,16 @@ impl Metrics {
         self.0.feeds_refused.set(i64::try_from(n).unwrap_or(i64::MAX));
     }
 
+    /// How many nodes stand so to their policy.
+    pub fn policy_nodes(&self, state: &'static str, n: i64) {
+        self.0.policy_nodes.get_or_create(&State { state }).set(n);
+    }
+
+    /// The policy file changed and could not be used.
+    pub fn policy_reload_failed(&self) {
+        self.0.policy_failures.inc();
+    }
+
     /// What agents say of themselves.
     pub fn agents(&self, totals: AgentTotals) {
         self.0.agents_rss.set(totals.rss_bytes);
@@ -303,6 +317,8 @@ mod tests {
         metrics.feed_gone("kev");
         metrics.feed_imported("refused");
         metrics.feeds_refused(1);
+        metrics.policy_nodes("applied", 3);
+        metrics.policy_reload_failed();
         metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
         insta::assert_snapshot!(metrics.encode());
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use holdfast_checks::catalogue::Catalogue;
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
@@ -26,6 +27,7 @@ use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
 use crate::peers::{self, ApiNodes, Plan, Roster, Shared, Sources};
+use crate::policy::{self, Desk, Policies, Reload};
 use crate::store::Store;
 use crate::store::retention::Retention;
 
@@ -68,6 +70,8 @@ pub struct ServeOptions {
     pub peer_probes_from_api: bool,
     /// What to call the cluster whose API server is asked.
     pub cluster: String,
+    /// The policy file.
+    pub policy: Option<PathBuf>,
     /// More checks.
     pub catalogue: Option<PathBuf>,
     /// The directory that is watched for feeds.
@@ -110,6 +114,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     );
     let identities = identities(&options)?;
     let sources = peer_sources(&options)?;
+    let desk = Arc::new(policies(&options, &catalogue)?);
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
     let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
@@ -128,7 +133,8 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
     let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
-    let ingest = Arc::new(Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started));
+    let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
+    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -161,7 +167,17 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let judging = judging(evaluator, &store, &changes, &askers, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
-    let shared = Shared { roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
+    let following = policy::Following {
+        desk: Arc::clone(&desk),
+        path: options.policy.clone(),
+        catalogue: Arc::clone(&catalogue),
+        store: store.clone(),
+        changes: changes.clone(),
+        metrics: metrics.clone(),
+        clock: Arc::clone(&clock),
+    };
+    tasks.spawn(named("policies", told(policy::run(following, stop.clone()))));
+    let shared = Shared { policies: desk.follow(), roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
     tasks.spawn(named("peer probes", told(ask_peers(sources, shared, stop.clone()))));
     alerting.library = Some(library.clone());
     tasks.spawn(named("alerts", run_alerts(alerting, store.clone(), changes.clone(), Arc::clone(&clock), stop.clone())));
@@ -173,6 +189,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         cancel: leaving.clone(),
         public_url: options.public_url,
         library,
+        policies: desk,
         clock,
     });
     let closed = stop.clone().cancelled_owned();
@@ -235,6 +252,14 @@ fn identities(options: &ServeOptions) -> Result<Identities> {
         tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
     }
     Ok(Identities { tokens, review })
+}
+
+/// What agents are to hold.
+fn policies(options: &ServeOptions, catalogue: &Catalogue) -> Result<Desk> {
+    let Some(path) = &options.policy else { return Ok(Desk::default()) };
+    let policies = Policies::load(path, catalogue).context("--policy")?;
+    let since = jiff::Timestamp::now().as_millisecond();
+    Ok(Desk::new(policies, Reload { path: Some(path.display().to_string()), problem: None, since }))
 }
 
 /// Where the nodes come from that peers are to try; `None`: nobody tries anything.

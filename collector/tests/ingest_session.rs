@@ -66,6 +66,7 @@ async fn start(dir: tempfile::TempDir) -> Rig {
         peer_probes: None,
         peer_probes_from_api: false,
         cluster: "default".into(),
+        policy: None,
         catalogue: None,
         feed_directory: None,
         alertmanager: Vec::new(),

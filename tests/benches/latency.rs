@@ -116,7 +116,7 @@ async fn main() {
     site.token("host").expect("a token");
     let _collector = site.collector(&[]).expect("the collector starts");
     let health = format!("127.0.0.1:{}", free_port().expect("a port"));
-    let _agent = site.agent("host", &["--no-probe", "--health", &health]).expect("the agent starts");
+    let _agent = site.agent("host", &["--no-probe", "--no-damping", "--health", &health]).expect("the agent starts");
     let stored = |api: &Api| api.findings("node=host").is_ok_and(|found| found.len() > 20);
     site.api().wait("the host is stored", Duration::from_mins(1), stored).expect("the agent reports");
     let options = SqliteConnectOptions::new().filename(site.database()).read_only(true);

@@ -314,9 +314,9 @@ fn peer_probes_take_one_right_and_one_flag_more() {
 }
 
 /// Feeds are a directory that is mounted and watched; without the ConfigMap the collector starts all the same.
-#[test]
-fn the_component_for_feeds_mounts_what_the_collector_watches() {
-    let component = parse(&base().join("../components/feeds/kustomization.yaml")).remove(0);
+/// What a component appends to the collector's arguments, mounts and volumes.
+fn appended(component: &str) -> Vec<Value> {
+    let component = parse(&base().join(format!("../components/{component}/kustomization.yaml"))).remove(0);
     assert_eq!(component["kind"], "Component");
     let patch = &component["patches"][0];
     let target = object("Deployment", patch["target"]["name"].as_str().unwrap());
@@ -325,8 +325,24 @@ fn the_component_for_feeds_mounts_what_the_collector_watches() {
         let list = operation["path"].as_str().unwrap().strip_suffix("/-").expect("it appends");
         assert!(target.pointer(list).is_some_and(Value::is_array), "no list {list}");
     }
-    let values: Vec<&Value> = operations.iter().map(|operation| &operation["value"]).collect();
+    operations.iter().map(|operation| operation["value"].clone()).collect()
+}
+
+#[test]
+fn the_component_for_feeds_mounts_what_the_collector_watches() {
+    let values = appended("feeds");
     let directory = values[0].as_str().unwrap().strip_prefix("--feed-directory=").expect("the flag");
-    assert_eq!(*values[1], json!({"name": "feeds", "mountPath": directory, "readOnly": true}));
-    assert_eq!(*values[2], json!({"name": "feeds", "configMap": {"name": "holdfast-feeds", "optional": true}}));
+    assert_eq!(values[1], json!({"name": "feeds", "mountPath": directory, "readOnly": true}));
+    assert_eq!(values[2], json!({"name": "feeds", "configMap": {"name": "holdfast-feeds", "optional": true}}));
+}
+
+#[test]
+fn the_component_for_policies_mounts_the_file_that_the_collector_reads() {
+    let values = appended("policy");
+    let file = values[0].as_str().unwrap().strip_prefix("--policy=").expect("the flag");
+    let (directory, name) = file.rsplit_once('/').unwrap();
+    // The key of the ConfigMap, as `kubectl create configmap --from-file` makes it.
+    assert_eq!(name, "policy.yaml");
+    assert_eq!(values[1], json!({"name": "policy", "mountPath": directory, "readOnly": true}));
+    assert_eq!(values[2], json!({"name": "policy", "configMap": {"name": "holdfast-policy"}}));
 }

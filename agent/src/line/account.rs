@@ -127,7 +127,9 @@ mod tests {
         account.update(&disk(), &spool, &Damping::default(), 1);
         assert_eq!(told.lock().unwrap().len(), 1, "once");
         let all: Vec<Entry> = spool.state().iter().cloned().collect();
-        all.iter().for_each(|entry| spool.refused(&entry.key, entry.hash, Refusal::Quota));
+        for entry in all {
+            spool.refused(&entry.key, entry.hash, Refusal::Quota);
+        }
         account.update(&disk(), &spool, &Damping::default(), 2);
         let refused = told.lock().unwrap().last().unwrap().refused.clone();
         assert_eq!((refused.items.len(), refused.items.first().unwrap().code.as_str()), (20, "quota"));

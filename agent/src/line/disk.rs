@@ -57,6 +57,11 @@ impl Disk {
         disk
     }
 
+    /// Is the spool in its file, and not in memory only.
+    pub fn is_file(&self) -> bool {
+        self.state.kind == SpoolKind::File
+    }
+
     /// For the agent's own account.
     pub(super) fn state(&self) -> &SpoolState {
         &self.state
@@ -114,10 +119,11 @@ impl Disk {
             (Event::Saved, Some(Ended::Late)) => spool.keep_in_file(),
             (Event::Saved, None) => {}
             (Event::Failed(error), ended) => {
-                let detail = causes(&error).to_string();
-                match ended {
-                    Some(Ended::InTime(_)) => self.failed(spool, error.reason(), detail),
-                    _ => self.in_memory(error.reason(), detail),
+                let detail = causes(&error);
+                if matches!(ended, Some(Ended::InTime(_))) {
+                    self.failed(spool, error.reason(), detail);
+                } else {
+                    self.in_memory(error.reason(), detail);
                 }
             }
             (Event::Ready { set_aside }, _) => {
@@ -126,12 +132,11 @@ impl Disk {
             }
             (Event::Died, ended) => {
                 let detail = "the thread that writes the spool died: restart the agent and report this".to_owned();
-                match ended {
-                    Some(Ended::InTime(_)) => self.failed(spool, "io", detail),
-                    _ => {
-                        spool.keep_in_memory();
-                        self.in_memory("io", detail);
-                    }
+                if matches!(ended, Some(Ended::InTime(_))) {
+                    self.failed(spool, "io", detail);
+                } else {
+                    spool.keep_in_memory();
+                    self.in_memory("io", detail);
                 }
             }
         }

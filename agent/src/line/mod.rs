@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdfast_checks::entries::Changes;
-use holdfast_checks::facts::{Agent, SpoolKind};
+use holdfast_checks::facts::Agent;
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
@@ -30,6 +30,7 @@ use crate::connect::backoff::{Backoff, Ended};
 use crate::connect::{Connect, ConnectError, Stream};
 use crate::health::{Gauges, vitals};
 use crate::peers::Peers;
+use crate::policy::Policies;
 use crate::session::{Closed, Input, Moment, Output, Session, Vitals};
 use crate::spool::Spool;
 use crate::spool::writer;
@@ -58,6 +59,7 @@ pub struct Line<C> {
     session: Session,
     spool: Spool,
     peers: Peers,
+    policies: Policies,
     gauges: Arc<Gauges>,
     backoff: Backoff,
     link: Link,
@@ -96,6 +98,7 @@ impl<C: Connect> Line<C> {
             session,
             spool,
             peers,
+            policies: Policies::default(),
             backoff: Backoff::default(),
             link,
             wake_ms: None,
@@ -109,6 +112,12 @@ impl<C: Connect> Line<C> {
             timings: Timings::new(Arc::clone(&gauges)),
             gauges,
         }
+    }
+
+    /// The same, with policies taken by `policies`.
+    #[must_use]
+    pub fn policed_by(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// The same with its spool kept on `disk`, as the spool has been told already.
@@ -231,7 +240,7 @@ impl<C: Connect> Line<C> {
         let (took, now_ms) = (judgement.took, self.now_ms());
         let changes = self.damping.admit(judgement, self.spool.state(), now_ms);
         if !changes.is_empty() {
-            self.timings.taken(took, self.disk.state().kind == SpoolKind::File);
+            self.timings.taken(took, self.disk.is_file());
             self.apply(changes);
         }
     }
@@ -274,23 +283,23 @@ impl<C: Connect> Line<C> {
             self.gauges.acked_at_ms.store(moment.wall_ms, Ordering::Relaxed);
         }
         self.wake_ms = None;
+        let mut policed = None;
         for output in outputs {
             match output {
                 Output::WakeAt(at_ms) => self.wake_ms = Some(at_ms),
                 Output::Close(why) => self.closed = Some(why),
                 Output::Send(message) => self.send(message),
-                Output::Policy(policy) => {
-                    let reason = "this version takes its intervals and checks from its own configuration only".to_owned();
-                    self.send(v1::AgentMessage {
-                        message: Some(Say::PolicyStatus(v1::PolicyStatus { hash: policy.hash, applied: false, reason })),
-                    });
-                }
+                Output::Policy(policy) => policed = Some(self.policies.take(&policy, &mut self.spool)),
                 Output::Probe(request) => {
                     if let Some(refused) = self.peers.ask(&request) {
                         self.send(v1::AgentMessage { message: Some(Say::ProbeResult(refused)) });
                     }
                 }
             }
+        }
+        // A step of its own, after what this one asked for.
+        if let Some(status) = policed {
+            self.step(Input::Policed(status));
         }
     }
 

@@ -3,10 +3,9 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use holdfast_checks::peers::{MOST_PER_MINUTE, Refusal, question};
+use holdfast_checks::peers::{MOST_PER_MINUTE, Network, Refusal, question};
 use holdfast_proto::v1;
 
 /// The longest address in text: an IPv6 address with an IPv4 tail.
@@ -23,13 +22,6 @@ const METADATA: [IpAddr; 6] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
-
-/// A network, `10.0.0.0/8` or `fd00:1::/64`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
 
 /// A request this agent will make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,61 +41,6 @@ pub struct Limits {
     recent: VecDeque<Instant>,
 }
 
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{text}` is not a network: write it as 10.0.0.0/16 or fd00:1::/64");
-        let (address, prefix) = text.trim().split_once('/').ok_or_else(wrong)?;
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong());
-        }
-        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
-        let network = Self { address, prefix };
-        if prefix > width(address) {
-            return Err(wrong());
-        }
-        if prefix == 0 {
-            return Err(format!("`{text}` is every address there is: name the networks of the cluster's nodes"));
-        }
-        if masked(address, prefix) != number(address) {
-            return Err(format!("`{text}` has bits beyond its prefix: write the network's own address"));
-        }
-        Ok(network)
-    }
-}
-
-impl std::fmt::Display for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-impl Network {
-    /// Is `address` in it. An IPv4 address is in no IPv6 network.
-    fn contains(&self, address: IpAddr) -> bool {
-        self.address.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == number(self.address)
-    }
-}
-
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-fn masked(address: IpAddr, prefix: u8) -> u128 {
-    let host = u32::from(width(address).saturating_sub(prefix));
-    let cleared = number(address).checked_shr(host).unwrap_or(0);
-    cleared.checked_shl(host).unwrap_or(0)
-}
-
 impl Limits {
     /// Without networks nothing is asked.
     pub fn new(networks: Vec<Network>) -> Self {
@@ -115,11 +52,11 @@ impl Limits {
         self.networks.is_empty()
     }
 
-    /// What to do for `request` at `now`, which counts it, or why not.
+    /// What to do for `request` at `now`, which counts it, or why not. `in_pools` is what the collector's policy adds to the networks.
     ///
     /// # Errors
     /// The first reason that forbids it. What is refused is not counted.
-    pub fn allow(&mut self, request: &v1::ProbeRequest, now: Instant) -> Result<Target, Refusal> {
+    pub fn allow(&mut self, request: &v1::ProbeRequest, in_pools: impl Fn(IpAddr) -> bool, now: Instant) -> Result<Target, Refusal> {
         if self.switched_off() {
             return Err(Refusal::SwitchedOff);
         }
@@ -129,6 +66,9 @@ impl Limits {
         }
         if !self.networks.iter().any(|network| network.contains(address)) {
             return Err(Refusal::OutsideNetworks);
+        }
+        if !in_pools(address) {
+            return Err(Refusal::OutsidePools);
         }
         let question = question(i64::from(request.port)).filter(|question| question.path == request.path);
         let question = question.ok_or(Refusal::ForbiddenRequest)?;
@@ -197,7 +137,7 @@ mod tests {
     }
 
     fn said(limits: &mut Limits, address: &str, port: u32, path: &str) -> String {
-        match limits.allow(&request(address, port, path), Instant::now()) {
+        match limits.allow(&request(address, port, path), |_| true, Instant::now()) {
             Ok(target) => format!("{}{} tls={}", target.address, target.path, target.tls),
             Err(refusal) => refusal.name().to_owned(),
         }
@@ -299,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn pools_narrow_networks_and_never_widen_them() {
+        let said = |address: &str| {
+            limits(&NODES).allow(&request(address, 10250, "/pods"), |address| address.to_string() == "10.1.2.3", Instant::now())
+        };
+        assert!(said("10.1.2.3").is_ok());
+        assert_eq!(said("10.1.2.4"), Err(Refusal::OutsidePools));
+        let wide = limits(&NODES).allow(&request("8.8.8.8", 10250, "/pods"), |_| true, Instant::now());
+        assert_eq!(wide, Err(Refusal::OutsideNetworks));
+    }
+
+    #[test]
     fn ports_and_paths_outside_the_list() {
         for (port, path) in [
             (22, "/"),
@@ -333,34 +284,13 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let good = request("10.1.2.3", 10250, "/pods");
         for second in 0..10 {
-            assert!(limits.allow(&request("8.8.8.8", 10250, "/pods"), at(second)).is_err());
-            assert!(limits.allow(&good, at(second)).is_ok(), "{second}");
+            assert!(limits.allow(&request("8.8.8.8", 10250, "/pods"), |_| true, at(second)).is_err());
+            assert!(limits.allow(&good, |_| true, at(second)).is_ok(), "{second}");
         }
-        assert_eq!(limits.allow(&good, at(59)), Err(Refusal::TooMany));
-        assert!(limits.allow(&good, at(60)).is_ok(), "the first of them is a minute ago");
-        assert_eq!(limits.allow(&good, at(60)), Err(Refusal::TooMany));
-        assert!(limits.allow(&good, at(61)).is_ok());
-    }
-
-    #[test]
-    fn a_network_that_is_none_is_refused_with_what_to_write() {
-        for (text, part) in [
-            ("10.0.0.0", "write it as"),
-            ("10.0.0.0/33", "write it as"),
-            ("fd00::/129", "write it as"),
-            ("nodes/8", "write it as"),
-            ("10.0.0.0/-1", "write it as"),
-            ("10.0.0.0/+8", "write it as"),
-            ("10.0.0.0/", "write it as"),
-            ("", "write it as"),
-            ("0.0.0.0/0", "every address"),
-            ("::/0", "every address"),
-            ("10.0.0.1/8", "beyond its prefix"),
-        ] {
-            let error = text.parse::<Network>().unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
-        }
-        assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(limits.allow(&good, |_| true, at(59)), Err(Refusal::TooMany));
+        assert!(limits.allow(&good, |_| true, at(60)).is_ok(), "the first of them is a minute ago");
+        assert_eq!(limits.allow(&good, |_| true, at(60)), Err(Refusal::TooMany));
+        assert!(limits.allow(&good, |_| true, at(61)).is_ok());
     }
 
     proptest! {
@@ -369,15 +299,15 @@ mod tests {
             let network = Ipv4Addr::from_bits(address & u32::MAX.checked_shl(u32::from(32 - prefix)).unwrap_or(0));
             let mut limits = limits(&[&format!("{network}/{prefix}")]);
             let other = Ipv4Addr::from_bits(address ^ 0x8000_0000);
-            prop_assert!(limits.allow(&request(&other.to_string(), port, &path), Instant::now()).is_err());
-            if let Ok(target) = limits.allow(&request(&Ipv4Addr::from_bits(address).to_string(), port, &path), Instant::now()) {
+            prop_assert!(limits.allow(&request(&other.to_string(), port, &path), |_| true, Instant::now()).is_err());
+            if let Ok(target) = limits.allow(&request(&Ipv4Addr::from_bits(address).to_string(), port, &path), |_| true, Instant::now()) {
                 prop_assert!(holdfast_checks::peers::QUESTIONS.iter().any(|q| q.port == target.address.port() && q.path == path));
             }
         }
 
         #[test]
         fn no_text_makes_it_panic(address in ".{0,80}", port in any::<u32>(), path in ".{0,80}") {
-            prop_assert!(wide().allow(&request(&address, port, &path), Instant::now()).is_err());
+            prop_assert!(wide().allow(&request(&address, port, &path), |_| true, Instant::now()).is_err());
         }
     }
 }

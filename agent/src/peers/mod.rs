@@ -14,9 +14,11 @@ use holdfast_proto::v1;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-pub use limits::{Limits, Network, Target};
+pub use holdfast_checks::peers::Network;
+pub use limits::{Limits, Target};
 
 use crate::health::Gauges;
+use crate::policy::InForce;
 use crate::sensors::ask_stranger;
 
 /// Requests made at once.
@@ -31,6 +33,7 @@ const LOGGED: usize = 64;
 /// Does what the collector asks for, as far as this agent's own limits allow.
 pub struct Peers {
     limits: Limits,
+    policy: InForce,
     gauges: Arc<Gauges>,
     turns: Arc<Semaphore>,
     under_way: JoinSet<v1::ProbeResult>,
@@ -42,7 +45,22 @@ impl Peers {
     /// Asks within `networks` only; without any, nothing.
     pub fn new(networks: Vec<Network>, gauges: Arc<Gauges>) -> Self {
         let turns = Arc::new(Semaphore::new(AT_ONCE));
-        Self { limits: Limits::new(networks), gauges, turns, under_way: JoinSet::new(), logged: None, unlogged: 0 }
+        Self {
+            limits: Limits::new(networks),
+            policy: InForce::default(),
+            gauges,
+            turns,
+            under_way: JoinSet::new(),
+            logged: None,
+            unlogged: 0,
+        }
+    }
+
+    /// Asks within the pools of the policy in force, too.
+    #[must_use]
+    pub fn within(mut self, policy: InForce) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// What a Hello says of it.
@@ -52,7 +70,11 @@ impl Peers {
 
     /// Starts a request, or gives the refusal to send. Needs a tokio runtime.
     pub fn ask(&mut self, request: &v1::ProbeRequest) -> Option<v1::ProbeResult> {
-        let allowed = if self.under_way.len() >= MOST_WAITING { Err(Refusal::Busy) } else { self.limits.allow(request, Instant::now()) };
+        let allowed = if self.under_way.len() >= MOST_WAITING {
+            Err(Refusal::Busy)
+        } else {
+            self.limits.allow(request, |address| self.policy.may_try(address), Instant::now())
+        };
         match allowed {
             Ok(target) => {
                 self.gauges.peer_probes.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +142,7 @@ impl Peers {
             path = ?short(&request.path),
             reason = refusal.name(),
             unlogged,
-            "refused to ask another node's port for the collector: --peer-probes-cidrs and the built-in limits do not allow it"
+            "refused to ask another node's port for the collector: --peer-probes-cidrs, the built-in limits or the collector's own pools do not allow it"
         );
     }
 }

@@ -1,22 +1,25 @@
 //! The thread that reads and judges: groups that may have changed in, judgements out.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use holdfast_checks::catalogue::JudgedBy;
+use holdfast_checks::catalogue::{Check, JudgedBy};
 use holdfast_checks::derive::{comes_of_age_ms, derive};
-use holdfast_checks::entries::{Entry, Finding};
-use holdfast_checks::evaluator::{Evaluator, Selection};
+use holdfast_checks::entries::{Entry, Finding, Verdict};
+use holdfast_checks::evaluator::{Evaluator, NODE_SUBJECT, Selection, TreeError};
 use holdfast_checks::facts::{Group, NodeFacts};
 use holdfast_checks::inventory;
+use holdfast_checks::policy::{DISABLED, Policy};
 use tokio::sync::mpsc;
 
 use super::notices::Notices;
 use crate::causes::causes;
 use crate::health::Gauges;
 use crate::line::{Judgement, Took};
+use crate::policy::InForce;
 use crate::sensors::Sensors;
 use crate::watch::{Pending, Touched, Wanted, touched_by_processes};
 
@@ -31,6 +34,7 @@ const LATER_WHEN_TOLD: Duration = Duration::from_secs(2);
 pub(super) struct Judging {
     pub(super) sensors: Sensors,
     pub(super) evaluator: Evaluator,
+    pub(super) policy: InForce,
     pub(super) pending: Arc<Pending>,
     pub(super) gauges: Arc<Gauges>,
     pub(super) judged: mpsc::Sender<Judgement>,
@@ -44,7 +48,7 @@ impl Judging {
         self.hear();
         let mut facts = self.sensors.read_all(&mut |group| tracing::debug!(group = group.name(), "reading"));
         let mut wanted = Wanted::All;
-        let (mut grown, mut noticed) = (None, None);
+        let (mut grown, mut sign) = (None, None);
         loop {
             let read = start.elapsed();
             if wanted.includes(Group::Processes) {
@@ -52,6 +56,7 @@ impl Judging {
                 grown = comes_of_age_ms(&facts).map(|ms| Instant::now() + Duration::from_millis(ms.unsigned_abs()) + later);
             }
             derive(&mut facts);
+            self.policy.set_own_addresses(addresses(&facts));
             if let Some(watched) = self.sensors.watched(&facts) {
                 self.pending.set_watched(watched);
             }
@@ -61,8 +66,8 @@ impl Judging {
                 tracing::warn!(groups = names.join(" "), "sensors timed out or crashed: their facts are unknown until the next pass");
             }
             if let Some(mut judgement) = self.judge(&facts, &wanted, &mut notices) {
-                judgement.took = noticed.map(|noticed| Took {
-                    watch: start.saturating_duration_since(noticed),
+                judgement.took = sign.map(|sign| Took {
+                    watch: start.saturating_duration_since(sign),
                     read,
                     judge: start.elapsed().saturating_sub(read),
                 });
@@ -81,7 +86,7 @@ impl Judging {
                 Some(next) => next,
                 None => return,
             };
-            noticed = self.pending.noticed();
+            sign = self.pending.noticed();
             self.hear();
             start = Instant::now();
             match &mut wanted {
@@ -121,7 +126,7 @@ impl Judging {
             Wanted::Groups(groups) => Some(with_derived(groups)),
         };
         let selection = Selection { judged_by: Some(JudgedBy::Node), groups, ..Selection::default() };
-        let findings = match self.evaluator.evaluate(facts, &selection) {
+        let findings = match evaluate(&self.evaluator, facts, &selection, &self.policy.get()) {
             Ok(findings) => findings,
             Err(error) => {
                 tracing::error!(error = causes(&error), "these facts cannot be judged: the last findings stand; report this");
@@ -142,6 +147,34 @@ impl Judging {
         self.gauges.scans.fetch_add(1, Ordering::Relaxed);
         self.gauges.scanned.store(true, Ordering::Relaxed);
     }
+}
+
+/// The findings of a selection, where each check that the policy disables has one that says so.
+fn evaluate(evaluator: &Evaluator, facts: &NodeFacts, selection: &Selection, policy: &Policy) -> Result<Vec<Finding>, TreeError> {
+    let (disabled, enabled): (Vec<&Check>, Vec<&Check>) =
+        evaluator.selected(selection).partition(|check| policy.disables(check.id.as_str()));
+    if disabled.is_empty() {
+        return evaluator.evaluate(facts, selection);
+    }
+    let enabled = enabled.into_iter().map(|check| check.id.to_string()).collect();
+    let mut findings = evaluator.evaluate(facts, &Selection { checks: Some(enabled), ..selection.clone() })?;
+    findings.extend(disabled.into_iter().map(|check| Finding {
+        check: check.id.to_string(),
+        subject: NODE_SUBJECT.to_owned(),
+        verdict: Verdict::NotApplicable,
+        reason: DISABLED.to_owned(),
+        severity: check.severity,
+        title: check.title.clone(),
+        evidence: Vec::new(),
+        evidence_truncated: false,
+    }));
+    Ok(findings)
+}
+
+/// This node's addresses, as far as they are known.
+fn addresses(facts: &NodeFacts) -> Vec<IpAddr> {
+    let listed = facts.network.value().and_then(|network| network.addresses.value()).into_iter().flat_map(|listing| &listing.items);
+    listed.filter_map(|address| address.address.parse().ok()).collect()
 }
 
 fn entries(facts: &NodeFacts, findings: Vec<Finding>, at: i64) -> Vec<Entry> {
@@ -179,6 +212,7 @@ fn with_derived(read: &BTreeSet<Group>) -> BTreeSet<Group> {
 #[cfg(test)]
 mod tests {
     use holdfast_checks::entries::Key;
+    use holdfast_checks::facts::{Node, Reason, Unavailable};
 
     use super::*;
 
@@ -196,5 +230,23 @@ mod tests {
     fn a_port_that_opens_is_judged_where_the_kubelet_owns_it() {
         let groups = with_derived(&[Group::Listeners, Group::Probes].into());
         assert!(groups.contains(&Group::Kubelets) && groups.contains(&Group::Components) && !groups.contains(&Group::Kernel));
+    }
+
+    #[test]
+    fn a_disabled_check_says_so_once_and_never_passes() {
+        let evaluator = Evaluator::new(holdfast_checks::catalogue::built_in().unwrap());
+        let facts = NodeFacts::unread(Node::unnamed(), &Unavailable::new(Reason::NotSupported, "a test"));
+        let selection = Selection { judged_by: Some(JudgedBy::Node), ..Selection::default() };
+        let all = evaluate(&evaluator, &facts, &selection, &Policy::default()).unwrap();
+        let policy = Policy::new(0, ["kubelet-anonymous-auth"], std::iter::empty::<(&str, [&str; 0])>()).unwrap();
+        let fewer = evaluate(&evaluator, &facts, &selection, &policy).unwrap();
+        let of = |findings: &[Finding]| -> Vec<Finding> {
+            findings.iter().filter(|finding| finding.check == "kubelet-anonymous-auth").cloned().collect()
+        };
+        let [said] = of(&fewer).try_into().unwrap();
+        assert_eq!((said.verdict, said.reason.as_str(), said.reason_class()), (Verdict::NotApplicable, DISABLED, "disabled"));
+        assert_eq!((said.severity, said.title.clone()), (of(&all)[0].severity, of(&all)[0].title.clone()));
+        let others = |findings: &[Finding]| findings.iter().filter(|finding| finding.check != said.check).cloned().collect::<Vec<_>>();
+        assert_eq!(others(&fewer), others(&all), "nothing else is judged otherwise");
     }
 }

@@ -29,6 +29,7 @@ use crate::host::Host;
 use crate::line::Line;
 use crate::own::Own;
 use crate::peers::Peers;
+use crate::policy::{InForce, Policies};
 use crate::privileges::{self, SelfTest};
 use crate::sensors::{CriEndpoint, Sensors};
 use crate::session::{Introduction, Session};
@@ -87,7 +88,8 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     if !networks.is_empty() {
         tracing::info!(networks = networks.join(" "), "the collector may ask this agent to try Kubernetes ports of other nodes");
     }
-    let peers = Peers::new(args.peer_probes_cidrs.clone(), Arc::clone(&gauges));
+    let in_force = InForce::default();
+    let peers = Peers::new(args.peer_probes_cidrs.clone(), Arc::clone(&gauges)).within(in_force.clone());
     let introduction = Introduction {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         catalogue_hash: evaluator.catalogue_hash(),
@@ -116,17 +118,22 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
-    let (spool, disk) = spool::open(args.spool, &gauges).await?;
-    let (account, judges) = (Own::default(), Arc::clone(&pending));
+    let (mut spool, disk) = spool::open(args.spool, &gauges).await?;
+    let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
+    let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
+    // Before the first judgement, and whether there is a collector or not.
+    policies.restore(&mut spool);
+    let (account, again) = (Own::default(), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
         if account.set(now.clone()) {
-            judges.add(&[Group::Agent].into());
+            again.add(&[Group::Agent].into());
         }
     };
-    let line = Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell);
+    let line =
+        Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell).policed_by(policies);
     let line = if args.no_damping { line.undamped() } else { line };
-    let judging = Judging { sensors, evaluator, pending: Arc::clone(&pending), gauges, judged };
+    let judging = Judging { sensors, evaluator, policy: in_force, pending: Arc::clone(&pending), gauges, judged };
     parts.spawn(thread("sensors", move || judging.run())?);
 
     let line_cancel = cancel.clone();

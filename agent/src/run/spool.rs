@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -10,11 +10,14 @@ use crate::causes::causes;
 use crate::health::Gauges;
 use crate::line::Disk;
 use crate::spool::Spool;
-use crate::spool::file::{Opened, SpoolFile};
+use crate::spool::file::{FileError, Opened, SpoolFile};
 use crate::spool::writer::{Retry, Writer};
 
 /// How long the disk may take to give the spool. A scan makes good what it would have held, history apart.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a spool in use is waited for: a moment longer than a last save may take, and shorter than [`PATIENCE`].
+const ITS_LAST_SAVE: Duration = Duration::from_secs(4);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Opens the spool in `directory`; without one, or where that fails, it is in memory.
 ///
@@ -26,8 +29,10 @@ pub(super) async fn open(directory: Option<PathBuf>, gauges: &Arc<Gauges>) -> an
         tracing::info!("no --spool: what the collector has not taken yet is lost when this agent ends");
         return Ok((Spool::in_memory(draw), Disk::none(Arc::clone(gauges))));
     };
-    let place = directory.clone();
-    let opening = tokio::task::spawn_blocking(move || SpoolFile::open(&place));
+    let opening = tokio::task::spawn_blocking({
+        let place = directory.clone();
+        move || in_turn(&place)
+    });
     let opened = match tokio::time::timeout(PATIENCE, opening).await {
         Ok(Ok(Ok(opened))) => opened,
         Ok(Ok(Err(error))) => return Ok(without(&directory, draw, error.reason(), causes(&error), gauges)),
@@ -40,18 +45,15 @@ pub(super) async fn open(directory: Option<PathBuf>, gauges: &Arc<Gauges>) -> an
     };
     let Opened { file, image, set_aside } = opened;
     let path = file.path().display().to_string();
-    let mut spool = match image {
-        Some(image) => {
-            let spool = Spool::restore(image, draw);
-            tracing::info!(spool = path, entries = spool.state().len(), unsent = spool.queued(), "the spool goes on where it was");
-            spool
-        }
-        None => {
-            tracing::info!(spool = path, "a new spool begins");
-            let mut spool = Spool::in_memory(draw);
-            spool.keep_in_file();
-            spool
-        }
+    let mut spool = if let Some(image) = image {
+        let spool = Spool::restore(image, draw);
+        tracing::info!(spool = path, entries = spool.state().len(), unsent = spool.queued(), "the spool goes on where it was");
+        spool
+    } else {
+        tracing::info!(spool = path, "a new spool begins");
+        let mut spool = Spool::in_memory(draw);
+        spool.keep_in_file();
+        spool
     };
     let disk = match Writer::start(directory.clone(), Some(file), Retry::default()) {
         Ok(writer) => Disk::file(&directory, writer, set_aside.as_ref(), Arc::clone(gauges)),
@@ -61,6 +63,17 @@ pub(super) async fn open(directory: Option<PathBuf>, gauges: &Arc<Gauges>) -> an
         }
     };
     Ok((spool, disk))
+}
+
+/// Opens the spool, where the agent before this one may still be at its last save.
+fn in_turn(directory: &Path) -> Result<Opened, FileError> {
+    let start = Instant::now();
+    loop {
+        match SpoolFile::open(directory) {
+            Err(FileError::InUse { .. }) if start.elapsed() < ITS_LAST_SAVE => std::thread::sleep(ASK_AGAIN),
+            opened => return opened,
+        }
+    }
 }
 
 /// A new spool in memory, until there is a file.
@@ -74,4 +87,22 @@ fn without(directory: &Path, draw: u64, reason: &str, detail: String, gauges: &A
 
 fn no_thread(error: &std::io::Error) -> String {
     format!("the system gives no thread to write the spool ({error}): restart the agent once it does")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_spool_that_the_agent_before_still_has_is_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let before = SpoolFile::open(directory.path()).expect("opens");
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            drop(before);
+        });
+        let (_, disk) = open(Some(directory.path().to_owned()), &Arc::default()).await.expect("a spool");
+        ends.join().expect("no panic");
+        assert!(disk.is_file(), "{disk:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Change detection: which fact groups may have changed, as soon as it can be told and as cheaply.
 //!
 //! One thread looks: inotify on directories, the sockets in LISTEN and what the kernel tells of processes ten times a second (where
-//! it tells nothing, the process ids once a second), UDP sockets once a second, and everything every quarter of an hour. What it finds
+//! it tells nothing, the process ids once a second), UDP sockets once a second, and everything every quarter of an hour or as the collector's policy says. What it finds
 //! gathers in [`Pending`], where several changes become one. It says "read again", never what changed: a missed or doubled hint costs
 //! time, not truth. Must not know facts' contents or checks.
 
@@ -59,6 +59,8 @@ pub fn touched_by_processes() -> BTreeSet<Group> {
 /// Everything that is looked at.
 pub struct Watch {
     options: WatchOptions,
+    /// Time between full passes: the options' own, or as last told.
+    full_pass: Duration,
     directories: Option<Directories>,
     listening: Listening,
     listen_every: Duration,
@@ -100,7 +102,8 @@ impl Watch {
             (Some(processes), told)
         };
         pending.set_process_events(told);
-        Self { options, directories, listening, listen_every, sockets: None, datagrams: None, processes, debounced: None }
+        let full_pass = options.full_pass;
+        Self { options, full_pass, directories, listening, listen_every, sockets: None, datagrams: None, processes, debounced: None }
     }
 
     /// Watches until `pending` is closed. For a thread of its own: it blocks.
@@ -115,6 +118,10 @@ impl Watch {
                 }
             }
             let now = Instant::now();
+            if let Some(every) = pending.take_full_pass() {
+                self.full_pass = every.unwrap_or(self.options.full_pass);
+                full_at = now + self.jittered();
+            }
             if now >= full_at {
                 full_at = now + self.jittered();
                 pending.add_all();
@@ -205,6 +212,6 @@ impl Watch {
     /// The time to the next full pass: ± 10 %, so that a fleet that was started together does not stay together.
     fn jittered(&self) -> Duration {
         let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
-        self.options.full_pass.mul_f64(0.9 + 0.2 * f64::from(draw) / f64::from(u32::MAX))
+        self.full_pass.mul_f64(0.9 + 0.2 * f64::from(draw) / f64::from(u32::MAX))
     }
 }

@@ -58,18 +58,19 @@ struct Inner {
     all: bool,
     groups: BTreeSet<Group>,
     /// When the first of `groups` was noticed.
-    noticed: Option<Instant>,
+    first: Option<Instant>,
     /// The same of what was taken last.
-    taken: Option<Instant>,
+    noticed: Option<Instant>,
     touched: Touched,
     process_events: Option<Observed<bool>>,
     watched: Option<Vec<(PathBuf, BTreeSet<Group>)>>,
+    full_pass: Option<Option<Duration>>,
     closed: bool,
 }
 
 impl Inner {
     fn notice(&mut self, at: Instant) {
-        self.noticed = Some(self.noticed.map_or(at, |first| first.min(at)));
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
     }
 }
 
@@ -153,14 +154,14 @@ impl Pending {
         if inner.closed {
             return None;
         }
-        inner.taken = inner.noticed.take();
+        inner.noticed = inner.first.take();
         let groups = std::mem::take(&mut inner.groups);
         Some(if std::mem::take(&mut inner.all) { Wanted::All } else { Wanted::Groups(groups) })
     }
 
     /// When the first of what was taken last was noticed; `None` when nothing was.
     pub fn noticed(&self) -> Option<Instant> {
-        self.lock().taken
+        self.lock().noticed
     }
 
     /// Tells which directories decide facts now.
@@ -170,6 +171,16 @@ impl Pending {
 
     pub(super) fn take_watched(&self) -> Option<Vec<(PathBuf, BTreeSet<Group>)>> {
         self.lock().watched.take()
+    }
+
+    /// Tells the time between full passes from now on; `None`: as configured here.
+    pub fn set_full_pass(&self, every: Option<Duration>) {
+        self.lock().full_pass = Some(every);
+    }
+
+    /// The time between full passes, when that was set since this was last asked.
+    pub fn take_full_pass(&self) -> Option<Option<Duration>> {
+        self.lock().full_pass.take()
     }
 
     /// Waits at most `timeout`, less when closed.

@@ -142,9 +142,9 @@ async fn a_stop_and_a_kill_go_on_where_they_were_and_send_nothing_anew() {
         assert!(again.last_acked_seq > 0 && again.last_acked_seq <= again.sent_seq, "{again:?}");
         agent.saved().await;
         if kill {
-            agent.kill()
+            agent.kill();
         } else {
-            agent.stop().await
+            agent.stop().await;
         }
         // In sync: nothing but the goodbye.
         while let Some(said) = peer.heard_already() {

@@ -84,11 +84,14 @@ pub(crate) fn whole(image: &Image) -> Save {
     }
 }
 
-/// The bytes of a file that holds `image` and was closed.
+/// The bytes of a file that holds `image` and was closed; after a few saves, so that closing it gives back what it does not need.
 pub(crate) fn bytes_of(image: &Image) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let mut file = SpoolFile::open(dir.path()).unwrap().file;
     file.write(&whole(image)).unwrap();
+    for _ in 0..4 {
+        file.write(&Save { replace: false, rows: Vec::new(), transitions: Vec::new(), ..whole(image) }).unwrap();
+    }
     drop(file);
     std::fs::read(dir.path().join(FILE_NAME)).unwrap()
 }

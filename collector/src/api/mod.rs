@@ -12,6 +12,7 @@ mod exposure;
 mod findings;
 mod kubelets;
 mod nodes;
+mod policy;
 mod root;
 mod system;
 
@@ -44,7 +45,8 @@ use crate::store::views::Filter;
         chain::list,
         chain::one,
         chain::feeds,
-        expectations::list
+        expectations::list,
+        policy::list
     ),
     components(schemas(crate::http::ErrorBody))
 )]
@@ -71,6 +73,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/exposure", get(exposure::list))
         .route("/root-processes", get(root::list))
         .route("/expectations", get(expectations::list))
+        .route("/policy", get(policy::list))
         .fallback(missing)
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{FilterParameters, filter};
 use crate::http::{ErrorBody, Failure, Shared};
+use crate::policy::PolicyShown;
 use crate::store::views::{At, NodeRow, TransitionRow};
 
 /// One page of nodes.
@@ -31,6 +32,8 @@ pub(super) struct NodeDetail {
     as_of: At,
     /// The node.
     node: NodeRow,
+    /// The policy it is to hold, and how it stands to it.
+    policy: PolicyShown,
     /// Entries of a kind this collector does not know: kept, and not shown.
     opaque_entries: i64,
     /// The latest changes, newest first.
@@ -55,5 +58,6 @@ pub(super) async fn one(State(site): State<Shared>, Path((cluster, name)): Path<
     let node = node.ok_or_else(|| Failure::NotFound(format!("no node `{name}` in cluster `{cluster}`")))?;
     let history = site.views.node_history(&node).await?;
     let opaque_entries = site.views.opaque_entries(&node).await?;
-    Ok(Json(NodeDetail { as_of: At(site.now()), node, opaque_entries, history }))
+    let policy = PolicyShown::of(&site.app.policies.policies(), &node.cluster, site.views.node_policy(&node).await?);
+    Ok(Json(NodeDetail { as_of: At(site.now()), node, policy, opaque_entries, history }))
 }

@@ -12,6 +12,7 @@ use super::pages::{Ask, Rendered};
 use super::score::Score;
 use super::{marks, words};
 use crate::http::Failure;
+use crate::policy::{PolicyShown, Standing};
 use crate::store::views::{
     ChainFilter, ChainLink, ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow,
     NodeState, Page, Problem, Reach, Runtimes, SettingRow, Side, System, TransitionRow, is_kubelet, is_runtime, other_setting,
@@ -94,6 +95,7 @@ struct NodePage {
     /// Entries of a kind this version does not know.
     opaque: i64,
     reasons: String,
+    policy: PolicyShown,
 }
 
 const TABS: [(&str, &str); 12] = [
@@ -171,8 +173,10 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let next = page.next.as_ref().or(boxes.next.as_ref()).map(|after| format!("{base}?tab={tab}&after={after}"));
     let current = i64::from(node.state.current());
     let score = Score::new(&tally, current, 1);
+    let policy = PolicyShown::of(&ask.site.app.policies.policies(), &node.cluster, views.node_policy(&node).await?);
     let view = NodePage {
         now: ask.now,
+        policy,
         problems,
         profile: (field("role"), field("profile"), field("profile_because")),
         not_applicable: of(Verdict::NotApplicable),

@@ -8,7 +8,11 @@ use super::pages::{Ask, Rendered};
 use super::score::Score;
 use super::{marks, words};
 use crate::http::Failure;
+use crate::policy::{PolicyShown, Standing, Standings};
 use crate::store::views::{Filter, NodeRow, NodeState, Page, Problem, Tally, encode};
+
+/// Nodes named in the hint about policies.
+const REFUSING: usize = 5;
 
 struct Row {
     node: NodeRow,
@@ -30,6 +34,10 @@ struct Nodes {
     page: Page<NodeRow>,
     rows: Vec<Row>,
     unfiltered: i64,
+    /// Nodes that refused the policy they are to hold, by page and name: the first of them, and how many.
+    refusing: (Vec<(String, String)>, i64),
+    /// Why the policy file is not used as it is.
+    unusable: Option<String>,
     next: Option<String>,
     exports: [(String, &'static str); 2],
 }
@@ -64,6 +72,8 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     };
     let nodes = Nodes {
         now: ask.now,
+        refusing: refusing(ask).await?,
+        unusable: ask.site.app.policies.reload().problem,
         rows: page.rows.iter().map(row).collect(),
         chips: super::findings::chips("/nodes", &filter),
         unfiltered: views.count_nodes(&ask.select(&Filter::default())).await?,
@@ -74,6 +84,20 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         page,
     };
     Rendered::new(format!("{} · Nodes", marks::number(nodes.page.total)), &nodes)
+}
+
+/// Nodes that refused the policy they are to hold now.
+async fn refusing(ask: &Ask<'_>) -> Result<(Vec<(String, String)>, i64), Failure> {
+    let policies = ask.site.app.policies.policies();
+    let counts = ask.site.views.policy_counts().await?;
+    let total = Standings::of(&policies, &counts).total().into_iter().find(|(standing, _)| *standing == Standing::Refused);
+    let total = total.map_or(0, |(_, nodes)| nodes);
+    if total == 0 {
+        return Ok((Vec::new(), 0));
+    }
+    let said = ask.site.views.refused_policies().await?.into_iter();
+    let now = said.filter(|(cluster, _, hash)| PolicyShown::unsaid(policies.of(cluster)).hash == *hash);
+    Ok((now.take(REFUSING).map(|(cluster, name, _)| (href(&cluster, &name), name)).collect(), total))
 }
 
 /// Coverage of one node. A node that does not report has none.

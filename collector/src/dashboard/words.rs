@@ -4,6 +4,7 @@ use holdfast_checks::entries::{Severity, Verdict};
 use holdfast_checks::versions::{ActivationState, Confidence, Exposure, Headline, SupportState, VulnerabilityState};
 
 use super::marks::Plain;
+use crate::policy::Standing;
 use crate::store::views::{At, NodeState, PrivilegeKind, Root};
 
 /// `(class, icon, word)` of a verdict.
@@ -150,6 +151,22 @@ pub(crate) fn component(name: &str) -> &str {
     }
 }
 
+/// A number of seconds, `900 s`; nothing for none.
+pub(crate) fn seconds(of: impl Plain<Option<u32>>) -> String {
+    of.plain().map(|seconds| format!("{seconds} s")).unwrap_or_default()
+}
+
+/// How a node stands to its policy, after the policy's name.
+pub(crate) fn standing(of: impl Plain<Standing>) -> &'static str {
+    match of.plain() {
+        Standing::None => "none",
+        Standing::Applied => "applied",
+        Standing::Refused => "refused",
+        Standing::Pending => "not answered yet",
+        Standing::Unsupported => "not supported by its agent",
+    }
+}
+
 /// The class of a reason, in words.
 pub(crate) fn reason(class: &str) -> &str {
     match class {
@@ -162,6 +179,7 @@ pub(crate) fn reason(class: &str) -> &str {
         "incomplete" => "list incomplete",
         "check_error" => "check error",
         "no_subject" => "nothing to judge",
+        "disabled" => "disabled",
         "" => "no reason given",
         other => other,
     }

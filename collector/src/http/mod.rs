@@ -30,6 +30,7 @@ pub(crate) use query::{decode, pairs};
 use crate::changes::ChangeFeed;
 use crate::dashboard::Renderings;
 use crate::feeds::Follow;
+use crate::policy::Desk;
 use crate::store::Store;
 use crate::store::views::{CursorKey, Views};
 
@@ -61,6 +62,8 @@ pub struct App {
     pub public_url: Option<String>,
     /// Version knowledge.
     pub library: Follow,
+    /// What agents are to hold.
+    pub policies: Arc<Desk>,
     /// The time.
     pub clock: Clock,
 }

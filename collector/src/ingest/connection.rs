@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, Map, StreamExt};
 use holdfast_proto::v1::posture_server::Posture;
 use holdfast_proto::v1::{self, agent_message};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -17,16 +17,18 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Settings;
 use super::pace::Pace;
-use super::session::{Close, Input, Moment, Output, Session};
+use super::session::{Close, Input, Moment, Output, Policed, Session};
 use crate::accept::Peer;
 use crate::identity::{Identities, bearer};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Heartbeat, Registry};
 use crate::peers::Roster;
+use crate::policy::{self, Desk, Policies};
 use crate::store::StoreError;
 use crate::store::ingest::{NodeWrite, Writer, Written};
 use crate::store::nodes::NodeIdentity;
+use crate::store::policy::PolicyNote;
 
 /// Messages to an agent that may wait.
 const OUTBOX: usize = 16;
@@ -50,6 +52,7 @@ pub struct Ingest {
     identities: Identities,
     registry: Arc<Registry>,
     roster: Arc<Roster>,
+    policies: Arc<Desk>,
     metrics: Metrics,
     settings: Settings,
     grants: Arc<Semaphore>,
@@ -79,6 +82,7 @@ impl Ingest {
             identities,
             registry,
             roster,
+            policies: Arc::default(),
             metrics,
             grants: Arc::new(Semaphore::new(settings.grants)),
             settings,
@@ -87,6 +91,13 @@ impl Ingest {
             closing: CancellationToken::new(),
             sessions: TaskTracker::new(),
         }
+    }
+
+    /// Has agents hold the policies of `desk`.
+    #[must_use]
+    pub fn policed_by(mut self, desk: Arc<Desk>) -> Self {
+        self.policies = desk;
+        self
     }
 
     /// Tells every agent to come back later, and waits until they have gone, at most `patience`.
@@ -178,13 +189,17 @@ struct Connection {
     wanted: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
     /// What the agent is to ask other nodes, once it said that it does.
     questions: Option<mpsc::Receiver<v1::ProbeRequest>>,
+    /// What agents are to hold.
+    policies: watch::Receiver<Arc<Policies>>,
     stopped: bool,
 }
 
 impl Connection {
     fn new(ingest: Arc<Ingest>, identity: NodeIdentity, listed: Option<String>, outbox: mpsc::Sender<Told>) -> Self {
         let session = Session::new(identity.clone(), ingest.settings.clone(), ingest.now());
+        let policies = ingest.policies.follow();
         Self {
+            policies,
             ingest,
             identity,
             listed,
@@ -233,6 +248,7 @@ impl Connection {
                     Input::Granted
                 }
                 Some(request) = question(&mut self.questions), if self.session.may_be_asked() => Input::Probe(request),
+                Ok(()) = self.policies.changed() => self.policy(),
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     if ticks.is_multiple_of(LOOK_UP_EVERY) && self.revoked() {
@@ -295,6 +311,7 @@ impl Connection {
                         );
                         let (node_id, session) = (opened.node_id, opened.session);
                         inputs.push_back(Input::Opened(opened, self.ingest.registry.connected_nodes()));
+                        inputs.push_back(self.policy());
                         joining = Some((node_id, session));
                     }
                     Output::Write(write) => self.write(*write).await?,
@@ -303,6 +320,7 @@ impl Connection {
                     Output::Heard { vitals, confirmed } => self.heard(vitals, confirmed)?,
                     Output::Stopped(reason) => self.stopped(reason).await?,
                     Output::Probed(result) => self.probed(result),
+                    Output::Policed(policed) => self.policed(policed),
                     // Rare, and with a request to an API server in it: it must not make every session's task that large.
                     Output::Reauth(token) => Box::pin(self.reauthenticate(&token)).await?,
                     Output::Dropped(reason, n) => {
@@ -381,6 +399,24 @@ impl Connection {
         if let Some(opened) = self.session.opened() {
             self.ingest.roster.heard(opened.node_id, opened.session, result);
         }
+    }
+
+    /// What this agent is to hold now.
+    fn policy(&mut self) -> Input {
+        let policies = Arc::clone(&self.policies.borrow_and_update());
+        Input::Policy(Arc::new(policy::to_wire(policies.of(&self.identity.cluster))))
+    }
+
+    fn policed(&self, policed: Policed) {
+        let Some(opened) = self.session.opened() else { return };
+        let Policed { hash, held, state, reason } = policed;
+        if state == "refused" {
+            tracing::warn!(node = self.identity.name, policy = hash, reason = ?reason.as_deref().unwrap_or_default(), "an agent refused its policy");
+        } else {
+            tracing::debug!(node = self.identity.name, policy = hash, state, "policy");
+        }
+        let (node_id, session, at) = (opened.node_id, opened.session, self.ingest.now().wall_ms);
+        self.ingest.policies.note(PolicyNote { node_id, session, hash, held, state, reason, at });
     }
 
     async fn reauthenticate(&mut self, token: &str) -> Result<(), End> {

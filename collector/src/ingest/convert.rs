@@ -155,6 +155,10 @@ pub struct Greeting {
     pub boot_id: String,
     /// It tries other nodes' ports when asked.
     pub probes_peers: bool,
+    /// It applies policies.
+    pub takes_policy: bool,
+    /// The policy it says it holds; empty for none.
+    pub policy_hash: Vec<u8>,
 }
 
 /// Why a Hello was not accepted. Told to the agent.
@@ -206,6 +210,8 @@ pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
         catalogue_hash: hash.to_string(),
         boot_id: word(wire.boot_id, "boot_id is longer than 128 bytes")?,
         probes_peers: wire.capabilities & holdfast_proto::PROBES_PEERS != 0,
+        takes_policy: wire.capabilities & holdfast_proto::TAKES_POLICY != 0,
+        policy_hash: wire.policy_hash,
     })
 }
 

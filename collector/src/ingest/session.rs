@@ -4,13 +4,18 @@
 //! Heartbeats compare digests; two that differ while nothing is under way lead to a snapshot. Nothing an agent sends
 //! can do more than end its own session.
 
+mod policing;
 mod snapshot;
+
+use std::sync::Arc;
 
 use holdfast_checks::entries::{Digest, Entry, Hash, Key};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Said;
 use holdfast_proto::v1::collector_message::Message as Say;
 
+pub use self::policing::Policed;
+use self::policing::Policing;
 use self::snapshot::{Part, Snapshot};
 use super::convert::Incoming;
 use super::{Settings, convert};
@@ -47,6 +52,8 @@ pub enum Input {
     Written(u64, Written),
     /// The agent is to try another node's port.
     Probe(v1::ProbeRequest),
+    /// The agent is to hold this policy.
+    Policy(Arc<v1::Policy>),
     /// The grant asked for is there.
     Granted,
     /// The grant asked for will come later.
@@ -83,6 +90,8 @@ pub enum Output {
     Reauth(String),
     /// What the agent says came of a request; it may never have been asked.
     Probed(v1::ProbeResult),
+    /// The node stands otherwise to its policy now.
+    Policed(Policed),
     /// Something was dropped or refused before the store: a name for metrics, and how often.
     Dropped(&'static str, usize),
     /// End the stream.
@@ -144,6 +153,7 @@ struct Live {
     /// The agent's digest after the message of this number.
     claimed: Option<(u64, Digest)>,
     snapshot: Snapshot,
+    policing: Policing,
     welcomed: bool,
     heard_ms: u64,
     /// Data came since the last heartbeat.
@@ -208,6 +218,12 @@ impl Session {
                     self.say(Say::ProbeRequest(request));
                 }
             }
+            Input::Policy(policy) => {
+                if let Phase::Live(live) = &mut self.phase {
+                    live.policing.want(policy);
+                }
+                self.police();
+            }
             Input::Granted => self.granted(true, now),
             Input::Queued => self.granted(false, now),
             Input::Tick => self.tick(now),
@@ -257,7 +273,14 @@ impl Session {
                 self.out.push(Output::Probed(result));
                 self.heard(None, now);
             }
-            (Phase::Live(_), Said::PolicyStatus(_)) => self.heard(None, now),
+            (Phase::Live(live), Said::PolicyStatus(status)) => {
+                match live.policing.answered(status) {
+                    Ok(policed) => self.out.extend(policed.map(Output::Policed)),
+                    Err(()) => self.out.push(Output::Dropped("policy_status", 1)),
+                }
+                self.heard(None, now);
+                self.police();
+            }
         }
     }
 
@@ -294,6 +317,7 @@ impl Session {
             in_flight: 0,
             claimed: None,
             snapshot: if resume == Resume::Full { Snapshot::Asked } else { Snapshot::None },
+            policing: Policing::new(greeting.takes_policy, greeting.policy_hash.clone()),
             welcomed: false,
             heard_ms: now.mono_ms,
             busy: false,
@@ -331,6 +355,20 @@ impl Session {
             seq: if live.greeting.sent.is_some() && live.opened.resume != Resume::Full { live.opened.position } else { 0 },
         };
         self.say(Say::Welcome(welcome));
+        self.police();
+    }
+
+    /// Pushes the policy that is wanted, if the agent does not hold it, and says how the node stands.
+    fn police(&mut self) {
+        let Phase::Live(live) = &mut self.phase else { return };
+        if !live.welcomed || live.leaving {
+            return;
+        }
+        let (push, policed) = live.policing.next();
+        if let Some(policy) = push {
+            self.say(Say::Policy(policy));
+        }
+        self.out.extend(policed.map(Output::Policed));
     }
 
     /// A grant for a snapshot came, or will come later.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use holdfast_checks::peers::{Refusal, outcome_name};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::alerts::Clock;
 use crate::changes::{Change, ChangeFeed, ChangeKind};
 use crate::logs::cause;
 use crate::metrics::Metrics;
+use crate::policy::Policies;
 use crate::store::peers::{Met, PeerAnswer, PeerNode};
 use crate::store::{Store, StoreError};
 
@@ -83,6 +84,8 @@ impl Voice {
 /// The parts of the collector that peer probes use.
 #[derive(Clone)]
 pub struct Shared {
+    /// What agents are to hold: pools decide who may ask whom.
+    pub policies: watch::Receiver<Arc<Policies>>,
     /// The way to the sessions.
     pub roster: Arc<Roster>,
     /// Where answers go.
@@ -268,12 +271,16 @@ impl Desk {
 
     /// Sends what is due.
     fn tick(&mut self) {
-        let listed = pools(self.from_api.iter().chain(&self.plan.nodes));
+        let now_pools = Arc::clone(&self.shared.policies.borrow_and_update());
+        self.schedule.set_policies(now_pools);
+        let listed = listed(self.from_api.iter().chain(&self.plan.nodes));
         let asker = |(node_id, session): (i64, i64)| {
             let node = self.nodes.get(&node_id)?;
-            let pool = listed.get(&(node.cluster.as_str(), node.name.as_str())).copied().unwrap_or_default();
+            let listed = listed.get(&(node.cluster.as_str(), node.name.as_str()));
+            let pool = listed.map(|listed| listed.pool.clone()).unwrap_or_default();
+            let addresses = listed.map(|listed| listed.addresses.clone()).unwrap_or_default();
             let (cluster, control_plane) = (node.cluster.clone(), node.control_plane);
-            Some(Asker { node_id, session, cluster, pool: pool.to_owned(), control_plane })
+            Some(Asker { node_id, session, cluster, pool, addresses, control_plane })
         };
         let askers: Vec<Asker> = self.shared.roster.members().into_iter().filter_map(asker).collect();
         self.schedule.set_askers(askers);
@@ -338,7 +345,7 @@ impl Desk {
                         port = answer.question.port,
                         reason = refusal.name(),
                         unlogged,
-                        "an agent refused to ask another node's port: its own --peer-probes-cidrs and built-in limits do not allow it"
+                        "an agent refused to ask another node's port: its own --peer-probes-cidrs, its built-in limits or the pools of its policy do not allow it"
                     );
                 }
                 if matches!(refusal, Refusal::TooMany | Refusal::Busy) {
@@ -370,9 +377,9 @@ impl Desk {
     }
 }
 
-/// Pools by cluster and name; what is listed later wins.
-fn pools<'a>(listed: impl Iterator<Item = &'a ListedNode>) -> BTreeMap<(&'a str, &'a str), &'a str> {
-    listed.map(|node| ((node.cluster.as_str(), node.name.as_str()), node.pool.as_str())).collect()
+/// Listed nodes by cluster and name; what is listed later wins.
+fn listed<'a>(listed: impl Iterator<Item = &'a ListedNode>) -> BTreeMap<(&'a str, &'a str), &'a ListedNode> {
+    listed.map(|node| ((node.cluster.as_str(), node.name.as_str()), node)).collect()
 }
 
 /// The nodes to ask about: listed, the later list before the earlier one, and known to the store.
@@ -385,7 +392,7 @@ fn targets<'a>(nodes: &BTreeMap<i64, PeerNode>, listed: impl Iterator<Item = &'a
             known.insert(key, node);
         }
     }
-    let listed: BTreeMap<(&str, &str), &ListedNode> = listed.map(|node| ((node.cluster.as_str(), node.name.as_str()), node)).collect();
+    let listed = self::listed(listed);
     let target = |(key, listed): ((&str, &str), &ListedNode)| {
         let node = known.get(&key).filter(|_| listed.probe)?;
         let target = Target {

@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use holdfast_checks::facts::ProbeOutcome;
 use holdfast_checks::peers::{QUESTIONS, Question, Refusal, from_workers_only, outcome_of, question};
 use holdfast_proto::v1;
 
+use crate::policy::Policies;
 use crate::store::peers::Met;
 
 const MINUTE_MS: u64 = 60_000;
@@ -69,6 +71,8 @@ pub struct Asker {
     pub cluster: String,
     /// Its pool.
     pub pool: String,
+    /// Its own addresses, as listed; none when it is not.
+    pub addresses: Vec<IpAddr>,
     /// It belongs to the control plane.
     pub control_plane: bool,
 }
@@ -156,6 +160,8 @@ pub struct Schedule {
     due: BTreeMap<Errand, u64>,
     /// Errands to ports that opened or closed, before all others.
     urgent: BTreeSet<Errand>,
+    /// Whose pools say who may ask whom.
+    policies: Arc<Policies>,
     stale: bool,
     asked: BTreeMap<u64, Asked>,
     /// Requests that are over: how, and whose they were.
@@ -175,6 +181,7 @@ impl Schedule {
             askers: BTreeMap::new(),
             due: BTreeMap::new(),
             urgent: BTreeSet::new(),
+            policies: Arc::default(),
             stale: false,
             asked: BTreeMap::new(),
             over: BTreeMap::new(),
@@ -187,6 +194,13 @@ impl Schedule {
     pub fn set_pace(&mut self, pace: Pace) {
         self.stale |= self.pace != pace;
         self.pace = pace;
+    }
+
+    /// Sets whose pools say who may ask whom.
+    pub fn set_policies(&mut self, policies: Arc<Policies>) {
+        let other = !Arc::ptr_eq(&self.policies, &policies) && *self.policies != *policies;
+        self.stale |= other;
+        self.policies = policies;
     }
 
     /// The pace.
@@ -351,14 +365,16 @@ impl Schedule {
             let place = self.place(target.node_id);
             let start = ring.partition_point(|(at, asker)| (*at, asker.node_id) <= (place, target.node_id));
             let around = || ring.iter().cycle().skip(start).take(ring.len()).map(|(_, asker)| *asker);
-            let any = chosen(target, around().filter(|_| true), self.pace.vantages);
-            let workers = chosen(target, around().filter(|asker| !asker.control_plane), self.pace.vantages);
-            for question in QUESTIONS {
-                let port = i64::from(question.port);
-                let vantages = if from_workers_only(port) { &workers } else { &any };
-                for (address, vantage) in
-                    target.addresses.iter().flat_map(|address| vantages.iter().map(move |vantage| (*address, *vantage)))
-                {
+            let policy = self.policies.of(&target.cluster);
+            for address in target.addresses.iter().copied() {
+                let may = |asker: &&Asker| policy.may_try(&asker.addresses, address);
+                let any = chosen(target, around().filter(may), self.pace.vantages);
+                let workers = chosen(target, around().filter(may).filter(|asker| !asker.control_plane), self.pace.vantages);
+                for (question, vantage) in QUESTIONS.into_iter().flat_map(|question| {
+                    let vantages = if from_workers_only(question.port.into()) { &workers } else { &any };
+                    vantages.iter().map(move |vantage| (question, *vantage))
+                }) {
+                    let port = i64::from(question.port);
                     let errand = Errand { target: target.node_id, address, port, vantage };
                     let spread = if target.listening.contains(&port) { DEBOUNCE_MS } else { FIRST_ROUND_MS.min(self.pace.every_ms) };
                     let first = || now_ms.saturating_add(draw() % spread.max(1));

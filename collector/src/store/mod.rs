@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod nodes;
 mod opaque;
 pub mod peers;
+pub mod policy;
 pub mod retention;
 pub mod views;
 
@@ -151,6 +152,7 @@ fn migrator() -> Migrator {
     let containers: SqlStr = include_str!("../../migrations/sqlite/0003_containers.sql").into_sql_str();
     let expectations: SqlStr = include_str!("../../migrations/sqlite/0004_expectations.sql").into_sql_str();
     let chain: SqlStr = include_str!("../../migrations/sqlite/0005_chain.sql").into_sql_str();
+    let policy: SqlStr = include_str!("../../migrations/sqlite/0006_policy.sql").into_sql_str();
     let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
@@ -158,6 +160,7 @@ fn migrator() -> Migrator {
         Migration::new(3, "containers".into(), MigrationType::Simple, containers, false),
         Migration::new(4, "expectations".into(), MigrationType::Simple, expectations, false),
         Migration::new(5, "chain".into(), MigrationType::Simple, chain, false),
+        Migration::new(6, "policy".into(), MigrationType::Simple, policy, false),
         Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
     ])
 }

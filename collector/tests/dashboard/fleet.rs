@@ -11,6 +11,7 @@ use holdfast_checks::versions::Link;
 use holdfast_collector::changes::ChangeFeed;
 use holdfast_collector::feeds::Library;
 use holdfast_collector::http::{App, router};
+use holdfast_collector::policy::Desk;
 use holdfast_collector::store::Store;
 use holdfast_collector::store::chain::headline_number;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -23,7 +24,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-const CHECKS: &str = r#"
+pub const CHECKS: &str = r#"
 - id: kubelet-anonymous-auth
   title: Kubelet refuses anonymous requests
   severity: critical
@@ -72,6 +73,8 @@ pub struct Fleet {
     pub pool: SqlitePool,
     /// Imports.
     pub library: tokio::sync::watch::Sender<Arc<Library>>,
+    /// What agents are to hold.
+    pub policies: Arc<Desk>,
     path: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -121,6 +124,7 @@ impl Fleet {
         let store = Store::open(&path).await.expect("open store");
         let (changes, cancel) = (ChangeFeed::default(), CancellationToken::new());
         let (library, follow) = tokio::sync::watch::channel(Arc::new(library));
+        let policies = Arc::new(Desk::default());
         let app = App {
             store,
             catalogue: Arc::new(catalogue),
@@ -129,10 +133,11 @@ impl Fleet {
             cancel: cancel.clone(),
             public_url: None,
             library: follow,
+            policies: Arc::clone(&policies),
             clock: Arc::new(|| NOW),
         };
         let pool = open(&path).await;
-        Self { router: router(app), changes, cancel, pool, library, path, _directory: directory }
+        Self { router: router(app), changes, cancel, pool, library, policies, path, _directory: directory }
     }
 
     /// Runs a statement of the fixture.

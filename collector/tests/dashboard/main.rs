@@ -24,5 +24,6 @@ mod kubelets;
 mod live;
 mod numbers;
 mod pages;
+mod policy;
 mod root;
 mod speed;

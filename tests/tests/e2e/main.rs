@@ -19,6 +19,7 @@ mod kill;
 mod kubelet;
 mod live;
 mod peers;
+mod policy;
 mod receivers;
 mod recorded;
 mod silence;

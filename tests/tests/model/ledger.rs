@@ -137,7 +137,11 @@ impl Ledger {
             }
         }
         assert!(missing <= truncated, "{missing} transitions are missing, {truncated} declared");
-        assert!(content.truncated >= truncated || self.copied, "the collector knows of {} of {truncated} lost transitions", content.truncated);
+        assert!(
+            content.truncated >= truncated || self.copied,
+            "the collector knows of {} of {truncated} lost transitions",
+            content.truncated
+        );
         assert!(setup.ring < 100 || truncated == 0, "{truncated} were declared lost, and none was");
         whole &= self.made.iter().all(|made| made.epoch == epoch && !made.frail && !made.undone);
         if whole && setup.ring > 100 {

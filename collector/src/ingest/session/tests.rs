@@ -25,10 +25,20 @@ impl Rig {
 
     /// A session that was told `resume`; the outputs of opening it.
     fn open(resume: Resume) -> (Self, Vec<Output>) {
+        Self::open_with(resume, 0)
+    }
+
+    fn open_with(resume: Resume, capabilities: u64) -> (Self, Vec<Output>) {
         let mut rig = Self::new();
         let digest = Digest::EMPTY.to_bytes().to_vec();
-        let hello =
-            v1::Hello { protocol_min: 1, protocol_max: 1, state_digest: digest, catalogue_hash: vec![0; 16], ..v1::Hello::default() };
+        let hello = v1::Hello {
+            protocol_min: 1,
+            protocol_max: 1,
+            state_digest: digest,
+            catalogue_hash: vec![0; 16],
+            capabilities,
+            ..v1::Hello::default()
+        };
         let out = rig.say(Said::Hello(hello));
         assert!(matches!(out[..], [Output::Open(_)]));
         let opened = Opened { node_id: 1, session: 5, resume, position: 0, digest: Digest::EMPTY };
@@ -362,4 +372,52 @@ fn an_agent_that_probes_peers_says_so_in_hello() {
     rig.say(Said::Hello(hello));
     rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::InSync, position: 0, digest: Digest::EMPTY }, 1));
     assert!(rig.session.probes_peers());
+}
+
+/// What is pushed, how the node stands, and what was dropped, in short.
+fn policed(out: &[Output]) -> Vec<String> {
+    let said = |output: &Output| match output {
+        Output::Send(v1::CollectorMessage { message: Some(Say::Policy(policy)) }) => Some(format!("push {}", policy.full_pass_seconds)),
+        Output::Policed(policed) => Some(policed.state.to_owned()),
+        Output::Dropped(reason, n) => Some(format!("dropped {reason} {n}")),
+        _ => None,
+    };
+    out.iter().filter_map(said).collect()
+}
+
+fn policy(seconds: u32) -> Input {
+    let hash = vec![u8::try_from(seconds % 251).unwrap(); 16];
+    Input::Policy(std::sync::Arc::new(v1::Policy { hash, full_pass_seconds: seconds, ..v1::Policy::default() }))
+}
+
+fn status(seconds: u32, applied: bool) -> Said {
+    let hash = vec![u8::try_from(seconds % 251).unwrap(); 16];
+    Said::PolicyStatus(v1::PolicyStatus { hash, applied, reason: "because".to_owned() })
+}
+
+#[test]
+fn a_policy_follows_the_welcome_and_changes_while_the_session_lives() {
+    let (mut rig, out) = Rig::open_with(Resume::Full, holdfast_proto::TAKES_POLICY);
+    assert_eq!(policed(&out), Vec::<String>::new());
+    assert_eq!(policed(&rig.input(policy(60))), Vec::<String>::new(), "not before Welcome");
+    let out = rig.input(Input::Granted);
+    assert!(matches!(out[0], Output::Send(v1::CollectorMessage { message: Some(Say::Welcome(_)) })));
+    assert_eq!(policed(&out), ["push 60", "pending"]);
+    assert_eq!(policed(&rig.say(status(60, true))), ["applied"]);
+    assert_eq!(policed(&rig.input(policy(60))), Vec::<String>::new());
+    assert_eq!(policed(&rig.input(policy(120))), ["push 120", "pending"]);
+    assert_eq!(policed(&rig.say(status(120, false))), ["refused"]);
+    for _ in 0..3 {
+        assert_eq!(policed(&rig.input(policy(120))), Vec::<String>::new(), "a refused one is not pushed again");
+        assert_eq!(policed(&rig.say(status(120, false))), ["dropped policy_status 1"], "and answered once");
+    }
+    assert_eq!(policed(&rig.say(status(7, true))), ["dropped policy_status 1"]);
+    assert_eq!(policed(&rig.input(policy(180))), ["push 180", "pending"]);
+}
+
+#[test]
+fn an_agent_without_the_capability_is_pushed_nothing() {
+    let (mut rig, _) = Rig::open_with(Resume::InSync, 0);
+    assert_eq!(policed(&rig.input(policy(60))), ["unsupported"]);
+    assert_eq!(policed(&rig.say(status(60, true))), ["dropped policy_status 1"]);
 }

@@ -12,7 +12,7 @@ fn target(node_id: i64, listening: &[i64]) -> Target {
 }
 
 fn asker(node_id: i64) -> Asker {
-    Asker { node_id, session: 1, cluster: "c".to_owned(), pool: String::new(), control_plane: false }
+    Asker { node_id, session: 1, cluster: "c".to_owned(), pool: String::new(), addresses: Vec::new(), control_plane: false }
 }
 
 /// A generator that repeats: `SplitMix64`.
@@ -98,6 +98,30 @@ fn other_pools_ask_first() {
     let mut schedule = schedule(&[at], askers, 2);
     let asked: BTreeSet<i64> = all(&mut schedule, 2 * 60_000).into_iter().map(|(_, ask, _)| ask.vantage).collect();
     assert_eq!(asked, [5, 6].into());
+}
+
+#[test]
+fn pools_of_a_policy_keep_nodes_among_themselves_by_address() {
+    let at = |node_id: i64, third: u8| Asker { addresses: vec![IpAddr::from([10, 0, third, 200])], ..asker(node_id) };
+    let text = "peer_probe_pools:\n- {name: a, networks: [10.0.0.0/24]}\n- {name: b, networks: [10.0.1.0/24]}\n";
+    let catalogue = holdfast_checks::catalogue::built_in().unwrap();
+    let policies = Arc::new(Policies::parse(std::path::Path::new("policy.yaml"), text, &catalogue).unwrap());
+    // 1 and 2 are in pool a, 3 in b, 4 in none, 5 is not listed; 6 is asked about at an address of each and one of none.
+    let addresses = vec![IpAddr::from([10, 0, 0, 6]), IpAddr::from([10, 0, 1, 6]), IpAddr::from([10, 0, 9, 6])];
+    let targets = [target(1, &[]), Target { addresses, ..target(6, &[]) }];
+    let mut schedule = schedule(&targets, vec![at(1, 0), at(2, 0), at(3, 1), at(4, 9), asker(5)], 2);
+    schedule.set_policies(Arc::clone(&policies));
+    let mut asked: BTreeMap<(i64, String), BTreeSet<i64>> = BTreeMap::new();
+    for (_, ask, answer) in all(&mut schedule, EVERY) {
+        asked.entry((answer.node_id, answer.address.to_string())).or_default().insert(ask.vantage);
+    }
+    let expected = [((1, "10.0.0.1"), vec![2]), ((6, "10.0.0.6"), vec![1, 2]), ((6, "10.0.1.6"), vec![3])];
+    let expected = expected.into_iter().map(|((node, address), by)| ((node, address.to_owned()), by.into_iter().collect()));
+    assert_eq!(asked, expected.collect());
+    // Without pools everybody is asked again.
+    schedule.set_policies(Arc::default());
+    let asked: BTreeSet<i64> = all(&mut schedule, 2 * EVERY).into_iter().map(|(_, ask, _)| ask.vantage).collect();
+    assert!(asked.contains(&4) || asked.contains(&5), "{asked:?}");
 }
 
 #[test]
