@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::as_conversions,
+    clippy::print_stderr,
     reason = "a test may fail"
 )]
 
