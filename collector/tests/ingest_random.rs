@@ -103,6 +103,7 @@ fn write(node: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrite 
         seq,
         at: NOW,
         upserts,
+        opaque: Vec::new(),
         gone: Vec::new(),
         transitions: Vec::new(),
         refused: Vec::new(),

@@ -134,11 +134,67 @@ fn hashes(rows: Vec<StoredInventory>) -> Hashes {
     rows.into_iter().map(|row| (Key::inventory(&row.kind, &row.name), row.hash)).collect()
 }
 
-/// How many findings, and how many bytes of inventory, a node has.
-pub(super) async fn sizes(conn: &mut SqliteConnection, node_id: i64) -> Result<(i64, i64), StoreError> {
+/// How much of a node is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Findings of its own.
+    pub(super) findings: usize,
+    /// Bytes of inventory.
+    pub(super) inventory: usize,
+    /// Entries this version does not know.
+    pub(super) opaque: usize,
+}
+
+/// Measures a node.
+pub(super) async fn sizes(conn: &mut SqliteConnection, node_id: i64) -> Result<Sizes, StoreError> {
     let sql = "select (select count(*) from findings where node_id = $1 and origin = 'node'), \
-               (select coalesce(sum(length(json)), 0) from inventory where node_id = $1)";
-    sqlx::query_as(sql).bind(node_id).fetch_one(conn).await.map_err(StoreError::query("measure a node"))
+               (select coalesce(sum(length(json)), 0) from inventory where node_id = $1), \
+               (select count(*) from opaque where node_id = $1)";
+    let query = sqlx::query_as::<_, (i64, i64, i64)>(sql).bind(node_id);
+    let (findings, inventory, opaque) = query.fetch_one(conn).await.map_err(StoreError::query("measure a node"))?;
+    let number = |n| usize::try_from(n).unwrap_or(usize::MAX);
+    Ok(Sizes { findings: number(findings), inventory: number(inventory), opaque: number(opaque) })
+}
+
+/// All entries of a node this version does not know.
+pub(super) async fn opaque(conn: &mut SqliteConnection, node_id: i64) -> Result<Hashes, StoreError> {
+    let query = sqlx::query_as::<_, (i32, String, String)>("select kind, key, hash from opaque where node_id = $1").bind(node_id);
+    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read opaque entries"))?;
+    Ok(rows.into_iter().filter_map(|(kind, key, hash)| Some((Key::parse(Kind::from_number(kind)?, &key)?, hash))).collect())
+}
+
+/// Notes entries this version does not know.
+pub(super) async fn upsert_opaque(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    at: i64,
+    entries: &[(&&Key, &&Hash)],
+) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = entries.iter().map(|(key, hash)| (key.kind().number(), key.as_str(), hash.to_string())).collect();
+    let sql = "insert into opaque (node_id, kind, key, hash, at) \
+               select $1, value ->> 0, value ->> 1, value ->> 2, $3 from json_each($2) where true \
+               on conflict (node_id, kind, key) do update set hash = excluded.hash, at = excluded.at";
+    let query = sqlx::query(sql).bind(node_id).bind(json(&rows)?).bind(at);
+    query.execute(conn).await.map_err(StoreError::query("note opaque entries"))?;
+    Ok(())
+}
+
+/// Deletes entries this version does not know, or did not.
+pub(super) async fn delete_opaque<'a>(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    keys: impl Iterator<Item = &'a Key>,
+) -> Result<(), StoreError> {
+    delete_named(
+        conn,
+        node_id,
+        keys,
+        "delete from opaque where node_id = $1 and (kind, key) in (select value ->> 0, value ->> 1 from json_each($2))",
+    )
+    .await
 }
 
 #[derive(Serialize)]
@@ -246,7 +302,8 @@ pub(super) async fn upsert_inventory(
 
 /// Deletes entries that are gone. Their history stays.
 pub(super) async fn delete<'a>(conn: &mut SqliteConnection, node_id: i64, keys: impl Iterator<Item = &'a Key>) -> Result<(), StoreError> {
-    let (findings, inventory): (Vec<&Key>, Vec<&Key>) = keys.partition(|key| key.kind() == Kind::Finding);
+    let keys: Vec<&Key> = keys.filter(|key| !matches!(key.kind(), Kind::Other(_))).collect();
+    let (findings, inventory): (Vec<&Key>, Vec<&Key>) = keys.into_iter().partition(|key| key.kind() == Kind::Finding);
     let statements = [
         (
             findings,
@@ -376,13 +433,28 @@ pub(super) async fn delete_refused<'a>(
     node_id: i64,
     keys: impl Iterator<Item = &'a Key>,
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = keys.map(|key| (i64::from(key.kind().number()), key.as_str())).collect();
+    delete_named(
+        conn,
+        node_id,
+        keys,
+        "delete from refused where node_id = $1 and (kind, key) in (select value ->> 0, value ->> 1 from json_each($2))",
+    )
+    .await
+}
+
+/// Deletes rows that are named by kind and key.
+async fn delete_named<'a>(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    keys: impl Iterator<Item = &'a Key>,
+    sql: &'static str,
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = keys.map(|key| (key.kind().number(), key.as_str())).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let sql = "delete from refused where node_id = $1 and (kind, key) in (select value ->> 0, value ->> 1 from json_each($2))";
     let query = sqlx::query(sql).bind(node_id).bind(json(&rows)?);
-    query.execute(conn).await.map_err(StoreError::query("forget refused entries"))?;
+    query.execute(conn).await.map_err(StoreError::query("forget entries by kind and key"))?;
     Ok(())
 }
 
