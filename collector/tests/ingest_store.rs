@@ -496,6 +496,26 @@ async fn a_finding_that_went_and_came_back_unseen_has_both_in_its_history() {
     assert_eq!(steps, [(0, 1), (1, 0), (0, 1)]);
 }
 
+/// After a spool was lost a finding is found again, which is not new, and moves; then both are said again, as after a crash.
+#[tokio::test]
+async fn what_was_not_new_is_not_new_when_it_is_said_again() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding_at("c", "s", Verdict::Pass, NOW - 9000);
+    let (pass, fail) = (Some(Verdict::Pass), Some(Verdict::Fail));
+    let mut write = delta(&node, 7, 1, vec![entry.clone()]);
+    write.transitions = vec![moved(1, &entry, None, pass, NOW - 9000)];
+    committed(rig.writer.write(write).await.unwrap());
+    for seq in [1, 2] {
+        let mut write = delta(&node, 8, seq, Vec::new());
+        write.transitions = vec![moved(11, &entry, None, pass, NOW - 500), moved(4753, &entry, pass, fail, NOW)];
+        committed(rig.writer.write(write).await.unwrap());
+    }
+    let steps: Vec<(i64, i64)> =
+        sqlx::query_as("select from_verdict, to_verdict from transitions order by rowid").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(steps, [(0, 1), (1, 2)]);
+}
+
 /// The snapshot of a new node brings what a finding came to; the history that follows begins where it began.
 #[tokio::test]
 async fn history_that_comes_after_its_end_is_stored_as_it_was() {

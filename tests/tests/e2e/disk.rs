@@ -88,6 +88,7 @@ fn on_a_host(test: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
+#[ignore = "new: run it by name before it becomes part of every run"]
 fn an_agent_whose_disk_is_full_or_read_only_says_so_and_goes_on() {
     on_a_host(|| {
         let host = Host::new("spool-host", "4m");
@@ -121,6 +122,7 @@ fn an_agent_whose_disk_is_full_or_read_only_says_so_and_goes_on() {
 }
 
 #[test]
+#[ignore = "new: run it by name before it becomes part of every run"]
 fn a_collector_whose_disk_is_full_says_so_and_loses_nothing() {
     on_a_host(|| {
         let host = Host::new("data", "16m");

@@ -9,7 +9,7 @@ use holdfast_checks::entries::{Body, Digest, Entry, Hash, Inventory, Key, Kind};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::rows::{self, Findings, Hashes, Judged, LastSaid, TransitionRow, Upsert};
+use super::rows::{self, Findings, Hashes, Judged, Said, TransitionRow, Upsert};
 use super::{MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
 use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
@@ -243,7 +243,7 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
     containers::upsert(conn, write.node_id, write.at, &inventory.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
     rows::add_counts(conn, write.node_id, &counts).await?;
     let appeared: BTreeSet<_> = write.transitions.iter().filter(|transition| transition.from.is_none()).map(|t| t.key.parts()).collect();
-    let history = history(write, rows::last_said(conn, write.node_id, &appeared).await?, epoch);
+    let history = history(write, rows::said(conn, write.node_id, epoch, &appeared).await?);
     let added = rows::insert_transitions(conn, write.node_id, epoch, write.at, &history).await?;
     let accepted = plan.held().map(|(key, _)| key).chain(&plan.gone);
     rows::delete_refused(conn, write.node_id, accepted).await?;
@@ -256,20 +256,22 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
 }
 
 /// Transitions as stored. An agent that lost its spool finds everything new again; what was last said of a finding in another epoch is
-/// not new. What is stored of the finding itself does not count: a snapshot brings the end of a history before the history.
-fn history<'a>(write: &'a NodeWrite, mut said: LastSaid, epoch: &str) -> Vec<TransitionRow<'a>> {
+/// not new. What is stored of the finding itself does not count: a snapshot brings the end of a history before the history. Nor do later
+/// transitions: one that is sent again must come to the same.
+fn history(write: &NodeWrite, mut said: BTreeMap<Key, Said>) -> Vec<TransitionRow<'_>> {
     let mut rows = Vec::with_capacity(write.transitions.len());
     for transition in &write.transitions {
+        let Ok(number) = i64::try_from(transition.number) else { continue };
         let to = transition.to.map_or(0, verdict_number);
         let mut from = transition.from.map_or(0, verdict_number);
-        let before = said.insert(transition.key.clone(), (epoch.to_owned(), to));
-        if let Some((_, known)) = before.filter(|(of, _)| transition.from.is_none() && of != epoch) {
-            if known == to {
+        let known = said.entry(transition.key.clone()).or_default();
+        if transition.from.is_none() && known.first_here.is_none_or(|first| first >= number) {
+            from = known.last_elsewhere.unwrap_or(0);
+            if known.last_elsewhere == Some(to) {
                 continue;
             }
-            from = known;
         }
-        let Ok(number) = i64::try_from(transition.number) else { continue };
+        known.first_here = Some(known.first_here.map_or(number, |first| first.min(number)));
         let (check, subject) = transition.key.parts();
         rows.push(TransitionRow {
             number,

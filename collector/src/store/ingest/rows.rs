@@ -356,19 +356,32 @@ pub(super) struct TransitionRow<'a> {
     pub(super) at: i64,
 }
 
-/// What history says last of a finding: the epoch in which it was said, and the verdict.
-pub(super) type LastSaid = BTreeMap<Key, (String, i64)>;
+/// What history says of a finding: the lowest number under which this epoch speaks of it, and the last verdict of another epoch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) first_here: Option<i64>,
+    pub(super) last_elsewhere: Option<i64>,
+}
 
-/// The last that was said of the findings among `keys`.
-pub(super) async fn last_said(conn: &mut SqliteConnection, node_id: i64, keys: &BTreeSet<(&str, &str)>) -> Result<LastSaid, StoreError> {
+/// That of the findings among `keys`, as seen from `epoch`.
+pub(super) async fn said(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    epoch: &str,
+    keys: &BTreeSet<(&str, &str)>,
+) -> Result<BTreeMap<Key, Said>, StoreError> {
     if keys.is_empty() {
-        return Ok(LastSaid::new());
+        return Ok(BTreeMap::new());
     }
-    let sql = "select t.check_id, t.subject, t.epoch, t.to_verdict from json_each($2) as k cross join transitions as t on t.rowid = \
-               (select max(l.rowid) from transitions as l where l.node_id = $1 and l.check_id = k.value ->> 0 and l.subject = k.value ->> 1)";
-    let query = sqlx::query_as::<_, (String, String, String, i64)>(sql).bind(node_id).bind(json(keys)?);
-    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read the last transitions"))?;
-    Ok(rows.into_iter().map(|(check, subject, epoch, to)| (Key::finding(&check, &subject), (epoch, to))).collect())
+    let sql = "select k.value ->> 0, k.value ->> 1, \
+               (select min(t.number) from transitions as t where t.node_id = $1 and t.check_id = k.value ->> 0 \
+                and t.subject = k.value ->> 1 and t.epoch = $3), \
+               (select t.to_verdict from transitions as t where t.node_id = $1 and t.check_id = k.value ->> 0 \
+                and t.subject = k.value ->> 1 and t.epoch <> $3 order by t.rowid desc limit 1) from json_each($2) as k";
+    let query = sqlx::query_as::<_, (String, String, Option<i64>, Option<i64>)>(sql).bind(node_id).bind(json(keys)?).bind(epoch);
+    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read what history says"))?;
+    let said = |first_here, last_elsewhere| Said { first_here, last_elsewhere };
+    Ok(rows.into_iter().map(|(check, subject, here, elsewhere)| (Key::finding(&check, &subject), said(here, elsewhere))).collect())
 }
 
 /// Adds history. A transition that is already there is the same one, sent again.
