@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A small generator (SplitMix64): nothing here is a secret.
+/// A small generator (`SplitMix64`): nothing here is a secret.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 

@@ -38,7 +38,7 @@ impl Ground {
         let site = Site::new(binaries)?;
         let (mut tokens, mut file) = (Vec::new(), String::new());
         for agent in 0..agents {
-            let mut dice = Dice::new(seed, u64::from(agent) | 1 << 40);
+            let mut dice = Dice::new(seed, u64::from(agent) | (1 << 40));
             let token = format!("{:016x}{:016x}", dice.draw(), dice.draw());
             let name = name(agent);
             let hash = digest(&SHA256, token.as_bytes());

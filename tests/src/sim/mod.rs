@@ -2,7 +2,8 @@
 //!
 //! What is left out of an agent is what reads and judges a node: [`content`] makes that up, the same for the same seed. `meter` counts
 //! what goes over the wire, `dial` is the real way to the collector with that in it, `agent` is one agent's life, [`ground`] a
-//! collector for a fleet, [`report`] prints. When the tokio runtime schedules what is not repeatable, nor is chance of the session's own.
+//! collector for a fleet, [`report`] prints. Not repeatable is
+//! when the runtime schedules what, and the session's own chance.
 
 mod agent;
 pub mod content;

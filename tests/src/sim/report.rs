@@ -91,7 +91,7 @@ impl Report {
             let mib = |kib: u64| float(kib) / 1024.0;
             let each = ground.kib_per_connection(standing.connected);
             let cores = (now.cpu - before.cpu).max(0.0) / passed;
-            line += &format!("   {:>13.1} {:>5.0}  {each:>8.1}  {:>5.1}  {cores:>5.2}", mib(resident), mib(peak), now.cpu);
+            line = format!("{line}   {:>13.1} {:>5.0}  {each:>8.1}  {:>5.1}  {cores:>5.2}", mib(resident), mib(peak), now.cpu);
         }
         self.before = now;
         self.line = Instant::now();
@@ -160,7 +160,8 @@ impl Report {
             );
             rows.push(("", format!("{commits:.0} commits since its last start, {:.1} ms in the mean", took / commits.max(1.0) * 1_000.0)));
         }
-        rows.iter().map(|(name, text)| format!("{name:<13} {text}\n")).collect()
+        let row = |(name, text): &(&str, String)| format!("{name:<13} {text}\n");
+        rows.iter().map(row).collect()
     }
 }
 
