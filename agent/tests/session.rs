@@ -251,6 +251,40 @@ fn what_was_saved_goes_on_where_it_was_and_what_was_in_flight_is_sent_again() {
     assert_eq!(Spool::restore(image, u64::MAX).digest(), next.digest());
 }
 
+/// A snapshot that was asked for in the middle of a session was believed to have arrived before it was sent: a crash or a loss then
+/// led to changes on top of a state that was never there.
+#[test]
+fn a_snapshot_of_which_nothing_arrived_leaves_everything_to_be_sent_again() {
+    let (a, b) = (finding("a", "node", Verdict::Fail, ""), finding("b", "node", Verdict::Pass, ""));
+    let crash = |crashed: bool| {
+        let mut spool = Spool::in_memory(7);
+        spool.keep_in_file();
+        let mut image = Image::default();
+        scan(&mut spool, vec![a.clone(), b.clone()]);
+        let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+        image.apply(spool.save().unwrap());
+        spool.saved();
+        let last = spool.seq();
+        session.step(ack(last), &mut spool, &moment(2));
+        session.step(Input::Disconnected, &mut spool, &moment(3));
+        // `b` goes while nobody listens, and what the collector holds turns out to be something else.
+        scan(&mut spool, vec![a.clone()]);
+        let (mut session, _) = open(&mut spool, v1::welcome::Resume::Delta);
+        session.step(hear(Hear::Resync(v1::Resync::default())), &mut spool, &moment(5));
+        image.apply(spool.save().unwrap());
+        spool.saved();
+        if crashed {
+            spool = Spool::restore(image, 0);
+        } else {
+            session.step(Input::Disconnected, &mut spool, &moment(6));
+        }
+        let unsent: Vec<String> = spool.unsent().map(|unsent| format!("{unsent:?}").chars().take(6).collect()).collect();
+        unsent
+    };
+    assert_eq!(crash(true), ["Upsert", "Gone(K"]);
+    assert_eq!(crash(false), ["Upsert", "Gone(K"]);
+}
+
 #[test]
 fn a_probe_request_is_handed_out_and_its_result_sent_while_the_session_lasts() {
     let mut spool = Spool::in_memory(1);

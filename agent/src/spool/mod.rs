@@ -63,6 +63,8 @@ pub struct Spool {
     snapshot: bool,
     /// Sequence number of the last part of the snapshot under way, once it is known.
     snapshot_ends: Option<u64>,
+    /// Keys the collector may hold that the snapshot under way takes from it.
+    displaced: BTreeSet<Key>,
     history: History,
     /// The last good policy, encoded as it came.
     policy: Vec<u8>,
@@ -111,6 +113,7 @@ impl Spool {
             announced: BTreeMap::new(),
             snapshot: false,
             snapshot_ends: None,
+            displaced: BTreeSet::new(),
             history: History::new(ring),
             policy: Vec::new(),
             keeping: Keeping::default(),
@@ -362,7 +365,8 @@ impl Spool {
     /// A snapshot of everything here replaces what the collector holds. Each part is put in flight as it is sent;
     /// [`Self::snapshot_sent`] names the last.
     pub fn begin_snapshot(&mut self) {
-        let all = self.snapshot_entries().map(|entry| (entry.key.clone(), entry.hash)).collect();
+        let all: BTreeMap<Key, Hash> = self.snapshot_entries().map(|entry| (entry.key.clone(), entry.hash)).collect();
+        self.displaced.extend(self.remote.keys().filter(|key| !all.contains_key(key)).cloned());
         self.expect_remote(all);
         self.snapshot = true;
         self.snapshot_ends = None;
@@ -408,6 +412,12 @@ impl Spool {
         if self.snapshot_ends.is_some_and(|last| last <= seq) {
             self.snapshot = false;
             self.snapshot_ends = None;
+            if self.keeping.file {
+                // They were saved as unsure.
+                self.keeping.dirty.extend(self.all_keys());
+                self.keeping.dirty.append(&mut self.displaced);
+            }
+            self.displaced.clear();
         }
     }
 
@@ -428,6 +438,7 @@ impl Spool {
         let mut touched: Vec<Key> = Vec::new();
         if std::mem::take(&mut self.snapshot) {
             touched.extend(self.remote.keys().cloned());
+            touched.extend(std::mem::take(&mut self.displaced));
         }
         self.snapshot_ends = None;
         for (_, batch) in self.in_flight.drain(..) {
@@ -475,14 +486,18 @@ impl Spool {
 
     /// What a file is to hold of `key`. In flight means unsure: after a crash nobody knows whether it arrived.
     fn row(&self, key: &Key, flying: bool) -> Option<Row> {
-        let remote = if flying { Some(Remote::Unsure) } else { self.remote.get(key).copied() };
+        let remote = self.remote.get(key).copied();
+        let displaced = self.displaced.contains(key);
+        // No part of a snapshot need have arrived, and then what was there before still is.
+        let unsure = flying || displaced || self.snapshot && remote.is_some();
+        let remote = if unsure { Some(Remote::Unsure) } else { remote };
         let entry = self.state.get(key).cloned();
         let refused = entry.as_ref().is_some_and(|entry| self.is_refused(entry));
         (entry.is_some() || remote.is_some()).then_some(Row { entry, remote, refused })
     }
 
     fn all_keys(&self) -> BTreeSet<Key> {
-        let unseen = self.in_flight.iter().flat_map(|(_, batch)| &batch.gone);
+        let unseen = self.in_flight.iter().flat_map(|(_, batch)| &batch.gone).chain(&self.displaced);
         self.state.iter().map(|entry| &entry.key).chain(self.remote.keys()).chain(unseen).cloned().collect()
     }
 
