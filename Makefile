@@ -3,7 +3,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run demo test lint bench manifests image
+.PHONY: help run demo test torture lint bench manifests image
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile | expand -t 12
@@ -19,6 +19,11 @@ demo: ## the same with four recorded Kubernetes nodes beside this host
 test: ## every test, with a real browser, Prometheus and Alertmanager
 	@scripts/setup test
 	cargo test --workspace --locked --no-fail-fast
+
+torture: ## thousands of simulated networks, hundreds of kills: hours
+	@scripts/setup build
+	HOLDFAST_SEEDS=5000 cargo test --release --locked -p holdfast-tests --test simulated -- --nocapture
+	HOLDFAST_KILL_ROUNDS=200 cargo test --locked -p holdfast-tests --test e2e kill -- --nocapture
 
 lint: ## formatting and clippy, as CI wants it
 	@scripts/setup build

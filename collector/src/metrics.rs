@@ -322,4 +322,25 @@ mod tests {
         metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
         insta::assert_snapshot!(metrics.encode());
     }
+
+    /// Rules and pages that ask for a metric which is not there are silent for ever.
+    #[test]
+    fn what_the_alert_rules_and_the_docs_ask_for_is_there() {
+        let metrics = Metrics::default();
+        metrics.committed(std::time::Duration::from_millis(3));
+        metrics.resumed("full");
+        metrics.nodes("connected", 2);
+        metrics.rejected("bad_token");
+        metrics.refused("entry");
+        let there = metrics.encode();
+        let asked = [include_str!("../../deploy/alerts/prometheus.yaml"), include_str!("../../docs/delivery.md")].join(" ");
+        let names = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("holdfast_"));
+        // What agents serve themselves is theirs.
+        let names: std::collections::BTreeSet<&str> = names.filter(|name| !name.starts_with("holdfast_agent_")).collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            let sample = [" ", "{", "_count "].iter().any(|end| there.contains(&format!("\n{name}{end}")));
+            assert!(sample || name == "holdfast_agents_", "{name} is not among\n{there}");
+        }
+    }
 }

@@ -164,7 +164,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
-    let judging = judging(evaluator, &store, &changes, &askers, &library, &clock);
+    let judging = judging(evaluator, &store, &changes, &askers, &registry, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let following = policy::Following {
@@ -288,11 +288,12 @@ fn judging(
     store: &Store,
     changes: &ChangeFeed,
     roster: &Arc<Roster>,
+    registry: &Arc<Registry>,
     library: &Follow,
     clock: &Clock,
 ) -> fleet::Judging {
-    let (store, changes, roster) = (store.clone(), changes.clone(), Arc::clone(roster));
-    fleet::Judging { evaluator, store, changes, roster, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
+    let (store, changes, roster, registry) = (store.clone(), changes.clone(), Arc::clone(roster), Arc::clone(registry));
+    fleet::Judging { evaluator, store, changes, roster, registry, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
 }
 
 /// Alerts, judged and sent until `cancel`; started anew when a sender dies.

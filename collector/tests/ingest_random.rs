@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::as_conversions,
+    clippy::print_stderr,
     reason = "a test may fail"
 )]
 
@@ -103,6 +104,7 @@ fn write(node: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrite 
         seq,
         at: NOW,
         upserts,
+        opaque: Vec::new(),
         gone: Vec::new(),
         transitions: Vec::new(),
         refused: Vec::new(),

@@ -347,7 +347,7 @@ async fn a_refused_entry_is_named_and_the_rest_is_stored() {
     client.greet(7, 0, Digest::EMPTY).await;
     let good = finding("a", "1", Verdict::Fail);
     let mut bad = wire(&finding("a", "2", Verdict::Fail));
-    bad.body = None;
+    bad.body = Some(v1::entry::Body::Finding(v1::Finding { verdict: 77, severity: 4, ..v1::Finding::default() }));
     let upserts = vec![wire(&good), bad.clone()];
     client.say(Say::Delta(v1::Delta { seq: 1, upserts, ..v1::Delta::default() })).await;
     let ack = client.ack().await;
@@ -575,4 +575,138 @@ async fn a_rotated_certificate_is_used_and_a_broken_one_is_not() {
     assert!(certificate.reload().is_err(), "certificate and key do not fit");
     std::fs::copy(dir.path().join("b/server.key"), &key).unwrap();
     assert!(certificate.reload().unwrap());
+}
+
+/// Whatever a connection says whose node has a newer one: nothing of it counts, and it is told.
+#[tokio::test]
+async fn a_zombie_changes_nothing_and_is_told() {
+    let rig = rig().await;
+    let entries = [finding("a", "1", Verdict::Fail)];
+    let mut silent = rig.client().await;
+    silent.greet(7, 0, Digest::EMPTY).await;
+    let said = [
+        delta(1, &[finding("a", "zombie", Verdict::Fail)]),
+        part(1, 0, &[finding("a", "zombie", Verdict::Fail)], None),
+        heartbeat(digest(&entries)),
+        Say::PolicyStatus(v1::PolicyStatus { hash: vec![1; 16], applied: true, reason: String::new() }),
+        Say::ProbeResult(v1::ProbeResult::default()),
+    ];
+    for said in said {
+        let mut old = rig.client().await;
+        old.greet(7, 0, Digest::EMPTY).await;
+        let mut new = rig.client().await;
+        let session = new.greet(7, 0, Digest::EMPTY).await.session;
+        old.say(said).await;
+        let status = old.end().await;
+        assert_eq!(status.code(), Code::Aborted);
+        assert!(status.message().contains("superseded"), "{status}");
+        let newest = i64::try_from(session).unwrap();
+        assert_eq!(rig.number("select session from nodes").await, newest);
+    }
+    let mut leaving = rig.client().await;
+    leaving.greet(7, 0, Digest::EMPTY).await;
+    let mut new = rig.client().await;
+    new.greet(7, 0, Digest::EMPTY).await;
+    leaving.say(Say::Bye(v1::Bye { reason: "an older one leaves".into() })).await;
+    assert!(leaving.hear().await.unwrap().is_none());
+    assert_eq!(silent.end().await.code(), Code::Aborted, "one that says nothing is told too");
+    // Longer than the grace: no end of an older connection is the node's.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rig.text("select state || state_reason from nodes").await, "connected");
+    assert_eq!(rig.number("select (select count(*) from findings) + (select count(*) from transitions)").await, 0);
+    new.say(delta(1, &entries)).await;
+    assert_eq!(new.ack().await.seq, 1);
+    drop((leaving, new, silent));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_that_waits_while_a_newer_session_opens_is_not_stored() {
+    let rig = rig().await;
+    let mut old = rig.client().await;
+    old.greet(7, 0, Digest::EMPTY).await;
+    let mut new = rig.client().await;
+    let mut lock = rig.raw().await.acquire().await.unwrap();
+    sqlx::query("begin immediate").execute(&mut *lock).await.unwrap();
+    new.say(Say::Hello(hello(7, 0, Digest::EMPTY))).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    old.say(delta(1, &[finding("a", "zombie", Verdict::Fail)])).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sqlx::query("rollback").execute(&mut *lock).await.unwrap();
+    assert_eq!(old.end().await.code(), Code::Aborted);
+    assert!(matches!(new.hear().await.unwrap(), Some(Hear::Welcome(_))));
+    assert_eq!(rig.number("select count(*) from findings").await, 0);
+    drop((old, new, lock));
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_changed_under_the_collector_is_found_after_the_next_change_and_repaired() {
+    let rig = rig().await;
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    let entries = [finding("a", "1", Verdict::Fail), finding("a", "2", Verdict::Fail), finding("a", "3", Verdict::Pass)];
+    client.say(delta(1, &entries[..2])).await;
+    client.ack().await;
+    let raw = rig.raw().await;
+    sqlx::query("delete from findings where subject = '2'").execute(&raw).await.unwrap();
+    let left = digest(&entries[..1]).to_string();
+    sqlx::query("update nodes set digest = $1").bind(left).execute(&raw).await.unwrap();
+    client.say(delta(2, &entries[2..])).await;
+    assert_eq!(client.ack().await.seq, 2);
+    for _ in 0..3 {
+        client.say(heartbeat(digest(&entries))).await;
+    }
+    assert!(matches!(client.hear().await.unwrap(), Some(Hear::Resync(_))), "by the third heartbeat");
+    client.say(part(3, 0, &entries, Some(digest(&entries)))).await;
+    assert_eq!(client.ack().await.seq, 3);
+    assert_eq!(rig.number("select count(*) from findings").await, 3);
+    assert_eq!(rig.text("select digest from nodes").await, digest(&entries).to_string());
+    for _ in 0..4 {
+        client.say(heartbeat(digest(&entries))).await;
+    }
+    client.say(delta(4, &[])).await;
+    assert_eq!(client.ack().await.seq, 4, "nothing more is asked for");
+    drop(client);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_stored_it_is_said_agents_are_sent_away_and_pages_go_on() {
+    let rig = rig().await;
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{}{path}", rig.serving.http_addr)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(get("/readyz").await, (200, "ready\n".to_owned()));
+    let mut client = rig.client().await;
+    client.greet(7, 0, Digest::EMPTY).await;
+    client.say(delta(1, &[finding("a", "1", Verdict::Fail)])).await;
+    client.ack().await;
+    let mut lock = rig.raw().await.acquire().await.unwrap();
+    sqlx::query("begin immediate").execute(&mut *lock).await.unwrap();
+    client.say(delta(2, &[finding("a", "2", Verdict::Fail)])).await;
+    let status = client.end().await;
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the store cannot commit: come back later"));
+    let (code, text) = get("/readyz").await;
+    assert!(code == 503 && text.contains("locked"), "{code} {text}");
+    assert_eq!(Client::open(rig.channel().await, &rig.token).await.err().unwrap().code(), Code::Unavailable);
+    let (code, page) = get("/").await;
+    assert!(code == 200 && page.contains("Nothing new can be stored"), "{code} {page}");
+    assert!(rig.metrics().await.contains("holdfast_collector_store_failing 1"));
+
+    sqlx::query("rollback").execute(&mut *lock).await.unwrap();
+    let ready = async {
+        while get("/readyz").await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, ready).await.expect("by itself, with no agent there");
+    assert!(!get("/").await.1.contains("Nothing new can be stored"));
+    let mut client = rig.client().await;
+    assert_eq!(client.greet(7, 1, digest(&[finding("a", "1", Verdict::Fail)])).await.resume(), Resume::InSync);
+    client.say(delta(2, &[finding("a", "2", Verdict::Fail)])).await;
+    assert_eq!(client.ack().await.seq, 2);
+    drop((client, lock));
+    rig.stop().await;
 }

@@ -10,11 +10,11 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Severity, State, Transition, Verdict};
+use holdfast_checks::entries::{Digest, Entry, Evidence, Finding, Hash, Key, Kind, Severity, State, Transition, Verdict};
 use holdfast_collector::changes::{ChangeFeed, ChangeKind};
 use holdfast_collector::metrics::Metrics;
 use holdfast_collector::store::Store;
-use holdfast_collector::store::ingest::{NodeWrite, Progress, Refusal, RefusalCode, Writer, Written};
+use holdfast_collector::store::ingest::{MAX_OPAQUE, NodeWrite, Opaque, Progress, Refusal, RefusalCode, Writer, Written};
 use holdfast_collector::store::nodes::{NodeIdentity, NodeState, Opened, Origin, Resume, SessionStart, StateChange, Vitals};
 use holdfast_collector::store::retention::Retention;
 use sqlx::SqlSafeStr;
@@ -87,6 +87,11 @@ impl Rig {
         for (kind, name, hash) in self.hashes("select kind, name, hash from inventory where node_id = $1", node_id).await {
             digest.add(&Key::inventory(&kind, &name), &hash_of(&hash));
         }
+        let opaque = sqlx::query_as("select kind, key, hash from opaque where node_id = $1").bind(node_id);
+        let opaque: Vec<(i32, String, String)> = opaque.fetch_all(&self.raw).await.unwrap();
+        for (kind, key, hash) in opaque {
+            digest.add(&Key::parse(Kind::from_number(kind).unwrap(), &key).unwrap(), &hash_of(&hash));
+        }
         let query = sqlx::query_scalar("select digest from nodes where node_id = $1").bind(node_id);
         let stored: String = query.fetch_one(&self.raw).await.unwrap();
         assert_eq!(stored, digest.to_string(), "digest");
@@ -134,6 +139,7 @@ fn delta(opened: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrit
         seq,
         at: NOW,
         upserts,
+        opaque: Vec::new(),
         gone: Vec::new(),
         transitions: Vec::new(),
         refused: Vec::new(),
@@ -281,6 +287,87 @@ async fn half_a_repair_leaves_no_position_that_an_older_file_could_meet() {
     assert_eq!(rig.come(7, 1, 1, digest(&[finding("c", "t", Verdict::Fail)])).await.0, Resume::Full);
 }
 
+fn opaque(number: u8, key: &str, hash: u8) -> Opaque {
+    Opaque { key: Key::parse(Kind::Other(number), key).unwrap(), hash: Hash([hash; 16]) }
+}
+
+#[tokio::test]
+async fn entries_of_an_unknown_kind_are_kept_counted_in_the_digest_and_gone_like_others() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let keys = "select kind || ' ' || key || ' ' || substr(hash, 1, 2) from opaque order by 1";
+    let kept = async || sqlx::query_scalar::<_, String>(keys).fetch_all(&rig.raw).await.unwrap();
+    let mut write = delta(&node, 7, 1, vec![finding("c", "s", Verdict::Fail)]);
+    write.opaque = vec![opaque(3, "future", 1), opaque(3, "future/2", 1), opaque(200, "future", 1)];
+    committed(rig.writer.write(write.clone()).await.unwrap());
+    assert_eq!(kept().await, ["200 future 01", "3 future 01", "3 future/2 01"]);
+    rig.consistent(node.node_id).await;
+    assert_eq!(rig.number("select count(*) from findings").await, 1, "none of them is a finding");
+    committed(rig.writer.write(write).await.unwrap());
+
+    let mut write = delta(&node, 7, 2, Vec::new());
+    (write.opaque, write.gone) = (vec![opaque(3, "future", 2)], vec![opaque(200, "future", 0).key, opaque(9, "never was", 0).key]);
+    committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(kept().await, ["3 future 02", "3 future/2 01"]);
+    rig.consistent(node.node_id).await;
+
+    // A snapshot keeps what is in it and nothing else.
+    let mut write = snapshot(&node, 7, 3, vec![finding("c", "s", Verdict::Fail)]);
+    write.opaque = vec![opaque(4, "x", 1)];
+    let Progress::Snapshot { keep } = &mut write.progress else { panic!("a snapshot") };
+    keep.extend([opaque(3, "future", 2).key, opaque(4, "x", 1).key]);
+    committed(rig.writer.write(write).await.unwrap());
+    assert_eq!(kept().await, ["3 future 02", "4 x 01"]);
+    rig.consistent(node.node_id).await;
+
+    let many = |from: usize| (from..from + MAX_OPAQUE).map(|n| opaque(5, &n.to_string(), 1)).collect::<Vec<_>>();
+    let mut write = delta(&node, 7, 4, Vec::new());
+    write.opaque = many(0);
+    let (refused, _) = committed(rig.writer.write(write.clone()).await.unwrap());
+    assert_eq!((refused.len(), refused[0].code, refused[0].kind), (2, RefusalCode::Quota, 5));
+    assert_eq!(committed(rig.writer.write(write).await.unwrap()).0, refused, "told again");
+    rig.consistent(node.node_id).await;
+}
+
+#[tokio::test]
+async fn a_known_kind_with_an_unknown_body_takes_the_place_of_what_was_known_and_back() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let known = [finding("c", "s", Verdict::Fail), inventory("kernel", "self", 1)];
+    committed(rig.writer.write(delta(&node, 7, 1, known.to_vec())).await.unwrap());
+    let mut write = delta(&node, 7, 2, Vec::new());
+    write.opaque = known.iter().map(|entry| Opaque { key: entry.key.clone(), hash: Hash([9; 16]) }).collect();
+    committed(rig.writer.write(write).await.unwrap());
+    rig.consistent(node.node_id).await;
+    let counts = "select (select count(*) from findings) * 100 + (select count(*) from inventory) * 10 + (select count(*) from opaque)";
+    assert_eq!(rig.number(counts).await, 2);
+    committed(rig.writer.write(delta(&node, 7, 3, known.to_vec())).await.unwrap());
+    assert_eq!(rig.consistent(node.node_id).await, digest(&known));
+    assert_eq!(rig.number(counts).await, 110);
+}
+
+#[tokio::test]
+async fn a_version_that_may_know_more_forgets_what_was_opaque_and_asks_for_a_snapshot() {
+    let rig = rig().await;
+    let known = finding("c", "s", Verdict::Fail);
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let mut write = delta(&node, 7, 1, vec![known.clone()]);
+    write.opaque = vec![opaque(3, "future", 1)];
+    let (_, stored) = committed(rig.writer.write(write).await.unwrap());
+    let other = rig.open("b", 1, 0, Digest::EMPTY).await;
+    committed(rig.writer.write(delta(&other, 1, 1, vec![known.clone()])).await.unwrap());
+
+    let path = rig.dir.path().join("holdfast.db");
+    Store::open(&path).await.unwrap().close().await;
+    assert_eq!(rig.open("a", 7, 1, stored).await.resume, Resume::InSync, "the same version knows no more");
+    sqlx::query("update derived set version = '0.0.0' where name = 'opaque'").execute(&rig.raw).await.unwrap();
+    Store::open(&path).await.unwrap().close().await;
+    assert_eq!(rig.number("select count(*) from opaque").await, 0);
+    rig.consistent(node.node_id).await;
+    assert_eq!(rig.open("a", 7, 1, stored).await.resume, Resume::Full);
+    assert_eq!(rig.open("b", 1, 1, digest(&[known])).await.resume, Resume::InSync, "nobody else is asked");
+}
+
 #[tokio::test]
 async fn how_a_session_resumes() {
     let rig = rig().await;
@@ -409,6 +496,26 @@ async fn a_finding_that_went_and_came_back_unseen_has_both_in_its_history() {
     assert_eq!(steps, [(0, 1), (1, 0), (0, 1)]);
 }
 
+/// After a spool was lost a finding is found again, which is not new, and moves; then both are said again, as after a crash.
+#[tokio::test]
+async fn what_was_not_new_is_not_new_when_it_is_said_again() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let entry = finding_at("c", "s", Verdict::Pass, NOW - 9000);
+    let (pass, fail) = (Some(Verdict::Pass), Some(Verdict::Fail));
+    let mut write = delta(&node, 7, 1, vec![entry.clone()]);
+    write.transitions = vec![moved(1, &entry, None, pass, NOW - 9000)];
+    committed(rig.writer.write(write).await.unwrap());
+    for seq in [1, 2] {
+        let mut write = delta(&node, 8, seq, Vec::new());
+        write.transitions = vec![moved(11, &entry, None, pass, NOW - 500), moved(4753, &entry, pass, fail, NOW)];
+        committed(rig.writer.write(write).await.unwrap());
+    }
+    let steps: Vec<(i64, i64)> =
+        sqlx::query_as("select from_verdict, to_verdict from transitions order by rowid").fetch_all(&rig.raw).await.unwrap();
+    assert_eq!(steps, [(0, 1), (1, 2)]);
+}
+
 /// The snapshot of a new node brings what a finding came to; the history that follows begins where it began.
 #[tokio::test]
 async fn history_that_comes_after_its_end_is_stored_as_it_was() {
@@ -474,12 +581,15 @@ async fn heartbeats_are_flushed_in_one_statement() {
         queued: 1,
         dropped: 2,
         skew_ms: -3,
+        skew_at: NOW + 59_000,
     };
     let old = Vitals { session: node.session - 1, rss: 1, last_seen: NOW + 90_000, ..vitals.clone() };
     rig.writer.write_vitals(vec![vitals, old]).await.unwrap();
     let sql = "select last_seen, confirmed_at, agent_rss, agent_dropped, clock_skew_ms from nodes";
     let row: (i64, i64, i64, i64, i64) = sqlx::query_as(sql).fetch_one(&rig.raw).await.unwrap();
     assert_eq!(row, (NOW + 60_000, NOW + 60_000, 12 << 20, 2, -3));
+    let clock = rig.store.known_nodes().await.unwrap()[0].clock.unwrap();
+    assert_eq!((clock.ahead_ms, clock.at), (-3, NOW + 59_000));
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use holdfast_checks::facts::ProbeOutcome;
 use holdfast_checks::peers::Refusal;
 use holdfast_checks::versions::knowledge::Knowledge;
 use holdfast_collector::changes::ChangeKind;
-use holdfast_collector::fleet::{Census, FleetJudge, Peers, judge};
+use holdfast_collector::fleet::{Census, FleetJudge, Outside, Peers, judge};
+use holdfast_collector::nodes::Clock;
 use holdfast_collector::store::peers::{Met, PeerAnswer, StoredAnswer};
 use holdfast_collector::store::retention::Retention;
 use holdfast_collector::store::views::{CursorKey, Filter, PeerOutcome, Reach, Side, Views};
@@ -187,7 +188,8 @@ fn judged(check: &str, peers: &Peers) -> (Verdict, String) {
     ];
     let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, documents };
     let fleet = FleetJudge::new(Arc::new(Evaluator::new(built_in().unwrap())));
-    let entries = judge(&fleet, &node, peers, &Census::default(), &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();
+    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard };
+    let entries = judge(&fleet, &node, &outside, &Census::default(), &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();
     let found = entries.findings.into_iter().find_map(|entry| match entry.body {
         Body::Finding(finding) if finding.check == check => Some((finding.verdict, finding.reason)),
         _ => None,

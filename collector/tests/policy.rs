@@ -115,10 +115,12 @@ async fn a_changed_file_is_read_again_and_a_bad_one_changes_nothing_and_says_so(
     tokio::time::timeout(Duration::from_secs(20), wanted.changed()).await.unwrap().unwrap();
     assert_eq!((seconds(&desk), desk.reload().problem, desk.reload().since), (Some(240), None, NOW + 7));
 
-    desk.note(note("aa", "pending", None, 0));
+    // A node of which nothing is stored is counted as one that was not told yet; so it says that it refused.
+    let hash = desk.policies().of("c").hash().unwrap().to_string();
+    desk.note(note(&hash, "refused", Some("no"), 0));
     let found = metrics.clone();
-    until("nodes are counted", Box::new(move || found.encode().contains("holdfast_policy_nodes{state=\"pending\"} 1"))).await;
-    assert_eq!(rig.stored().await.unwrap().hash, "aa");
+    until("nodes are counted", Box::new(move || found.encode().contains("holdfast_policy_nodes{state=\"refused\"} 1"))).await;
+    assert_eq!(rig.stored().await.unwrap().hash, hash);
     cancel.cancel();
     running.await.unwrap();
 }

@@ -22,7 +22,8 @@ use holdfast_checks::facts::NodeFacts;
 use holdfast_checks::inventory::{self, facts_for_collector};
 use holdfast_checks::versions;
 use holdfast_checks::versions::knowledge::{Advisory, Builder, Exploited, FeedInfo, Knowledge, PackageFix, Range, Record};
-use holdfast_collector::fleet::{Census, FleetJudge, Judgement, Peers, judge};
+use holdfast_collector::fleet::{Census, FleetJudge, Judgement, Outside, Peers, judge};
+use holdfast_collector::nodes::Clock;
 use holdfast_collector::store::{JudgedNode, Store};
 use holdfast_tests::site::recorded;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -80,7 +81,8 @@ async fn rejudge(documents: &[Document], count: usize, before: &Knowledge, after
         for node_id in 1..=i64::try_from(count).expect("a number") {
             let one = Instant::now();
             let node: JudgedNode = store.node_to_judge(node_id).await.expect("a read").expect("the node");
-            let judged = judge(&fleet, &node, &Peers::SwitchedOff, &census, knowledge, today, NOW).expect("it is judged");
+            let outside = Outside { peers: Peers::SwitchedOff, clock: Clock::NotHeard };
+            let judged = judge(&fleet, &node, &outside, &census, knowledge, today, NOW).expect("it is judged");
             let Judgement { findings, chain } = judged;
             let change = store.replace_judged(node_id, fleet.checks(), &findings, &chain, NOW).await.expect("a write");
             written += usize::from(change.is_some());

@@ -56,8 +56,17 @@ impl Namespace {
     /// Kills what [`Self::start`] started: `nsenter` is only its parent.
     pub fn kill(&self, process: Process) -> Result<()> {
         let children = std::fs::read(format!("/proc/{0}/task/{0}/children", process.pid())).context("list the children of nsenter")?;
-        for child in String::from_utf8_lossy(&children).split_whitespace() {
+        let children = String::from_utf8_lossy(&children).into_owned();
+        for child in children.split_whitespace() {
             kill(Pid::from_raw(child.parse()?), Signal::SIGKILL)?;
+        }
+        // Whoever starts it again at once finds its files and sockets free.
+        let asked = Instant::now();
+        while children.split_whitespace().any(|child| Path::new("/proc").join(child).exists()) {
+            if asked.elapsed() > MADE {
+                bail!("{children}: killed and still there after {MADE:?}");
+            }
+            pause(Duration::from_millis(1));
         }
         process.kill()
     }

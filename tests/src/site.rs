@@ -69,6 +69,28 @@ impl Site {
 
     /// Starts the collector and waits until it is ready.
     pub fn collector(&self, extra: &[&str]) -> Result<Process> {
+        let arguments = self.collector_arguments(extra)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let process = Process::start(Path::new(self.binaries.collector), &arguments, Path::new(&self.path("collector.log")))?;
+        self.ready()?;
+        Ok(process)
+    }
+
+    /// The same in `namespace`, whose network the calling thread has entered.
+    pub fn collector_in(&self, namespace: &Namespace, extra: &[&str]) -> Result<Process> {
+        let arguments = self.collector_arguments(extra)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let process = namespace.start(self.binaries.collector, &arguments, Path::new(&self.path("collector.log")), &[])?;
+        self.ready()?;
+        Ok(process)
+    }
+
+    fn ready(&self) -> Result<()> {
+        self.api().wait("the collector is ready", START, |api| api.text("/readyz").is_ok()).with_context(|| self.log("collector.log"))?;
+        Ok(())
+    }
+
+    fn collector_arguments(&self, extra: &[&str]) -> Result<Vec<String>> {
         let (listen, http) = (format!("127.0.0.1:{}", self.grpc), format!("127.0.0.1:{}", self.http));
         let (data, tokens) = (self.path("data"), self.path("tokens.yaml"));
         let (certificate, key) = (self.path("tls/server.crt"), self.path("tls/server.key"));
@@ -76,9 +98,7 @@ impl Site {
         let mut arguments = vec!["serve", "--data", &data, "--listen", &listen, "--http", &http];
         arguments.extend(["--tls-cert", &certificate, "--tls-key", &key, "--tokens", &tokens]);
         arguments.extend(extra);
-        let process = Process::start(Path::new(self.binaries.collector), &arguments, Path::new(&self.path("collector.log")))?;
-        self.api().wait("the collector is ready", START, |api| api.text("/readyz").is_ok()).with_context(|| self.log("collector.log"))?;
-        Ok(process)
+        Ok(arguments.into_iter().map(str::to_owned).collect())
     }
 
     /// Starts an agent called `node` with `extra` arguments.

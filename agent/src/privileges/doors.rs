@@ -9,8 +9,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 
-/// The largest file the agent may write, in bytes: twice the spool.
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// The largest file the agent may write, in bytes: twice the spool, whose own limit is met long before.
+const MAX_FILE_BYTES: u64 = 2 * crate::spool::file::MAX_FILE_BYTES;
 
 /// Why a door would not close.
 #[derive(Debug, thiserror::Error)]

@@ -1,17 +1,13 @@
 //! From entries to the wire. Infallible: an entry is within its limits by construction.
 
-use holdfast_checks::entries::{Body, Entry, Evidence, Finding, Key, Kind, Severity, Transition, Verdict};
+use holdfast_checks::entries::{Body, Entry, Evidence, Finding, Key, Severity, Transition, Verdict};
 use holdfast_proto::v1;
 use holdfast_proto::v1::refused::Code;
 
 use crate::spool::Refusal;
 
 pub(super) fn key(key: &Key) -> v1::Key {
-    let kind = match key.kind() {
-        Kind::Finding => v1::EntryKind::Finding,
-        Kind::Inventory => v1::EntryKind::Inventory,
-    };
-    v1::Key { kind: kind.into(), key: key.as_str().to_owned() }
+    v1::Key { kind: i32::from(key.kind().number()), key: key.as_str().to_owned() }
 }
 
 pub(super) fn entry(entry: &Entry) -> v1::Entry {

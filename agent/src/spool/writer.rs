@@ -164,35 +164,32 @@ pub enum Unfinished {
 fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, saves: &Receiver<Save>, tell: &mpsc::Sender<Event>) {
     let (mut file, mut wait) = (file, retry.first);
     loop {
-        let event = match file.take() {
-            Some(mut open) => {
-                let Ok(save) = saves.recv() else { return };
-                match open.write(&save) {
-                    Ok(()) => {
-                        wait = retry.first;
-                        file = Some(open);
-                        Event::Saved
-                    }
-                    Err(error) => {
-                        drop(open);
-                        Event::Failed(error)
-                    }
+        let event = if let Some(mut open) = file.take() {
+            let Ok(save) = saves.recv() else { return };
+            match open.write(&save) {
+                Ok(()) => {
+                    wait = retry.first;
+                    file = Some(open);
+                    Event::Saved
+                }
+                Err(error) => {
+                    drop(open);
+                    Event::Failed(error)
                 }
             }
-            None => {
-                if saves.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
-                    return;
+        } else {
+            if saves.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+            wait = wait.saturating_mul(2).min(retry.most);
+            match SpoolFile::open(directory) {
+                Ok(Opened { file: opened, set_aside, .. }) => {
+                    file = Some(opened);
+                    Event::Ready { set_aside }
                 }
-                wait = wait.saturating_mul(2).min(retry.most);
-                match SpoolFile::open(directory) {
-                    Ok(Opened { file: opened, set_aside, .. }) => {
-                        file = Some(opened);
-                        Event::Ready { set_aside }
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, retry_s = wait.as_secs_f32(), "the spool is still in memory only");
-                        continue;
-                    }
+                Err(error) => {
+                    tracing::debug!(%error, retry_s = wait.as_secs_f32(), "the spool is still in memory only");
+                    continue;
                 }
             }
         };

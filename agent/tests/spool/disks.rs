@@ -38,7 +38,7 @@ fn said(error: &FileError) -> String {
 }
 
 async fn next(writer: &mut Writer) -> Event {
-    tokio::time::timeout(Duration::from_secs(60), writer.next()).await.expect("something comes of it")
+    tokio::time::timeout(Duration::from_mins(1), writer.next()).await.expect("something comes of it")
 }
 
 #[test]

@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::as_conversions,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     reason = "a test may fail"
 )]
 

@@ -76,6 +76,7 @@ fn a_directory_that_is_none_is_an_error_with_words() {
 
 /// Everything that is no spool, as it would be found, and the words it is set aside with.
 #[test]
+#[allow(clippy::too_many_lines, reason = "one list")]
 fn what_is_no_spool_is_set_aside_with_words() {
     let mut said = Vec::new();
     let mut check = |name: &str, put: &dyn Fn(&Path)| {
@@ -174,7 +175,7 @@ fn what_is_no_spool_is_set_aside_with_words() {
                     .collect();
                 table.insert(two[0].0.as_slice(), two[1].1.as_slice()).unwrap();
                 table.insert(two[1].0.as_slice(), two[0].1.as_slice()).unwrap();
-            })
+            });
         }),
     );
     check(
@@ -183,7 +184,7 @@ fn what_is_no_spool_is_set_aside_with_words() {
             edit(database, "rows", |table| {
                 let key = table.first().unwrap().unwrap().0.value().to_vec();
                 table.insert(key.as_slice(), &b"short"[..]).unwrap();
-            })
+            });
         }),
     );
     insta::assert_snapshot!(said.join("\n"));

@@ -10,7 +10,7 @@ use crate::samples::{image, large, whole};
 const QUICK: Retry = Retry { first: Duration::from_millis(20), most: Duration::from_millis(60) };
 
 async fn next(writer: &mut Writer) -> Event {
-    tokio::time::timeout(Duration::from_secs(60), writer.next()).await.expect("something comes of it")
+    tokio::time::timeout(Duration::from_mins(1), writer.next()).await.expect("something comes of it")
 }
 
 #[tokio::test]
@@ -85,12 +85,12 @@ async fn a_file_that_went_bad_meanwhile_is_set_aside_and_told() {
 async fn the_end_is_bounded_also_without_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let _holder = SpoolFile::open(dir.path()).unwrap().file;
-    let long = Retry { first: Duration::from_secs(600), most: Duration::from_secs(600) };
+    let long = Retry { first: Duration::from_mins(10), most: Duration::from_mins(10) };
     let writer = Writer::start(dir.path().to_owned(), None, long).unwrap();
     let end = writer.finish(Some(whole(&image(1, 1))), Duration::from_secs(10)).await;
     assert!(matches!(end, Err(Unfinished::NoFile)), "{end:?}");
     let writer = Writer::start(dir.path().to_owned(), None, long).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), writer.finish(None, Duration::from_secs(60)))
+    tokio::time::timeout(Duration::from_secs(5), writer.finish(None, Duration::from_mins(1)))
         .await
         .expect("it does not wait for a retry")
         .unwrap();

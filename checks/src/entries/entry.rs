@@ -16,6 +16,8 @@ pub enum Kind {
     Finding,
     /// A part of the facts that views and fleet rules need.
     Inventory,
+    /// What a later version says, by the number of its kind. It is kept and counted, never made here.
+    Other(u8),
 }
 
 impl Kind {
@@ -24,6 +26,17 @@ impl Kind {
         match self {
             Self::Finding => 1,
             Self::Inventory => 2,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The kind of a number of the wire; `None` for what is none, zero and what does not fit into a byte.
+    pub fn from_number(number: i32) -> Option<Self> {
+        match u8::try_from(number).ok()? {
+            0 => None,
+            1 => Some(Self::Finding),
+            2 => Some(Self::Inventory),
+            other => Some(Self::Other(other)),
         }
     }
 }
@@ -46,11 +59,14 @@ impl Key {
         Self { kind: Kind::Inventory, key: format!("{kind}/{}", bounded_name(name)) }
     }
 
-    /// Reads a key from its parts, as a peer sent them.
+    /// Reads a key from its parts, as a peer sent them. What keys of another kind are made of is not known here.
     ///
     /// # Errors
     /// `None` when there is no `/`, a part is empty, or the text is longer than a key can be.
     pub fn parse(kind: Kind, key: &str) -> Option<Self> {
+        if matches!(kind, Kind::Other(_)) {
+            return (!key.is_empty() && key.len() <= 128 + 1 + MAX_SUBJECT_BYTES).then(|| Self { kind, key: key.to_owned() });
+        }
         let (first, rest) = key.split_once('/')?;
         let fits = !first.is_empty() && !rest.is_empty() && first.len() <= 128 && rest.len() <= MAX_SUBJECT_BYTES;
         fits.then(|| Self { kind, key: key.to_owned() })

@@ -38,8 +38,8 @@ pub struct Node {
 /// A node's clock beside the collector's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// Milliseconds by which the node's clock is ahead; negative when it is behind. The way of a heartbeat makes it smaller by its delay.
-    pub ahead_ms: i64,
+    /// Whole seconds by which the node's clock is ahead; negative when it is behind. The way of a heartbeat makes it smaller by its delay.
+    pub ahead_seconds: i64,
 }
 
 impl Node {

@@ -41,7 +41,7 @@ pub(crate) fn node() -> NodeFacts {
         profile: "kubeadm".into(),
         profile_because: "/etc/kubernetes/manifests is there".into(),
         cri_allowed: known(false),
-        clock: Some(known(Clock { ahead_ms: -12 })),
+        clock: Some(known(Clock { ahead_seconds: -1 })),
         ..Node::unnamed()
     };
     let mut facts = NodeFacts::unread(identity, &Unavailable::new(Reason::NotSupported, "not in this fixture"));

@@ -34,9 +34,9 @@ fn one_of(check: &'static str, list: fn(&mut System) -> &mut Observed<Listing<Se
         .unreadable("permission_denied", |facts| facts.system = denied())
 }
 
-/// The node's clock is ahead by so many milliseconds.
-fn ahead(facts: &mut NodeFacts, ahead_ms: i64) {
-    facts.node.clock = Some(known(Clock { ahead_ms }));
+/// The node's clock is ahead by so many seconds.
+fn ahead(facts: &mut NodeFacts, ahead_seconds: i64) {
+    facts.node.clock = Some(known(Clock { ahead_seconds }));
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -117,10 +117,10 @@ pub(crate) fn cases() -> Vec<Case> {
             .unreadable("permission_denied", |facts| system_of(facts).clock_synchronised = denied())
             .unreadable("permission_denied", |facts| system_of(facts).time_services = denied()),
         Case::of("node-clock-skew")
-            .passes(|facts| ahead(facts, 300_000))
-            .passes(|facts| ahead(facts, -300_000))
-            .fails(|facts| ahead(facts, 300_001))
-            .fails(|facts| ahead(facts, -86_400_000))
+            .passes(|facts| ahead(facts, 300))
+            .passes(|facts| ahead(facts, -300))
+            .fails(|facts| ahead(facts, 301))
+            .fails(|facts| ahead(facts, -86_400))
             .not_applicable(|facts| facts.node.clock = None)
             .unreadable("permission_denied", |facts| facts.node.clock = Some(denied())),
         one_of("automatic-updates", |system| &mut system.updates),

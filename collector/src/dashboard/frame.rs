@@ -36,6 +36,8 @@ pub(super) struct StatusBar {
     current: Filter,
     stopped: Filter,
     warming: bool,
+    /// Why nothing can be stored at present.
+    failing: Option<String>,
     reload: String,
 }
 
@@ -51,6 +53,7 @@ impl StatusBar {
             current: in_state(&NodeState::CURRENT),
             stopped: in_state(&[NodeState::Stopped]),
             warming: totals.awaited > 0 && now - site.started < WARM_UP_MILLIS,
+            failing: site.app.store.health().failing(),
             reload: view.to_owned(),
         })
     }

@@ -1,8 +1,10 @@
-//! A node: its state, its results by tab, its facts and why some are missing, its ports and root processes, its containers and runtimes.
+//! A node: its state, its results by tab, its facts and why some are missing, its ports and root processes, its containers and runtimes,
+//! and how delivery from it goes.
 
 use askama::Template;
 use axum::http::StatusCode;
 use holdfast_checks::entries::{Severity, Verdict};
+use holdfast_checks::facts::SpoolKind;
 use holdfast_checks::inventory::kinds;
 
 use super::certificates::{self, Certificate, Tls};
@@ -14,8 +16,9 @@ use super::{marks, words};
 use crate::http::Failure;
 use crate::policy::{PolicyShown, Standing};
 use crate::store::views::{
-    ChainFilter, ChainLink, ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets, NodeRow,
-    NodeState, Page, Problem, Reach, Runtimes, SettingRow, Side, System, TransitionRow, is_kubelet, is_runtime, other_setting,
+    ChainFilter, ChainLink, ContainerRow, Containers, ExposedOn, Filter, FindingRow, Group, InventoryRow, KubeletRow, Kubelets,
+    NodeDelivery, NodeRow, NodeState, Page, Problem, Reach, Runtimes, SettingRow, Side, System, TransitionRow, is_kubelet, is_runtime,
+    other_setting,
 };
 
 struct Tab {
@@ -91,12 +94,16 @@ struct NodePage {
     ports: Vec<Port>,
     processes: Vec<InventoryRow>,
     history: Vec<TransitionRow>,
+    /// On its tab only.
+    delivery: Option<NodeDelivery>,
     missing: i64,
+    /// Entries of a kind this version does not know.
+    opaque: i64,
     reasons: String,
     policy: PolicyShown,
 }
 
-const TABS: [(&str, &str); 12] = [
+const TABS: [(&str, &str); 13] = [
     ("failing", "Failing"),
     ("unknown", "Unknown"),
     ("manual", "Manual"),
@@ -109,6 +116,7 @@ const TABS: [(&str, &str); 12] = [
     ("listeners", "Listeners"),
     ("processes", "Root processes"),
     ("timeline", "Timeline"),
+    ("delivery", "Delivery"),
 ];
 
 pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Rendered, Failure> {
@@ -152,6 +160,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         i64::try_from(ports.len()).ok(),
         i64::try_from(processes.len()).ok(),
         None,
+        None,
     ];
     let base = super::nodes::href(&node.cluster, &node.name);
     let link =
@@ -168,6 +177,7 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
     let runtimes = if tab == "runtimes" { views.runtimes(&node, ask.now).await? } else { Runtimes::default() };
     let facts = if tab == "facts" { facts(ask, &node, groups).await? } else { Facts::default() };
     let history = if tab == "timeline" { views.node_history(&node).await? } else { Vec::new() };
+    let delivery = if tab == "delivery" { Some(views.delivery(&node).await?) } else { None };
     let next = page.next.as_ref().or(boxes.next.as_ref()).map(|after| format!("{base}?tab={tab}&after={after}"));
     let current = i64::from(node.state.current());
     let score = Score::new(&tally, current, 1);
@@ -194,8 +204,10 @@ pub(super) async fn page(ask: &Ask<'_>, cluster: &str, name: &str) -> Result<Ren
         ports,
         processes,
         history,
+        delivery,
         reasons: Filter { state: Vec::new(), ..only.clone() }.link("/coverage"),
         missing: i64::try_from(missing).unwrap_or(i64::MAX),
+        opaque: views.opaque_entries(&node).await?,
         score,
         node,
     };

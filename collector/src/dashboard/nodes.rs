@@ -9,7 +9,7 @@ use super::score::Score;
 use super::{marks, words};
 use crate::http::Failure;
 use crate::policy::{PolicyShown, Standing, Standings};
-use crate::store::views::{Filter, NodeRow, NodeState, Page, Problem, Tally, encode};
+use crate::store::views::{Filter, NodeRow, NodeState, Page, Problem, Remarks, Tally, encode};
 
 /// Nodes named in the hint about policies.
 const REFUSING: usize = 5;
@@ -22,6 +22,8 @@ struct Row {
     high: Filter,
     medium: Filter,
     unknown: Filter,
+    /// What is remarkable in its delivery; mostly empty.
+    remarks: Vec<String>,
 }
 
 #[derive(Template)]
@@ -51,7 +53,8 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let views = &ask.site.views;
     let (filter, problems) = ask.filter(&["refresh"]);
     let page = views.nodes(&ask.select(&filter)).await?;
-    let row = |node: &NodeRow| {
+    let remarks = views.remarks(&page.rows).await?;
+    let row = |(node, remarks): (&NodeRow, &Remarks)| {
         let one = |verdict: Verdict, severity: Option<Severity>| Filter {
             cluster: vec![node.cluster.clone()],
             node: vec![node.name.clone()],
@@ -67,6 +70,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
             high: one(Verdict::Fail, Some(Severity::High)),
             medium: one(Verdict::Fail, Some(Severity::Medium)),
             unknown: one(Verdict::Unknown, None),
+            remarks: remarked(node, remarks),
             node: node.clone(),
         }
     };
@@ -74,7 +78,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         now: ask.now,
         refusing: refusing(ask).await?,
         unusable: ask.site.app.policies.reload().problem,
-        rows: page.rows.iter().map(row).collect(),
+        rows: page.rows.iter().zip(&remarks).map(row).collect(),
         chips: super::findings::chips("/nodes", &filter),
         unfiltered: views.count_nodes(&ask.select(&Filter::default())).await?,
         next: page.next.as_ref().map(|after| filter.with(|filter| filter.after = Some(after.clone())).link("/nodes")),
@@ -108,6 +112,17 @@ fn coverage(node: &NodeRow) -> String {
     let counts = Tally::of_node(node.pass, node.fail, node.unknown, node.manual);
     let score = Score::new(&counts, 1, 1);
     format!("{} of {} ({})", marks::number(score.decided()), marks::number(score.applicable()), score.coverage())
+}
+
+/// What the list says of a node's delivery. A recording's agent keeps nothing, and nobody waits for its history.
+fn remarked(node: &NodeRow, remarks: &Remarks) -> Vec<String> {
+    if node.state == NodeState::Recorded {
+        return Vec::new();
+    }
+    let counted = |n: i64, what: &str| (n > 0).then(|| format!("{} {what}", marks::number(n)));
+    let in_memory = remarks.in_memory.then(|| "keeps no file".to_owned());
+    let refused = counted(remarks.refused, "refused");
+    [refused, in_memory, counted(remarks.truncated, "missing from history")].into_iter().flatten().collect()
 }
 
 impl Nodes {

@@ -228,3 +228,77 @@ pub(crate) fn framework(id: &str) -> &str {
         other => other,
     }
 }
+
+/// How a session began, by its name in the store.
+pub(crate) fn resumed(name: &str) -> &str {
+    match name {
+        "in_sync" => "both sides held the same, and nothing had to be sent",
+        "delta" => "what had changed was sent",
+        "full" => "everything was sent",
+        other => other,
+    }
+}
+
+/// Why an agent keeps no file.
+pub(crate) fn spool_reason(name: &str) -> &str {
+    match name {
+        "not_configured" => "it was given no directory",
+        "disk_full" => "the disk is full",
+        "read_only" => "the file system is read-only",
+        "permission_denied" => "permission denied",
+        "in_use" => "another agent uses the file",
+        "too_large" => "what is to be kept does not fit",
+        "io" => "the disk failed",
+        "" => "no reason given",
+        other => other,
+    }
+}
+
+/// Why an entry is not stored.
+pub(crate) fn refused(code: &str) -> &'static str {
+    match code {
+        "malformed" => "not understood by this collector",
+        "too_large" => "longer than allowed",
+        "quota" => "the node has too many entries",
+        _ => "for a reason of a later version",
+    }
+}
+
+/// How far a clock is off: `2 h 28 min ahead`. Less than a second is the way of a heartbeat.
+pub(crate) fn offset(ahead_ms: impl Plain<i64>) -> String {
+    let ahead_ms = ahead_ms.plain();
+    let off = super::marks::span(ahead_ms.saturating_abs());
+    match ahead_ms {
+        1_000.. => format!("{off} ahead of the collector's"),
+        ..=-1_000 => format!("{off} behind the collector's"),
+        _ => "as the collector's, to a second".to_owned(),
+    }
+}
+
+/// A size as people read memory, to a tenth: `8.6 MiB`.
+pub(crate) fn mebibytes(bytes: impl Plain<i64>) -> String {
+    let tenths = bytes.plain().max(0) / (1024 * 1024 / 10);
+    format!("{}.{} MiB", super::marks::number(tenths / 10), tenths % 10)
+}
+
+/// CPU time: `0.4 s`, `12 min`.
+pub(crate) fn cpu(millis: impl Plain<i64>) -> String {
+    match millis.plain().max(0) {
+        short @ 0..10_000 => format!("{}.{} s", short / 1000, short % 1000 / 100),
+        long => super::marks::span(long),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cpu, mebibytes, offset};
+
+    #[test]
+    fn figures_are_read_by_people() {
+        assert_eq!(offset(-999), "as the collector's, to a second");
+        assert_eq!(offset(61_000), "1 min ahead of the collector's");
+        assert_eq!(offset(i64::MIN), "106751991167 d behind the collector's");
+        assert_eq!((mebibytes(9_000_000), mebibytes(-1), mebibytes(24 << 20)), ("8.5 MiB".into(), "0.0 MiB".into(), "24.0 MiB".into()));
+        assert_eq!((cpu(449), cpu(65_000)), ("0.4 s".to_owned(), "1 min".to_owned()));
+    }
+}

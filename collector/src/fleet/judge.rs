@@ -7,15 +7,17 @@ use holdfast_checks::catalogue::JudgedBy;
 use holdfast_checks::derive::dates;
 use holdfast_checks::entries::{Entry, Hash};
 use holdfast_checks::evaluator::{Evaluator, Selection, TreeError};
-use holdfast_checks::facts::{Listing, Observed, Probe, Reason, Source, SourceKind};
+use holdfast_checks::facts::{self, Listing, Observed, Probe, Reason, Source, SourceKind};
 use holdfast_checks::inventory::facts_for_collector;
 use holdfast_checks::versions::knowledge::Knowledge;
 use holdfast_checks::versions::{self, Memory};
 use jiff::civil::Date;
 
 use super::census::Census;
+use crate::nodes::Clock;
 use crate::store::JudgedNode;
 use crate::store::chain::{self, ChainRow};
+use crate::store::nodes::Offset;
 use crate::store::peers::{Met, StoredAnswer};
 
 /// The checks that the collector decides, compiled, and their ids.
@@ -124,6 +126,36 @@ fn probe(StoredAnswer { answer, vantage }: &StoredAnswer) -> Option<Probe> {
     })
 }
 
+/// What is known of a node that it does not say itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// What its peers met.
+    pub peers: Peers,
+    /// How far its clock is off.
+    pub clock: Clock,
+}
+
+impl Outside {
+    /// The clock as a fact. A recording has none: its heartbeats tell the time where it is played.
+    fn clock(&self, node: &JudgedNode) -> Option<Observed<facts::Clock>> {
+        let missing = |why: &str| Observed::unavailable_because(Reason::NotPresent, why);
+        let clock = match self.clock {
+            Clock::NotHeard => missing("the node is not heard from"),
+            Clock::NotMeasured => missing("fewer than three heartbeats said what time it is there"),
+            Clock::Measured(Offset { ahead_ms, at }) => {
+                let clock = facts::Clock { ahead_seconds: ahead_ms / 1000 };
+                Observed::known(clock, Source::new(SourceKind::Agent, "heartbeats"), at)
+            }
+        };
+        (!node.recorded).then_some(clock)
+    }
+
+    /// What the verdict depends on.
+    fn basis(&self) -> String {
+        format!("{}\0{:?}", self.peers.basis(), self.clock)
+    }
+}
+
 /// What the collector says of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
@@ -133,14 +165,14 @@ pub struct Judgement {
     pub chain: Vec<ChainRow>,
 }
 
-/// What the collector says of `node`, which peers met so and which runs beside the nodes of `census`, on `today`. `at` (Unix milliseconds) dates the findings.
+/// What the collector says of `node`, which looks so from outside and which runs beside the nodes of `census`, on `today`. `at` (Unix milliseconds) dates the findings.
 ///
 /// # Errors
 /// [`TreeError`] when the facts cannot be represented: a bug, never an input.
 pub fn judge(
     judge: &FleetJudge,
     node: &JudgedNode,
-    peers: &Peers,
+    outside: &Outside,
     census: &Census,
     knowledge: &Knowledge,
     today: Date,
@@ -150,7 +182,8 @@ pub fn judge(
     let mut facts = facts_for_collector(&node.name, &node.cluster, documents);
     versions::judge_by(&mut facts, knowledge, &judge.memory(knowledge), today);
     versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
-    holdfast_checks::peers::lay_over(&mut facts, peers.facts());
+    holdfast_checks::peers::lay_over(&mut facts, outside.peers.facts());
+    facts.node.clock = outside.clock(node);
     dates(&mut facts, today);
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
     let findings = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();
@@ -159,9 +192,9 @@ pub fn judge(
 
 /// Stands for everything the verdict depends on besides the catalogue and the census: the same again gives the same findings. Who is
 /// compared with others is known only afterwards: whoever counts has those judged again that it concerns.
-pub(super) fn basis(node: &JudgedNode, peers: &Peers, known: &str, today: Date) -> Hash {
+pub(super) fn basis(node: &JudgedNode, outside: &Outside, known: &str, today: Date) -> Hash {
     let day = today.to_string();
-    let met = peers.basis();
+    let met = outside.basis();
     let identity = [day.as_bytes(), known.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), met.as_bytes()];
     let documents = node.documents.iter().flat_map(|(kind, name, json)| [kind.as_bytes(), name.as_bytes(), json.as_bytes()]);
     Hash::of_fields(identity.into_iter().chain(documents))

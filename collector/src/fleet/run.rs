@@ -17,16 +17,17 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::census::Census;
-use super::judge::{FleetJudge, Judgement, Peers, basis, judge};
+use super::judge::{FleetJudge, Judgement, Outside, Peers, basis, judge};
 use crate::alerts::{Clock, chain};
 use crate::changes::{Change, ChangeFeed, ChangeKind};
 use crate::feeds::Follow;
+use crate::nodes::Registry;
 use crate::peers::Roster;
 use crate::store::{Store, StoreError};
 
 /// A burst of changes is judged once, this long after its first.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// How often the day and peers' answers are looked at.
+/// How often the day, peers' answers and clocks are looked at.
 pub const TICK: Duration = Duration::from_mins(1);
 /// Nodes that are judged before the feed is looked at again.
 const BATCH: usize = 32;
@@ -96,23 +97,26 @@ pub struct Judging {
     pub changes: ChangeFeed,
     /// Whom peers are asked about.
     pub roster: Arc<Roster>,
+    /// How far clocks are off.
+    pub registry: Arc<Registry>,
     /// What is known of versions.
     pub library: Follow,
     /// Unix milliseconds.
     pub clock: Clock,
-    /// How often the day and peers' answers are looked at.
+    /// How often the day, peers' answers and clocks are looked at.
     pub tick: Duration,
 }
 
-/// Judges nodes until `cancel`, and looks at the day and at peers' answers every `tick`. A store that fails is tried again then.
+/// Judges nodes until `cancel`, and looks at the day, at peers' answers and at clocks every `tick`. A store that fails is tried again then.
 pub async fn run(judging: Judging, cancel: CancellationToken) {
-    let Judging { evaluator, store, changes, roster, mut library, clock, tick } = judging;
+    let Judging { evaluator, store, changes, roster, registry, mut library, clock, tick } = judging;
     let mut feed = changes.follow();
     let mut fleet = Fleet {
         judge: FleetJudge::new(evaluator),
         store,
         changes,
         roster,
+        registry,
         judged: BTreeMap::new(),
         // Not counted yet, which is no empty fleet: nothing is judged before.
         census: None,
@@ -122,6 +126,7 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
     let mut judged_by: Option<(Date, Arc<Knowledge>)> = None;
     let mut failing = false;
     let mut asked_about = BTreeSet::new();
+    let mut clocks = BTreeMap::new();
     // Beside the feed, not between its changes: a large fleet is never quiet for a minute.
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,6 +158,9 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
             _ = ticks.tick() => {
                 let before = std::mem::replace(&mut asked_about, fleet.roster.targets());
                 backlog.changed.extend(&before | &asked_about);
+                let before = std::mem::replace(&mut clocks, fleet.registry.clocks());
+                let moved = clocks.keys().chain(before.keys()).filter(|node_id| clocks.get(node_id) != before.get(node_id));
+                backlog.changed.extend(moved.copied());
                 backlog.count = true;
                 continue;
             }
@@ -192,6 +200,7 @@ struct Fleet {
     store: Store,
     changes: ChangeFeed,
     roster: Arc<Roster>,
+    registry: Arc<Registry>,
     /// By what each node was judged. One that has to be judged in any case is not in it.
     judged: BTreeMap<i64, Hash>,
     census: Option<Census>,
@@ -247,15 +256,15 @@ impl Fleet {
             self.judged.remove(&node_id);
             return Ok(false);
         };
-        let peers = self.peers(node_id, pass.now).await?;
-        let basis = basis(&node, &peers, &pass.basis, pass.today);
+        let outside = Outside { peers: self.peers(node_id, pass.now).await?, clock: self.registry.clock(node_id) };
+        let basis = basis(&node, &outside, &pass.basis, pass.today);
         // Before its first inventory a node has nothing to judge: `unknown` would be noise for a second.
         if node.documents.is_empty() || self.judged.get(&node_id) == Some(&basis) {
             return Ok(false);
         }
         let nobody = Census::default();
         let census = self.census.as_ref().unwrap_or(&nobody);
-        let change = match judge(&self.judge, &node, &peers, census, pass.knowledge, pass.today, pass.now) {
+        let change = match judge(&self.judge, &node, &outside, census, pass.knowledge, pass.today, pass.now) {
             Ok(Judgement { findings, chain }) => {
                 self.store.replace_judged(node_id, self.judge.checks(), &findings, &chain, pass.now).await?
             }

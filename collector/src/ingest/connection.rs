@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesOrdered, StreamExt};
+use futures_util::stream::{FuturesOrdered, Map, StreamExt};
 use holdfast_proto::v1::posture_server::Posture;
 use holdfast_proto::v1::{self, agent_message};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -36,8 +36,10 @@ const OUTBOX: usize = 16;
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Commits under way after which no more is read from the stream.
 const MAX_PENDING: usize = 16;
-/// Every how many ticks a token of the tokens file is looked up again.
+/// Every how many ticks it is looked up whether a token of the tokens file still stands, and whether the session is the newest.
 const LOOK_UP_EVERY: u32 = 10;
+/// A message on its way to an agent. A queue reserves room for many, which nearly always stand empty: boxed, they take next to none.
+type Told = Box<Result<v1::CollectorMessage, Status>>;
 /// What an agent is told whose message is not stored.
 const CANNOT_COMMIT: &str = "the store cannot commit: come back later";
 /// The session's own clock.
@@ -139,7 +141,7 @@ impl Ingest {
 
 #[tonic::async_trait]
 impl Posture for Service {
-    type SessionStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+    type SessionStream = Map<ReceiverStream<Told>, fn(Told) -> Result<v1::CollectorMessage, Status>>;
 
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
         if self.0.draining.is_cancelled() {
@@ -154,7 +156,7 @@ impl Posture for Service {
         let (outbox, answers) = mpsc::channel(OUTBOX);
         let connection = Connection::new(Arc::clone(&self.0), identity, listed, outbox);
         self.0.sessions.spawn(connection.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(answers)))
+        Ok(Response::new(ReceiverStream::new(answers).map(|told| *told)))
     }
 }
 
@@ -181,7 +183,7 @@ struct Connection {
     /// The token, when the tokens file named the node.
     listed: Option<String>,
     session: Session,
-    outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    outbox: mpsc::Sender<Told>,
     commits: FuturesOrdered<Commit>,
     grant: Option<OwnedSemaphorePermit>,
     wanted: Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>>,
@@ -193,12 +195,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(
-        ingest: Arc<Ingest>,
-        identity: NodeIdentity,
-        listed: Option<String>,
-        outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
-    ) -> Self {
+    fn new(ingest: Arc<Ingest>, identity: NodeIdentity, listed: Option<String>, outbox: mpsc::Sender<Told>) -> Self {
         let session = Session::new(identity.clone(), ingest.settings.clone(), ingest.now());
         let policies = ingest.policies.follow();
         Self {
@@ -257,10 +254,14 @@ impl Connection {
                     if ticks.is_multiple_of(LOOK_UP_EVERY) && self.revoked() {
                         return End::Credentials;
                     }
+                    if ticks.is_multiple_of(LOOK_UP_EVERY) && self.superseded() {
+                        return End::Closed(Close::Superseded);
+                    }
                     Input::Tick
                 }
                 () = self.ingest.draining.cancelled(), if !draining => {
                     draining = true;
+                    self.session.fleet(self.ingest.registry.connected_nodes());
                     Input::Drain
                 }
                 () = self.ingest.closing.cancelled() => return End::Stopping,
@@ -278,6 +279,11 @@ impl Connection {
             tracing::warn!(node = self.identity.name, "the tokens file does not name this node any more: closing its session");
         }
         revoked
+    }
+
+    /// Has a newer session of the node been opened. One that says nothing would find out by its next heartbeat only.
+    fn superseded(&self) -> bool {
+        self.session.opened().is_some_and(|opened| !self.ingest.registry.is_newest(opened.node_id, opened.session))
     }
 
     /// Feeds an input and carries out what follows from it.
@@ -315,7 +321,8 @@ impl Connection {
                     Output::Stopped(reason) => self.stopped(reason).await?,
                     Output::Probed(result) => self.probed(result),
                     Output::Policed(policed) => self.policed(policed),
-                    Output::Reauth(token) => self.reauthenticate(&token).await?,
+                    // Rare, and with a request to an API server in it: it must not make every session's task that large.
+                    Output::Reauth(token) => Box::pin(self.reauthenticate(&token)).await?,
                     Output::Dropped(reason, n) => {
                         tracing::debug!(node = self.identity.name, reason, n, "dropped");
                         (0..n.min(100)).for_each(|_| self.ingest.metrics.refused(reason));
@@ -345,7 +352,7 @@ impl Connection {
                 tracing::info!(node = self.identity.name, key = ?key, code = refused.code().as_str_name(), "entry refused");
             }
         }
-        match timeout(SEND_TIMEOUT, self.outbox.send(Ok(message))).await {
+        match timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Ok(message)))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Lost("the agent closed the stream".to_owned())),
             Err(_) => Err(End::Lost("the agent does not read what it is told".to_owned())),
@@ -372,7 +379,7 @@ impl Connection {
             cpu_ms: number(said.cpu_ms_total),
             queued: i64::from(said.queued),
             dropped: number(said.dropped_total),
-            skew_ms: said.wall_ms.saturating_sub(now.wall_ms),
+            skew_ms: (said.wall_ms != 0).then(|| said.wall_ms.saturating_sub(now.wall_ms)),
         });
         let newest = self.ingest.registry.heard(opened.node_id, opened.session, now, heartbeat, confirmed);
         if newest { Ok(()) } else { Err(End::Closed(Close::Superseded)) }
@@ -430,7 +437,9 @@ impl Connection {
     }
 
     /// Notes the end and tells the agent why, if it still listens.
-    async fn finish(self, end: End) {
+    async fn finish(mut self, end: End) {
+        // Others wait for the grant; the agent may take its time to hear why its session is over.
+        (self.grant, self.wanted) = (None, None);
         if let Some(opened) = self.session.opened() {
             self.ingest.roster.leave(opened.node_id, opened.session);
         }
@@ -463,7 +472,7 @@ impl Connection {
             self.ingest.registry.lost(opened.node_id, opened.session, patient, self.ingest.now());
         }
         if let Some(status) = status
-            && timeout(SEND_TIMEOUT, self.outbox.send(Err(status))).await.is_err()
+            && timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Err(status)))).await.is_err()
         {
             tracing::debug!(node, "the agent did not hear why its session ended");
         }

@@ -10,7 +10,7 @@ use holdfast_checks::entries::{
 use holdfast_proto::v1;
 use serde::de::IgnoredAny;
 
-use crate::store::ingest::{Refusal, RefusalCode};
+use crate::store::ingest::{Opaque, Refusal, RefusalCode};
 use crate::store::{severity_from, verdict_from};
 
 /// The highest sequence number believed: there is room behind it for whatever an agent will ever send.
@@ -20,33 +20,44 @@ const MAX_WORD_BYTES: usize = 128;
 /// The longest deciding line of a transition, in bytes.
 const MAX_BECAUSE_BYTES: usize = MAX_ENTRY_BYTES;
 
+/// What is stored of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Incoming {
+    /// All of it.
+    Known(Entry),
+    /// That it is there: this version does not know its kind or its body. Refusing it would make the agent's own count of refused
+    /// entries grow with every kind that is added, and each would have to be sent again once this side knows it.
+    Opaque(Opaque),
+}
+
 /// An entry, or why it is not stored.
-pub fn entry(wire: v1::Entry) -> Result<Entry, Refusal> {
+pub fn entry(wire: v1::Entry) -> Result<Incoming, Refusal> {
     let hash = wire.hash;
     let key = wire.key.unwrap_or_default();
     let refuse = |code| Refusal { kind: key.kind, key: key.key.clone(), hash: hash.clone(), code };
     let known = self::key(&key).map_err(refuse)?;
     let digest_hash = Hash::from_slice(&hash).ok_or_else(|| refuse(RefusalCode::Malformed))?;
     let body = match (known.kind(), wire.body) {
+        // What stood in a field this version does not know, the decoder has dropped.
+        (Kind::Other(_), _) | (_, None) => return Ok(Incoming::Opaque(Opaque { key: known, hash: digest_hash })),
         (Kind::Finding, Some(v1::entry::Body::Finding(body))) => finding(&known, body).map(Body::Finding),
         (Kind::Inventory, Some(v1::entry::Body::Inventory(body))) => inventory(body).map(Body::Inventory),
         _ => Err(RefusalCode::Malformed),
     };
     let body = body.map_err(refuse)?;
-    Ok(Entry { key: known, hash: digest_hash, body, changed_at: wire.changed_at })
+    Ok(Incoming::Known(Entry { key: known, hash: digest_hash, body, changed_at: wire.changed_at }))
 }
 
 /// A key, or what is wrong with it.
 pub fn key(wire: &v1::Key) -> Result<Key, RefusalCode> {
-    let kind = match v1::EntryKind::try_from(wire.kind) {
-        Ok(v1::EntryKind::Finding) => Kind::Finding,
-        Ok(v1::EntryKind::Inventory) => Kind::Inventory,
-        Ok(v1::EntryKind::Unspecified) | Err(_) => return Err(RefusalCode::Malformed),
-    };
+    let kind = Kind::from_number(wire.kind).ok_or(RefusalCode::Malformed)?;
     if wire.key.len() > MAX_SUBJECT_BYTES + MAX_WORD_BYTES + 1 {
         return Err(RefusalCode::TooLarge);
     }
     let key = Key::parse(kind, &wire.key).ok_or(RefusalCode::Malformed)?;
+    if matches!(kind, Kind::Other(_)) {
+        return if clean(&wire.key) { Ok(key) } else { Err(RefusalCode::Malformed) };
+    }
     let (first, rest) = key.parts();
     let id = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     if id && clean(rest) { Ok(key) } else { Err(RefusalCode::Malformed) }
@@ -65,6 +76,8 @@ fn finding(key: &Key, wire: v1::Finding) -> Result<Finding, RefusalCode> {
         return Err(RefusalCode::Malformed);
     }
     let (check, subject) = key.parts();
+    // A verdict or severity of a later version is refused, unlike a kind: a finding that is kept has to be counted and shown as
+    // something, and whatever stood for it would be a guess, a hidden one the worst. The agent then says that it was refused.
     Ok(Finding {
         check: check.to_owned(),
         subject: subject.to_owned(),

@@ -9,7 +9,7 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use holdfast_checks::entries::{Digest, Entry};
+use holdfast_checks::entries::{Digest, Entry, Hash, Key};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Said;
 use holdfast_proto::v1::collector_message::Message as Say;
@@ -17,8 +17,9 @@ use holdfast_proto::v1::collector_message::Message as Say;
 pub use self::policing::Policed;
 use self::policing::Policing;
 use self::snapshot::{Part, Snapshot};
+use super::convert::Incoming;
 use super::{Settings, convert};
-use crate::store::ingest::{NodeWrite, Progress, Refusal, Written};
+use crate::store::ingest::{NodeWrite, Opaque, Progress, Refusal, Written};
 use crate::store::nodes::{NodeIdentity, Opened, Resume, SessionStart};
 
 /// Messages an agent may have unacknowledged.
@@ -27,6 +28,9 @@ pub const MAX_INFLIGHT: u32 = 4;
 const RESYNC_PAUSE_MS: u64 = 60_000;
 /// The longest such pause: an hour.
 const RESYNC_PAUSE_MAX_MS: u64 = 60 * 60 * 1000;
+
+/// The shortest and the longest time over which a fleet comes back, in milliseconds.
+const SPREAD_MS: (u32, u32) = (2_000, 900_000);
 
 /// When an input happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +155,6 @@ struct Live {
     snapshot: Snapshot,
     policing: Policing,
     welcomed: bool,
-    reconnect_spread_ms: u32,
     heard_ms: u64,
     /// Data came since the last heartbeat.
     busy: bool,
@@ -169,6 +172,8 @@ pub struct Session {
     settings: Settings,
     identity: NodeIdentity,
     phase: Phase,
+    /// Over how long the fleet comes back.
+    spread_ms: u32,
     /// Stays after the end, so that whoever closes up knows which session it was.
     opened: Option<Opened>,
     out: Vec<Output>,
@@ -178,7 +183,7 @@ impl Session {
     /// A stream of `identity` has opened.
     pub fn new(identity: NodeIdentity, settings: Settings, now: Moment) -> Self {
         let phase = Phase::Greeting { until_ms: now.mono_ms.saturating_add(settings.hello_ms) };
-        Self { settings, identity, phase, opened: None, out: Vec::new() }
+        Self { settings, identity, phase, spread_ms: SPREAD_MS.0, opened: None, out: Vec::new() }
     }
 
     /// The node and its fence, once opened.
@@ -194,6 +199,12 @@ impl Session {
     /// Is now a time to send it requests.
     pub fn may_be_asked(&self) -> bool {
         matches!(&self.phase, Phase::Live(live) if live.welcomed && !live.leaving)
+    }
+
+    /// How many nodes are connected now: a stream that lasts for months began in another fleet. Reconnects are to arrive at no more
+    /// than about 200 a second, over at least two seconds.
+    pub fn fleet(&mut self, connected: usize) {
+        self.spread_ms = u32::try_from(connected.saturating_mul(5)).unwrap_or(u32::MAX).clamp(SPREAD_MS.0, SPREAD_MS.1);
     }
 
     /// Takes an input; what to do about it, in order.
@@ -216,13 +227,7 @@ impl Session {
             Input::Granted => self.granted(true, now),
             Input::Queued => self.granted(false, now),
             Input::Tick => self.tick(now),
-            Input::Drain => {
-                let spread = match &self.phase {
-                    Phase::Live(live) => live.reconnect_spread_ms,
-                    _ => 1_000,
-                };
-                self.say(Say::Drain(v1::Drain { reconnect_min_ms: 0, reconnect_max_ms: spread }));
-            }
+            Input::Drain => self.say(Say::Drain(v1::Drain { reconnect_min_ms: 0, reconnect_max_ms: self.spread_ms })),
         }
         std::mem::take(&mut self.out)
     }
@@ -302,8 +307,7 @@ impl Session {
     fn opened_as(&mut self, opened: Opened, connected: usize, now: Moment) {
         let Phase::Opening { greeting } = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         let resume = opened.resume;
-        // Reconnects arrive at no more than about 200 a second, over at least two seconds.
-        let spread = u32::try_from(connected.saturating_mul(5)).unwrap_or(u32::MAX).clamp(2_000, 900_000);
+        self.fleet(connected);
         let last = opened.position;
         self.opened = Some(opened.clone());
         self.phase = Phase::Live(Box::new(Live {
@@ -315,7 +319,6 @@ impl Session {
             snapshot: if resume == Resume::Full { Snapshot::Asked } else { Snapshot::None },
             policing: Policing::new(greeting.takes_policy, greeting.policy_hash.clone()),
             welcomed: false,
-            reconnect_spread_ms: spread,
             heard_ms: now.mono_ms,
             busy: false,
             mismatches: 0,
@@ -347,7 +350,7 @@ impl Session {
             protocol: live.greeting.protocol,
             capabilities: 0,
             catalogue_hash: self.settings.catalogue_hash.to_vec(),
-            reconnect_spread_ms: live.reconnect_spread_ms,
+            reconnect_spread_ms: self.spread_ms,
             // An agent that does not number from there would take it for nothing it knows; and a snapshot has no position yet.
             seq: if live.greeting.sent.is_some() && live.opened.resume != Resume::Full { live.opened.position } else { 0 },
         };
@@ -395,7 +398,8 @@ impl Session {
     /// Digests are compared only when nothing is under way on either side.
     fn heartbeat(&mut self, heartbeat: v1::Heartbeat, now: Moment) {
         let Phase::Live(live) = &mut self.phase else { return };
-        let quiet = live.in_flight == 0 && !live.busy && heartbeat.queued == 0 && !matches!(live.snapshot, Snapshot::Asked);
+        // While a snapshot is owed the two are known to differ.
+        let quiet = live.in_flight == 0 && !live.busy && heartbeat.queued == 0 && !live.snapshot.owed();
         let same = Digest::from_slice(&heartbeat.digest) == Some(live.stored);
         live.busy = false;
         live.mismatches = if quiet && !same { live.mismatches.saturating_add(1) } else { 0 };
@@ -450,7 +454,7 @@ impl Session {
         if !self.fresh(delta.seq, now) {
             return;
         }
-        let (upserts, refused) = Self::entries(delta.upserts);
+        let entries = Entries::of(delta.upserts);
         let gone = delta.gone.iter().filter_map(|key| convert::key(key).ok()).collect::<Vec<_>>();
         let said = delta.transitions.len();
         let transitions: Vec<_> = delta.transitions.into_iter().filter_map(convert::transition).collect();
@@ -458,13 +462,13 @@ impl Session {
             self.out.push(Output::Dropped("malformed_transition", said - transitions.len()));
         }
         let Phase::Live(live) = &mut self.phase else { return };
-        live.snapshot.also(&upserts, &gone);
+        live.snapshot.also(&entries.held(), &gone);
         let progress = if live.snapshot.owed() { Progress::Partial } else { Progress::Delta };
         let write = NodeWrite {
             gone,
             transitions,
             truncated_transitions: delta.truncated_transitions,
-            ..live.write(delta.seq, upserts, refused, progress, now)
+            ..live.write(delta.seq, entries, progress, now)
         };
         live.in_flight += 1;
         live.claimed = Digest::from_slice(&delta.digest_after).map(|digest| (delta.seq, digest));
@@ -477,15 +481,15 @@ impl Session {
         }
         let (seq, last) = (part.seq, part.last);
         let position = Part { snapshot: part.snapshot, number: part.part, last, digest: Digest::from_slice(&part.digest) };
-        let (upserts, refused) = Self::entries(part.entries);
+        let entries = Entries::of(part.entries);
         let Phase::Live(live) = &mut self.phase else { return };
         let granted = matches!(live.snapshot, Snapshot::Granted { .. } | Snapshot::Receiving(_));
-        let taken = live.snapshot.take(&position, &upserts, &refused, now.mono_ms);
+        let taken = live.snapshot.take(&position, &entries.held(), &entries.refused, now.mono_ms);
         let (progress, broken) = match taken {
             Ok(progress) => (progress, None),
             Err(problem) => (Progress::Partial, Some(problem)),
         };
-        let write = live.write(seq, upserts, refused, progress, now);
+        let write = live.write(seq, entries, progress, now);
         live.in_flight += 1;
         live.claimed = position.digest.map(|digest| (seq, digest));
         self.out.push(Output::Write(Box::new(write)));
@@ -496,18 +500,6 @@ impl Session {
             tracing::warn!(node = self.identity.name, problem, "snapshot not usable: asking for another");
             self.resync(now);
         }
-    }
-
-    /// Splits entries into those to store and those to refuse.
-    fn entries(wire: Vec<v1::Entry>) -> (Vec<Entry>, Vec<Refusal>) {
-        let (mut good, mut refused) = (Vec::with_capacity(wire.len()), Vec::new());
-        for entry in wire {
-            match convert::entry(entry) {
-                Ok(entry) => good.push(entry),
-                Err(refusal) => refused.push(refusal),
-            }
-        }
-        (good, refused)
     }
 
     fn written(&mut self, seq: u64, written: Written, now: Moment) {
@@ -548,18 +540,47 @@ impl Session {
     }
 }
 
+/// The entries of one message: those to store, those of which only that they are there, and those to refuse.
+#[derive(Debug, Default)]
+struct Entries {
+    known: Vec<Entry>,
+    opaque: Vec<Opaque>,
+    refused: Vec<Refusal>,
+}
+
+impl Entries {
+    fn of(wire: Vec<v1::Entry>) -> Self {
+        let mut entries = Self { known: Vec::with_capacity(wire.len()), ..Self::default() };
+        for entry in wire {
+            match convert::entry(entry) {
+                Ok(Incoming::Known(entry)) => entries.known.push(entry),
+                Ok(Incoming::Opaque(opaque)) => entries.opaque.push(opaque),
+                Err(refusal) => entries.refused.push(refusal),
+            }
+        }
+        entries
+    }
+
+    /// What is stored of it, by key and content.
+    fn held(&self) -> Vec<(Key, Hash)> {
+        let opaque = self.opaque.iter().map(|entry| (entry.key.clone(), entry.hash));
+        self.known.iter().map(|entry| (entry.key.clone(), entry.hash)).chain(opaque).collect()
+    }
+}
+
 impl Live {
-    fn write(&self, seq: u64, upserts: Vec<Entry>, refused: Vec<Refusal>, progress: Progress, now: Moment) -> NodeWrite {
+    fn write(&self, seq: u64, entries: Entries, progress: Progress, now: Moment) -> NodeWrite {
         NodeWrite {
             node_id: self.opened.node_id,
             session: self.opened.session,
             epoch: self.greeting.epoch,
             seq,
             at: now.wall_ms,
-            upserts,
+            upserts: entries.known,
+            opaque: entries.opaque,
             gone: Vec::new(),
             transitions: Vec::new(),
-            refused,
+            refused: entries.refused,
             truncated_transitions: 0,
             progress,
         }

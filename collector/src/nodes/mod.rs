@@ -4,6 +4,7 @@
 //! from what was heard: connected, stopped after a good-bye, silent after the grace, gone after a day. Must not know
 //! streams or SQL; the moment is passed in.
 
+mod clock;
 pub mod keeper;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::ingest::session::Moment;
 use crate::metrics::AgentTotals;
 use crate::store::nodes::{KnownNode, NodeState, StateChange, Vitals};
+pub use clock::Clock;
+use clock::Readings;
 
 /// How long things may take before a node's state moves, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,8 @@ pub struct Heartbeat {
     pub queued: i64,
     /// Dropped since the agent's start.
     pub dropped: i64,
-    /// The agent's clock minus ours, milliseconds.
-    pub skew_ms: i64,
+    /// The agent's clock minus ours, milliseconds; `None` where it does not say what time it is.
+    pub skew_ms: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -53,10 +56,21 @@ struct Node {
     /// When the grace of a lost stream ends, by the monotonic clock, and why it was lost.
     silent_at: Option<(u64, &'static str)>,
     heartbeat: Heartbeat,
+    clock: Readings,
     last_seen: i64,
     confirmed_at: i64,
     /// Heard since the last flush.
     unflushed: bool,
+}
+
+impl Node {
+    fn clock(&self) -> Clock {
+        match (self.state, self.clock.judged()) {
+            (NodeState::Connected, Some(offset)) => Clock::Measured(offset),
+            (NodeState::Connected, None) => Clock::NotMeasured,
+            _ => Clock::NotHeard,
+        }
+    }
 }
 
 /// Every node the collector knows. Locked for moments, never across a wait.
@@ -77,6 +91,7 @@ impl Registry {
                 since: known.since,
                 silent_at: (known.state == NodeState::Connected).then_some((warm, "not heard since the collector started")),
                 heartbeat: Heartbeat::default(),
+                clock: Readings::from_stored(known.clock),
                 last_seen: known.last_seen,
                 confirmed_at: 0,
                 unflushed: false,
@@ -100,6 +115,7 @@ impl Registry {
             since: now.wall_ms,
             silent_at: None,
             heartbeat: Heartbeat::default(),
+            clock: Readings::default(),
             last_seen: now.wall_ms,
             confirmed_at: 0,
             unflushed: false,
@@ -121,11 +137,19 @@ impl Registry {
         node.unflushed = true;
         if let Some(heartbeat) = heartbeat {
             node.heartbeat = heartbeat;
+            if let Some(ahead_ms) = heartbeat.skew_ms {
+                node.clock.add(ahead_ms, now);
+            }
         }
         if confirmed {
             node.confirmed_at = now.wall_ms;
         }
         true
+    }
+
+    /// Is this the newest session of its node.
+    pub fn is_newest(&self, node_id: i64, session: i64) -> bool {
+        self.lock().get(&node_id).is_none_or(|node| node.session <= session)
     }
 
     /// The stream of a session is lost. Without patience the node has been quiet for long enough already.
@@ -179,6 +203,7 @@ impl Registry {
         let unflushed = nodes.iter_mut().filter(|(_, node)| node.unflushed);
         let vitals = unflushed.map(|(node_id, node)| {
             node.unflushed = false;
+            let clock = node.clock.measured();
             Vitals {
                 node_id: *node_id,
                 session: node.session,
@@ -188,10 +213,22 @@ impl Registry {
                 cpu_ms: node.heartbeat.cpu_ms,
                 queued: node.heartbeat.queued,
                 dropped: node.heartbeat.dropped,
-                skew_ms: node.heartbeat.skew_ms,
+                skew_ms: clock.map_or(0, |offset| offset.ahead_ms),
+                skew_at: clock.map_or(0, |offset| offset.at),
             }
         });
         vitals.collect()
+    }
+
+    /// What there is to judge a node's clock by.
+    pub fn clock(&self, node_id: i64) -> Clock {
+        self.lock().get(&node_id).map_or(Clock::NotHeard, Node::clock)
+    }
+
+    /// The same of every node that is connected.
+    pub fn clocks(&self) -> BTreeMap<i64, Clock> {
+        let nodes = self.lock();
+        nodes.iter().filter(|(_, node)| node.state == NodeState::Connected).map(|(node_id, node)| (*node_id, node.clock())).collect()
     }
 
     /// How many nodes are connected.

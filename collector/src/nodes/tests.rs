@@ -1,7 +1,7 @@
 //! States over time.
 
-use super::{Heartbeat, Moment, NodeState, Patience, Registry};
-use crate::store::nodes::KnownNode;
+use super::{Clock, Heartbeat, Moment, NodeState, Patience, Registry};
+use crate::store::nodes::{KnownNode, Offset};
 
 const PATIENCE: Patience = Patience { grace_ms: 10_000, warm_up_ms: 60_000, gone_ms: 86_400_000 };
 
@@ -60,7 +60,7 @@ fn a_good_bye_is_not_silence() {
 
 #[test]
 fn after_a_restart_nodes_have_time_to_come_back() {
-    let known = |node_id, state| KnownNode { node_id, session: 4, state, since: 0, last_seen: 0 };
+    let known = |node_id, state| KnownNode { node_id, session: 4, state, since: 0, last_seen: 0, clock: None };
     let nodes = vec![known(1, NodeState::Connected), known(2, NodeState::Stopped), known(3, NodeState::Connected)];
     let registry = Registry::new(nodes, PATIENCE, at(0));
     registry.connected(3, 5, at(100));
@@ -73,7 +73,7 @@ fn heartbeats_are_flushed_once_and_added_up() {
     let registry = Registry::new(Vec::new(), PATIENCE, at(0));
     for node in 1..=2 {
         registry.connected(node, 1, at(0));
-        let heartbeat = Heartbeat { rss: 10 * node, cpu_ms: 5, queued: 0, dropped: 1, skew_ms: -2 };
+        let heartbeat = Heartbeat { rss: 10 * node, cpu_ms: 5, queued: 0, dropped: 1, skew_ms: Some(-2) };
         assert!(registry.heard(node, 1, at(60_000), Some(heartbeat), node == 1));
     }
     let vitals = registry.take_vitals();
@@ -83,4 +83,31 @@ fn heartbeats_are_flushed_once_and_added_up() {
     let (states, totals) = registry.totals();
     assert_eq!(states[0], (NodeState::Connected, 2));
     assert_eq!((totals.rss_bytes, totals.rss_max_bytes, totals.dropped), (30, 20, 2));
+}
+
+#[test]
+fn a_clock_is_judged_while_its_node_is_heard() {
+    let clock = Some(Offset { ahead_ms: 400_000, at: 7 });
+    let known = KnownNode { node_id: 1, session: 4, state: NodeState::Connected, since: 0, last_seen: 0, clock };
+    let registry = Registry::new(vec![known], PATIENCE, at(0));
+    let before = Clock::Measured(Offset { ahead_ms: 400_000, at: 7 });
+    assert_eq!(registry.clock(1), before, "a restart of the collector changes no verdict");
+    registry.connected(2, 1, at(0));
+    assert_eq!((registry.clock(2), registry.clock(3)), (Clock::NotMeasured, Clock::NotHeard));
+    let beat = |ms, ahead_ms| {
+        let heartbeat = Heartbeat { skew_ms: Some(ahead_ms), ..Heartbeat::default() };
+        assert!(registry.heard(2, 1, at(ms), Some(heartbeat), false));
+    };
+    beat(1_000, 20);
+    beat(2_000, 900_000);
+    assert_eq!((registry.clock(2), registry.take_vitals()[0].skew_at), (Clock::NotMeasured, 0));
+    beat(3_000, 22);
+    let measured = Offset { ahead_ms: 22, at: 1_003_000 };
+    assert_eq!(registry.clocks(), [(1, before), (2, Clock::Measured(measured))].into());
+    let vitals = registry.take_vitals();
+    assert_eq!((vitals[0].skew_ms, vitals[0].skew_at), (22, 1_003_000));
+    assert_eq!(due(&registry, 60_000), [(1, NodeState::Silent)]);
+    assert_eq!(registry.clock(1), Clock::NotHeard);
+    assert!(registry.heard(2, 1, at(61_000), Some(Heartbeat::default()), false), "an agent that says no time");
+    assert_eq!(registry.clock(2), Clock::Measured(measured));
 }

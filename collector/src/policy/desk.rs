@@ -57,17 +57,20 @@ impl Desk {
         self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on these hold.
-    pub fn put(&self, policies: Policies, at: i64) {
-        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
-        (reload.problem, reload.since) = (None, at);
-        self.wanted.send_if_modified(|wanted| {
+    /// From now on these hold; `false` when they did before.
+    pub fn put(&self, policies: Policies, at: i64) -> bool {
+        let other = self.wanted.send_if_modified(|wanted| {
             let other = **wanted != policies;
             if other {
                 *wanted = Arc::new(policies);
             }
             other
         });
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        if reload.problem.take().is_some() || other {
+            reload.since = at;
+        }
+        other
     }
 
     /// The file is not usable as it is now: what held still does.
@@ -101,6 +104,8 @@ impl Desk {
         for note in notes {
             kept.entry(note.node_id).or_insert(note);
         }
+        drop(kept);
+        self.noted.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, PolicyNote>> {

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const GATHER: Duration = Duration::from_millis(50);
 /// How often nodes are counted when nothing happens: they come and go.
 const COUNT: Duration = Duration::from_secs(30);
+/// How soon after nodes said something: many do at the same time.
+const COUNT_SOON: Duration = Duration::from_secs(1);
 /// How soon after a failure storing is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -48,12 +50,11 @@ pub struct Following {
 
 /// Follows the file and keeps what is noted until `cancel`.
 pub async fn run(following: Following, cancel: CancellationToken) {
-    // What was read at start is not read again: only what differs from it.
-    let mut read = following.path.as_ref().and_then(|path| files::read(path).ok()).map(|bytes| blake3::hash(&bytes));
+    let mut read = None;
     let (mut looks, mut counts) = (interval(LOOK), interval(COUNT));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut rest = Instant::now();
+    let (mut rest, mut counting) = (Instant::now(), false);
     loop {
         tokio::select! {
             () = cancel.cancelled() => {
@@ -61,13 +62,18 @@ pub async fn run(following: Following, cancel: CancellationToken) {
                 return;
             }
             _ = looks.tick() => following.look(&mut read),
-            _ = counts.tick() => following.count().await,
+            _ = counts.tick() => {
+                counting = false;
+                following.count().await;
+            }
             () = async { tokio::time::sleep_until(rest).await; following.desk.noted().await } => {
                 sleep(GATHER).await;
                 if !following.store_notes().await {
                     rest = Instant::now() + AGAIN;
                 }
-                following.count().await;
+                if !std::mem::replace(&mut counting, true) {
+                    counts.reset_after(COUNT_SOON);
+                }
             }
         }
     }
@@ -88,8 +94,9 @@ impl Following {
         *read = Some(hash);
         match Policies::parse(path, &text, &self.catalogue) {
             Ok(policies) => {
-                tracing::info!(path = %path.display(), "policy file read again: agents that hold another policy are told");
-                self.desk.put(policies, (self.clock)());
+                if self.desk.put(policies, (self.clock)()) {
+                    tracing::info!(path = %path.display(), "policy file read again: agents that hold another policy are told");
+                }
             }
             Err(error) => self.refuse(&error),
         }

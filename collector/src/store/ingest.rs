@@ -30,6 +30,8 @@ use crate::metrics::Metrics;
 pub const MAX_FINDINGS: usize = 20_000;
 /// The most inventory stored for one node, in bytes of JSON: twice what an agent may send.
 pub const MAX_INVENTORY: usize = 512 * 1024;
+/// The most entries stored for one node that this version does not know.
+pub const MAX_OPAQUE: usize = 5_000;
 /// Rows after which a group is committed.
 const GROUP_ROWS: usize = 1000;
 /// Jobs waiting for the writer; beyond that senders wait.
@@ -59,6 +61,11 @@ impl RefusalCode {
         }
     }
 
+    /// The code of a number in the store; `None` for one of a later version.
+    pub fn of(number: i64) -> Option<Self> {
+        [Self::Malformed, Self::TooLarge, Self::Quota].into_iter().find(|code| code.number() == number)
+    }
+
     /// The name in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {
@@ -80,6 +87,15 @@ pub struct Refusal {
     pub hash: Vec<u8>,
     /// Why.
     pub code: RefusalCode,
+}
+
+/// An entry of a kind or with a body this version does not know: that it is there, and what it says hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opaque {
+    /// Its identity on the node.
+    pub key: Key,
+    /// The hash of its content.
+    pub hash: Hash,
 }
 
 /// How a write moves the node's position.
@@ -112,6 +128,8 @@ pub struct NodeWrite {
     pub at: i64,
     /// New or changed entries. A later one of the same key wins.
     pub upserts: Vec<Entry>,
+    /// The same of what this version does not know.
+    pub opaque: Vec<Opaque>,
     /// Keys that are no longer there.
     pub gone: Vec<Key>,
     /// Verdicts that moved.
@@ -126,7 +144,7 @@ pub struct NodeWrite {
 
 impl NodeWrite {
     fn rows(&self) -> usize {
-        self.upserts.len() + self.gone.len() + self.transitions.len() + self.refused.len()
+        self.upserts.len() + self.opaque.len() + self.gone.len() + self.transitions.len() + self.refused.len()
     }
 }
 

@@ -8,11 +8,13 @@ pub mod chain;
 pub mod changes;
 mod codes;
 pub mod containers;
+mod delivery;
 pub mod expectations;
 mod fleet;
 mod health;
 pub mod ingest;
 pub mod nodes;
+mod opaque;
 pub mod peers;
 pub mod policy;
 pub mod retention;
@@ -128,6 +130,7 @@ impl Store {
         let store = Self { writer, reader, health: Health::default() };
         store.derive_containers().await?;
         store.derive_expectations().await?;
+        store.forget_opaque().await?;
         Ok(store)
     }
 
@@ -152,6 +155,7 @@ fn migrator() -> Migrator {
     let chain: SqlStr = include_str!("../../migrations/sqlite/0005_chain.sql").into_sql_str();
     let policy: SqlStr = include_str!("../../migrations/sqlite/0006_policy.sql").into_sql_str();
     let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
+    let delivery: SqlStr = include_str!("../../migrations/sqlite/0008_delivery.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
@@ -160,5 +164,6 @@ fn migrator() -> Migrator {
         Migration::new(5, "chain".into(), MigrationType::Simple, chain, false),
         Migration::new(6, "policy".into(), MigrationType::Simple, policy, false),
         Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
+        Migration::new(8, "delivery".into(), MigrationType::Simple, delivery, false),
     ])
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::{Store, StoreError, changes};
+use super::{Store, StoreError, changes, delivery};
 use crate::changes::{Change, ChangeKind};
 
 /// Where a node's findings come from.
@@ -187,6 +187,17 @@ pub struct Vitals {
     pub dropped: i64,
     /// The agent's clock minus ours, in milliseconds.
     pub skew_ms: i64,
+    /// When that was measured, Unix milliseconds; 0: never.
+    pub skew_at: i64,
+}
+
+/// How far a node's clock is off, and when that was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offset {
+    /// Milliseconds by which it is ahead; negative when behind. Smaller than the truth by the time a heartbeat takes to get here.
+    pub ahead_ms: i64,
+    /// By our clock, Unix milliseconds.
+    pub at: i64,
 }
 
 /// What the registry needs to know of a stored node.
@@ -202,6 +213,8 @@ pub struct KnownNode {
     pub since: i64,
     /// Last message, Unix milliseconds.
     pub last_seen: i64,
+    /// How far its clock was off when that was last measured.
+    pub clock: Option<Offset>,
 }
 
 /// An epoch as stored.
@@ -299,6 +312,8 @@ pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionSta
     let query = query.bind(epoch).bind(seq).bind(&start.agent_version).bind(&start.catalogue_hash).bind(&start.boot_id);
     query.bind(start.at).bind(confirmed).execute(&mut *conn).await.map_err(StoreError::query("open a session"))?;
 
+    delivery::opened(conn, stored.node_id, start, resume).await?;
+
     let mut log = Vec::new();
     if moved {
         log.push(changes::append(conn, start.at, stored.node_id, ChangeKind::Node, "connected").await?);
@@ -330,22 +345,24 @@ pub(super) async fn write_vitals(conn: &mut SqliteConnection, vitals: &[Vitals])
                value ->> 'confirmed_at' as confirmed_at, value ->> 'rss' as rss, value ->> 'cpu_ms' as cpu_ms, \
                value ->> 'queued' as queued, value ->> 'dropped' as dropped, value ->> 'skew_ms' as skew_ms from json_each($1)) as v \
                where nodes.node_id = v.node_id and nodes.session = v.session";
-    sqlx::query(sql).bind(rows).execute(conn).await.map_err(StoreError::query("flush heartbeats"))?;
-    Ok(())
+    sqlx::query(sql).bind(&rows).execute(&mut *conn).await.map_err(StoreError::query("flush heartbeats"))?;
+    delivery::clocks_measured(conn, &rows).await
 }
 
 impl Store {
     /// Every node with its session and state: what the registry starts from.
     pub async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
-        let sql = "select node_id, session, state, state_since, last_seen from nodes order by node_id";
-        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64)>(sql);
+        let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0) \
+                   from nodes n left join delivery d on d.node_id = n.node_id order by n.node_id";
+        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64)>(sql);
         let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read nodes"))?;
-        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen)| {
+        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at)| {
             let state = NodeState::from_name(&state).ok_or_else(|| StoreError::Malformed {
                 operation: "read nodes",
                 problem: format!("node {node_id} has the unknown state `{state}`"),
             })?;
-            Ok(KnownNode { node_id, session, state, since, last_seen })
+            let clock = (at > 0).then_some(Offset { ahead_ms, at });
+            Ok(KnownNode { node_id, session, state, since, last_seen, clock })
         });
         known.collect()
     }

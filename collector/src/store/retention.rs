@@ -95,6 +95,8 @@ impl Store {
             "delete from counts where node_id = $1",
             "delete from refused where node_id = $1",
             "delete from policy_status where node_id = $1",
+            "delete from delivery where node_id = $1",
+            "delete from opaque where node_id = $1",
             "delete from peer_probes where node_id = $1",
             "delete from peer_probes where vantage_id = $1",
         ] {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use holdfast_collector::alerts::{Alert, AlertOptions, Clock, Rules};
 use holdfast_collector::changes::{Change, ChangeFeed, ChangeKind};
+use holdfast_collector::ingest::session::Moment;
+use holdfast_collector::nodes::{Patience, Registry};
 use holdfast_collector::store::Store;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
@@ -15,6 +17,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 pub(crate) const START: i64 = 1_795_204_800_000;
 pub(crate) const SECOND: i64 = 1000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
+
+/// A registry in which no node has ever been heard.
+pub(crate) fn nobody_connected() -> Arc<Registry> {
+    Arc::new(Registry::new(Vec::new(), Patience::default(), Moment { mono_ms: 0, wall_ms: START }))
+}
 
 /// A database in a directory of its own.
 pub(crate) struct Database {

@@ -10,7 +10,9 @@ use holdfast_checks::versions::knowledge::{Advisory, Builder, Exploited, FeedInf
 use holdfast_collector::alerts::AlertState;
 use holdfast_collector::changes::{Change, ChangeKind};
 use holdfast_collector::feeds::{Follow, Library};
+use holdfast_collector::ingest::session::Moment;
 use holdfast_collector::metrics::Metrics;
+use holdfast_collector::nodes::{Heartbeat, Registry};
 use holdfast_collector::peers::Roster;
 use holdfast_collector::store::peers::{Met, PeerAnswer};
 use holdfast_collector::store::retention::Retention;
@@ -18,7 +20,7 @@ use holdfast_collector::{alerts, fleet};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Database, Hand, eventually, options};
+use crate::database::{Database, Hand, eventually, nobody_connected, options};
 
 const OS: &str = r#"{"id":"debian","id_like":[],"version_id":"11","pretty_name":"Debian GNU/Linux 11","fields":{}}"#;
 const KERNEL: &str = r##"{"release":"5.10.0-33-amd64","version":"#1 SMP Debian 5.10.226-1 (2024-10-03)"}"##;
@@ -54,10 +56,22 @@ fn start_knowing(
     roster: Arc<Roster>,
     tick: Duration,
 ) -> CancellationToken {
+    start_hearing(nobody_connected(), library, catalogue, database, hand, roster, tick)
+}
+
+fn start_hearing(
+    registry: Arc<Registry>,
+    library: Follow,
+    catalogue: Catalogue,
+    database: &Database,
+    hand: &Hand,
+    roster: Arc<Roster>,
+    tick: Duration,
+) -> CancellationToken {
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
     let (store, changes, clock) = (database.store.clone(), database.changes.clone(), hand.clock());
-    tokio::spawn(fleet::run(fleet::Judging { evaluator, store, changes, roster, library, clock, tick }, cancel.clone()));
+    tokio::spawn(fleet::run(fleet::Judging { evaluator, store, changes, roster, registry, library, clock, tick }, cancel.clone()));
     cancel
 }
 
@@ -461,5 +475,46 @@ async fn answers_that_grow_old_and_nodes_no_longer_asked_about_are_judged_again_
     roster.set_targets([].into());
     says(UNKNOWN, "not among those").await;
     noise.abort();
+    cancel.cancel();
+}
+
+/// The verdict on a clock follows its class, not every heartbeat.
+#[tokio::test]
+async fn a_clock_that_is_minutes_off_is_a_finding_until_it_is_set_or_no_longer_heard() {
+    const CLOCK: &str = "node-clock-skew";
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    database.node(1, "a1", "connected", 0).await;
+    database.inventory(1, "os", "self", OS).await;
+    let registry = nobody_connected();
+    let now = Moment { mono_ms: 0, wall_ms: noon("2026-11-20") };
+    registry.connected(1, 1, now);
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    let library = Library::built_in().unwrap().fixed();
+    let tick = Duration::from_millis(50);
+    let cancel = start_hearing(Arc::clone(&registry), library, built_in().unwrap(), &database, &hand, nobody, tick);
+    let verdict = |wanted: i64| {
+        let database = &database;
+        eventually("the clock is judged", move || async move { database.judged(CLOCK).await.filter(|row| row.0 == wanted) })
+    };
+    let beats = |ahead_ms: [i64; 3]| {
+        for ahead_ms in ahead_ms {
+            let heartbeat = Heartbeat { skew_ms: Some(ahead_ms), ..Heartbeat::default() };
+            assert!(registry.heard(1, 1, now, Some(heartbeat), false));
+        }
+    };
+    assert_eq!(verdict(UNKNOWN).await.1, "not_present: fewer than three heartbeats said what time it is there");
+    beats([-400_100, i64::MAX, -400_090]);
+    assert_eq!(verdict(FAIL).await.2, "ahead_seconds = -400 (agent heartbeats)");
+    // A verdict that stays does not move with each heartbeat.
+    beats([-401_000, -402_000, -403_000]);
+    beats([40, 50, 60]);
+    assert_eq!(verdict(PASS).await.2, "ahead_seconds = 0 (agent heartbeats)");
+    registry.lost(1, 1, false, now);
+    let due = registry.due(now);
+    registry.settle(&due);
+    assert_eq!(verdict(UNKNOWN).await.1, "not_present: the node is not heard from");
+    let history: Vec<(i64, i64)> = database.history(CLOCK).await.into_iter().map(|(_, _, from, to)| (from, to)).collect();
+    assert_eq!(history, [(0, UNKNOWN), (UNKNOWN, FAIL), (FAIL, PASS), (PASS, UNKNOWN)]);
     cancel.cancel();
 }

@@ -14,7 +14,7 @@ use holdfast_collector::{alerts, fleet};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Database, Hand, START, eventually, options};
+use crate::database::{Database, Hand, START, eventually, nobody_connected, options};
 
 const CHECK: &str = "kernel-known-exploited";
 const FAIL: i64 = 2;
@@ -78,6 +78,7 @@ async fn a_file_of_cisa_that_is_imported_writes_to_the_nodes_it_matches_and_to_n
         store: database.store.clone(),
         changes: database.changes.clone(),
         roster: Arc::new(Roster::new(false, Metrics::default())),
+        registry: nobody_connected(),
         library: library.clone(),
         clock: hand.clock(),
         tick: fleet::TICK,

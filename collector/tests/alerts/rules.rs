@@ -46,6 +46,9 @@ fn the_built_in_rules_load() {
             "version-feed-refused",
             "version-feed-absent",
             "container-root",
+            "node-clock-skew",
+            "agent-spool-file",
+            "agent-entries-refused",
             "node-silent",
         ]
     );

@@ -16,6 +16,7 @@ mod api;
 mod chain;
 mod colours;
 mod containers;
+mod delivery;
 mod expectations;
 mod fleet;
 mod headers;

@@ -29,6 +29,16 @@ impl Dice {
         usize::try_from(self.draw() % end).unwrap_or(0)
     }
 
+    /// From `low` to `high`, both included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.draw() % high.saturating_sub(low).saturating_add(1)
+    }
+
+    /// True once in `n` throws.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.draw().is_multiple_of(n)
+    }
+
     /// From 0 to 1, that excluded.
     pub fn share(&mut self) -> f64 {
         f64::from(u32::try_from(self.draw() >> 32).unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)

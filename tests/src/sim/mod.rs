@@ -8,7 +8,7 @@
 mod agent;
 pub mod content;
 mod dial;
-mod dice;
+pub mod dice;
 pub mod ground;
 pub mod meter;
 pub mod report;

@@ -12,9 +12,8 @@ use holdfast_tests::site::Site;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{Connection, SqliteConnection};
 
-use crate::BINARIES;
+use crate::{BINARIES, rounds};
 
-const ROUNDS: u64 = 4;
 const EPOCH: u64 = 7;
 
 /// One message: what an acknowledgement of it promises.
@@ -145,10 +144,10 @@ async fn a_collector_killed_in_the_middle_of_ingest_loses_nothing_acked_and_doub
     let site = Site::new(BINARIES).unwrap();
     let token = site.token("n1").unwrap();
     let mut said = Said::default();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let collector = site.collector(&[]).unwrap();
         let sending = talk(&site, &token, &mut said, Duration::from_secs(30));
-        let killed = tokio::time::sleep(Duration::from_millis(250 + 150 * round));
+        let killed = tokio::time::sleep(Duration::from_millis(250 + 137 * round % 900));
         tokio::select! { () = sending => {}, () = killed => {} }
         collector.kill().unwrap();
 

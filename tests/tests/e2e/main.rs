@@ -12,10 +12,13 @@ mod browser;
 mod chain;
 mod containerd;
 mod containers;
+mod disk;
 mod feeds;
 mod fleet;
 mod hostile;
 mod kill;
+mod kill_agent;
+mod kill_collector;
 mod kubelet;
 mod live;
 mod peers;
@@ -33,6 +36,11 @@ static READ_ONLY_PORT: Mutex<()> = Mutex::const_new(());
 /// A process called kubelet is seen by every agent of this host, also from outside its namespaces: one test at a time has one,
 /// or wants none.
 static KUBELET: Mutex<()> = Mutex::const_new(());
+
+/// How often something is killed: `HOLDFAST_KILL_ROUNDS`, or as often as CI has time for.
+fn rounds() -> u64 {
+    std::env::var("HOLDFAST_KILL_ROUNDS").map_or(20, |rounds| rounds.parse().expect("HOLDFAST_KILL_ROUNDS is a number"))
+}
 
 /// The binaries cargo built for this package.
 const BINARIES: Binaries =

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use holdfast_agent::spool::Image;
-use holdfast_checks::entries::{Changes, Key, Transition, TransitionEnd, Verdict};
+use holdfast_checks::entries::{Body, Changes, Key, Transition, TransitionEnd, Verdict};
 use holdfast_proto::v1;
 
-use super::node::is_malformed;
+use super::node::{Node, is_malformed};
 use super::steps::Setup;
 use super::storage::{Content, Told};
 
@@ -108,7 +108,8 @@ impl Ledger {
     }
 
     /// Everything is quiet: is what is stored what was made.
-    pub(crate) fn check(&self, content: &Content, epoch: u64, truncated: u64, setup: &Setup, has: impl Fn(u64, u64) -> Option<bool>) {
+    pub(crate) fn check(&self, content: &Content, node: &Node, setup: &Setup, has: impl Fn(u64, u64) -> Option<bool>) {
+        let (epoch, truncated) = (node.spool.epoch(), node.spool.truncated());
         for ((epoch, number), told) in &content.history {
             let index = self.by_number.get(&(*epoch, *number));
             let made = &self.made[*index.unwrap_or_else(|| panic!("{number} of epoch {epoch:x} was never made: {told:?}"))];
@@ -127,7 +128,7 @@ impl Ledger {
                 && id.is_some_and(|(epoch, number)| has(epoch, number).unwrap_or(Some(epoch) != first))
                 && self.made.iter().any(|other| other.epoch != made.epoch);
             whole &= !made.frail && !made.undone && made.epoch == epoch && !no_news;
-            if no_news || made.undone || made.frail {
+            if no_news || made.undone || (made.frail && made.lost) {
                 continue;
             }
             if setup.ring > 100 {
@@ -145,16 +146,21 @@ impl Ledger {
         assert!(setup.ring < 100 || truncated == 0, "{truncated} were declared lost, and none was");
         whole &= self.made.iter().all(|made| made.epoch == epoch && !made.frail && !made.undone);
         if whole && setup.ring > 100 {
-            self.unbroken(content);
+            self.unbroken(content, node);
         }
     }
 
-    /// Of every finding each transition begins where the one before ended.
-    fn unbroken(&self, content: &Content) {
+    /// Of every finding each transition begins where the one before ended, and the last ends where the finding is now.
+    fn unbroken(&self, content: &Content, node: &Node) {
         let mut last: BTreeMap<&Key, Option<Verdict>> = BTreeMap::new();
         for Told { key, from, to } in content.history.values() {
             let before = last.insert(key, *to).flatten();
             assert_eq!(before, *from, "the history of {} has a gap: {:#?}", key.as_str(), content.history);
+        }
+        for key in self.made.iter().map(|made| &made.key).filter(|key| !is_malformed(key)) {
+            let now =
+                node.truth.get(key).and_then(|entry| if let Body::Finding(finding) = &entry.body { Some(finding.verdict) } else { None });
+            assert_eq!(last.get(key).copied().flatten(), now, "the history of {} ends elsewhere", key.as_str());
         }
     }
 }

@@ -14,7 +14,8 @@ const SQLITE_CASES: u32 = 300;
 /// Steps of a history at most.
 const STEPS: usize = 90;
 
-fn run<S: Storage>(setup: &Setup, steps: &[Step], store: S) {
+/// One history, and what it comes to.
+pub(super) fn run<S: Storage>(setup: &Setup, steps: &[Step], store: S) {
     let mut world = World::new(setup.clone(), store);
     steps.iter().for_each(|step| world.step(step));
     world.settle();

@@ -35,8 +35,8 @@ pub(crate) enum Step {
     DiskFails { landed: bool },
     /// The agent's disk is back.
     DiskBack,
-    /// The agent dies and comes back. The save under way may have landed. It may have said good-bye.
-    AgentCrash { landed: bool, bye: bool },
+    /// The agent dies and comes back. The save under way may have landed. It may have said good-bye. What it had said may still arrive.
+    AgentCrash { landed: bool, bye: bool, heard: bool },
     /// The agent dies, and its file with it.
     SpoolLost,
     /// The collector dies and comes back.
@@ -100,7 +100,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::bool::weighted(0.9).prop_map(Step::Saved),
         1 => any::<bool>().prop_map(|landed| Step::DiskFails { landed }),
         1 => Just(Step::DiskBack),
-        4 => (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(landed, bye)| Step::AgentCrash { landed, bye }),
+        4 => (any::<bool>(), prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(landed, bye, heard)| Step::AgentCrash { landed, bye, heard }),
         1 => Just(Step::SpoolLost),
         2 => Just(Step::CollectorCrash),
         1 => Just(Step::Drain),

@@ -12,6 +12,7 @@ use holdfast_collector::store::ingest::Written;
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
+use prost::Message;
 
 use super::ledger::Ledger;
 use super::node::{Node, is_malformed};
@@ -63,6 +64,9 @@ pub(crate) struct World<S> {
     judged: i64,
     copy: Option<(Content, BTreeSet<(i64, u64)>)>,
     data_messages: usize,
+    /// Times the collector found by digests that the two sides had come apart.
+    divergences: usize,
+    brought_back: bool,
 }
 
 impl<S: Storage> World<S> {
@@ -84,6 +88,8 @@ impl<S: Storage> World<S> {
             judged: 0,
             copy: None,
             data_messages: 0,
+            divergences: 0,
+            brought_back: false,
         };
         world.start();
         world
@@ -132,12 +138,15 @@ impl<S: Storage> World<S> {
                 self.node.spool.keep_in_file();
             }
             Step::DiskFails { .. } | Step::DiskBack => {}
-            Step::AgentCrash { landed, bye } => {
+            Step::AgentCrash { landed, bye, heard } => {
                 if *bye {
                     self.agent(agent::Input::Stop("it is told to".to_owned()));
                 }
                 if *landed {
                     self.node.disk.land();
+                }
+                if let Some(open) = self.open.filter(|_| !heard) {
+                    self.connections.retain(|connection| connection.id != open);
                 }
                 self.crash();
             }
@@ -160,6 +169,7 @@ impl<S: Storage> World<S> {
                 if self.store.bring_back() {
                     let (after, committed) = self.copy.clone().unwrap();
                     self.ledger.undone(&after);
+                    self.brought_back = true;
                     self.committed = committed;
                     self.collector_crash();
                 }
@@ -208,9 +218,11 @@ impl<S: Storage> World<S> {
         let truth = accepted.map(|entry| (entry.key.clone(), entry.hash)).collect();
         assert_eq!(content.entries, truth, "what is stored is not what is true");
         assert_eq!(content.digest, self.node.spool.digest());
+        // The digest is the net below: nothing may need it, but a store that forgot what it had acknowledged.
+        assert!(self.divergences == 0 || self.brought_back, "they came apart {} times, and only the digest told", self.divergences);
         let spool = &self.node.spool;
         assert_eq!((spool.entries(), spool.in_flight(), spool.has_unsent()), (content.entries.len(), 0, false));
-        self.ledger.check(&content, spool.epoch(), spool.truncated(), &self.setup, |epoch, number| self.store.has(epoch, number));
+        self.ledger.check(&content, &self.node, &self.setup, |epoch, number| self.store.has(epoch, number));
     }
 
     fn start(&mut self) {
@@ -364,6 +376,7 @@ impl<S: Storage> World<S> {
             _ => {}
         }
         self.data_messages += usize::from(sent.is_some());
+        assert!(message.encoded_len() + 5 <= usize::try_from(MESSAGE_BYTES).unwrap(), "a message larger than allowed");
         let Some(open) = self.open else { panic!("the agent speaks to nobody: {message:?}") };
         if let Some(connection) = self.connection(open) {
             connection.sent.extend(sent);
@@ -420,6 +433,7 @@ impl<S: Storage> World<S> {
                         panic!("the collector holds that it is a {why}")
                     }
                     collector::Output::Close(_) => self.connection(id).unwrap().over = true,
+                    collector::Output::Dropped("divergence", _) => self.divergences += 1,
                     _ => {}
                 }
             }

@@ -1,6 +1,5 @@
 //! The agents under simulation: the real line and session, fed with the judgements of a node that is made up.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -10,84 +9,14 @@ use holdfast_agent::line::{Disk, Judgement, Line};
 use holdfast_agent::peers::Peers;
 use holdfast_agent::session::{Introduction, Session};
 use holdfast_agent::spool::Spool;
-use holdfast_checks::entries::{Entry, Evidence, Finding, Hash, Key, Severity, State, Transition, Verdict};
+use holdfast_checks::entries::{Hash, State, Transition};
+use holdfast_tests::restless::Node;
+use holdfast_tests::sim::dice::Dice;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::dice::Dice;
 use crate::disk::SpoolDisk;
 use crate::network::Dialer;
-
-const VERDICTS: [Verdict; 5] = [Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::NotApplicable, Verdict::Manual];
-const SEVERITIES: [Severity; 3] = [Severity::Critical, Severity::High, Severity::Low];
-const CHECKS: usize = 6;
-const SUBJECTS: u64 = 25;
-
-/// A node as it is, whatever anybody knows of it.
-#[derive(Default)]
-pub(crate) struct Node {
-    entries: BTreeMap<Key, Entry>,
-    versions: u64,
-}
-
-impl Node {
-    /// Changes up to `most` things; which checks were touched.
-    pub(crate) fn change(&mut self, dice: &mut Dice, most: u64, at: i64) -> BTreeSet<String> {
-        let mut touched = BTreeSet::new();
-        for _ in 0..dice.between(1, most) {
-            self.versions += 1;
-            if dice.one_in(6) {
-                let document = serde_json::json!({"version": self.versions});
-                let entry = Entry::inventory("thing", &format!("n-{}", dice.between(0, 9)), &document, at).unwrap();
-                self.put(dice, entry);
-            } else {
-                let check = dice.index(CHECKS);
-                touched.insert(format!("check-{check}"));
-                let entry = self.finding(check, dice, at);
-                self.put(dice, entry);
-            }
-        }
-        touched
-    }
-
-    /// Something goes once in eight times.
-    fn put(&mut self, dice: &mut Dice, entry: Entry) {
-        if dice.one_in(8) {
-            self.entries.remove(&entry.key);
-        } else {
-            self.entries.insert(entry.key.clone(), entry);
-        }
-    }
-
-    fn finding(&self, check: usize, dice: &mut Dice, at: i64) -> Entry {
-        let value = Some(serde_json::json!(self.versions / 4));
-        let evidence = vec![Evidence { path: "made.up".into(), value, source: "file /made/up".into(), at }];
-        let finding = Finding {
-            check: format!("check-{check}"),
-            subject: format!("port:tcp/{}", dice.between(1, SUBJECTS)),
-            verdict: VERDICTS[dice.index(VERDICTS.len())],
-            reason: String::new(),
-            severity: SEVERITIES[check % SEVERITIES.len()],
-            title: "A made-up finding".into(),
-            evidence,
-            evidence_truncated: false,
-        };
-        Entry::finding(finding, at)
-    }
-
-    /// As a pass judges it: all of it, or the checks that were touched.
-    pub(crate) fn judged(&self, covers: Option<BTreeSet<String>>, at: i64) -> Judgement {
-        let judgement = Judgement { covers, at, ..Judgement::default() };
-        let entries = self.entries.values().filter(|entry| judgement.covers(&entry.key)).cloned().collect();
-        Judgement { entries, ..judgement }
-    }
-
-    pub(crate) fn state(&self) -> State {
-        let mut state = State::default();
-        self.entries.values().for_each(|entry| state.upsert(entry.clone()));
-        state
-    }
-}
 
 /// An agent from outside: what it runs with, what it was told, and what outlives its process.
 pub(crate) struct Agent {
@@ -105,7 +34,7 @@ pub(crate) struct Agent {
     mirror: State,
     pub(crate) history: Vec<Transition>,
     /// Spools it had.
-    pub(crate) epochs: u64,
+    pub(crate) epochs: usize,
     pub(crate) died: bool,
     /// Keys that change all the time are told seldom.
     pub(crate) damped: bool,
@@ -183,10 +112,10 @@ impl Agent {
         let (dialer, gauges, stop, damped) = (self.dialer.clone(), Arc::clone(&self.gauges), self.stop.clone(), self.damped);
         let (image, writer) = self.disk.open();
         let spool = match image {
-            Some(image) => Spool::restore(image, dice.next()),
+            Some(image) => Spool::restore(image, dice.draw()),
             None => {
                 self.epochs += 1;
-                let mut spool = Spool::in_memory(dice.next());
+                let mut spool = Spool::in_memory(dice.draw());
                 spool.keep_in_file();
                 spool
             }

@@ -10,7 +10,7 @@ use holdfast_agent::spool::writer::{Event, Writer};
 use holdfast_agent::spool::{Image, Save};
 use tokio::sync::mpsc;
 
-use crate::dice::Dice;
+use holdfast_tests::sim::dice::Dice;
 
 /// What a disk is like for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,7 +14,6 @@
 mod agent;
 mod check;
 mod collector;
-mod dice;
 mod disk;
 mod network;
 mod story;
@@ -77,6 +76,8 @@ fn whatever_the_network_does_nothing_is_lost_and_nothing_doubled() {
     let came: Vec<Came> = outcomes.into_iter().filter_map(|(_, came)| came.ok()).collect();
     let (simulated, transitions) =
         (came.iter().map(|came| came.simulated).sum::<Duration>(), came.iter().map(|came| came.transitions).sum::<u64>());
-    println!("{} seeds in {:.1?}: {simulated:.0?} simulated, {transitions} transitions", last - first, started.elapsed());
+    let sessions = came.iter().map(|came| came.sessions).sum::<u64>();
+    let took = started.elapsed();
+    println!("{} seeds in {took:.1?}: {simulated:.0?} simulated, {sessions} sessions, {transitions} transitions", last - first);
     assert!(failed.is_empty(), "these seeds failed: {failed:?}");
 }

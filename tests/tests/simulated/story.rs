@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use holdfast_collector::identity::{Tokens, add};
 use holdfast_collector::store::nodes::Origin;
+use holdfast_tests::sim::dice::Dice;
+use holdfast_tests::stored::Stored;
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
 
 use crate::agent::Agent;
-use crate::check::Stored;
+use crate::check::agrees;
 use crate::collector::{Database, Slot, Start};
-use crate::dice::Dice;
 use crate::disk::Mood;
 
 /// The simulation's step: within it every process runs, between two of them messages arrive.
@@ -79,7 +80,7 @@ fn wall(elapsed: Duration) -> i64 {
 
 impl Story<'_> {
     fn new(seed: u64, directory: &Path) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = Dice::new(seed, 0);
         let tokens = directory.join("tokens.yaml");
         let mut builder = turmoil::Builder::new();
         builder.tick_duration(TICK).rng_seed(seed).enable_random_order().tcp_capacity(65_536).simulation_duration(Duration::MAX);
@@ -144,7 +145,7 @@ impl Story<'_> {
         }
         self.heal();
         let healed = self.sim.elapsed();
-        let stored = self.database.run(Stored::open(self.database.file()));
+        let stored = self.database.run(Stored::open(self.database.file())).unwrap();
         let mut settled = false;
         while !settled && self.sim.elapsed() < healed + HEALED {
             for _ in 0..50 {
@@ -153,9 +154,9 @@ impl Story<'_> {
             settled = self.is_settled(&stored);
         }
         self.note("checked");
-        let checked = self.agents.iter().try_for_each(|agent| self.database.run(stored.agrees_with(agent)));
+        let checked = self.agents.iter().try_for_each(|agent| self.database.run(agrees(&stored, agent)));
         self.database.run(stored.close());
-        checked?;
+        checked.map_err(|problem| problem.to_string())?;
         self.database.crash();
         let sum = |of: fn(&Agent) -> u64| self.agents.iter().map(of).sum();
         Ok(Came { simulated: self.sim.elapsed(), sessions: sum(|agent| agent.sessions()), transitions: sum(|agent| agent.made()) })
@@ -188,7 +189,7 @@ impl Story<'_> {
 
     fn is_settled(&self, stored: &Stored) -> bool {
         self.agents.iter().all(|agent| {
-            let digest = || self.database.run(stored.digest(&agent.name));
+            let digest = || self.database.run(stored.digest(&agent.name)).unwrap();
             agent.is_done() && digest().is_some_and(|digest| digest == agent.node.state().digest().to_string())
         })
     }
@@ -233,7 +234,7 @@ impl Story<'_> {
     }
 
     fn trouble(&mut self) {
-        let n = self.dice.index(self.agents.len());
+        let n = self.dice.below(self.agents.len());
         let name = self.agents[n].name.clone();
         match self.dice.between(0, 13) {
             0 | 1 => {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use prost::Message;
 use rstest::rstest;
 
-use super::{GreetingError, entry, hello, key, transition};
+use super::{GreetingError, Incoming, entry, hello, key, transition};
 use crate::store::ingest::RefusalCode;
 
 fn wire() -> v1::Entry {
@@ -39,7 +39,7 @@ fn with_key(kind: i32, key: &str) -> v1::Entry {
 
 #[test]
 fn a_finding_comes_through_whole() {
-    let read = entry(wire()).unwrap();
+    let Incoming::Known(read) = entry(wire()).unwrap() else { panic!("a known entry") };
     let Body::Finding(finding) = read.body else { panic!("a finding") };
     assert_eq!((finding.check.as_str(), finding.subject.as_str()), ("kubelet-anonymous-auth", "kubelet"));
     assert_eq!((finding.verdict, finding.severity), (Verdict::Fail, Severity::Critical));
@@ -48,14 +48,19 @@ fn a_finding_comes_through_whole() {
 
 #[rstest]
 #[case::no_key(v1::Entry { key: None, ..wire() }, RefusalCode::Malformed)]
-#[case::unknown_kind(with_key(3, "a/b"), RefusalCode::Malformed)]
+#[case::no_kind(with_key(0, "a/b"), RefusalCode::Malformed)]
+#[case::negative_kind(with_key(-3, "a/b"), RefusalCode::Malformed)]
+#[case::kind_that_is_no_byte(with_key(256, "a/b"), RefusalCode::Malformed)]
+#[case::unknown_kind_without_key(with_key(3, ""), RefusalCode::Malformed)]
+#[case::unknown_kind_with_nul(with_key(3, "a\0"), RefusalCode::Malformed)]
+#[case::unknown_kind_with_a_long_key(with_key(3, &"x".repeat(2000)), RefusalCode::TooLarge)]
+#[case::unknown_kind_without_hash(v1::Entry { hash: Vec::new(), ..with_key(3, "a") }, RefusalCode::Malformed)]
 #[case::kind_and_body_differ(with_key(2, "a/b"), RefusalCode::Malformed)]
 #[case::no_separator(with_key(1, "ab"), RefusalCode::Malformed)]
 #[case::no_subject(with_key(1, "a/"), RefusalCode::Malformed)]
 #[case::check_is_no_id(with_key(1, "a b/c"), RefusalCode::Malformed)]
 #[case::nul_in_subject(with_key(1, "a/b\0c"), RefusalCode::Malformed)]
 #[case::long_key(with_key(1, &format!("a/{}", "x".repeat(2000))), RefusalCode::TooLarge)]
-#[case::no_body(v1::Entry { body: None, ..wire() }, RefusalCode::Malformed)]
 #[case::short_hash(v1::Entry { hash: vec![1; 15], ..wire() }, RefusalCode::Malformed)]
 #[case::no_verdict(with_finding(|f| f.verdict = 0), RefusalCode::Malformed)]
 #[case::unknown_verdict(with_finding(|f| f.verdict = 6), RefusalCode::Malformed)]
@@ -83,7 +88,30 @@ fn broken_inventory_is_refused(#[case] json: String, #[case] code: RefusalCode) 
 #[test]
 fn a_name_with_markup_and_escapes_is_kept() {
     let name = "root-process/process:<script>\u{1b}[31m";
-    assert_eq!(entry(with_key(1, name)).unwrap().key.as_str(), name);
+    let Incoming::Known(read) = entry(with_key(1, name)).unwrap() else { panic!("a known entry") };
+    assert_eq!(read.key.as_str(), name);
+}
+
+#[test]
+fn an_unknown_kind_or_body_is_opaque_and_an_unknown_check_or_field_is_not() {
+    for wire in [with_key(3, "no separator, any text"), with_key(255, "a/b"), v1::Entry { body: None, ..wire() }] {
+        let Incoming::Opaque(read) = entry(wire.clone()).unwrap() else { panic!("opaque") };
+        let sent = wire.key.unwrap();
+        assert_eq!((i32::from(read.key.kind().number()), read.key.as_str(), read.hash.0), (sent.kind, sent.key.as_str(), [7; 16]));
+    }
+    assert!(matches!(entry(with_key(1, "a-check-of-next-year/kubelet")).unwrap(), Incoming::Known(_)));
+    // A field number nobody has given out yet, in the entry, in the finding and in the message around them.
+    let unknown = [0xfa, 0x7f, 0x02, b'h', b'i'];
+    let nested = |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let finding = with_finding(|finding| finding.evidence.clear());
+    let Some(v1::entry::Body::Finding(body)) = &finding.body else { panic!("a finding") };
+    let body = nested(0x1a, &[&body.encode_to_vec()[..], &unknown].concat());
+    let bytes = [&v1::Entry { body: None, ..finding.clone() }.encode_to_vec()[..], &body, &unknown].concat();
+    let bytes = nested(0x12, &[&nested(0x12, &bytes)[..], &unknown].concat());
+    let Some(v1::agent_message::Message::Delta(delta)) = v1::AgentMessage::decode(&*bytes).unwrap().message else { panic!("a delta") };
+    assert_eq!(entry(delta.upserts[0].clone()).unwrap(), entry(finding).unwrap());
+    // A kind of message nobody sends yet is none, not an error.
+    assert_eq!(v1::AgentMessage::decode(&unknown[..]).unwrap().message, None);
 }
 
 #[test]
@@ -126,7 +154,7 @@ proptest! {
             1 => Some(v1::entry::Body::Finding(finding)),
             _ => Some(v1::entry::Body::Inventory(v1::Inventory { json })),
         };
-        if let Ok(entry) = entry(v1::Entry { key, hash, body, changed_at }) {
+        if let Ok(Incoming::Known(entry)) = entry(v1::Entry { key, hash, body, changed_at }) {
             if let Body::Finding(finding) = &entry.body {
                 let evidence: usize = finding.evidence.iter().map(|item| item.path.len() + item.source.len()).sum();
                 prop_assert!(entry.key.as_str().len() + finding.title.len() + finding.reason.len() + evidence <= MAX_ENTRY_BYTES);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_checks::entries::{Digest, Entry, Hash, Key, Kind};
+use holdfast_checks::entries::{Digest, Hash, Key, Kind};
 
 use crate::store::ingest::{Progress, Refusal};
 
@@ -60,16 +60,22 @@ impl Snapshot {
     }
 
     /// A change between two parts.
-    pub(super) fn also(&mut self, upserts: &[Entry], gone: &[Key]) {
+    pub(super) fn also(&mut self, upserts: &[(Key, Hash)], gone: &[Key]) {
         let Self::Receiving(receiving) = self else { return };
         for key in gone {
             receiving.keep.remove(key);
         }
-        receiving.keep.extend(upserts.iter().map(|entry| entry.key.clone()));
+        receiving.keep.extend(upserts.iter().map(|(key, _)| key.clone()));
     }
 
     /// Takes a part; what the write does to the position, or why the snapshot is not usable.
-    pub(super) fn take(&mut self, part: &Part, entries: &[Entry], refused: &[Refusal], now_ms: u64) -> Result<Progress, &'static str> {
+    pub(super) fn take(
+        &mut self,
+        part: &Part,
+        entries: &[(Key, Hash)],
+        refused: &[Refusal],
+        now_ms: u64,
+    ) -> Result<Progress, &'static str> {
         if part.number == 0 {
             let (all, accepted) = (Digest::EMPTY, Digest::EMPTY);
             *self = Self::Receiving(Receiving { snapshot: part.snapshot, next: 0, keep: BTreeSet::new(), all, accepted, since_ms: now_ms });
@@ -81,10 +87,10 @@ impl Snapshot {
         }
         receiving.next = receiving.next.saturating_add(1);
         receiving.since_ms = now_ms;
-        for entry in entries {
-            receiving.all.add(&entry.key, &entry.hash);
-            receiving.accepted.add(&entry.key, &entry.hash);
-            receiving.keep.insert(entry.key.clone());
+        for (key, hash) in entries {
+            receiving.all.add(key, hash);
+            receiving.accepted.add(key, hash);
+            receiving.keep.insert(key.clone());
         }
         for (key, hash) in refused.iter().filter_map(named) {
             receiving.all.add(&key, &hash);
@@ -105,6 +111,6 @@ impl Snapshot {
 
 /// The key and hash of a refused entry, when it has such.
 fn named(refusal: &Refusal) -> Option<(Key, Hash)> {
-    let kind = [Kind::Finding, Kind::Inventory].into_iter().find(|kind| i32::from(kind.number()) == refusal.kind)?;
+    let kind = Kind::from_number(refusal.kind)?;
     Some((Key::parse(kind, &refusal.key)?, Hash::from_slice(&refusal.hash)?))
 }

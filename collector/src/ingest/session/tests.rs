@@ -1,6 +1,6 @@
 //! The machine, input by input: what the sessions over a real socket cannot time or order.
 
-use holdfast_checks::entries::{Digest, Entry, Finding, Severity, Verdict};
+use holdfast_checks::entries::{Digest, Entry, Finding, Hash, Key, Kind, Severity, Verdict};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Said;
 use holdfast_proto::v1::collector_message::Message as Say;
@@ -8,7 +8,7 @@ use holdfast_proto::v1::welcome::Resume as How;
 
 use super::{Close, Input, Moment, Output, Session};
 use crate::ingest::Settings;
-use crate::store::ingest::{NodeWrite, Progress, Written};
+use crate::store::ingest::{NodeWrite, Opaque, Progress, Written};
 use crate::store::nodes::{NodeIdentity, Opened, Origin, Resume};
 
 struct Rig {
@@ -245,6 +245,21 @@ fn a_large_fleet_comes_back_over_a_longer_time() {
     let out = rig.input(Input::Opened(opened, 10_000));
     assert!(matches!(said(&out)[..], [Say::Welcome(welcome)] if welcome.reconnect_spread_ms == 50_000 && welcome.protocol == 1));
     assert!(matches!(said(&rig.input(Input::Drain))[..], [Say::Drain(drain)] if drain.reconnect_max_ms == 50_000));
+}
+
+#[test]
+fn what_is_not_known_is_part_of_a_snapshot_and_of_its_digest() {
+    let (mut rig, _) = Rig::open(Resume::Full);
+    rig.input(Input::Granted);
+    let (key, hash) = (Key::parse(Kind::Other(3), "future").expect("a key"), Hash([5; 16]));
+    let mut all = digest(&[entry("1")]);
+    all.add(&key, &hash);
+    let Said::Snapshot(mut whole) = part(1, 0, &[entry("1")], Some(all)) else { unreachable!("a part") };
+    let future = v1::Key { kind: 3, key: "future".into() };
+    whole.entries.push(v1::Entry { key: Some(future), hash: hash.0.to_vec(), ..v1::Entry::default() });
+    let out = rig.say(Said::Snapshot(whole));
+    assert_eq!(write(&out).progress, Progress::Snapshot { keep: [entry("1").key, key.clone()].into() });
+    assert_eq!(write(&out).opaque, [Opaque { key, hash }]);
 }
 
 fn numbering(last_acked_seq: u64, sent_seq: u64) -> v1::Hello {

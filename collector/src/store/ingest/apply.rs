@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_checks::entries::{Body, Digest, Entry, Inventory, Key, Kind};
+use holdfast_checks::entries::{Body, Digest, Entry, Hash, Inventory, Key, Kind};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::rows::{self, Findings, Hashes, Judged, LastSaid, TransitionRow, Upsert};
-use super::{MAX_FINDINGS, MAX_INVENTORY, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
+use super::rows::{self, Findings, Hashes, Judged, Said, TransitionRow, Upsert};
+use super::{MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
 use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
 use crate::store::{StoreError, changes, containers, severity_number, verdict_number};
@@ -41,12 +41,15 @@ impl FromRow<'_, SqliteRow> for Head {
 struct Stored {
     findings: Findings,
     inventory: Hashes,
+    /// Of any kind: a later body under a kind that is known is opaque too.
+    opaque: Hashes,
 }
 
 /// What a message comes down to.
 #[derive(Default)]
 struct Plan<'a> {
     fresh: BTreeMap<&'a Key, &'a Entry>,
+    opaque: BTreeMap<&'a Key, &'a Hash>,
     gone: BTreeSet<Key>,
     refused: Vec<Refusal>,
 }
@@ -64,8 +67,8 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     }
 
     let mut plan = Plan::of(write);
-    let stored = read(conn, write, &plan).await?;
     let sizes = rows::sizes(conn, write.node_id).await?;
+    let stored = read(conn, write, &plan, sizes.opaque > 0).await?;
     plan.settle(write, &stored, sizes);
     let moved = store(conn, write, &plan, &stored, &epoch).await?;
 
@@ -97,23 +100,34 @@ impl<'a> Plan<'a> {
         let fresh: BTreeMap<_, _> = write.upserts.iter().map(|entry| (&entry.key, entry)).collect();
         // A refused entry replaces what was stored under its key: on the node that content is no longer true.
         let refused = write.refused.iter().filter_map(refused_key);
-        let gone = write.gone.iter().cloned().chain(refused).filter(|key| !fresh.contains_key(key)).collect();
-        Self { fresh, gone, refused: write.refused.clone() }
+        let opaque = write.opaque.iter().filter(|entry| !fresh.contains_key(&entry.key)).map(|entry| (&entry.key, &entry.hash));
+        let mut plan = Self { opaque: opaque.collect(), fresh, gone: BTreeSet::new(), refused: write.refused.clone() };
+        plan.gone = write.gone.iter().cloned().chain(refused).filter(|key| !plan.holds(key)).collect();
+        plan
+    }
+
+    /// Will `key` be there afterwards, as far as this message says.
+    fn holds(&self, key: &Key) -> bool {
+        self.fresh.contains_key(key) || self.opaque.contains_key(key)
+    }
+
+    /// What the message brings, by key and content.
+    fn held(&self) -> impl Iterator<Item = (&'a Key, &'a Hash)> {
+        let known = self.fresh.iter().map(|(key, entry)| (*key, &entry.hash));
+        known.chain(self.opaque.iter().map(|(key, hash)| (*key, *hash)))
     }
 
     /// Narrows the plan to what changes, given what is stored and how much there is.
-    fn settle(&mut self, write: &NodeWrite, stored: &Stored, (findings, inventory): (i64, i64)) {
-        let mut findings = usize::try_from(findings).unwrap_or(usize::MAX);
-        let mut inventory = usize::try_from(inventory).unwrap_or(usize::MAX);
+    fn settle(&mut self, write: &NodeWrite, stored: &Stored, sizes: rows::Sizes) {
+        let rows::Sizes { mut findings, mut inventory, mut opaque } = sizes;
         if let Progress::Snapshot { keep } = &write.progress {
-            let left = stored.keys_of_node().filter(|key| !keep.contains(key) && !self.fresh.contains_key(key));
-            self.gone.extend(left.cloned());
+            let left = stored.keys_of_node().filter(|key| !keep.contains(key) && !self.holds(key));
+            let left: Vec<Key> = left.cloned().collect();
+            self.gone.extend(left);
         }
-        self.gone.retain(|key| match key.kind() {
-            Kind::Finding => stored.findings.get(key).is_some_and(|row| row.origin == Judged::Node.name()),
-            Kind::Inventory => stored.inventory.contains_key(key),
-        });
-        findings = findings.saturating_sub(self.gone.iter().filter(|key| key.kind() == Kind::Finding).count());
+        self.gone.retain(|key| stored.hash(key).is_some());
+        findings = findings.saturating_sub(self.gone.iter().filter(|key| stored.findings.contains_key(key)).count());
+        opaque = opaque.saturating_sub(self.gone.iter().filter(|key| stored.opaque.contains_key(key)).count());
         let mut refused = Vec::new();
         self.fresh.retain(|key, entry| {
             let code = match &entry.body {
@@ -125,10 +139,18 @@ impl<'a> Plan<'a> {
                 Body::Inventory(_) if stored.inventory.contains_key(*key) => None,
                 Body::Inventory(document) => take(&mut inventory, document.json.len(), MAX_INVENTORY),
             };
-            let Some(code) = code else { return true };
-            let (kind, hash) = (i32::from(key.kind().number()), entry.hash.0.to_vec());
-            refused.push(Refusal { kind, key: key.as_str().to_owned(), hash, code });
-            false
+            refused.extend(code.map(|code| refusal(key, &entry.hash, code)));
+            code.is_none()
+        });
+        self.opaque.retain(|key, hash| {
+            let theirs = stored.findings.get(*key).is_some_and(|row| row.origin != Judged::Node.name());
+            let code = match stored.opaque.contains_key(*key) {
+                _ if theirs => Some(RefusalCode::Malformed),
+                true => None,
+                false => take(&mut opaque, 1, MAX_OPAQUE),
+            };
+            refused.extend(code.map(|code| refusal(key, hash, code)));
+            code.is_none()
         });
         self.refused.extend(refused);
     }
@@ -144,30 +166,38 @@ fn take(used: &mut usize, n: usize, limit: usize) -> Option<RefusalCode> {
     None
 }
 
+fn refusal(key: &Key, hash: &Hash, code: RefusalCode) -> Refusal {
+    Refusal { kind: i32::from(key.kind().number()), key: key.as_str().to_owned(), hash: hash.0.to_vec(), code }
+}
+
 impl Stored {
     fn keys_of_node(&self) -> impl Iterator<Item = &Key> {
         let findings = self.findings.iter().filter(|(_, row)| row.origin == Judged::Node.name()).map(|(key, _)| key);
-        findings.chain(self.inventory.keys())
+        findings.chain(self.inventory.keys()).chain(self.opaque.keys())
     }
 
     fn hash(&self, key: &Key) -> Option<&str> {
-        match key.kind() {
+        let known = match key.kind() {
             Kind::Finding => self.findings.get(key).filter(|row| row.origin == Judged::Node.name()).map(|row| row.hash.as_str()),
             Kind::Inventory => self.inventory.get(key).map(String::as_str),
-        }
+            Kind::Other(_) => None,
+        };
+        known.or_else(|| self.opaque.get(key).map(String::as_str))
     }
 }
 
-async fn read(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>) -> Result<Stored, StoreError> {
-    let touched: BTreeSet<&Key> = plan.fresh.keys().copied().chain(&plan.gone).collect();
+async fn read(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, has_opaque: bool) -> Result<Stored, StoreError> {
+    let touched: BTreeSet<&Key> = plan.held().map(|(key, _)| key).chain(&plan.gone).collect();
     let of = |kind| touched.iter().filter(move |key| key.kind() == kind).map(|key| key.parts()).collect::<Vec<_>>();
     let mut findings = rows::findings(conn, write.node_id, &of(Kind::Finding)).await?;
     let mut inventory = rows::inventory(conn, write.node_id, &of(Kind::Inventory)).await?;
+    // Hardly any node has such, so hardly any message asks.
+    let opaque = if has_opaque { rows::opaque(conn, write.node_id).await? } else { Hashes::new() };
     if matches!(write.progress, Progress::Snapshot { .. }) {
         findings.extend(rows::all_findings(conn, write.node_id, Judged::Node).await?);
         inventory.extend(rows::all_inventory(conn, write.node_id).await?);
     }
-    Ok(Stored { findings, inventory })
+    Ok(Stored { findings, inventory, opaque })
 }
 
 /// How many rows a message moved.
@@ -196,43 +226,52 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
             }
         }
     }
-    for old in plan.gone.iter().filter_map(|key| stored.findings.get(key)) {
+    // What was known and is opaque now, or the other way round, goes from where it was.
+    let moved = plan.opaque.keys().copied().filter(|key| stored.hash(key).is_some() && !stored.opaque.contains_key(*key));
+    let left: Vec<&Key> = plan.gone.iter().chain(moved).collect();
+    for old in left.iter().filter_map(|key| stored.findings.get(*key)) {
         *counts.entry(old.cell()).or_default() -= 1;
     }
-    rows::delete(conn, write.node_id, plan.gone.iter()).await?;
+    rows::delete(conn, write.node_id, left.iter().copied()).await?;
+    let known = plan.gone.iter().chain(plan.fresh.keys().copied()).filter(|key| stored.opaque.contains_key(*key));
+    rows::delete_opaque(conn, write.node_id, known).await?;
+    let opaque: Vec<_> = plan.opaque.iter().filter(|(key, hash)| stored.opaque.get(**key) != Some(&hash.to_string())).collect();
+    rows::upsert_opaque(conn, write.node_id, write.at, &opaque).await?;
     rows::upsert_findings(conn, write.node_id, Judged::Node, write.at, &findings).await?;
     rows::upsert_inventory(conn, write.node_id, write.at, &inventory).await?;
-    containers::delete(conn, write.node_id, plan.gone.iter()).await?;
+    containers::delete(conn, write.node_id, left.iter().copied()).await?;
     containers::upsert(conn, write.node_id, write.at, &inventory.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
     rows::add_counts(conn, write.node_id, &counts).await?;
     let appeared: BTreeSet<_> = write.transitions.iter().filter(|transition| transition.from.is_none()).map(|t| t.key.parts()).collect();
-    let history = history(write, rows::last_said(conn, write.node_id, &appeared).await?, epoch);
+    let history = history(write, rows::said(conn, write.node_id, epoch, &appeared).await?);
     let added = rows::insert_transitions(conn, write.node_id, epoch, write.at, &history).await?;
-    let accepted = plan.fresh.keys().copied().chain(&plan.gone);
+    let accepted = plan.held().map(|(key, _)| key).chain(&plan.gone);
     rows::delete_refused(conn, write.node_id, accepted).await?;
     rows::insert_refused(conn, write.node_id, write.at, &plan.refused).await?;
 
-    let gone = |kind| plan.gone.iter().filter(|key| key.kind() == kind).count();
+    let judged = left.iter().filter(|key| key.kind() == Kind::Finding).count();
     let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let findings = number(findings.len() + gone(Kind::Finding)).max(added);
-    Ok(Moved { findings, inventory: number(inventory.len() + gone(Kind::Inventory)) })
+    let findings = number(findings.len() + judged).max(added);
+    Ok(Moved { findings, inventory: number(inventory.len() + opaque.len() + left.len() - judged) })
 }
 
 /// Transitions as stored. An agent that lost its spool finds everything new again; what was last said of a finding in another epoch is
-/// not new. What is stored of the finding itself does not count: a snapshot brings the end of a history before the history.
-fn history<'a>(write: &'a NodeWrite, mut said: LastSaid, epoch: &str) -> Vec<TransitionRow<'a>> {
+/// not new. What is stored of the finding itself does not count: a snapshot brings the end of a history before the history. Nor do later
+/// transitions: one that is sent again must come to the same.
+fn history(write: &NodeWrite, mut said: BTreeMap<Key, Said>) -> Vec<TransitionRow<'_>> {
     let mut rows = Vec::with_capacity(write.transitions.len());
     for transition in &write.transitions {
+        let Ok(number) = i64::try_from(transition.number) else { continue };
         let to = transition.to.map_or(0, verdict_number);
         let mut from = transition.from.map_or(0, verdict_number);
-        let before = said.insert(transition.key.clone(), (epoch.to_owned(), to));
-        if let Some((_, known)) = before.filter(|(of, _)| transition.from.is_none() && of != epoch) {
-            if known == to {
+        let known = said.entry(transition.key.clone()).or_default();
+        if transition.from.is_none() && known.first_here.is_none_or(|first| first >= number) {
+            from = known.last_elsewhere.unwrap_or(0);
+            if known.last_elsewhere == Some(to) {
                 continue;
             }
-            from = known;
         }
-        let Ok(number) = i64::try_from(transition.number) else { continue };
+        known.first_here = Some(known.first_here.map_or(number, |first| first.min(number)));
         let (check, subject) = transition.key.parts();
         rows.push(TransitionRow {
             number,
@@ -255,29 +294,28 @@ fn believed(said: i64, at: i64) -> i64 {
 }
 
 fn moved_digest(mut digest: Digest, plan: &Plan<'_>, stored: &Stored) -> Result<Digest, StoreError> {
-    for key in plan.fresh.keys().copied().chain(&plan.gone) {
+    for key in plan.held().map(|(key, _)| key).chain(&plan.gone) {
         if let Some(old) = stored.hash(key) {
             digest.remove(key, &parse_hash(old)?);
         }
     }
-    plan.fresh.iter().for_each(|(key, entry)| digest.add(key, &entry.hash));
+    plan.held().for_each(|(key, hash)| digest.add(key, hash));
     Ok(digest)
 }
 
 fn whole_digest(plan: &Plan<'_>, stored: &Stored) -> Result<Digest, StoreError> {
     let mut digest = Digest::EMPTY;
-    for key in stored.keys_of_node().filter(|key| !plan.gone.contains(key) && !plan.fresh.contains_key(key)) {
+    for key in stored.keys_of_node().filter(|key| !plan.gone.contains(key) && !plan.holds(key)) {
         if let Some(hash) = stored.hash(key) {
             digest.add(key, &parse_hash(hash)?);
         }
     }
-    plan.fresh.iter().for_each(|(key, entry)| digest.add(key, &entry.hash));
+    plan.held().for_each(|(key, hash)| digest.add(key, hash));
     Ok(digest)
 }
 
 fn refused_key(refusal: &Refusal) -> Option<Key> {
-    let kind = [Kind::Finding, Kind::Inventory].into_iter().find(|kind| i32::from(kind.number()) == refusal.kind)?;
-    Key::parse(kind, &refusal.key)
+    Key::parse(Kind::from_number(refusal.kind)?, &refusal.key)
 }
 
 /// What a repeated message is told again: the refusals it was told the first time.
@@ -285,15 +323,9 @@ async fn repeated_refusals(conn: &mut SqliteConnection, write: &NodeWrite) -> Re
     let sql = "select kind, key, hash from refused where node_id = $1 and code = $2";
     let query = sqlx::query_as::<_, (i64, String, String)>(sql).bind(write.node_id).bind(RefusalCode::Quota.number());
     let rows: BTreeSet<_> = query.fetch_all(conn).await.map_err(StoreError::query("read refused entries"))?.into_iter().collect();
-    let again = write.upserts.iter().filter(|entry| {
-        let kind = i64::from(entry.key.kind().number());
-        rows.contains(&(kind, entry.key.as_str().to_owned(), entry.hash.to_string()))
-    });
-    let again = again.map(|entry| Refusal {
-        kind: i32::from(entry.key.kind().number()),
-        key: entry.key.as_str().to_owned(),
-        hash: entry.hash.0.to_vec(),
-        code: RefusalCode::Quota,
-    });
+    let known = write.upserts.iter().map(|entry| (&entry.key, &entry.hash));
+    let all = known.chain(write.opaque.iter().map(|entry| (&entry.key, &entry.hash)));
+    let again = all.filter(|(key, hash)| rows.contains(&(i64::from(key.kind().number()), key.as_str().to_owned(), hash.to_string())));
+    let again = again.map(|(key, hash)| refusal(key, hash, RefusalCode::Quota));
     Ok(write.refused.iter().cloned().chain(again).collect())
 }

@@ -134,11 +134,67 @@ fn hashes(rows: Vec<StoredInventory>) -> Hashes {
     rows.into_iter().map(|row| (Key::inventory(&row.kind, &row.name), row.hash)).collect()
 }
 
-/// How many findings, and how many bytes of inventory, a node has.
-pub(super) async fn sizes(conn: &mut SqliteConnection, node_id: i64) -> Result<(i64, i64), StoreError> {
+/// How much of a node is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Findings of its own.
+    pub(super) findings: usize,
+    /// Bytes of inventory.
+    pub(super) inventory: usize,
+    /// Entries this version does not know.
+    pub(super) opaque: usize,
+}
+
+/// Measures a node.
+pub(super) async fn sizes(conn: &mut SqliteConnection, node_id: i64) -> Result<Sizes, StoreError> {
     let sql = "select (select count(*) from findings where node_id = $1 and origin = 'node'), \
-               (select coalesce(sum(length(json)), 0) from inventory where node_id = $1)";
-    sqlx::query_as(sql).bind(node_id).fetch_one(conn).await.map_err(StoreError::query("measure a node"))
+               (select coalesce(sum(length(json)), 0) from inventory where node_id = $1), \
+               (select count(*) from opaque where node_id = $1)";
+    let query = sqlx::query_as::<_, (i64, i64, i64)>(sql).bind(node_id);
+    let (findings, inventory, opaque) = query.fetch_one(conn).await.map_err(StoreError::query("measure a node"))?;
+    let number = |n| usize::try_from(n).unwrap_or(usize::MAX);
+    Ok(Sizes { findings: number(findings), inventory: number(inventory), opaque: number(opaque) })
+}
+
+/// All entries of a node this version does not know.
+pub(super) async fn opaque(conn: &mut SqliteConnection, node_id: i64) -> Result<Hashes, StoreError> {
+    let query = sqlx::query_as::<_, (i32, String, String)>("select kind, key, hash from opaque where node_id = $1").bind(node_id);
+    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read opaque entries"))?;
+    Ok(rows.into_iter().filter_map(|(kind, key, hash)| Some((Key::parse(Kind::from_number(kind)?, &key)?, hash))).collect())
+}
+
+/// Notes entries this version does not know.
+pub(super) async fn upsert_opaque(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    at: i64,
+    entries: &[(&&Key, &&Hash)],
+) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = entries.iter().map(|(key, hash)| (key.kind().number(), key.as_str(), hash.to_string())).collect();
+    let sql = "insert into opaque (node_id, kind, key, hash, at) \
+               select $1, value ->> 0, value ->> 1, value ->> 2, $3 from json_each($2) where true \
+               on conflict (node_id, kind, key) do update set hash = excluded.hash, at = excluded.at";
+    let query = sqlx::query(sql).bind(node_id).bind(json(&rows)?).bind(at);
+    query.execute(conn).await.map_err(StoreError::query("note opaque entries"))?;
+    Ok(())
+}
+
+/// Deletes entries this version does not know, or did not.
+pub(super) async fn delete_opaque<'a>(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    keys: impl Iterator<Item = &'a Key>,
+) -> Result<(), StoreError> {
+    delete_named(
+        conn,
+        node_id,
+        keys,
+        "delete from opaque where node_id = $1 and (kind, key) in (select value ->> 0, value ->> 1 from json_each($2))",
+    )
+    .await
 }
 
 #[derive(Serialize)]
@@ -246,7 +302,8 @@ pub(super) async fn upsert_inventory(
 
 /// Deletes entries that are gone. Their history stays.
 pub(super) async fn delete<'a>(conn: &mut SqliteConnection, node_id: i64, keys: impl Iterator<Item = &'a Key>) -> Result<(), StoreError> {
-    let (findings, inventory): (Vec<&Key>, Vec<&Key>) = keys.partition(|key| key.kind() == Kind::Finding);
+    let keys: Vec<&Key> = keys.filter(|key| !matches!(key.kind(), Kind::Other(_))).collect();
+    let (findings, inventory): (Vec<&Key>, Vec<&Key>) = keys.into_iter().partition(|key| key.kind() == Kind::Finding);
     let statements = [
         (
             findings,
@@ -299,19 +356,32 @@ pub(super) struct TransitionRow<'a> {
     pub(super) at: i64,
 }
 
-/// What history says last of a finding: the epoch in which it was said, and the verdict.
-pub(super) type LastSaid = BTreeMap<Key, (String, i64)>;
+/// What history says of a finding: the lowest number under which this epoch speaks of it, and the last verdict of another epoch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) first_here: Option<i64>,
+    pub(super) last_elsewhere: Option<i64>,
+}
 
-/// The last that was said of the findings among `keys`.
-pub(super) async fn last_said(conn: &mut SqliteConnection, node_id: i64, keys: &BTreeSet<(&str, &str)>) -> Result<LastSaid, StoreError> {
+/// That of the findings among `keys`, as seen from `epoch`.
+pub(super) async fn said(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    epoch: &str,
+    keys: &BTreeSet<(&str, &str)>,
+) -> Result<BTreeMap<Key, Said>, StoreError> {
     if keys.is_empty() {
-        return Ok(LastSaid::new());
+        return Ok(BTreeMap::new());
     }
-    let sql = "select t.check_id, t.subject, t.epoch, t.to_verdict from json_each($2) as k cross join transitions as t on t.rowid = \
-               (select max(l.rowid) from transitions as l where l.node_id = $1 and l.check_id = k.value ->> 0 and l.subject = k.value ->> 1)";
-    let query = sqlx::query_as::<_, (String, String, String, i64)>(sql).bind(node_id).bind(json(keys)?);
-    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read the last transitions"))?;
-    Ok(rows.into_iter().map(|(check, subject, epoch, to)| (Key::finding(&check, &subject), (epoch, to))).collect())
+    let sql = "select k.value ->> 0, k.value ->> 1, \
+               (select min(t.number) from transitions as t where t.node_id = $1 and t.check_id = k.value ->> 0 \
+                and t.subject = k.value ->> 1 and t.epoch = $3), \
+               (select t.to_verdict from transitions as t where t.node_id = $1 and t.check_id = k.value ->> 0 \
+                and t.subject = k.value ->> 1 and t.epoch <> $3 order by t.rowid desc limit 1) from json_each($2) as k";
+    let query = sqlx::query_as::<_, (String, String, Option<i64>, Option<i64>)>(sql).bind(node_id).bind(json(keys)?).bind(epoch);
+    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read what history says"))?;
+    let said = |first_here, last_elsewhere| Said { first_here, last_elsewhere };
+    Ok(rows.into_iter().map(|(check, subject, here, elsewhere)| (Key::finding(&check, &subject), said(here, elsewhere))).collect())
 }
 
 /// Adds history. A transition that is already there is the same one, sent again.
@@ -363,13 +433,28 @@ pub(super) async fn delete_refused<'a>(
     node_id: i64,
     keys: impl Iterator<Item = &'a Key>,
 ) -> Result<(), StoreError> {
-    let rows: Vec<_> = keys.map(|key| (i64::from(key.kind().number()), key.as_str())).collect();
+    delete_named(
+        conn,
+        node_id,
+        keys,
+        "delete from refused where node_id = $1 and (kind, key) in (select value ->> 0, value ->> 1 from json_each($2))",
+    )
+    .await
+}
+
+/// Deletes rows that are named by kind and key.
+async fn delete_named<'a>(
+    conn: &mut SqliteConnection,
+    node_id: i64,
+    keys: impl Iterator<Item = &'a Key>,
+    sql: &'static str,
+) -> Result<(), StoreError> {
+    let rows: Vec<_> = keys.map(|key| (key.kind().number(), key.as_str())).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let sql = "delete from refused where node_id = $1 and (kind, key) in (select value ->> 0, value ->> 1 from json_each($2))";
     let query = sqlx::query(sql).bind(node_id).bind(json(&rows)?);
-    query.execute(conn).await.map_err(StoreError::query("forget refused entries"))?;
+    query.execute(conn).await.map_err(StoreError::query("forget entries by kind and key"))?;
     Ok(())
 }
 

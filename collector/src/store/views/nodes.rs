@@ -109,6 +109,12 @@ const ROWS: &str = "coalesce(sum(case when c.verdict = 2 and c.severity = 5 and 
 const KEY: [&str; 7] = ["r.silent_first", "-r.critical", "-r.high", "-r.unknown", "r.cluster", "r.name", "r.uid"];
 
 impl Views {
+    /// How many entries of a node are of a kind this version does not know.
+    pub async fn opaque_entries(&self, node: &NodeRow) -> Result<i64, ViewError> {
+        let query = sqlx::query_scalar("select count(*) from opaque where node_id = $1").bind(node.node_id);
+        query.fetch_one(&self.reader).await.map_err(failed("count opaque entries"))
+    }
+
     /// One page of the nodes in `selection`: silent first, then the worst.
     pub async fn nodes(&self, selection: &Selection) -> Result<Page<NodeRow>, ViewError> {
         let total = self.count_nodes(selection).await?;
