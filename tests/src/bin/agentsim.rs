@@ -82,17 +82,14 @@ fn run(cli: &Cli) -> Result<()> {
     let open = holdfast_collector::accept::raise_limit().context("raise the limit of open files")?;
     let needed = usize::try_from(cli.load.agents)? + 1_024;
     anyhow::ensure!(open >= needed, "{open} files may be open here and {needed} are needed: raise the hard limit (ulimit -Hn)");
-    let (mut ground, door) = match (&cli.collector, &cli.ca, &cli.tokens) {
-        (Some(collector), Some(ca), Some(tokens)) => {
-            let door = Door { collector: collector.clone(), ca: ca.clone(), tokens_file: tokens.clone(), tokens: read_tokens(tokens)? };
-            (None, door)
-        }
-        _ => {
-            let own = std::env::current_exe().context("the path of this program")?.display().to_string();
-            let ground = Ground::new(Binaries { agent: "", collector: own.leak() }, cli.load.agents, cli.load.seed, &[])?;
-            let door = ground.door();
-            (Some(ground), door)
-        }
+    let (mut ground, door) = if let (Some(collector), Some(ca), Some(tokens)) = (&cli.collector, &cli.ca, &cli.tokens) {
+        let door = Door { collector: collector.clone(), ca: ca.clone(), tokens_file: tokens.clone(), tokens: read_tokens(tokens)? };
+        (None, door)
+    } else {
+        let own = std::env::current_exe().context("the path of this program")?.display().to_string();
+        let ground = Ground::new(Binaries { agent: "", collector: own.leak() }, cli.load.agents, cli.load.seed, &[])?;
+        let door = ground.door();
+        (Some(ground), door)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(simulate(cli, &door, &mut ground));

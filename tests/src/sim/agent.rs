@@ -94,15 +94,13 @@ impl Agent {
         }
         loop {
             let life = self.start().await;
-            match cancel.run_until_cancelled(self.go_through(&life)).await {
-                // As by a power cut: no goodbye, and nothing that was known is kept.
-                Some(()) => life.line.abort(),
-                None => {
-                    life.stop.cancel();
-                    drop(life.line.await);
-                    return;
-                }
+            if cancel.run_until_cancelled(self.go_through(&life)).await.is_none() {
+                life.stop.cancel();
+                drop(life.line.await);
+                return;
             }
+            // As by a power cut: no goodbye, and nothing that was known is kept.
+            life.line.abort();
         }
     }
 
@@ -149,7 +147,7 @@ impl Agent {
                 }
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The node's wall clock, Unix milliseconds.

@@ -36,6 +36,7 @@ async fn assert_equal(ground: &Ground, fleet: &Fleet, when: &str) {
     assert_eq!(transitions, fleet.transitions(), "{when}: every transition is stored, and once");
 }
 
+#[allow(clippy::print_stdout, reason = "figures for whoever looks, with --nocapture")]
 fn print_memory(ground: &Ground, when: &str) {
     let (resident, peak) = ground.memory_kib();
     let each = ground.kib_per_connection(AGENTS.try_into().unwrap());
