@@ -273,6 +273,8 @@ impl FromRow<'_, SqliteRow> for Position {
 /// - The file holds everything sent up to `sent` as unsure, unless it was acknowledged; nothing is acknowledged before it is stored. So
 ///   a position of at least `last_acked` means: nothing is missing here that the file believes stored. A store that was brought back
 ///   from a copy stands below that.
+/// - Equal digests are no position yet: where the stored one is of another epoch, it stays empty until the agent, having heard that it
+///   is in sync, stores something.
 /// - A session begins at `max(position, sent)`, and the agent is told and numbers on from there. A file that does not know of it stands
 ///   below the position as soon as anything is stored after it.
 ///
@@ -297,11 +299,13 @@ pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionSta
     let session = stored.session.saturating_add(1);
     let epoch = epoch_text(start.epoch);
     let here = u64::try_from(stored.seq).ok().filter(|_| stored.epoch == epoch).unwrap_or(0);
-    let (epoch, position) = match (resume, start.sent) {
-        (Resume::InSync | Resume::Delta, Some(sent)) => (epoch, here.max(sent)),
-        (Resume::InSync | Resume::Delta, None) => (epoch, start.last_acked),
-        (Resume::Full, _) => (String::new(), start.last_acked),
+    // In sync with another epoch, or while a snapshot is owed: the agent may never hear it, and then knows nothing of what is stored.
+    let known = stored.epoch == epoch && resume != Resume::Full;
+    let position = match (resume, start.sent) {
+        (Resume::InSync | Resume::Delta, Some(sent)) => here.max(sent),
+        _ => start.last_acked,
     };
+    let epoch = if known { epoch } else { String::new() };
     let seq = if epoch.is_empty() { 0 } else { number(position) };
     let moved = stored.state != NodeState::Connected.name();
     let confirmed = if resume == Resume::InSync { start.at } else { 0 };

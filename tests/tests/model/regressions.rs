@@ -49,3 +49,16 @@ fn a_copy_older_than_an_epoch_brings_both_sides_together() {
     let steps: Vec<Step> = [Step::BackUp, scan(0, 1), Step::Connect, Step::Flow].into_iter().chain(lost).collect();
     in_memory(&steps);
 }
+
+/// An agent that lost its spool was in sync by its digest, never heard so, and was then believed to know what the collector holds.
+#[test]
+fn a_welcome_lost_after_a_lost_spool_leads_to_a_snapshot() {
+    let crash = Step::AgentCrash { landed: false, bye: false, heard: false };
+    let steps = [scan(9, 1), Step::Connect, Step::Flow, crash, Step::Connect, Step::Up(1), scan(9, 0), Step::Time(20)];
+    for old_agent in [false, true] {
+        run(&Setup { old_agent, ..Setup::default() }, &steps, Memory::new(false));
+    }
+    let lost = [scan(9, 1), Step::Connect, Step::Flow, Step::SpoolLost, scan(9, 1), Step::Connect, Step::Up(1), scan(9, 0), Step::Time(20)];
+    in_memory(&lost);
+    in_sqlite(&Setup::default(), &lost);
+}

@@ -161,7 +161,8 @@ impl Tables {
             _ => start.last_acked,
         };
         self.session += 1;
-        (self.epoch, self.seq) = if resume == Resume::Full { (None, 0) } else { (Some(start.epoch), position) };
+        let known = self.epoch == Some(start.epoch) && resume != Resume::Full;
+        (self.epoch, self.seq) = if known { (self.epoch, position) } else { (None, 0) };
         Opened { node_id: 1, session: self.session, resume, position, digest: self.digest.0 }
     }
 
