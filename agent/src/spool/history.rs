@@ -60,6 +60,11 @@ impl History {
         self.truncated
     }
 
+    /// Transitions that are lost for another reason.
+    pub(super) fn lose(&mut self, transitions: u64) {
+        self.truncated = self.truncated.saturating_add(transitions);
+    }
+
     pub(super) fn next_number(&self) -> u64 {
         self.next_number
     }

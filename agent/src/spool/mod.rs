@@ -160,6 +160,12 @@ impl Spool {
         self.history.keep(true);
     }
 
+    /// The file that is about to be replaced held this much history of a life that this one does not go on from.
+    pub fn lost(&mut self, transitions: u64) {
+        self.history.lose(transitions);
+        self.keeping.moved = true;
+    }
+
     /// From now on nothing is saved, and nothing waits for it.
     pub fn keep_in_memory(&mut self) {
         self.keeping = Keeping::default();
