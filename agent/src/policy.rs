@@ -236,7 +236,7 @@ mod tests {
         let status = policies.take(&v1::Policy::default(), &mut spool);
         assert!(status.applied && status.hash.is_empty());
         assert!(in_force.get().is_default() && spool.policy().is_empty());
-        assert_eq!(pending.take_full_pass(), Some(None));
+        assert_eq!(pending.take_full_pass(), Some(FullPass::Own));
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let (policies, in_force, pending) = policies(&[]);
         policies.restore(&mut spool);
         assert!(in_force.get().disables("a"));
-        assert_eq!(pending.take_full_pass(), Some(Some(Duration::from_mins(1))));
+        assert_eq!(pending.take_full_pass(), Some(FullPass::Every(Duration::from_mins(1))));
         assert_eq!(pending.take_until(Some(std::time::Instant::now())), Some(crate::watch::Wanted::Groups(BTreeSet::new())));
         for broken in [b"\xff\xff\xff".to_vec(), wire(9, 1, &[]).encode_to_vec()] {
             spool.set_policy(broken);

@@ -420,7 +420,7 @@ fn heartbeat(spool: &Spool, moment: &Moment) -> v1::Heartbeat {
         rss_bytes: moment.vitals.rss_bytes,
         cpu_ms_total: moment.vitals.cpu_ms,
         queued: count(spool.queued() + spool.in_flight()),
-        dropped_total: moment.vitals.dropped + spool.truncated(),
+        dropped_total: moment.vitals.dropped.saturating_add(spool.truncated()),
         monotonic_ms: moment.now_ms,
         wall_ms: moment.wall_ms,
     }

@@ -202,7 +202,7 @@ impl Spool {
             seq: self.seq,
             last_acked: self.last_acked,
             next_transition: self.history.next_number(),
-            truncated: self.history.truncated(),
+            truncated: self.history.truncated_at_worst(),
             policy: self.policy.clone(),
         };
         let save = Save { replace, rows, transitions, transitions_from: self.history.first_number(), position };
