@@ -111,7 +111,9 @@ async fn a_dropped_writer_lets_go_of_the_file() {
     if matches!(&event, Event::Failed(error) if error.reason() == "in_use") {
         event = next(&mut writer).await;
     }
-    assert!(matches!(event, Event::Ready { set_aside: None }), "{event:?}");
+    assert!(matches!(event, Event::Unread { transitions: 9 }), "{event:?}");
+    assert!(!writer.is_ready());
+    assert!(matches!(next(&mut writer).await, Event::Ready { set_aside: None }));
     writer.finish(None, Duration::from_secs(10)).await.unwrap();
     assert_eq!(SpoolFile::open(dir.path()).unwrap().image, Some(image(9, 9)));
 }
