@@ -21,7 +21,7 @@ use holdfast_tests::site::Site;
 use holdfast_tests::stored::Stored;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{BINARIES, rounds};
@@ -161,13 +161,13 @@ impl Agent {
 }
 
 impl Handle {
-    async fn is_connected(&self, until: Instant) -> bool {
+    async fn is_connected(&self, within: Duration) -> bool {
         let connected = async {
             while !self.gauges.connected.load(Ordering::Relaxed) {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout_at(until, connected).await.is_ok()
+        timeout(within, connected).await.is_ok()
     }
 }
 
@@ -178,9 +178,8 @@ async fn a_collector_killed_again_and_again_ends_with_all_that_agents_found_once
     let (mut dice, mut killed, mut connected) = (Dice::new(1, 0), 0, 0);
     for _ in 0..rounds() {
         let collector = tokio::task::block_in_place(|| site.collector(&[])).unwrap();
-        let back = Instant::now() + BACK;
         for agent in &agents {
-            if !agent.is_connected(back).await || dice.one_in(8) {
+            if !agent.is_connected(BACK).await || dice.one_in(8) {
                 killed += 1;
                 agent.kills.send(()).await.unwrap();
             }
