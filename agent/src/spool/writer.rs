@@ -32,7 +32,8 @@ impl Default for Retry {
 pub enum Event {
     /// The save under way is durable.
     Saved,
-    /// The save under way is not durable and there is no file. It is tried to open one again until [`Event::Ready`].
+    /// There is no file, and the save under way, if there was one, is not durable. It is tried to open a file again until
+    /// [`Event::Ready`]; told again when it fails for another reason.
     Failed(FileError),
     /// The file that opens only now is from before this process, which has begun without it. Comes before [`Event::Ready`].
     Unread {
@@ -167,7 +168,7 @@ pub enum Unfinished {
 
 /// The thread's work: until nobody submits any more, or nobody listens.
 fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, saves: &Receiver<Save>, tell: &mpsc::Sender<Event>) {
-    let (mut file, mut wait) = (file, retry.first);
+    let (mut file, mut wait, mut told) = (file, retry.first, None);
     let mut read = file.is_some();
     loop {
         let event = if let Some(mut open) = file.take() {
@@ -180,6 +181,7 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
                 }
                 Err(error) => {
                     drop(open);
+                    told = Some(error.reason());
                     Event::Failed(error)
                 }
             }
@@ -197,9 +199,14 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
                     }
                     Event::Ready { set_aside }
                 }
-                Err(error) => {
+                Err(error) if told == Some(error.reason()) => {
                     tracing::debug!(%error, retry_s = wait.as_secs_f32(), "the spool is still in memory only");
                     continue;
+                }
+                // A full disk that somebody mounted read-only is helped in another way.
+                Err(error) => {
+                    told = Some(error.reason());
+                    Event::Failed(error)
                 }
             }
         };

@@ -134,7 +134,9 @@ async fn on_a_read_only_disk() {
         assert_eq!(names(&dir), [FILE_NAME]);
         // The agent started in memory; somebody makes the disk writable.
         let mut writer = Writer::start(dir.clone(), None, QUICK).unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(200), writer.next()).await.is_err());
+        let Event::Failed(error) = next(&mut writer).await else { panic!("it is read-only") };
+        assert_eq!(error.reason(), "read_only", "{error}");
+        assert!(tokio::time::timeout(Duration::from_millis(200), writer.next()).await.is_err(), "the same reason is told once");
         remount("remount,rw");
         let mut event = next(&mut writer).await;
         assert_eq!(matches!(event, Event::Unread { .. }), !bad, "{event:?}");

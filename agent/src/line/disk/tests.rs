@@ -108,9 +108,13 @@ async fn a_directory_that_comes_later_is_used_then() {
     std::fs::write(&place, "not a directory").unwrap();
     let writer = Writer::start(place.clone(), None, SOON).unwrap();
     let mut spool = Spool::in_memory(7);
-    let mut disk = Disk::lost(&place, Some(writer), "io", "for the test".to_owned(), Arc::default());
+    let mut disk = Disk::lost(&place, Some(writer), "read_only", "for the test".to_owned(), Arc::default());
     spool.apply(failing(Severity::High));
     assert_eq!((disk.next_ms(&spool, 0), numbers(spool.unsent_transitions())), (None, 1), "in memory nothing waits");
+    let failed = event(&mut disk).await;
+    assert!(!disk.heard(failed, &mut spool, 40));
+    let said = (disk.state().reason.as_str(), disk.gauges.spool.failed_saves.load(Ordering::Relaxed));
+    assert_eq!(said, ("io", 0), "why it is now, and no save failed");
     std::fs::remove_file(&place).unwrap();
     std::fs::create_dir(&place).unwrap();
     let ready = event(&mut disk).await;
