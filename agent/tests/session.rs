@@ -251,6 +251,44 @@ fn what_was_saved_goes_on_where_it_was_and_what_was_in_flight_is_sent_again() {
     assert_eq!(Spool::restore(image, u64::MAX).digest(), next.digest());
 }
 
+#[test]
+fn what_fell_off_the_ring_in_flight_is_declared_lost_by_a_crash() {
+    let mut spool = Spool::with_ring(7, 1);
+    spool.keep_in_file();
+    scan(&mut spool, vec![finding("a", "node", Verdict::Fail, "")]);
+    let mut image = Image::default();
+    image.apply(spool.save().unwrap());
+    spool.saved();
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+    assert_eq!(spool.queued(), 0, "the first transition is on its way");
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    image.apply(spool.save().unwrap());
+    spool.saved();
+    assert_eq!(spool.truncated(), 0, "it may arrive");
+    assert_eq!(Spool::restore_with_ring(image.clone(), 0, 1).truncated(), 1, "nobody would send it again");
+    session.step(ack(spool.seq()), &mut spool, &moment(2));
+    image.apply(spool.save().unwrap());
+    assert_eq!(Spool::restore_with_ring(image, 0, 1).truncated(), 0, "it arrived");
+}
+
+/// The agent believed positions up to the highest that a collector takes: put there, it was refused by every collector for ever.
+#[test]
+fn no_collector_can_put_an_agent_where_others_refuse_it() {
+    let at = |seq: u64| {
+        let mut spool = Spool::in_memory(1);
+        let mut session = Session::new(introduction());
+        session.step(Input::Connected, &mut spool, &moment(0));
+        let resume = v1::welcome::Resume::InSync.into();
+        let welcome = v1::Welcome { session: 1, resume, protocol: 1, seq, ..v1::Welcome::default() };
+        let outputs = session.step(hear(Hear::Welcome(welcome)), &mut spool, &moment(1));
+        (outputs.iter().any(|output| matches!(output, Output::Close(_))), spool.seq())
+    };
+    assert_eq!(at(u64::MAX >> 3), (false, u64::MAX >> 3));
+    for seq in [(u64::MAX >> 3) + 1, u64::MAX >> 2, u64::MAX] {
+        assert_eq!(at(seq), (true, 0));
+    }
+}
+
 /// A snapshot that was asked for in the middle of a session was believed to have arrived before it was sent: a crash or a loss then
 /// led to changes on top of a state that was never there.
 #[test]
