@@ -14,7 +14,7 @@ use holdfast_proto::v1;
 use prost::Message;
 
 use crate::spool::Spool;
-use crate::watch::Pending;
+use crate::watch::{FullPass, Pending};
 
 /// The length of a policy's hash, which is the collector's affair.
 const HASH_BYTES: usize = 16;
@@ -145,7 +145,7 @@ impl Policies {
             text.push_str(check);
         }
         if left_out > 0 {
-            text += &format!(" and {left_out} more");
+            text.extend([" and ", &left_out.to_string(), " more"]);
         }
         text
     }
@@ -164,8 +164,8 @@ fn accept(said: &v1::Policy) -> Result<Policy, String> {
     }
 }
 
-fn interval(policy: &Policy) -> Option<Duration> {
-    policy.full_pass_seconds().map(|seconds| Duration::from_secs(seconds.into()))
+fn interval(policy: &Policy) -> FullPass {
+    policy.full_pass_seconds().map_or(FullPass::Own, |seconds| FullPass::Every(Duration::from_secs(seconds.into())))
 }
 
 /// As much of a reason as travels.
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!((status.hash, status.applied, status.reason.as_str()), (vec![7; 16], true, ""));
         assert!(in_force.get().disables("a") && !in_force.get().disables("b"));
         assert_eq!(spool.policy(), said.encode_to_vec());
-        assert_eq!(pending.take_full_pass(), Some(Some(Duration::from_secs(120))));
+        assert_eq!(pending.take_full_pass(), Some(FullPass::Every(Duration::from_secs(120))));
         assert_eq!(pending.take(), Some(crate::watch::Wanted::All));
         // The same again is said to be applied and changes nothing.
         assert!(policies.take(&said, &mut spool).applied);
@@ -249,7 +249,7 @@ mod tests {
         let status = policies.take(&v1::Policy::default(), &mut spool);
         assert!(status.applied && status.hash.is_empty());
         assert!(in_force.get().is_default() && spool.policy().is_empty());
-        assert_eq!(pending.take_full_pass(), Some(None));
+        assert_eq!(pending.take_full_pass(), Some(FullPass::Own));
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         let (policies, in_force, pending) = policies(&[]);
         policies.restore(&mut spool);
         assert!(in_force.get().disables("a"));
-        assert_eq!(pending.take_full_pass(), Some(Some(Duration::from_mins(1))));
+        assert_eq!(pending.take_full_pass(), Some(FullPass::Every(Duration::from_mins(1))));
         assert_eq!(pending.take_until(Some(std::time::Instant::now())), Some(crate::watch::Wanted::Groups(BTreeSet::new())));
         for broken in [b"\xff\xff\xff".to_vec(), wire(9, 1, &[]).encode_to_vec()] {
             spool.set_policy(broken);

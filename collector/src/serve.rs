@@ -142,14 +142,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
-    let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_concurrent_streams(STREAMS)
-        .http2_max_header_list_size(HEADERS)
-        .http2_keepalive_interval(Some(KEEPALIVE.0.max(Duration::from_secs(u64::from(options.heartbeat_seconds) * 2))))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .add_service(service);
+    let server = http2(options.heartbeat_seconds).add_service(service);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
@@ -167,17 +160,9 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let judging = judging(evaluator, &store, &changes, &askers, &registry, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
-    let following = policy::Following {
-        desk: Arc::clone(&desk),
-        path: options.policy.clone(),
-        catalogue: Arc::clone(&catalogue),
-        store: store.clone(),
-        changes: changes.clone(),
-        metrics: metrics.clone(),
-        clock: Arc::clone(&clock),
-    };
-    tasks.spawn(named("policies", told(policy::run(following, stop.clone()))));
     let shared = Shared { policies: desk.follow(), roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
+    let following = policing(options.policy, &desk, &catalogue, &store, &changes, &metrics, &clock);
+    tasks.spawn(named("policies", told(policy::run(following, stop.clone()))));
     tasks.spawn(named("peer probes", told(ask_peers(sources, shared, stop.clone()))));
     alerting.library = Some(library.clone());
     tasks.spawn(named("alerts", run_alerts(alerting, store.clone(), changes.clone(), Arc::clone(&clock), stop.clone())));
@@ -294,6 +279,31 @@ fn judging(
 ) -> fleet::Judging {
     let (store, changes, roster, registry) = (store.clone(), changes.clone(), Arc::clone(roster), Arc::clone(registry));
     fleet::Judging { evaluator, store, changes, roster, registry, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
+}
+
+/// What a connection of an agent may take up.
+fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
+    let every = KEEPALIVE.0.max(Duration::from_secs(u64::from(heartbeat_seconds) * 2));
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS)
+        .http2_keepalive_interval(Some(every))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+}
+
+fn policing(
+    path: Option<PathBuf>,
+    desk: &Arc<Desk>,
+    catalogue: &Arc<Catalogue>,
+    store: &Store,
+    changes: &ChangeFeed,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> policy::Following {
+    let (desk, catalogue, clock) = (Arc::clone(desk), Arc::clone(catalogue), Arc::clone(clock));
+    policy::Following { desk, path, catalogue, store: store.clone(), changes: changes.clone(), metrics: metrics.clone(), clock }
 }
 
 /// Alerts, judged and sent until `cancel`; started anew when a sender dies.

@@ -53,18 +53,23 @@ impl Namespace {
         Process::start_with(Path::new("nsenter"), &all, log, environment)
     }
 
+    /// The pids, seen from outside, of what [`Self::start`] started.
+    pub fn children(&self, process: &Process) -> Result<Vec<i32>> {
+        let children = std::fs::read(format!("/proc/{0}/task/{0}/children", process.pid())).context("list the children of nsenter")?;
+        String::from_utf8_lossy(&children).split_whitespace().map(|child| Ok(child.parse()?)).collect()
+    }
+
     /// Kills what [`Self::start`] started: `nsenter` is only its parent.
     pub fn kill(&self, process: Process) -> Result<()> {
-        let children = std::fs::read(format!("/proc/{0}/task/{0}/children", process.pid())).context("list the children of nsenter")?;
-        let children = String::from_utf8_lossy(&children).into_owned();
-        for child in children.split_whitespace() {
-            kill(Pid::from_raw(child.parse()?), Signal::SIGKILL)?;
+        let children = self.children(&process)?;
+        for child in &children {
+            kill(Pid::from_raw(*child), Signal::SIGKILL)?;
         }
         // Whoever starts it again at once finds its files and sockets free.
         let asked = Instant::now();
-        while children.split_whitespace().any(|child| Path::new("/proc").join(child).exists()) {
+        while children.iter().any(|child| Path::new("/proc").join(child.to_string()).exists()) {
             if asked.elapsed() > MADE {
-                bail!("{children}: killed and still there after {MADE:?}");
+                bail!("{children:?}: killed and still there after {MADE:?}");
             }
             pause(Duration::from_millis(1));
         }

@@ -28,7 +28,9 @@ impl Node {
             if dice.one_in(6) {
                 let document = serde_json::json!({"version": self.versions});
                 let entry = Entry::inventory("thing", &format!("n-{}", dice.between(0, 9)), &document, at);
-                entry.into_iter().for_each(|entry| self.put(dice, entry));
+                if let Some(entry) = entry {
+                    self.put(dice, entry);
+                }
             } else {
                 let check = dice.below(CHECKS);
                 touched.insert(format!("check-{check}"));

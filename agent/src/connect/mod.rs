@@ -46,6 +46,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 const WINDOW_BYTES: u32 = 64 * 1024;
 /// Messages that may wait for the connection to take them; more than the session ever puts in flight.
 const QUEUE: usize = 128;
+/// Messages heard that may wait for the session. Each may be large, and HTTP/2 holds back what does not fit.
+const HEARD: usize = 16;
 
 /// Where the collector is and how both sides are known.
 #[derive(Debug, Clone)]
@@ -222,7 +224,7 @@ impl Connection {
     /// Opens the stream. What is put in `outgoing` goes out at once; the collector may answer only after the first message.
     pub fn open(self) -> Stream {
         let (outgoing, queue) = mpsc::channel(QUEUE);
-        let (heard, incoming) = mpsc::channel(QUEUE);
+        let (heard, incoming) = mpsc::channel(HEARD);
         let task = tokio::spawn(async move {
             if let Err(error) = self.converse(queue, &heard).await {
                 // The receiver is gone when nobody wants to know any more.

@@ -21,6 +21,8 @@ pub(super) type Tell = Box<dyn Fn(&Agent) + Send>;
 pub(super) struct Account {
     tell: Option<Tell>,
     told: Option<Agent>,
+    /// What was lost before this agent started is the account of the one before.
+    lost_before: Option<u64>,
     counted_ms: Option<u64>,
     /// There is a number that was not told because it is too early.
     waits: bool,
@@ -42,12 +44,13 @@ impl Account {
         let Some(tell) = &self.tell else { return };
         let refused =
             spool.all_refused().map(|refused| RefusedEntry { key: refused.key.as_str().to_owned(), code: refused.why.name().to_owned() });
+        let lost_before = *self.lost_before.get_or_insert(spool.truncated());
         let mut now = Agent {
             running: true,
             spool: disk.clone(),
             refused: named(refused, spool.refused_entries(), "refused entries"),
             flapping: self.flapping(damping),
-            truncated_transitions: i64::try_from(spool.truncated()).unwrap_or(i64::MAX),
+            truncated_transitions: i64::try_from(spool.truncated().saturating_sub(lost_before)).unwrap_or(i64::MAX),
         };
         let told = self.told.as_ref().map_or(0, |told| told.truncated_transitions);
         self.waits = false;
@@ -158,7 +161,7 @@ mod tests {
             account.update(&disk(), spool, &Damping::default(), now_ms);
             account.next_ms()
         };
-        let mut lose = |number: i64| {
+        let lose = |spool: &mut Spool, number: i64| {
             let mut changes = Changes::default();
             let key = holdfast_checks::entries::Key::finding("c", &number.to_string());
             let (reason, because) = (String::new(), String::new());
@@ -168,14 +171,15 @@ mod tests {
             changes.transitions.push(transition);
             spool.apply(changes);
         };
-        lose(1);
-        lose(2);
+        lose(&mut spool, 1);
+        update(&spool, 0);
+        lose(&mut spool, 2);
+        lose(&mut spool, 3);
         assert_eq!(update(&spool, 100), None);
-        let mut again = Spool::with_ring(1, 0);
-        std::mem::swap(&mut spool, &mut again);
+        lose(&mut spool, 4);
         assert_eq!(update(&spool, 200), Some(60_100), "another number, too early");
         assert_eq!(update(&spool, 60_100), None);
         let counts: Vec<i64> = told.lock().unwrap().iter().map(|told| told.truncated_transitions).collect();
-        assert_eq!(counts, [2, 0]);
+        assert_eq!(counts, [0, 2, 3], "what was lost before this agent started is not counted");
     }
 }

@@ -126,6 +126,10 @@ impl Disk {
                     self.in_memory(error.reason(), detail);
                 }
             }
+            (Event::Unread { transitions }, _) => {
+                spool.lost(transitions);
+                self.left_behind(transitions);
+            }
             (Event::Ready { set_aside }, _) => {
                 self.recreated(set_aside.as_ref());
                 spool.keep_in_file();
@@ -195,6 +199,14 @@ impl Disk {
         let path = self.path.display().to_string();
         self.state =
             SpoolState { kind: SpoolKind::Memory, path, reason: reason.to_owned(), detail, recreated: self.state.recreated.take() };
+    }
+
+    /// History in a file that could not be read when this agent started.
+    fn left_behind(&mut self, transitions: u64) {
+        let path = self.path.display().to_string();
+        let because = format!("it could not be opened when this agent started; {transitions} changes in it may never have been delivered");
+        tracing::warn!(path, "the spool is begun anew: {because}. State is not lost");
+        self.state.recreated = Some(Recreated { set_aside: String::new(), because, at: jiff::Timestamp::now().as_millisecond() });
     }
 
     fn recreated(&mut self, set_aside: Option<&SetAside>) {

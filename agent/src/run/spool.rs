@@ -66,6 +66,7 @@ pub(super) async fn open(directory: Option<PathBuf>, gauges: &Arc<Gauges>) -> an
 }
 
 /// Opens the spool, where the agent before this one may still be at its last save.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, which has nothing else to do")]
 fn in_turn(directory: &Path) -> Result<Opened, FileError> {
     let start = Instant::now();
     loop {

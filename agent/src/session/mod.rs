@@ -24,8 +24,9 @@ pub const ACK_TIMEOUT_MS: u64 = 60_000;
 /// How long a draining collector may take to acknowledge the rest, in milliseconds.
 pub const DRAIN_TIMEOUT_MS: u64 = 10_000;
 
-/// The highest position believed: there is room behind it for whatever an agent will ever send.
-const MAX_SEQ: u64 = u64::MAX >> 2;
+/// The highest position believed. A collector takes numbers up to twice that: there is room behind it for whatever an agent will ever
+/// send, so that no collector can put an agent where every other one refuses it.
+const MAX_SEQ: u64 = u64::MAX >> 3;
 
 /// Who speaks: what a Hello says and does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -419,7 +420,7 @@ fn heartbeat(spool: &Spool, moment: &Moment) -> v1::Heartbeat {
         rss_bytes: moment.vitals.rss_bytes,
         cpu_ms_total: moment.vitals.cpu_ms,
         queued: count(spool.queued() + spool.in_flight()),
-        dropped_total: moment.vitals.dropped + spool.truncated(),
+        dropped_total: moment.vitals.dropped.saturating_add(spool.truncated()),
         monotonic_ms: moment.now_ms,
         wall_ms: moment.wall_ms,
     }

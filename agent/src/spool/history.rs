@@ -60,6 +60,16 @@ impl History {
         self.truncated
     }
 
+    /// The same if this process ended now: what fell off while in flight may not have arrived, and nobody would send it again.
+    pub(super) fn truncated_at_worst(&self) -> u64 {
+        self.truncated.saturating_add(u64::try_from(self.doubtful.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Transitions that are lost.
+    pub(super) fn lose(&mut self, transitions: u64) {
+        self.truncated = self.truncated.saturating_add(transitions);
+    }
+
     pub(super) fn next_number(&self) -> u64 {
         self.next_number
     }
@@ -83,7 +93,7 @@ impl History {
         while self.ring.len() > self.capacity || self.bytes > MAX_RING_BYTES {
             match self.take_oldest() {
                 Some(oldest) if oldest.number <= self.sent_to => self.doubtful.push(oldest.number),
-                Some(_) => self.truncated += 1,
+                Some(_) => self.lose(1),
                 None => break,
             }
         }
@@ -155,7 +165,8 @@ impl History {
 
     /// The connection is lost: what it carried without an acknowledgement is to be sent again.
     pub(super) fn reset(&mut self) {
-        self.truncated += u64::try_from(std::mem::take(&mut self.doubtful).len()).unwrap_or(u64::MAX);
+        self.truncated = self.truncated_at_worst();
+        self.doubtful.clear();
         self.sent_to = 0;
     }
 

@@ -160,6 +160,12 @@ impl Spool {
         self.history.keep(true);
     }
 
+    /// The file that is about to be replaced held this much history of a life that this one does not go on from.
+    pub fn lost(&mut self, transitions: u64) {
+        self.history.lose(transitions);
+        self.keeping.moved = true;
+    }
+
     /// From now on nothing is saved, and nothing waits for it.
     pub fn keep_in_memory(&mut self) {
         self.keeping = Keeping::default();
@@ -196,7 +202,7 @@ impl Spool {
             seq: self.seq,
             last_acked: self.last_acked,
             next_transition: self.history.next_number(),
-            truncated: self.history.truncated(),
+            truncated: self.history.truncated_at_worst(),
             policy: self.policy.clone(),
         };
         let save = Save { replace, rows, transitions, transitions_from: self.history.first_number(), position };

@@ -34,6 +34,11 @@ pub enum Event {
     Saved,
     /// The save under way is not durable and there is no file. It is tried to open one again until [`Event::Ready`].
     Failed(FileError),
+    /// The file that opens only now is from before this process, which has begun without it. Comes before [`Event::Ready`].
+    Unread {
+        /// History in it. The collector may have some of that already.
+        transitions: u64,
+    },
     /// There is a file again. What is in it is old: the next save must replace everything.
     Ready {
         /// A file that would not open was moved out of the way.
@@ -107,7 +112,7 @@ impl Writer {
         let event = self.events.recv().await.unwrap_or(Event::Died);
         self.stage = match &event {
             Event::Saved | Event::Ready { .. } => Stage::Idle,
-            Event::Failed(_) => Stage::Lost,
+            Event::Failed(_) | Event::Unread { .. } => Stage::Lost,
             Event::Died => Stage::Died,
         };
         event
@@ -138,7 +143,7 @@ impl Writer {
             Err(_) => Err(Unfinished::Slow { within }),
             Ok(None | Some(Event::Saved)) => Ok(()),
             Ok(Some(Event::Failed(error))) => Err(Unfinished::Failed(error)),
-            Ok(Some(Event::Ready { .. } | Event::Died)) => Err(Unfinished::NoFile),
+            Ok(Some(Event::Ready { .. } | Event::Unread { .. } | Event::Died)) => Err(Unfinished::NoFile),
         }
     }
 }
@@ -163,6 +168,7 @@ pub enum Unfinished {
 /// The thread's work: until nobody submits any more, or nobody listens.
 fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, saves: &Receiver<Save>, tell: &mpsc::Sender<Event>) {
     let (mut file, mut wait) = (file, retry.first);
+    let mut read = file.is_some();
     loop {
         let event = if let Some(mut open) = file.take() {
             let Ok(save) = saves.recv() else { return };
@@ -183,8 +189,12 @@ fn keep(directory: &std::path::Path, file: Option<SpoolFile>, retry: Retry, save
             }
             wait = wait.saturating_mul(2).min(retry.most);
             match SpoolFile::open(directory) {
-                Ok(Opened { file: opened, set_aside, .. }) => {
-                    file = Some(opened);
+                Ok(Opened { file: opened, image, set_aside }) => {
+                    let left = image.filter(|_| !read).map_or(0, |image| image.transitions.len());
+                    (file, read) = (Some(opened), true);
+                    if left > 0 && tell.blocking_send(Event::Unread { transitions: u64::try_from(left).unwrap_or(u64::MAX) }).is_err() {
+                        return;
+                    }
                     Event::Ready { set_aside }
                 }
                 Err(error) => {

@@ -22,7 +22,7 @@ use holdfast_checks::facts::{Group, Observed, Reason};
 use crate::causes::causes;
 use directories::Directories;
 pub use listening::{Listening, ListeningError, Transport};
-pub use pending::{Pending, Touched, Wanted};
+pub use pending::{FullPass, Pending, Touched, Wanted};
 use processes::Processes;
 
 /// How often the sockets in LISTEN are compared when the kernel dumps them for us.
@@ -119,7 +119,10 @@ impl Watch {
             }
             let now = Instant::now();
             if let Some(every) = pending.take_full_pass() {
-                self.full_pass = every.unwrap_or(self.options.full_pass);
+                self.full_pass = match every {
+                    FullPass::Own => self.options.full_pass,
+                    FullPass::Every(time) => time,
+                };
                 full_at = now + self.jittered();
             }
             if now >= full_at {

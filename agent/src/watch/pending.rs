@@ -64,8 +64,17 @@ struct Inner {
     touched: Touched,
     process_events: Option<Observed<bool>>,
     watched: Option<Vec<(PathBuf, BTreeSet<Group>)>>,
-    full_pass: Option<Option<Duration>>,
+    full_pass: Option<FullPass>,
     closed: bool,
+}
+
+/// The time between full passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullPass {
+    /// As configured here.
+    Own,
+    /// As the collector's policy has it.
+    Every(Duration),
 }
 
 impl Inner {
@@ -173,13 +182,13 @@ impl Pending {
         self.lock().watched.take()
     }
 
-    /// Tells the time between full passes from now on; `None`: as configured here.
-    pub fn set_full_pass(&self, every: Option<Duration>) {
+    /// Tells the time between full passes from now on.
+    pub fn set_full_pass(&self, every: FullPass) {
         self.lock().full_pass = Some(every);
     }
 
     /// The time between full passes, when that was set since this was last asked.
-    pub fn take_full_pass(&self) -> Option<Option<Duration>> {
+    pub fn take_full_pass(&self) -> Option<FullPass> {
         self.lock().full_pass.take()
     }
 

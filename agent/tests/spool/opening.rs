@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use holdfast_agent::spool::Image;
 use holdfast_agent::spool::file::{FILE_NAME, FileError, MAX_FILE_BYTES, SpoolFile};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -229,6 +230,53 @@ fn a_link_in_the_spools_place_is_not_followed() {
     symlink(&foreign, dir.path().join("spool.redb.new")).unwrap();
     assert_eq!(SpoolFile::open(dir.path()).unwrap_err().reason(), "io");
     assert_eq!(std::fs::read(&foreign).unwrap(), bytes, "the foreign file was touched");
+}
+
+#[test]
+fn a_file_that_has_another_name_elsewhere_is_not_written_to() {
+    let outer = tempfile::tempdir().unwrap();
+    let foreign = outer.path().join("foreign");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for name in [FILE_NAME, "spool.redb.new"] {
+        let dir = outer.path().join(format!("of-{name}"));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(&foreign, b"something of value").unwrap();
+        std::fs::set_permissions(&foreign, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::hard_link(&foreign, dir.join(name)).unwrap();
+        let opened = SpoolFile::open(&dir).unwrap();
+        assert!(opened.image.is_none());
+        assert_eq!(opened.set_aside.is_some(), name == FILE_NAME);
+        works_anew(opened.file, &dir);
+        assert_eq!((std::fs::read(&foreign).unwrap().as_slice(), mode(&foreign)), (b"something of value".as_slice(), 0o644), "{name}");
+        std::fs::remove_file(&foreign).unwrap();
+    }
+}
+
+#[test]
+fn numbers_that_no_agent_comes_to_are_no_spool() {
+    for edge in [u64::MAX, u64::MAX >> 1] {
+        let with = |edit: &dyn Fn(&mut Image)| {
+            let mut image = image(2, 2);
+            edit(&mut image);
+            image
+        };
+        let numbered = |image: &mut Image| {
+            let mut last = image.transitions.pop_last().unwrap().1;
+            last.number = edge;
+            image.transitions.insert(edge, last);
+        };
+        for image in [
+            with(&|image| image.position.seq = edge),
+            with(&|image| image.position.last_acked = edge),
+            with(&|image| image.position.next_transition = edge),
+            with(&numbered),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            SpoolFile::open(dir.path()).unwrap().file.write(&whole(&image)).unwrap();
+            let opened = SpoolFile::open(dir.path()).unwrap();
+            assert!(opened.image.is_none() && opened.set_aside.is_some(), "{:?}", image.position);
+        }
+    }
 }
 
 #[test]

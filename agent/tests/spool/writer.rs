@@ -105,6 +105,8 @@ async fn a_dropped_writer_lets_go_of_the_file() {
     writer.submit(whole(&image(9, 9))).unwrap();
     drop(writer);
     let mut writer = Writer::start(dir.path().to_owned(), None, QUICK).unwrap();
+    assert!(matches!(next(&mut writer).await, Event::Unread { transitions: 9 }));
+    assert!(!writer.is_ready());
     assert!(matches!(next(&mut writer).await, Event::Ready { set_aside: None }));
     writer.finish(None, Duration::from_secs(10)).await.unwrap();
     assert_eq!(SpoolFile::open(dir.path()).unwrap().image, Some(image(9, 9)));

@@ -15,7 +15,8 @@ pub struct Agent {
     pub refused: Listing<RefusedEntry>,
     /// Findings that changed so often that they are told less often than they change.
     pub flapping: Listing<Flapping>,
-    /// Transitions that fell off the spool's ring before the collector acknowledged them.
+    /// Transitions that were lost since this agent started: off the spool's ring before the collector acknowledged them, or in a file
+    /// that it could not read.
     pub truncated_transitions: i64,
 }
 

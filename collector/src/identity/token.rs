@@ -1,6 +1,6 @@
 //! The tokens file: `sha256(token)` to node, one token, one node. Tokens themselves are never stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -66,7 +66,7 @@ pub enum TokensError {
 
 #[derive(Debug)]
 struct Loaded {
-    tokens: Vec<([u8; 32], NodeIdentity)>,
+    tokens: BTreeMap<[u8; 32], NodeIdentity>,
     seen: Option<(SystemTime, u64)>,
     looked: Instant,
 }
@@ -85,25 +85,25 @@ impl Tokens {
         let tokens = match parse(path) {
             Err(TokensError::File(FileError::Absent { .. })) => {
                 tracing::warn!(path = %path.display(), "the tokens file is not there yet: no agent can connect by it");
-                Vec::new()
+                BTreeMap::new()
             }
             tokens => tokens?,
         };
         Ok(Self { path: path.to_owned(), loaded: Mutex::new(Loaded { tokens, seen, looked: Instant::now() }) })
     }
 
-    /// The node of a token. Every entry is compared, each in constant time.
+    /// The node of a token. Looked up by the token's hash: how long that takes tells of the hash, which leads to no token.
     pub fn identify(&self, token: &str) -> Option<NodeIdentity> {
         let asked = sha256(token);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = find(&loaded.tokens, &asked);
+        let found = loaded.tokens.get(&asked).cloned();
         if loaded.looked.elapsed() < LOOK && found.is_some() {
             return found;
         }
         if !self.refresh(&mut loaded) {
             return found;
         }
-        find(&loaded.tokens, &asked)
+        loaded.tokens.get(&asked).cloned()
     }
 
     /// Reads the file again when it has changed. A stat and a small local file: not worth a thread.
@@ -128,22 +128,16 @@ impl Tokens {
     }
 }
 
-fn find(tokens: &[([u8; 32], NodeIdentity)], asked: &[u8; 32]) -> Option<NodeIdentity> {
-    let equal = |hash: &[u8; 32]| hash.iter().zip(asked).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0;
-    tokens.iter().filter(|(hash, _)| equal(hash)).fold(None, |_, (_, node)| Some(node.clone()))
-}
-
 /// What tells one version of a file from another.
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-fn parse(path: &Path) -> Result<Vec<([u8; 32], NodeIdentity)>, TokensError> {
+fn parse(path: &Path) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
     let listed = list(path)?;
-    let mut hashes = BTreeSet::new();
     let mut nodes = BTreeSet::new();
-    let mut tokens = Vec::with_capacity(listed.len());
+    let mut tokens = BTreeMap::new();
     for token in listed {
         let name = token.name.clone();
         let wrong = |problem| TokensError::Entry { path: path.to_owned(), name: name.clone(), problem };
@@ -152,13 +146,13 @@ fn parse(path: &Path) -> Result<Vec<([u8; 32], NodeIdentity)>, TokensError> {
             return Err(wrong("cluster, uid and name must be 1 to 253 bytes without control characters"));
         }
         let hash = unhex(&token.sha256).ok_or_else(|| wrong("sha256 must be 64 hex digits"))?;
-        if !hashes.insert(hash) {
-            return Err(wrong("another entry has the same sha256: one token stands for one node"));
-        }
         if !nodes.insert((token.cluster.clone(), token.uid.clone())) {
             return Err(wrong("another entry names the same cluster and uid: one node has one token"));
         }
-        tokens.push((hash, NodeIdentity { cluster: token.cluster, uid: token.uid, name: token.name, origin: token.origin }));
+        let node = NodeIdentity { cluster: token.cluster, uid: token.uid, name: token.name, origin: token.origin };
+        if tokens.insert(hash, node).is_some() {
+            return Err(wrong("another entry has the same sha256: one token stands for one node"));
+        }
     }
     Ok(tokens)
 }

@@ -34,6 +34,8 @@ use crate::store::policy::PolicyNote;
 const OUTBOX: usize = 16;
 /// How long an agent may take to read what it is told.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the store may take where the session waits for nothing else: as long as an agent waits for an acknowledgement.
+const STORE_PATIENCE: Duration = Duration::from_mins(1);
 /// Commits under way after which no more is read from the stream.
 const MAX_PENDING: usize = 16;
 /// Every how many ticks it is looked up whether a token of the tokens file still stands, and whether the session is the newest.
@@ -299,7 +301,7 @@ impl Connection {
                 match output {
                     Output::Send(message) => self.send(message).await?,
                     Output::Open(start) => {
-                        let opened = self.ingest.writer.open_session(*start).await.map_err(End::Store)?;
+                        let opened = patiently(self.ingest.writer.open_session(*start)).await?;
                         let now = self.ingest.now();
                         self.ingest.registry.connected(opened.node_id, opened.session, now);
                         self.ingest.metrics.resumed(opened.resume.name());
@@ -346,10 +348,12 @@ impl Connection {
 
     async fn send(&mut self, message: v1::CollectorMessage) -> Result<(), End> {
         if let Some(v1::collector_message::Message::Ack(ack)) = &message.message {
-            for refused in &ack.refused {
-                self.ingest.metrics.refused("entry");
-                let key = refused.key.as_ref().map_or("", |key| key.key.as_str());
-                tracing::info!(node = self.identity.name, key = ?key, code = refused.code().as_str_name(), "entry refused");
+            ack.refused.iter().for_each(|_| self.ingest.metrics.refused("entry"));
+            // One line for all: an agent chooses how many it has refused.
+            if let Some(first) = ack.refused.first() {
+                let key = first.key.as_ref().map_or("", |key| key.key.as_str());
+                let (code, n) = (first.code().as_str_name(), ack.refused.len());
+                tracing::info!(node = self.identity.name, key = ?key, code, n, "entries refused: this is the first of them");
             }
         }
         match timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Ok(message)))).await {
@@ -366,7 +370,7 @@ impl Connection {
         metrics.rows("gone", write.gone.len());
         metrics.rows("transition", write.transitions.len());
         let seq = write.seq;
-        let answer = self.ingest.writer.submit(write).await.map_err(End::Store)?;
+        let answer = patiently(self.ingest.writer.submit(write)).await?;
         self.commits.push_back(Box::pin(async move { (seq, answer.await) }));
         Ok(())
     }
@@ -390,7 +394,7 @@ impl Connection {
         let Some(opened) = self.session.opened() else { return Ok(()) };
         let change = self.ingest.registry.stopped(opened.node_id, opened.session, &reason, self.ingest.now());
         match change {
-            Some(change) => self.ingest.writer.write_states(vec![change]).await.map_err(End::Store),
+            Some(change) => patiently(self.ingest.writer.write_states(vec![change])).await,
             None => Ok(()),
         }
     }
@@ -476,6 +480,14 @@ impl Connection {
         {
             tracing::debug!(node, "the agent did not hear why its session ended");
         }
+    }
+}
+
+/// What the store does, as long as an agent waits for it. A disk that hangs must not keep the sessions of agents that left long ago.
+async fn patiently<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, End> {
+    match timeout(STORE_PATIENCE, work).await {
+        Ok(done) => done.map_err(End::Store),
+        Err(_) => Err(End::Lost(format!("the store has not answered for {} s", STORE_PATIENCE.as_secs()))),
     }
 }
 

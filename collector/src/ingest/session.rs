@@ -497,7 +497,10 @@ impl Session {
             self.out.push(Output::ReleaseGrant);
         }
         if let Some(problem) = broken {
-            tracing::warn!(node = self.identity.name, problem, "snapshot not usable: asking for another");
+            // Said as often as another is asked for: an agent may send broken parts without end.
+            if now.mono_ms >= live.resync_after_ms {
+                tracing::warn!(node = self.identity.name, problem, "snapshot not usable: asking for another");
+            }
             self.resync(now);
         }
     }

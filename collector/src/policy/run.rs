@@ -120,7 +120,9 @@ impl Following {
         }
         match self.store.write_policy_notes(&notes).await {
             Ok(changes) => {
-                changes.into_iter().for_each(|change| self.changes.publish(change));
+                for change in changes {
+                    self.changes.publish(change);
+                }
                 true
             }
             Err(error) => {

@@ -99,6 +99,16 @@ impl Collector {
         rows.into_iter().map(|(kind, key, hash)| ((kind, key), hash)).collect()
     }
 
+    /// Entries of which only kind, key and hash are kept.
+    pub(crate) fn opaque(&self) -> Vec<(i64, String, String)> {
+        self.runtime.block_on(sqlx::query_as("select kind, key, hash from opaque").fetch_all(&self.rows)).unwrap()
+    }
+
+    /// What a digest is compared with, as stored.
+    pub(crate) fn digest(&self) -> String {
+        self.runtime.block_on(sqlx::query_scalar("select digest from nodes").fetch_one(&self.rows)).unwrap()
+    }
+
     pub(crate) fn history(&self) -> History {
         let sql = "select epoch, number, check_id || '/' || subject, from_verdict, to_verdict from transitions";
         let rows: Vec<_> = self.runtime.block_on(sqlx::query_as(sql).fetch_all(&self.rows)).unwrap();

@@ -6,6 +6,9 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::default_trait_access,
+    clippy::needless_for_each,
+    clippy::struct_excessive_bools,
     reason = "a test may fail"
 )]
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use holdfast_checks::entries::{Entry, Evidence, Finding, Severity, Verdict};
-use holdfast_collector::ingest::convert;
+use holdfast_collector::ingest::convert::{self, Incoming};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 
@@ -35,7 +35,10 @@ pub(crate) fn said(frames: &[Frame]) -> Vec<Say> {
 /// The node in the first conversation of the version before: as it was, as it became, and an entry that no collector stores.
 pub(crate) fn node() -> (Vec<Entry>, Vec<Entry>, Entry) {
     let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
-    let entry = |wire: v1::Entry| convert::entry(wire).ok().map(|entry| (entry.key.clone(), entry));
+    let entry = |wire: v1::Entry| match convert::entry(wire) {
+        Ok(Incoming::Known(entry)) => Some((entry.key.clone(), entry)),
+        Ok(Incoming::Opaque(_)) | Err(_) => None,
+    };
     for message in said(&capture(PREVIOUS, "first")) {
         match message {
             Say::Snapshot(part) => {

@@ -126,7 +126,16 @@ fn a_kind_of_entry_nobody_knows_does_not_hold_up_the_others() {
     let upserts = vec![finding(9, "what-is-this/node"), finding(1, "a-check/node")];
     let delta = Say::Delta(v1::Delta { seq: last + 1, upserts, ..v1::Delta::default() });
     let answers = collector.hear(&v1::AgentMessage { message: Some(delta) }.encode_to_vec());
-    assert!(matches!(&answers[0].message, Some(Hear::Ack(ack)) if ack.seq == last + 1), "{answers:?}");
+    assert_eq!(answers[0].message, Some(Hear::Ack(v1::Ack { seq: last + 1, refused: Vec::new() })), "kept, and not refused");
     assert_eq!(collector.closed, None::<machine::Close>);
     assert_eq!(collector.finding("a-check/node").2, "Something new");
+    assert_eq!(collector.opaque(), [(9, "what-is-this/node".to_owned(), Hash([5; 16]).to_string())]);
+    // It counts in what both sides compare, and goes when the agent says so.
+    let gone = vec![v1::Key { kind: 9, key: "what-is-this/node".into() }];
+    let delta = Say::Delta(v1::Delta { seq: last + 2, gone, ..v1::Delta::default() });
+    let with = collector.digest();
+    let answers = collector.hear(&v1::AgentMessage { message: Some(delta) }.encode_to_vec());
+    assert_eq!(answers[0].message, Some(Hear::Ack(v1::Ack { seq: last + 2, refused: Vec::new() })));
+    assert!(collector.opaque().is_empty());
+    assert_ne!(collector.digest(), with);
 }

@@ -26,7 +26,7 @@ fn make(key: u8, content: u8) -> Entry {
         return Entry::inventory("os", &format!("part-{key}"), &document, 0).unwrap();
     }
     // Half of them are large, so that a snapshot has parts.
-    let value = format!("{content}{}", "x".repeat(if key % 2 == 0 { 1_700 } else { 0 }));
+    let value = format!("{content}{}", "x".repeat(if key.is_multiple_of(2) { 1_700 } else { 0 }));
     let verdicts = [Verdict::Pass, Verdict::Fail, Verdict::Pass, Verdict::Unknown, Verdict::Fail];
     let evidence = Evidence { path: "kubelets.settings.x".into(), value: Some(value.into()), source: "flag".into(), at: 0 };
     let finding = Finding {
@@ -34,7 +34,7 @@ fn make(key: u8, content: u8) -> Entry {
         subject: if key == REFUSED { "\0".to_owned() } else { format!("subject-{key}") },
         verdict: verdicts[usize::from(content) - 1],
         reason: String::new(),
-        severity: if key % 3 == 0 { Severity::High } else { Severity::Low },
+        severity: if key.is_multiple_of(3) { Severity::High } else { Severity::Low },
         title: "A title".into(),
         evidence: vec![evidence],
         evidence_truncated: false,

@@ -125,7 +125,7 @@ impl Slot {
             .add_service(service);
         let serving = server.serve_with_incoming(listen().await?);
         tokio::select! {
-            served = serving => served?,
+            ended = serving => ended?,
             () = async { stop.cancelled().await; ingest.drain(DRAIN).await } => {}
         }
         Ok(())

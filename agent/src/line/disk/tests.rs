@@ -123,6 +123,32 @@ async fn a_directory_that_comes_later_is_used_then() {
 }
 
 #[tokio::test]
+async fn history_in_a_file_that_opens_only_later_is_counted_and_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut before, disk) = open(directory.path());
+    before.apply(failing(Severity::High));
+    disk.finish(&mut before, Instant::now()).await;
+    // The next agent cannot have it, and begins without.
+    let held = SpoolFile::open(directory.path()).unwrap().file;
+    let writer = Writer::start(directory.path().to_owned(), None, SOON).unwrap();
+    let mut spool = Spool::in_memory(8);
+    let mut disk = Disk::lost(directory.path(), Some(writer), "in_use", "for the test".to_owned(), Arc::default());
+    drop(held);
+    let unread = event(&mut disk).await;
+    assert!(matches!(unread, Event::Unread { transitions: 1 }), "{unread:?}");
+    disk.heard(unread, &mut spool, 10);
+    let ready = event(&mut disk).await;
+    assert!(matches!(ready, Event::Ready { set_aside: None }), "{ready:?}");
+    disk.heard(ready, &mut spool, 11);
+    assert_eq!(spool.truncated(), 1);
+    assert_eq!(disk.turn(&mut spool, 11), Turn::Began);
+    let saved = event(&mut disk).await;
+    assert!(disk.heard(saved, &mut spool, 12));
+    let recreated = disk.state().recreated.as_ref().expect("said also once there is a file");
+    assert!(recreated.set_aside.is_empty() && recreated.because.contains("1 changes"), "{recreated:?}");
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_kept_in_memory_and_saved_once_it_fits() {
     let directory = tempfile::tempdir().unwrap();
     let (mut spool, mut disk) = open(directory.path());

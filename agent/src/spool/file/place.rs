@@ -68,6 +68,9 @@ pub(super) fn existing(path: &Path) -> Result<Existing, FileError> {
     let file = locked("open", path, OpenOptions::new().read(true).write(true))?;
     let metadata = file.metadata().map_err(io_error("look at", path))?;
     let identity = Identity::of(&metadata);
+    if metadata.nlink() > 1 {
+        return Ok(Existing::Malformed(identity, "the same file has another name: writing here would change it there".to_owned()));
+    }
     if metadata.len() == 0 {
         return Ok(Existing::Malformed(identity, "it is empty".to_owned()));
     }
@@ -91,6 +94,10 @@ pub(super) struct Fresh {
 /// Begins a new file in `directory`.
 pub(super) fn fresh(directory: &Path) -> Result<Fresh, FileError> {
     let path = directory.join(format!("{FILE_NAME}.new"));
+    // What is somebody else's under another name is not emptied, only its name here goes.
+    if std::fs::symlink_metadata(&path).is_ok_and(|there| there.is_file() && there.nlink() > 1) {
+        std::fs::remove_file(&path).map_err(io_error("begin", &path))?;
+    }
     let file = locked("begin", &path, OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE))?;
     let fresh = Fresh { directory: directory.to_owned(), path, file, placed: false };
     // A crash may have left one half made.

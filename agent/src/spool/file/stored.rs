@@ -17,6 +17,8 @@ use crate::spool::{Position, Remote, Row};
 pub const FORMAT_VERSION: u32 = 1;
 
 const SEAL: usize = 16;
+/// The largest number of a message or a transition: collectors take no larger, and there is none that an agent comes to.
+const MAX_NUMBER: u64 = u64::MAX >> 2;
 
 /// Puts the checksum in front.
 pub(super) fn seal(table: &str, key: &[u8], content: &[u8]) -> Vec<u8> {
@@ -294,7 +296,7 @@ pub(super) fn transition_bytes(transition: &Transition) -> Vec<u8> {
 
 /// What [`transition_bytes`] made.
 pub(super) fn transition_from(number: u64, bytes: &[u8]) -> Option<Transition> {
-    let stored = StoredTransition::decode(bytes).ok()?;
+    let stored = StoredTransition::decode(bytes).ok().filter(|_| number <= MAX_NUMBER)?;
     let end = |name: &str| if name.is_empty() { Some(None) } else { name.parse::<Verdict>().ok().map(Some) };
     Some(Transition {
         number,
@@ -327,6 +329,9 @@ pub(super) fn position_bytes(position: &Position, rows: Tally, transitions: Tall
 /// What [`position_bytes`] made.
 pub(super) fn position_from(bytes: &[u8]) -> Option<(Position, Tally, Tally)> {
     let stored = StoredPosition::decode(bytes).ok()?;
+    if stored.seq.max(stored.last_acked).max(stored.next_transition) > MAX_NUMBER {
+        return None;
+    }
     let tally = |tally: &StoredTally| Some(Tally { count: tally.count, digest: Digest::from_slice(&tally.digest)? });
     let (rows, transitions) = (tally(&stored.rows)?, tally(&stored.transitions)?);
     let position = Position {
