@@ -20,9 +20,10 @@ test: ## every test, with a real browser, Prometheus and Alertmanager
 	@scripts/setup test
 	cargo test --workspace --locked --no-fail-fast
 
-torture: ## thousands of simulated networks, hundreds of kills: hours
+torture: ## thousands of simulated networks and random histories, hundreds of kills: hours
 	@scripts/setup build
 	HOLDFAST_SEEDS=5000 cargo test --release --locked -p holdfast-tests --test simulated -- --nocapture
+	HOLDFAST_MODEL_CASES=100000 cargo test --release --locked -p holdfast-tests --test model -- --nocapture
 	HOLDFAST_KILL_ROUNDS=200 cargo test --locked -p holdfast-tests --test e2e kill -- --nocapture
 
 lint: ## formatting and clippy, as CI wants it

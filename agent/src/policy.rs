@@ -83,7 +83,13 @@ impl Policies {
         let kept = v1::Policy::decode(spool.policy()).map_err(|error| error.to_string());
         match kept.and_then(|kept| accept(&kept).map(|policy| (hex(&kept.hash), policy))) {
             Ok((hash, policy)) => {
-                tracing::info!(policy = hash, full_pass = ?policy.full_pass_seconds(), disabled = policy.disabled_checks().len(), pools = policy.pools().len(), "the collector's last policy is in force");
+                tracing::info!(
+                    policy = hash,
+                    full_pass = policy.full_pass_seconds(),
+                    disabled = policy.disabled_checks().len(),
+                    pools = policy.pools().len(),
+                    "the collector's last policy is in force"
+                );
                 self.pending.set_full_pass(interval(&policy));
                 self.in_force.set(policy);
             }
@@ -107,7 +113,14 @@ impl Policies {
         spool.set_policy(if policy.is_default() { Vec::new() } else { said.encode_to_vec() });
         let reason = self.unknown(&policy);
         if *self.in_force.get() != policy {
-            tracing::info!(policy = hex(&hash), full_pass = ?policy.full_pass_seconds(), disabled = policy.disabled_checks().len(), pools = policy.pools().len(), unknown = reason, "applied the collector's policy");
+            tracing::info!(
+                policy = hex(&hash),
+                full_pass = policy.full_pass_seconds(),
+                disabled = policy.disabled_checks().len(),
+                pools = policy.pools().len(),
+                unknown = reason,
+                "applied the collector's policy"
+            );
             self.pending.set_full_pass(interval(&policy));
             self.in_force.set(policy);
             self.pending.add_all();

@@ -332,8 +332,14 @@ mod tests {
         metrics.nodes("connected", 2);
         metrics.rejected("bad_token");
         metrics.refused("entry");
+        metrics.policy_nodes("refused", 1);
         let there = metrics.encode();
-        let asked = [include_str!("../../deploy/alerts/prometheus.yaml"), include_str!("../../docs/delivery.md")].join(" ");
+        let asked = [
+            include_str!("../../deploy/alerts/prometheus.yaml"),
+            include_str!("../../docs/delivery.md"),
+            include_str!("../../docs/policy.md"),
+        ]
+        .join(" ");
         let names = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("holdfast_"));
         // What agents serve themselves is theirs.
         let names: std::collections::BTreeSet<&str> = names.filter(|name| !name.starts_with("holdfast_agent_")).collect();

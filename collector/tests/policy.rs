@@ -111,6 +111,16 @@ async fn a_changed_file_is_read_again_and_a_bad_one_changes_nothing_and_says_so(
     assert!(!wanted.has_changed().unwrap(), "and nobody is told anything");
     assert!(metrics.encode().contains("holdfast_policy_reload_failures_total 1"), "{}", metrics.encode());
 
+    // What is not of the shape, and what is not there, are said with their place and reason too.
+    std::fs::write(&rig.file, "# ours\nfull_pass_secs: 5\n").unwrap();
+    let seen = Arc::clone(&desk);
+    let said = move |text: &str| seen.reload().problem.is_some_and(|problem| problem.contains(text) && !problem.contains('\n'));
+    let (shape, absent) = (said.clone(), said);
+    until("the wrong field is said", Box::new(move || shape("policy.yaml:2: ") && shape("unknown field `full_pass_secs`"))).await;
+    std::fs::remove_file(&rig.file).unwrap();
+    until("the absent file is said", Box::new(move || absent("policy.yaml does not exist"))).await;
+    assert_eq!(seconds(&desk), Some(120), "the last good one stays");
+
     std::fs::write(&rig.file, "full_pass_seconds: 240\n").unwrap();
     tokio::time::timeout(Duration::from_secs(20), wanted.changed()).await.unwrap().unwrap();
     assert_eq!((seconds(&desk), desk.reload().problem, desk.reload().since), (Some(240), None, NOW + 7));

@@ -269,6 +269,9 @@ fn services_and_policy_reach_the_collectors_ports() {
         assert_eq!(spec["ports"][0]["targetPort"], port);
         assert_eq!(spec["ports"][0]["port"], number);
         assert_eq!(named(&container["ports"], port)["containerPort"], number);
+        // With a full disk the collector is not ready: people must still reach its pages, agents come back later.
+        let always = if port == "http" { json!(true) } else { Value::Null };
+        assert_eq!(spec["publishNotReadyAddresses"], always, "{service}");
     }
     let policy = object("NetworkPolicy", "holdfast-collector")["spec"].clone();
     assert_eq!(policy["policyTypes"], json!(["Ingress"]));

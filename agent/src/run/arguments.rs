@@ -25,7 +25,7 @@ pub struct RunArgs {
     /// Name in the collector's certificate, when it is not the host of the URL.
     #[arg(long, env = "HOLDFAST_SERVER_NAME", value_name = "DNS")]
     pub server_name: Option<String>,
-    /// Directory for what the collector has not taken yet, so that its history survives a restart; 8 MiB at most [default: none, in
+    /// Directory for a file with what the collector has not taken yet, so that history survives a restart; 8 MiB at most [default: none, in
     /// memory only].
     #[arg(long, env = "HOLDFAST_SPOOL", value_name = "DIR")]
     pub spool: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub struct RunArgs {
     /// Started as root: become this uid and keep only what reading needs.
     #[arg(long, env = "HOLDFAST_RUN_AS", value_name = "UID")]
     pub run_as: Option<u32>,
-    /// Seconds between full passes, ± 10 %.
+    /// Seconds between full passes, ± 10 %; a policy of the collector may say otherwise.
     #[arg(long, env = "HOLDFAST_FULL_PASS", value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub full_pass: u64,
     /// Tell every change at once, also of a finding that changes more than 12 times in 10 minutes; else that one is told once a minute.

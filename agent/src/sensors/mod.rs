@@ -33,7 +33,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::facts::{Container, Group, Listener, Listing, NodeFacts, Observed, Reason, Source, SourceKind, Unavailable};
+use holdfast_checks::facts::{
+    Container, Group, Listener, Listing, NodeFacts, Observed, Reason, Source, SourceKind, Unavailable, not_running,
+};
 
 use crate::host::{Host, HostError};
 use crate::own::Own;
@@ -334,7 +336,9 @@ impl Sensors {
                 facts.network = self.observe(group, move |host| network::read(&host, &running, profiles.locations(&profile)));
             }
             Group::Agent => {
-                facts.agent = Observed::known(self.own.get(), Source::new(SourceKind::Agent, ""), now());
+                let own = self.own.get();
+                // Nobody delivers: the same at any time, also in a capture that is judged later.
+                facts.agent = if own.running { Observed::known(own, Source::new(SourceKind::Agent, ""), now()) } else { not_running() };
             }
             Group::Versions => facts.versions = no_sensor(),
         }

@@ -242,7 +242,7 @@ pub(crate) fn resumed(name: &str) -> &str {
 /// Why an agent keeps no file.
 pub(crate) fn spool_reason(name: &str) -> &str {
     match name {
-        "not_configured" => "it was given no directory",
+        "not_configured" => "it was given no --spool directory",
         "disk_full" => "the disk is full",
         "read_only" => "the file system is read-only",
         "permission_denied" => "permission denied",

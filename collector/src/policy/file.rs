@@ -27,20 +27,9 @@ pub struct Policies {
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
     /// It cannot be read.
-    #[error("policy file")]
+    #[error(transparent)]
     File(#[from] FileError),
-    /// It is not YAML of the expected shape; the source gives line and column.
-    #[error(
-        "{path} is not {{full_pass_seconds, disabled_checks, disabled_custom_checks, peer_probe_pools: [{{name, networks}}], clusters: {{NAME: {{…}}}}}}"
-    )]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and what was expected.
-        #[source]
-        source: Box<serde_saphyr::Error>,
-    },
-    /// A value cannot be used.
+    /// It is not YAML of the expected shape, or a value cannot be used.
     #[error("{path}:{line}: {problem}")]
     Value {
         /// The file.
@@ -83,6 +72,12 @@ struct WrittenPool {
 /// The line of a value and what is wrong with it.
 type Wrong = (u64, String);
 
+/// What was expected where. One line: it is shown on a page, too.
+fn malformed(error: &serde_saphyr::Error) -> Wrong {
+    let line = error.location().map_or(1, |location| location.line());
+    (line, error.without_snippet().to_string())
+}
+
 impl Policies {
     /// Reads the file. `catalogue` is what `disabled_checks` may name.
     ///
@@ -93,9 +88,9 @@ impl Policies {
     }
 
     pub(crate) fn parse(path: &Path, text: &str, catalogue: &Catalogue) -> Result<Self, PolicyFileError> {
-        let malformed = |source| PolicyFileError::Malformed { path: path.to_owned(), source: Box::new(source) };
         let wrong = |(line, problem): Wrong| PolicyFileError::Value { path: path.to_owned(), line, problem };
-        let file: Option<File> = if text.trim().is_empty() { None } else { serde_saphyr::from_str(text).map_err(malformed)? };
+        let file: Option<File> =
+            if text.trim().is_empty() { None } else { serde_saphyr::from_str(text).map_err(|error| wrong(malformed(&error)))? };
         let File { full_pass_seconds, disabled_checks, disabled_custom_checks, peer_probe_pools, clusters } = file.unwrap_or_default();
         let everywhere = Written { full_pass_seconds, disabled_checks, disabled_custom_checks, peer_probe_pools };
         if clusters.len() > MOST_CLUSTERS {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::Desk;
 use super::file::{Policies, PolicyFileError};
 use super::standing::Standings;
-use crate::alerts::Clock;
+use crate::alerts::{Clock, chain};
 use crate::changes::ChangeFeed;
 use crate::files;
 use crate::logs::cause;
@@ -104,7 +104,7 @@ impl Following {
 
     /// Says once why the file is not used.
     fn refuse(&self, error: &PolicyFileError) {
-        let problem = cause(error).to_string();
+        let problem = chain(error);
         if self.desk.reload().problem.as_ref() != Some(&problem) {
             self.metrics.policy_reload_failed();
             tracing::error!(error = problem, "policy file not usable: the policies read before stay in force");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use holdfast_tests::api::Api;
-use holdfast_tests::process::Process;
+use holdfast_tests::process::{Process, output};
 use holdfast_tests::site::{Site, free_port, recorded};
 
 use crate::BINARIES;
@@ -15,6 +15,21 @@ fn installed(program: &str, package: &str) -> String {
     let path = format!("/usr/bin/{program}");
     assert!(Path::new(&path).is_file(), "{path} is missing: apt-get install {package}");
     path
+}
+
+/// A rule with a slip in it is found by whoever copies it, or by nobody.
+#[test]
+fn prometheus_and_alertmanager_take_the_configuration_to_copy() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/alerts");
+    for (program, package, command, file) in [
+        ("promtool", "prometheus", &["check", "rules"][..], "prometheus.yaml"),
+        ("amtool", "prometheus-alertmanager", &["check-config"][..], "alertmanager.yaml"),
+    ] {
+        let path = deploy.join(file).display().to_string();
+        let arguments = [command, &[path.as_str()]].concat();
+        let (code, said, complained) = output(Path::new(&installed(program, package)), &arguments).unwrap();
+        assert_eq!(code, 0, "{said}{complained}");
+    }
 }
 
 #[test]
