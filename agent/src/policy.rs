@@ -209,7 +209,7 @@ mod tests {
         assert_eq!((status.hash, status.applied, status.reason.as_str()), (vec![7; 16], true, ""));
         assert!(in_force.get().disables("a") && !in_force.get().disables("b"));
         assert_eq!(spool.policy(), said.encode_to_vec());
-        assert_eq!(pending.take_full_pass(), Some(FullPass::Every(Duration::from_secs(120))));
+        assert_eq!(pending.take_full_pass(), Some(FullPass::Every(Duration::from_mins(2))));
         assert_eq!(pending.take(), Some(crate::watch::Wanted::All));
         // The same again is said to be applied and changes nothing.
         assert!(policies.take(&said, &mut spool).applied);

@@ -91,6 +91,7 @@ fn no_thread(error: &std::io::Error) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's own thread has nothing else to do")]
 mod tests {
     use super::*;
 

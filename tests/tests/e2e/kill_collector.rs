@@ -30,7 +30,7 @@ const AGENTS: u64 = 4;
 /// How long an agent that counts its failures may take before it is started anew, as somebody would who does not want to wait.
 const BACK: Duration = Duration::from_millis(1_500);
 /// How long the last words may take.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// The real line and spool file of one agent, in this process, on a node that never stands still.
 struct Agent {

@@ -5,6 +5,9 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::similar_names,
+    clippy::single_match_else,
     reason = "a test may fail, and reads its own files"
 )]
 

@@ -120,7 +120,7 @@ impl Slot {
         let server = tonic::transport::Server::builder()
             .initial_stream_window_size(64 * 1024)
             .initial_connection_window_size(64 * 1024)
-            .http2_keepalive_interval(Some(Duration::from_secs(60)))
+            .http2_keepalive_interval(Some(Duration::from_mins(1)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .add_service(service);
         let serving = server.serve_with_incoming(listen().await?);

@@ -8,6 +8,10 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::redundant_closure_for_method_calls,
+    clippy::single_match_else,
     reason = "a test may fail, and reads its own files"
 )]
 

@@ -75,7 +75,7 @@ pub(crate) fn play(seed: u64, directory: &Path) -> Result<Came, String> {
 /// Unix milliseconds of a moment of the simulation: an hour ago and on, so that no node's clock is ahead of the collector's.
 fn wall(elapsed: Duration) -> i64 {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from((started - Duration::from_secs(3_600) + elapsed).as_millis()).unwrap()
+    i64::try_from((started.saturating_sub(Duration::from_hours(1)) + elapsed).as_millis()).unwrap()
 }
 
 impl Story<'_> {
