@@ -260,7 +260,7 @@ clusters:
             ),
             ("clusters:\n  prod:\n    full_pass_seconds: 1", "policy.yaml:3: clusters.prod: full_pass_seconds 1 is below 60"),
             ("clusters:\n  prod: {nodes: 1}", "nodes"),
-            ("- a list", "policy.yaml is not"),
+            ("- a list", "policy.yaml:1: expected mapping"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
