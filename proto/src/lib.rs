@@ -21,6 +21,9 @@ pub const NUMBERS_FROM_WELCOME: u64 = 2;
 /// Capability bit of an agent that applies a `Policy`.
 pub const TAKES_POLICY: u64 = 4;
 
+/// Capability bit of an agent that sends `Reauth` with a fresh token before the one it came with ends.
+pub const REAUTHENTICATES: u64 = 8;
+
 /// Package `holdfast.v1`.
 #[allow(
     missing_docs,

@@ -51,6 +51,7 @@ impl Account {
             refused: named(refused, spool.refused_entries(), "refused entries"),
             flapping: self.flapping(damping),
             truncated_transitions: i64::try_from(spool.truncated().saturating_sub(lost_before)).unwrap_or(i64::MAX),
+            ..Agent::not_running()
         };
         let told = self.told.as_ref().map_or(0, |told| told.truncated_transitions);
         self.waits = false;

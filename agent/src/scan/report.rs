@@ -82,7 +82,21 @@ struct NodeRow<'a> {
 
 impl<'a> NodeRow<'a> {
     fn of(
-        Node { name, uid, cluster, role, provider, profile, profile_because, process_events: _, cri_allowed: _, cri: _, clock: _ }: &'a Node,
+        Node {
+            name,
+            uid,
+            cluster,
+            role,
+            provider,
+            profile,
+            profile_because,
+            process_events: _,
+            cri_allowed: _,
+            cri: _,
+            clock: _,
+            admission: _,
+            membership: _,
+        }: &'a Node,
     ) -> Self {
         Self { name, uid, cluster, role, provider, profile, profile_because }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Listing;
+use super::{Listing, Observed, Reason};
 
 /// A running agent's account of its own delivery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,47 @@ pub struct Agent {
     /// Transitions that were lost since this agent started: off the spool's ring before the collector acknowledged them, or in a file
     /// that it could not read.
     pub truncated_transitions: i64,
+    /// What it may do on the node, as it tried on itself. Unavailable where it did not, as in a recording.
+    #[serde(default = "untested")]
+    pub privileges: Observed<Privileges>,
+}
+
+/// What the agent may do on the node, tried after stepping down and not assumed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Privileges {
+    /// Effective uid.
+    pub uid: i64,
+    /// Effective capabilities, `CAP_SYS_PTRACE`, sorted.
+    pub capabilities: Vec<String>,
+    /// What it would use and does not have: `CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, `host_pid`, `host_network`, `host_files`.
+    pub lacks: Vec<String>,
+    /// Is what it sees the host, and not a container of its own: processes, network, files. Unavailable where that cannot be told.
+    pub host_processes: Observed<bool>,
+    /// See `host_processes`.
+    pub host_network: Observed<bool>,
+    /// See `host_processes`.
+    pub host_files: Observed<bool>,
+    /// Cannot gain privileges by running something.
+    pub no_new_privileges: bool,
+    /// May be traced and dump core.
+    pub dumpable: bool,
+    /// What it must not be able to do, each tried.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Something the agent must not be able to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What was tried.
+    pub what: String,
+    /// Was it refused.
+    pub refused: bool,
+    /// The system's answer.
+    pub answer: String,
+}
+
+fn untested() -> Observed<Privileges> {
+    Observed::unavailable_because(Reason::NotSupported, "the agent did not test itself")
 }
 
 impl Agent {
@@ -26,7 +67,7 @@ impl Agent {
         let spool =
             SpoolState { kind: SpoolKind::Memory, path: String::new(), reason: String::new(), detail: String::new(), recreated: None };
         let (refused, flapping) = (Listing { items: Vec::new(), skipped: Vec::new() }, Listing { items: Vec::new(), skipped: Vec::new() });
-        Self { running: false, spool, refused, flapping, truncated_transitions: 0 }
+        Self { running: false, spool, refused, flapping, truncated_transitions: 0, privileges: untested() }
     }
 }
 

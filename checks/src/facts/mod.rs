@@ -23,7 +23,7 @@ mod system;
 
 use serde::{Deserialize, Serialize};
 
-pub use agent::{Agent, Flapping, Recreated, RefusedEntry, SpoolKind, SpoolState};
+pub use agent::{Agent, Attempt, Flapping, Privileges, Recreated, RefusedEntry, SpoolKind, SpoolState};
 pub use certificate::{Certificate, CertificateFact};
 pub use component::{Component, Executable};
 pub use container::{Configured, Container, ContainerKind, Mount, MountKind, Running};
@@ -37,7 +37,7 @@ pub use kubelet::{
 };
 pub use listener::{BindScope, Listener, Owner};
 pub use network::{Address, Cni, Firewall, Network};
-pub use node::{Clock, Node, Os};
+pub use node::{Admission, Clock, Membership, Node, Os};
 pub(crate) use observed::{LISTING_NAME, OBSERVED_NAME};
 pub use observed::{Listing, Observed, Reason, Skipped, Source, SourceKind, Unavailable};
 pub use package::Package;

@@ -33,6 +33,40 @@ pub struct Node {
     /// The node's clock as the collector measures it. `None` where nobody measures: on the node itself, in a scan, of a recording.
     #[serde(default)]
     pub clock: Option<Observed<Clock>>,
+    /// Who has spoken for the node, as the collector saw. `None` where nobody says: on the node itself, in a scan, of a recording.
+    #[serde(default)]
+    pub admission: Option<Observed<Admission>>,
+    /// The node beside the Node objects of its cluster. `None` as above.
+    #[serde(default)]
+    pub membership: Option<Observed<Membership>>,
+}
+
+/// Who spoke for a node. Counts are of the last hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// How its agent proves who it is: `pod`, `enrolment` or `token`.
+    pub credential: String,
+    /// Sessions of another agent that were refused while the node's own was there.
+    pub duplicates: i64,
+    /// How often one and the same credential came from two machines in turns.
+    pub alternations: i64,
+    /// Messages that spoke of another node, or of what only the collector judges.
+    pub foreign_writes: i64,
+    /// The last of those, for a person; empty without any.
+    pub last: String,
+}
+
+/// A node beside the Node objects of its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// Is there a Node object with this node's uid.
+    pub listed: bool,
+    /// Did an agent ever speak for it.
+    pub agent: bool,
+    /// Why no agent can run there; empty where one is expected.
+    pub unwatchable: String,
+    /// For how many seconds there has been a Node object and no agent; 0 with an agent.
+    pub waited_seconds: i64,
 }
 
 /// A node's clock beside the collector's.
@@ -57,6 +91,8 @@ impl Node {
             cri_allowed: Observed::unavailable_because(Reason::NotSupported, "not read"),
             cri: Observed::unavailable_because(Reason::NotSupported, "no runtime was asked"),
             clock: None,
+            admission: None,
+            membership: None,
         }
     }
 }

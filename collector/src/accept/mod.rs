@@ -121,7 +121,10 @@ async fn shake(
         return None;
     }
     match timeout(HANDSHAKE_TIMEOUT, certificate.acceptor().accept(stream)).await {
-        Ok(Ok(tls)) => Some(TlsConnection::new(tls, Peer::new(address), permit, metrics.clone(), session_within)),
+        Ok(Ok(tls)) => {
+            let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+            Some(TlsConnection::new(tls, Peer::new(address, certificate), permit, metrics.clone(), session_within))
+        }
         Ok(Err(error)) => {
             metrics.rejected("handshake");
             tracing::info!(peer = %address, %error, "handshake failed");

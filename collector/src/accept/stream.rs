@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,12 +24,18 @@ use crate::metrics::Metrics;
 pub struct Peer {
     /// Where it comes from. For logs.
     pub address: SocketAddr,
+    certificate: Option<Arc<CertificateDer<'static>>>,
     known: Arc<AtomicBool>,
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, known: Arc::default() }
+    pub(super) fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
+        Self { address, certificate: certificate.map(Arc::new), known: Arc::default() }
+    }
+
+    /// The client certificate, verified in the handshake.
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certificate.as_deref()
     }
 
     /// Its credentials were accepted: the connection may last.

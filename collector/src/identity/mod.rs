@@ -9,42 +9,78 @@ mod token;
 pub use review::{ApiServer, ReviewError, TokenReview};
 pub use token::{Token, Tokens, TokensError, add};
 
+use rustls_pki_types::CertificateDer;
+
+use crate::refusals::Refusal;
 use crate::store::nodes::NodeIdentity;
 
 /// The longest token taken, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Why credentials were not accepted. For the log; the agent is told nothing.
+/// Why credentials were not accepted, or do not hold any longer. The reason is for the log; the agent is told nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// There is no `authorization` metadata.
-    #[error("no credentials")]
-    Missing,
-    /// It is not a bearer token.
-    #[error("credentials are not a bearer token")]
-    Malformed,
-    /// Nobody knows the token.
-    #[error("the token is not known")]
-    Unknown,
-    /// The API server says no, or what it says is not enough.
-    #[error("the token review refused: {0}")]
-    Refused(String),
-    /// The token could not be reviewed.
-    #[error("the token could not be reviewed: {0}")]
-    Unavailable(String),
+#[error("{reason}")]
+pub struct Rejection {
+    /// The code.
+    pub refusal: Refusal,
+    /// For a person.
+    pub reason: String,
 }
 
 impl Rejection {
-    /// The name in metrics.
-    pub fn name(&self) -> &'static str {
+    /// For that reason.
+    pub fn new(refusal: Refusal, reason: impl Into<String>) -> Self {
+        Self { refusal, reason: reason.into() }
+    }
+
+    /// Could not be decided now: it is worth coming back.
+    pub fn undecided(&self) -> bool {
+        self.refusal == Refusal::ReviewUnavailable
+    }
+}
+
+/// What a connection shows of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Presented<'a> {
+    /// The value of the `authorization` metadata.
+    pub authorization: Option<&'a [u8]>,
+    /// The client certificate, whose chain the handshake has verified.
+    pub certificate: Option<&'a CertificateDer<'static>>,
+}
+
+/// Who speaks for a node. The newest session of one holder supersedes its older ones; another holder has to wait until it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// Whoever has the node's token of the tokens file.
+    Token,
+    /// The agent's pod, by its uid.
+    Pod(String),
+    /// The enrolled machine, by its node's uid.
+    Enrolment(String),
+}
+
+impl Holder {
+    /// In logs and in the store: `token`, `pod:UID`, `enrolment:UID`.
+    pub fn text(&self) -> String {
         match self {
-            Self::Missing => "no_credentials",
-            Self::Malformed => "malformed_credentials",
-            Self::Unknown => "unknown_token",
-            Self::Refused(_) => "review_refused",
-            Self::Unavailable(_) => "review_unavailable",
+            Self::Token => "token".to_owned(),
+            Self::Pod(uid) => format!("pod:{uid}"),
+            Self::Enrolment(uid) => format!("enrolment:{uid}"),
         }
     }
+}
+
+/// Accepted credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// The node they stand for.
+    pub node: NodeIdentity,
+    /// Who shows them.
+    pub holder: Holder,
+    /// When they end, Unix milliseconds: without fresh ones the session ends then.
+    pub expires_at: Option<i64>,
+    /// SHA-256 of the token, by which it is looked up again; `None` for a certificate.
+    pub token_hash: Option<[u8; 32]>,
 }
 
 /// Every way to name a node that is switched on.
@@ -57,36 +93,47 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Does the tokens file name another node, or none, for a token it named `node` for before.
-    pub fn revoked(&self, token: &str, node: &NodeIdentity) -> bool {
-        self.tokens.as_ref().is_some_and(|tokens| tokens.identify(token).as_ref() != Some(node))
-    }
-
-    /// Is the node named by the tokens file.
-    pub fn listed(&self, token: &str) -> bool {
-        self.tokens.as_ref().is_some_and(|tokens| tokens.identify(token).is_some())
-    }
-
-    /// The node a token stands for. The file is asked first: it costs nothing.
-    pub async fn identify(&self, token: &str) -> Result<NodeIdentity, Rejection> {
-        if let Some(node) = self.tokens.as_ref().and_then(|tokens| tokens.identify(token)) {
-            return Ok(node);
+    /// The node that credentials stand for. The tokens file is asked first: it costs nothing.
+    ///
+    /// # Errors
+    /// Why they do not stand for any.
+    pub async fn admit(&self, presented: Presented<'_>) -> Result<Admitted, Rejection> {
+        let token = bearer(presented.authorization)?;
+        if let Some(admitted) = self.tokens.as_ref().and_then(|tokens| tokens.admit(token)) {
+            return Ok(admitted);
         }
         match &self.review {
-            Some(review) => review.identify(token).await,
-            None => Err(Rejection::Unknown),
+            Some(review) => review.admit(token).await,
+            None => Err(Rejection::new(Refusal::UnknownToken, "the token is not known")),
+        }
+    }
+
+    /// Do credentials that were accepted before still hold at `now` (Unix milliseconds). From memory; never waits.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn standing(&self, admitted: &Admitted, now: i64) -> Result<(), Rejection> {
+        if admitted.expires_at.is_some_and(|end| now >= end) {
+            return Err(Rejection::new(Refusal::Expired, "the credentials are past their end and no fresh ones came"));
+        }
+        match (&admitted.holder, &self.tokens, admitted.token_hash) {
+            (Holder::Token, Some(tokens), Some(hash)) if tokens.node(&hash).as_ref() != Some(&admitted.node) => {
+                Err(Rejection::new(Refusal::Revoked, "the tokens file does not name this node by that token any longer"))
+            }
+            _ => Ok(()),
         }
     }
 }
 
 /// The token in an `authorization` value.
 pub fn bearer(value: Option<&[u8]>) -> Result<&str, Rejection> {
-    let value = value.ok_or(Rejection::Missing)?;
-    let text = std::str::from_utf8(value).map_err(|_| Rejection::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Rejection::Malformed)?;
+    let malformed = || Rejection::new(Refusal::MalformedCredentials, "the credentials are not a bearer token");
+    let value = value.ok_or_else(|| Rejection::new(Refusal::NoCredentials, "no credentials"))?;
+    let text = std::str::from_utf8(value).map_err(|_| malformed())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
     let token = token.trim();
     let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= MAX_TOKEN_BYTES;
-    if fits { Ok(token) } else { Err(Rejection::Malformed) }
+    if fits { Ok(token) } else { Err(malformed()) }
 }
 
 /// SHA-256 of a token, from the TLS provider's own implementation.
@@ -107,7 +154,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rejection, bearer, hex, sha256};
+    use super::{bearer, hex, sha256};
+    use crate::refusals::Refusal;
 
     #[test]
     fn the_hash_is_sha_256() {
@@ -119,9 +167,9 @@ mod tests {
     fn only_a_bearer_token_is_one() {
         assert_eq!(bearer(Some(b"Bearer abc")), Ok("abc"));
         assert_eq!(bearer(Some(b"bearer  abc ")), Ok("abc"));
-        assert_eq!(bearer(None), Err(Rejection::Missing));
+        assert_eq!(bearer(None).unwrap_err().refusal, Refusal::NoCredentials);
         for wrong in [&b"abc"[..], b"Basic abc", b"Bearer ", b"Bearer \xff", &[b'x'; 9000]] {
-            assert_eq!(bearer(Some(wrong)), Err(Rejection::Malformed));
+            assert_eq!(bearer(Some(wrong)).unwrap_err().refusal, Refusal::MalformedCredentials);
         }
     }
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Rejection, sha256};
+use super::{Admitted, Holder, Rejection, sha256};
 use crate::files::{self, FileError};
+use crate::refusals::Refusal;
 use crate::store::nodes::{NodeIdentity, Origin};
 
 /// The audience agents' tokens are made for.
@@ -104,7 +105,7 @@ pub struct TokenReview {
     server: ApiServer,
     client: reqwest::Client,
     turns: Semaphore,
-    remembered: Mutex<BTreeMap<[u8; 32], (Instant, NodeIdentity)>>,
+    remembered: Mutex<BTreeMap<[u8; 32], (Instant, Admitted)>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,22 +155,23 @@ impl TokenReview {
         Ok(Self { server, client, turns: Semaphore::new(CONCURRENT), remembered: Mutex::default() })
     }
 
-    /// The node of a token.
-    pub async fn identify(&self, token: &str) -> Result<NodeIdentity, Rejection> {
+    /// Who shows a token.
+    pub async fn admit(&self, token: &str) -> Result<Admitted, Rejection> {
         let hash = sha256(token);
         if let Some(node) = self.remembered(&hash) {
             return Ok(node);
         }
         let node = match timeout(TIMEOUT, self.review(token)).await {
-            Ok(answer) => judge(answer?, &self.server)?,
-            Err(_) => return Err(Rejection::Unavailable("the API server did not answer in 5 s".to_owned())),
+            Ok(answer) => Admitted { token_hash: Some(hash), ..judge(answer?, &self.server)? },
+            Err(_) => return Err(Rejection::new(Refusal::ReviewUnavailable, "the API server did not answer in 5 s")),
         };
         self.remember(hash, &node);
         Ok(node)
     }
 
     async fn review(&self, token: &str) -> Result<Status, Rejection> {
-        let unavailable = |what: &str, error: &dyn std::error::Error| Rejection::Unavailable(format!("{what}: {error}"));
+        let unavailable =
+            |what: &str, error: &dyn std::error::Error| Rejection::new(Refusal::ReviewUnavailable, format!("{what}: {error}"));
         let _turn = self.turns.acquire().await.map_err(|error| unavailable("no turn", &error))?;
         let own = files::read_text(&self.server.token).map_err(|error| unavailable("own token", &error))?;
         let spec = Spec { token, audiences: [AUDIENCE] };
@@ -178,25 +180,25 @@ impl TokenReview {
         let asked = self.client.post(url).bearer_auth(own.trim()).json(&question).send().await;
         let mut response = asked.map_err(|error| unavailable("API server", &error.without_url()))?;
         if !response.status().is_success() {
-            return Err(Rejection::Unavailable(format!("the API server answered {}", response.status())));
+            return Err(Rejection::new(Refusal::ReviewUnavailable, format!("the API server answered {}", response.status())));
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unavailable("API server", &error.without_url()))? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_ANSWER {
-                return Err(Rejection::Unavailable("the API server's answer is larger than 64 KiB".to_owned()));
+                return Err(Rejection::new(Refusal::ReviewUnavailable, "the API server's answer is larger than 64 KiB"));
             }
         }
         let answer: Answer = serde_json::from_slice(&body).map_err(|error| unavailable("answer", &error))?;
         Ok(answer.status)
     }
 
-    fn remembered(&self, hash: &[u8; 32]) -> Option<NodeIdentity> {
+    fn remembered(&self, hash: &[u8; 32]) -> Option<Admitted> {
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.get(hash).filter(|(at, _)| at.elapsed() < REMEMBER).map(|(_, node)| node.clone())
     }
 
-    fn remember(&self, hash: [u8; 32], node: &NodeIdentity) {
+    fn remember(&self, hash: [u8; 32], node: &Admitted) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= REMEMBERED {
             remembered.retain(|_, (at, _)| at.elapsed() < REMEMBER);
@@ -208,31 +210,29 @@ impl TokenReview {
 }
 
 /// Every condition a review has to meet.
-fn judge(status: Status, server: &ApiServer) -> Result<NodeIdentity, Rejection> {
-    let refused = |why: String| Err(Rejection::Refused(why));
+fn judge(status: Status, server: &ApiServer) -> Result<Admitted, Rejection> {
     if !status.authenticated {
-        return refused(if status.error.is_empty() { "not authenticated".to_owned() } else { status.error });
+        let why = if status.error.is_empty() { "not authenticated".to_owned() } else { status.error };
+        return Err(Rejection::new(Refusal::NotAuthenticated, why));
     }
     if !status.audiences.iter().any(|audience| audience == AUDIENCE) {
-        return refused(format!("not for the audience {AUDIENCE}"));
+        return Err(Rejection::new(Refusal::WrongAudience, format!("not for the audience {AUDIENCE}")));
     }
     let account = format!("system:serviceaccount:{}:{ACCOUNT}", server.namespace);
     if status.user.username != account {
-        return refused(format!("the token of `{}`, expected `{account}`", status.user.username));
+        let why = format!("the token of `{}`, expected `{account}`", status.user.username);
+        return Err(Rejection::new(Refusal::WrongAccount, why));
     }
     let extra = |name: &str| {
         let values = status.user.extra.get(&format!("authentication.kubernetes.io/{name}"));
-        values.and_then(|values| values.first()).filter(|value| !value.is_empty()).cloned()
+        let value = values.and_then(|values| values.first()).filter(|value| !value.is_empty()).cloned();
+        let why = || format!("without {name}: the token is not bound to a pod, or Kubernetes is older than 1.30");
+        value.ok_or_else(|| Rejection::new(Refusal::UnboundToken, why()))
     };
-    let missing =
-        |name: &str| Rejection::Refused(format!("without {name}: the token is not bound to a pod, or Kubernetes is older than 1.30"));
-    extra("pod-uid").ok_or_else(|| missing("pod-uid"))?;
-    Ok(NodeIdentity {
-        cluster: server.cluster.clone(),
-        uid: extra("node-uid").ok_or_else(|| missing("node-uid"))?,
-        name: extra("node-name").ok_or_else(|| missing("node-name"))?,
-        origin: Origin::Agent,
-    })
+    let holder = Holder::Pod(extra("pod-uid")?);
+    let cluster = server.cluster.clone();
+    let node = NodeIdentity { cluster, uid: extra("node-uid")?, name: extra("node-name")?, origin: Origin::Agent };
+    Ok(Admitted { node, holder, expires_at: None, token_hash: None })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{hex, sha256};
+use super::{Admitted, Holder, hex, sha256};
 use crate::files::{self, FileError};
 use crate::logs::cause;
 use crate::store::nodes::{NodeIdentity, Origin};
@@ -92,18 +92,24 @@ impl Tokens {
         Ok(Self { path: path.to_owned(), loaded: Mutex::new(Loaded { tokens, seen, looked: Instant::now() }) })
     }
 
+    /// Who shows a token.
+    pub fn admit(&self, token: &str) -> Option<Admitted> {
+        let hash = sha256(token);
+        let node = self.node(&hash)?;
+        Some(Admitted { node, holder: Holder::Token, expires_at: None, token_hash: Some(hash) })
+    }
+
     /// The node of a token. Looked up by the token's hash: how long that takes tells of the hash, which leads to no token.
-    pub fn identify(&self, token: &str) -> Option<NodeIdentity> {
-        let asked = sha256(token);
+    pub fn node(&self, hash: &[u8; 32]) -> Option<NodeIdentity> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = loaded.tokens.get(&asked).cloned();
+        let found = loaded.tokens.get(hash).cloned();
         if loaded.looked.elapsed() < LOOK && found.is_some() {
             return found;
         }
         if !self.refresh(&mut loaded) {
             return found;
         }
-        loaded.tokens.get(&asked).cloned()
+        loaded.tokens.get(hash).cloned()
     }
 
     /// Reads the file again when it has changed. A stat and a small local file: not worth a thread.
@@ -205,15 +211,15 @@ mod tests {
         let path = dir.path().join("tokens.yaml");
         let token = add(&path, "c: \"quoted\"", "node-1", Origin::Agent).unwrap();
         let tokens = Tokens::load(&path).unwrap();
-        let node = tokens.identify(&token).unwrap();
+        let node = tokens.admit(&token).unwrap().node;
         assert_eq!((node.cluster.as_str(), node.name.as_str(), node.origin), ("c: \"quoted\"", "node-1", Origin::Agent));
-        assert!(tokens.identify("hf_other").is_none());
+        assert!(tokens.admit("hf_other").is_none());
         assert!(!crate::files::read_text(&path).unwrap().contains(&token));
 
         // Added while in use: found without a restart, and the first one still is.
         let second = add(&path, "c", "node-2", Origin::Recorded).unwrap();
-        assert_eq!(tokens.identify(&second).unwrap().origin, Origin::Recorded);
-        assert_eq!(tokens.identify(&token).unwrap(), node);
+        assert_eq!(tokens.admit(&second).unwrap().node.origin, Origin::Recorded);
+        assert_eq!(tokens.admit(&token).unwrap().node, node);
         assert!(matches!(add(&path, "c", "node-2", Origin::Agent), Err(TokensError::Entry { .. })));
     }
 
@@ -224,8 +230,8 @@ mod tests {
         let token = add(&path, "c", "node-1", Origin::Agent).unwrap();
         let tokens = Tokens::load(&path).unwrap();
         crate::files::replace(&path, b"- {sha256: 12, nodes: [").unwrap();
-        assert!(tokens.identify("hf_other").is_none());
-        assert!(tokens.identify(&token).is_some());
+        assert!(tokens.admit("hf_other").is_none());
+        assert!(tokens.admit(&token).is_some());
         assert!(matches!(Tokens::load(&path), Err(TokensError::Malformed { .. })));
         for (text, problem) in [
             ("- {sha256: abc, cluster: c, uid: u, name: n}", "64 hex digits"),

@@ -19,15 +19,15 @@ use super::Settings;
 use super::pace::Pace;
 use super::session::{Close, Input, Moment, Output, Policed, Session};
 use crate::accept::Peer;
-use crate::identity::{Identities, bearer};
+use crate::identity::{Admitted, Identities, Presented, Rejection};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Heartbeat, Registry};
 use crate::peers::Roster;
 use crate::policy::{self, Desk, Policies};
+use crate::refusals::{Refusal, Refusals};
 use crate::store::StoreError;
 use crate::store::ingest::{NodeWrite, Writer, Written};
-use crate::store::nodes::NodeIdentity;
 use crate::store::policy::PolicyNote;
 
 /// Messages to an agent that may wait.
@@ -44,6 +44,10 @@ const LOOK_UP_EVERY: u32 = 10;
 type Told = Box<Result<v1::CollectorMessage, Status>>;
 /// What an agent is told whose message is not stored.
 const CANNOT_COMMIT: &str = "the store cannot commit: come back later";
+/// What an agent is told whose credentials are not accepted, whatever the reason.
+const NOT_ACCEPTED: &str = "credentials not accepted";
+/// What an agent is told whose credentials cannot be looked at now.
+const CANNOT_DECIDE: &str = "credentials cannot be checked now: come back later";
 /// The session's own clock.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -56,6 +60,7 @@ pub struct Ingest {
     roster: Arc<Roster>,
     policies: Arc<Desk>,
     metrics: Metrics,
+    refusals: Refusals,
     settings: Settings,
     grants: Arc<Semaphore>,
     started: Instant,
@@ -85,6 +90,7 @@ impl Ingest {
             registry,
             roster,
             policies: Arc::default(),
+            refusals: Refusals::new(metrics.clone()),
             metrics,
             grants: Arc::new(Semaphore::new(settings.grants)),
             settings,
@@ -119,24 +125,17 @@ impl Ingest {
         Moment { mono_ms: u64::try_from(mono).unwrap_or(u64::MAX), wall_ms: jiff::Timestamp::now().as_millisecond() }
     }
 
-    /// A token of the tokens file, to be looked up again while the session lasts.
-    fn listed(&self, token: &str) -> Option<String> {
-        self.identities.listed(token).then(|| token.to_owned())
-    }
-
-    async fn identify(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<(NodeIdentity, Option<String>), Status> {
-        let peer = request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.address.to_string());
-        let found = match bearer(request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes)) {
-            Ok(token) => self.identities.identify(token).await.map(|node| (node, self.listed(token))),
-            Err(rejection) => Err(rejection),
-        };
-        if let (Ok(_), Some(peer)) = (&found, request.extensions().get::<Peer>()) {
+    async fn admit(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<Admitted, Status> {
+        let peer = request.extensions().get::<Peer>();
+        let authorization = request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
+        let presented = Presented { authorization, certificate: peer.and_then(Peer::certificate) };
+        let admitted = self.identities.admit(presented).await;
+        if let (Ok(_), Some(peer)) = (&admitted, peer) {
             peer.accepted();
         }
-        found.map_err(|rejection| {
-            self.metrics.rejected(rejection.name());
-            tracing::warn!(peer, reason = %rejection, "refused an agent's credentials");
-            Status::unauthenticated("credentials not accepted")
+        admitted.map_err(|rejection| {
+            self.refusals.note(rejection.refusal, peer.map(|peer| peer.address), None, &rejection);
+            if rejection.undecided() { Status::unavailable(CANNOT_DECIDE) } else { Status::unauthenticated(NOT_ACCEPTED) }
         })
     }
 }
@@ -151,12 +150,12 @@ impl Posture for Service {
         }
         // Whoever comes now could not be welcomed. Said before anything is looked up: a fleet that was sent away comes back for it.
         if self.0.writer.failing().is_some() {
-            self.0.metrics.rejected("store");
+            self.0.refusals.note(Refusal::Store, request.extensions().get::<Peer>().map(|peer| peer.address), None, &CANNOT_COMMIT);
             return Err(Status::unavailable(CANNOT_COMMIT));
         }
-        let (identity, listed) = self.0.identify(&request).await?;
+        let admitted = self.0.admit(&request).await?;
         let (outbox, answers) = mpsc::channel(OUTBOX);
-        let connection = Connection::new(Arc::clone(&self.0), identity, listed, outbox);
+        let connection = Connection::new(Arc::clone(&self.0), admitted, outbox);
         self.0.sessions.spawn(connection.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers).map(|told| *told)))
     }
@@ -171,8 +170,8 @@ enum End {
     Lost(String),
     /// The store cannot commit: the agent keeps what it has and comes back.
     Store(StoreError),
-    /// A rotated token named another node.
-    Credentials,
+    /// The credentials do not hold any longer, or a rotated token was not accepted.
+    Credentials(Rejection),
     /// The collector stops.
     Stopping,
 }
@@ -181,9 +180,7 @@ type Commit = BoxFuture<'static, (u64, Result<Written, StoreError>)>;
 
 struct Connection {
     ingest: Arc<Ingest>,
-    identity: NodeIdentity,
-    /// The token, when the tokens file named the node.
-    listed: Option<String>,
+    admitted: Admitted,
     session: Session,
     outbox: mpsc::Sender<Told>,
     commits: FuturesOrdered<Commit>,
@@ -197,14 +194,13 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(ingest: Arc<Ingest>, identity: NodeIdentity, listed: Option<String>, outbox: mpsc::Sender<Told>) -> Self {
-        let session = Session::new(identity.clone(), ingest.settings.clone(), ingest.now());
+    fn new(ingest: Arc<Ingest>, admitted: Admitted, outbox: mpsc::Sender<Told>) -> Self {
+        let session = Session::new(admitted.node.clone(), ingest.settings.clone(), ingest.now());
         let policies = ingest.policies.follow();
         Self {
             policies,
             ingest,
-            identity,
-            listed,
+            admitted,
             session,
             outbox,
             commits: FuturesOrdered::new(),
@@ -253,8 +249,10 @@ impl Connection {
                 Ok(()) = self.policies.changed() => self.policy(),
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    if ticks.is_multiple_of(LOOK_UP_EVERY) && self.revoked() {
-                        return End::Credentials;
+                    if ticks.is_multiple_of(LOOK_UP_EVERY)
+                        && let Err(rejection) = self.ingest.identities.standing(&self.admitted, self.ingest.now().wall_ms)
+                    {
+                        return End::Credentials(rejection);
                     }
                     if ticks.is_multiple_of(LOOK_UP_EVERY) && self.superseded() {
                         return End::Closed(Close::Superseded);
@@ -272,15 +270,6 @@ impl Connection {
                 return end;
             }
         }
-    }
-
-    /// Has the token been taken out of the tokens file.
-    fn revoked(&self) -> bool {
-        let revoked = self.listed.as_ref().is_some_and(|token| self.ingest.identities.revoked(token, &self.identity));
-        if revoked {
-            tracing::warn!(node = self.identity.name, "the tokens file does not name this node any more: closing its session");
-        }
-        revoked
     }
 
     /// Has a newer session of the node been opened. One that says nothing would find out by its next heartbeat only.
@@ -306,7 +295,7 @@ impl Connection {
                         self.ingest.registry.connected(opened.node_id, opened.session, now);
                         self.ingest.metrics.resumed(opened.resume.name());
                         tracing::info!(
-                            node = self.identity.name,
+                            node = self.admitted.node.name,
                             session = opened.session,
                             resume = opened.resume.name(),
                             "session opened"
@@ -326,7 +315,7 @@ impl Connection {
                     // Rare, and with a request to an API server in it: it must not make every session's task that large.
                     Output::Reauth(token) => Box::pin(self.reauthenticate(&token)).await?,
                     Output::Dropped(reason, n) => {
-                        tracing::debug!(node = self.identity.name, reason, n, "dropped");
+                        tracing::debug!(node = self.admitted.node.name, reason, n, "dropped");
                         (0..n.min(100)).for_each(|_| self.ingest.metrics.refused(reason));
                     }
                     Output::Close(close) => return Err(End::Closed(close)),
@@ -353,7 +342,7 @@ impl Connection {
             if let Some(first) = ack.refused.first() {
                 let key = first.key.as_ref().map_or("", |key| key.key.as_str());
                 let (code, n) = (first.code().as_str_name(), ack.refused.len());
-                tracing::info!(node = self.identity.name, key = ?key, code, n, "entries refused: this is the first of them");
+                tracing::info!(node = self.admitted.node.name, key = ?key, code, n, "entries refused: this is the first of them");
             }
         }
         match timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Ok(message)))).await {
@@ -408,36 +397,31 @@ impl Connection {
     /// What this agent is to hold now.
     fn policy(&mut self) -> Input {
         let policies = Arc::clone(&self.policies.borrow_and_update());
-        Input::Policy(Arc::new(policy::to_wire(policies.of(&self.identity.cluster))))
+        Input::Policy(Arc::new(policy::to_wire(policies.of(&self.admitted.node.cluster))))
     }
 
     fn policed(&self, policed: Policed) {
         let Some(opened) = self.session.opened() else { return };
         let Policed { hash, held, state, reason } = policed;
         if state == "refused" {
-            tracing::warn!(node = self.identity.name, policy = hash, reason = ?reason.as_deref().unwrap_or_default(), "an agent refused its policy");
+            tracing::warn!(node = self.admitted.node.name, policy = hash, reason = ?reason.as_deref().unwrap_or_default(), "an agent refused its policy");
         } else {
-            tracing::debug!(node = self.identity.name, policy = hash, state, "policy");
+            tracing::debug!(node = self.admitted.node.name, policy = hash, state, "policy");
         }
         let (node_id, session, at) = (opened.node_id, opened.session, self.ingest.now().wall_ms);
         self.ingest.policies.note(PolicyNote { node_id, session, hash, held, state, reason, at });
     }
 
     async fn reauthenticate(&mut self, token: &str) -> Result<(), End> {
-        match self.ingest.identities.identify(token).await {
-            Ok(identity) if (&identity.cluster, &identity.uid) == (&self.identity.cluster, &self.identity.uid) => {
-                self.listed = self.ingest.listed(token);
-                Ok(())
-            }
-            Ok(_) => {
-                tracing::warn!(node = self.identity.name, "a rotated token names another node");
-                Err(End::Credentials)
-            }
-            Err(rejection) => {
-                tracing::warn!(node = self.identity.name, reason = %rejection, "a rotated token was not accepted");
-                Err(End::Credentials)
-            }
+        let authorization = format!("Bearer {token}");
+        let presented = Presented { authorization: Some(authorization.as_bytes()), certificate: None };
+        let fresh = self.ingest.identities.admit(presented).await.map_err(End::Credentials)?;
+        let (node, before) = (&fresh.node, &self.admitted.node);
+        if (&node.cluster, &node.uid) != (&before.cluster, &before.uid) {
+            return Err(End::Credentials(Rejection::new(Refusal::IdentityChanged, "a rotated token names another node")));
         }
+        self.admitted = fresh;
+        Ok(())
     }
 
     /// Notes the end and tells the agent why, if it still listens.
@@ -447,12 +431,13 @@ impl Connection {
         if let Some(opened) = self.session.opened() {
             self.ingest.roster.leave(opened.node_id, opened.session);
         }
-        let node = self.identity.name.as_str();
+        let node = self.admitted.node.name.as_str();
         let (status, patient) = match &end {
             End::Closed(Close::Bye) => (None, true),
             End::Closed(close) => {
-                self.ingest.metrics.rejected(close.name());
-                tracing::warn!(node, reason = %close, "session ended");
+                if let Some(refusal) = close.refusal() {
+                    self.ingest.refusals.note(refusal, None, Some(node), close);
+                }
                 // Three heartbeats were patience enough.
                 (Some(status(close)), !matches!(close, Close::Late("three heartbeats")))
             }
@@ -463,12 +448,12 @@ impl Connection {
             End::Store(error) => {
                 // The writer has said it for all.
                 tracing::debug!(node, error = cause(error), "session ended: the store cannot commit");
-                self.ingest.metrics.rejected("store");
+                self.ingest.refusals.note(Refusal::Store, None, Some(node), &CANNOT_COMMIT);
                 (Some(Status::unavailable(CANNOT_COMMIT)), true)
             }
-            End::Credentials => {
-                self.ingest.metrics.rejected("reauth");
-                (Some(Status::unauthenticated("credentials not accepted")), true)
+            End::Credentials(rejection) => {
+                self.ingest.refusals.note(rejection.refusal, None, Some(node), rejection);
+                (Some(Status::unauthenticated(NOT_ACCEPTED)), true)
             }
             End::Stopping => (Some(Status::unavailable("the collector is stopping")), true),
         };

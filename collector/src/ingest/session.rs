@@ -19,7 +19,8 @@ use self::policing::Policing;
 use self::snapshot::{Part, Snapshot};
 use super::convert::Incoming;
 use super::{Settings, convert};
-use crate::store::ingest::{NodeWrite, Opaque, Progress, Refusal, Written};
+use crate::refusals::Refusal;
+use crate::store::ingest::{self, NodeWrite, Opaque, Progress, Written};
 use crate::store::nodes::{NodeIdentity, Opened, Resume, SessionStart};
 
 /// Messages an agent may have unacknowledged.
@@ -119,15 +120,15 @@ pub enum Close {
 }
 
 impl Close {
-    /// The name in metrics.
-    pub fn name(&self) -> &'static str {
+    /// Its code; a good-bye is no refusal.
+    pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Bye => "bye",
-            Self::Protocol(_) => "protocol",
-            Self::Incompatible(_) => "incompatible",
-            Self::Late("hello") => "no_hello",
-            Self::Late(_) => "late",
-            Self::Superseded => "superseded",
+            Self::Bye => None,
+            Self::Protocol(_) => Some(Refusal::Protocol),
+            Self::Incompatible(_) => Some(Refusal::Incompatible),
+            Self::Late("hello") => Some(Refusal::NoHello),
+            Self::Late(_) => Some(Refusal::Late),
+            Self::Superseded => Some(Refusal::Superseded),
         }
     }
 }
@@ -548,7 +549,7 @@ impl Session {
 struct Entries {
     known: Vec<Entry>,
     opaque: Vec<Opaque>,
-    refused: Vec<Refusal>,
+    refused: Vec<ingest::Refusal>,
 }
 
 impl Entries {

@@ -4,7 +4,7 @@ use serde_json::json;
 use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{ApiServer, Rejection, TokenReview};
+use super::{ApiServer, Refusal, TokenReview};
 
 const USER: &str = "system:serviceaccount:holdfast:holdfast-agent";
 
@@ -44,7 +44,7 @@ async fn a_pod_bound_token_of_our_agent_names_its_node_and_is_asked_about_once()
     let status = json!({"authenticated": true, "audiences": ["holdfast-collector"], "user": {"username": USER, "extra": extra(&BOUND)}});
     let (_server, review, _dir) = answers(status).await;
     for _ in 0..3 {
-        let node = review.identify("pod-token").await.unwrap();
+        let node = review.admit("pod-token").await.unwrap().node;
         assert_eq!((node.cluster.as_str(), node.uid.as_str(), node.name.as_str()), ("prod", "the-node-uid", "the-node-name"));
     }
 }
@@ -63,8 +63,8 @@ async fn everything_less_is_refused() {
         (json!({"authenticated": true, "audiences": ours, "user": {"username": USER}}), "pod-uid"),
     ] {
         let (_server, review, _dir) = answers(status).await;
-        let Err(Rejection::Refused(reason)) = review.identify("pod-token").await else { panic!("accepted: {why}") };
-        assert!(reason.contains(why), "{reason}");
+        let rejection = review.admit("pod-token").await.expect_err(why);
+        assert!(!rejection.undecided() && rejection.reason.contains(why), "{rejection}");
     }
 }
 
@@ -73,7 +73,7 @@ async fn an_api_server_that_fails_is_not_a_no() {
     let server = MockServer::start().await;
     let dir = tempfile::tempdir().unwrap();
     Mock::given(method("POST")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
-    assert!(matches!(review(&server, &dir).identify("pod-token").await, Err(Rejection::Unavailable(_))));
+    assert_eq!(review(&server, &dir).admit("pod-token").await.unwrap_err().refusal, Refusal::ReviewUnavailable);
     drop(server);
 }
 
@@ -119,6 +119,6 @@ async fn the_api_server_is_trusted_by_its_own_ca_and_no_other() {
         let (ca, token) = (dir.path().join(ca).join("ca.crt"), token.clone());
         TokenReview::new(ApiServer { url: url.clone(), token, ca, namespace: "holdfast".into(), cluster: "prod".into() }).unwrap()
     };
-    assert!(matches!(review("other").identify("pod-token").await, Err(Rejection::Unavailable(_))));
-    assert_eq!(review("api").identify("pod-token").await.unwrap().name, "the-node-name");
+    assert!(review("other").admit("pod-token").await.unwrap_err().undecided());
+    assert_eq!(review("api").admit("pod-token").await.unwrap().node.name, "the-node-name");
 }
