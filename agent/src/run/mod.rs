@@ -23,7 +23,7 @@ pub use arguments::RunArgs;
 use judge::Judging;
 
 use crate::causes::causes;
-use crate::connect::Target;
+use crate::connect::{Target, rotation};
 use crate::health::{self, Gauges};
 use crate::host::Host;
 use crate::line::Line;
@@ -95,7 +95,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         catalogue_hash: evaluator.catalogue_hash(),
         boot_id: own(&args.host.proc, "random/boot_id"),
         node_name: args.host.node_name.clone().unwrap_or_else(|| own(&args.host.proc, "hostname")),
-        capabilities: peers.capabilities(),
+        capabilities: peers.capabilities() | holdfast_proto::REAUTHENTICATES,
     };
     tracing::info!(
         version = introduction.agent_version,
@@ -117,6 +117,9 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
+    let (rotated, tokens) = mpsc::channel(1);
+    // It ends with the connection, and by itself only when that is gone.
+    tokio::spawn(rotation::follow(args.token_file.clone(), rotation::LOOK, rotated));
     let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
     let (mut spool, disk) = spool::open(args.spool, &gauges).await?;
     let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
@@ -132,7 +135,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     };
     let line =
         Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell).policed_by(policies);
-    let line = if args.no_damping { line.undamped() } else { line };
+    let line = if args.no_damping { line.undamped() } else { line }.reauthenticating(tokens);
     let judging = Judging { sensors, evaluator, policy: in_force, pending: Arc::clone(&pending), gauges, judged };
     parts.spawn(thread("sensors", move || judging.run())?);
 

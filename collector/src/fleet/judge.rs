@@ -14,7 +14,7 @@ use holdfast_checks::versions::{self, Memory};
 use jiff::civil::Date;
 
 use super::census::Census;
-use crate::nodes::Clock;
+use crate::nodes::{Admission, Clock};
 use crate::store::JudgedNode;
 use crate::store::chain::{self, ChainRow};
 use crate::store::nodes::Offset;
@@ -133,6 +133,8 @@ pub struct Outside {
     pub peers: Peers,
     /// How far its clock is off.
     pub clock: Clock,
+    /// Who spoke for it; `None`: nobody yet.
+    pub admission: Option<Admission>,
 }
 
 impl Outside {
@@ -150,9 +152,26 @@ impl Outside {
         (!node.recorded).then_some(clock)
     }
 
+    /// Who spoke for the node, as a fact. For a recording anybody may.
+    fn admission(&self, node: &JudgedNode, now: i64) -> Option<Observed<facts::Admission>> {
+        let admission = match &self.admission {
+            None => Observed::unavailable_because(Reason::NotPresent, "no agent has spoken for the node yet"),
+            Some(Admission { credential, duplicates, alternations, foreign_writes, last, at }) => {
+                let (credential, last) = (credential.clone(), last.clone());
+                let (duplicates, alternations, foreign_writes) = (*duplicates, *alternations, *foreign_writes);
+                let admission = facts::Admission { credential, duplicates, alternations, foreign_writes, last };
+                Observed::known(admission, Source::new(SourceKind::Agent, "sessions"), if *at > 0 { *at } else { now })
+            }
+        };
+        (!node.recorded).then_some(admission)
+    }
+
     /// What the verdict depends on.
     fn basis(&self) -> String {
-        format!("{}\0{:?}", self.peers.basis(), self.clock)
+        // The last of many is for people: a flood is not judged for it.
+        let admission =
+            self.admission.as_ref().map(|known| (&known.credential, known.duplicates, known.alternations, known.foreign_writes));
+        format!("{}\0{:?}\0{admission:?}", self.peers.basis(), self.clock)
     }
 }
 
@@ -184,6 +203,7 @@ pub fn judge(
     versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
     holdfast_checks::peers::lay_over(&mut facts, outside.peers.facts());
     facts.node.clock = outside.clock(node);
+    facts.node.admission = outside.admission(node, at);
     dates(&mut facts, today);
     let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
     let findings = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();

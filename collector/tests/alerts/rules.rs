@@ -49,6 +49,8 @@ fn the_built_in_rules_load() {
             "node-clock-skew",
             "agent-spool-file",
             "agent-entries-refused",
+            "agent-is-alone",
+            "agent-speaks-for-itself",
             "node-silent",
         ]
     );
