@@ -29,17 +29,22 @@ use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
 use crate::peers::{self, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
+use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::store::retention::Retention;
 
 /// The store's file in the data directory.
 const DATABASE: &str = "holdfast.db";
-/// HTTP/2 windows: what one agent may have on its way.
-const WINDOW: u32 = 64 * 1024;
+/// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
+/// gives a connection 64 KiB.
+const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
 /// Streams in one connection: an agent needs one.
 const STREAMS: u32 = 4;
-/// The largest header block, in bytes.
+/// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
 const HEADERS: u32 = 16 * 1024;
+/// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
+/// connection ends. An agent resets none.
+const RESETS: (usize, usize) = (8, 16);
 /// Room for what a message of the largest size is wrapped in.
 const MESSAGE_SLACK: usize = 1024;
 /// When a quiet connection is asked whether it lives, and how long it may take to answer. Twice the time between heartbeats is more
@@ -124,12 +129,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let desk = Arc::new(policies(&options, &catalogue)?);
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
-    let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
+    let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
 
     let close_store = CancellationToken::new();
     let changes = ChangeFeed::default();
+    let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
     let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
     let started = tokio::time::Instant::now();
@@ -141,11 +147,11 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
     let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
-    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)));
+    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)).refusing_through(refusals.clone()));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), stop.clone());
+    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals, stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
@@ -287,13 +293,19 @@ fn judging(
 }
 
 /// What a connection of an agent may take up.
+///
+/// What cannot be set here the library bounds by itself: answers to PING and SETTINGS wait one at a time, and nothing is read meanwhile;
+/// DATA frames with next to nothing in them use up a budget. What it keeps to send (400 KiB a stream) is bounded by what we give it:
+/// a session's outbox.
 fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
     let every = KEEPALIVE.0.max(Duration::from_secs(u64::from(heartbeat_seconds) * 2));
     tonic::transport::Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW.0)
+        .initial_connection_window_size(WINDOW.1)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(RESETS.0))
+        .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
 }
