@@ -296,7 +296,17 @@ fn judging(
     clock: &Clock,
 ) -> fleet::Judging {
     let (store, changes, roster, registry) = (store.clone(), changes.clone(), Arc::clone(roster), Arc::clone(registry));
-    fleet::Judging { evaluator, store, changes, roster, registry, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
+    fleet::Judging {
+        evaluator,
+        store,
+        changes,
+        roster,
+        registry,
+        cluster: None,
+        library: library.clone(),
+        clock: Arc::clone(clock),
+        tick: fleet::TICK,
+    }
 }
 
 /// What a connection of an agent may take up.

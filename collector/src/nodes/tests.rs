@@ -67,6 +67,7 @@ fn after_a_restart_nodes_have_time_to_come_back() {
         since: 0,
         last_seen: 0,
         clock: None,
+        listed: false,
         holder: String::new(),
         breaches: Vec::new(),
     };
@@ -104,6 +105,7 @@ fn a_clock_is_judged_while_its_node_is_heard() {
         since: 0,
         last_seen: 0,
         clock,
+        listed: false,
         holder: String::new(),
         breaches: Vec::new(),
     };
@@ -128,4 +130,12 @@ fn a_clock_is_judged_while_its_node_is_heard() {
     assert_eq!(registry.clock(1), Clock::NotHeard);
     assert!(registry.heard(2, 1, at(61_000), Some(Heartbeat::default()), false), "an agent that says no time");
     assert_eq!(registry.clock(2), Clock::Measured(measured));
+}
+
+/// A node whose Node object is there is not given up: its silence stays an alert until it is deleted or its agent is back.
+#[test]
+fn a_silent_node_that_is_listed_is_awaited_for_as_long_as_it_is() {
+    let known = |node_id, listed| KnownNode { node_id, session: 4, state: NodeState::Silent, since: 0, last_seen: 0, clock: None, listed };
+    let registry = Registry::new(vec![known(1, true), known(2, false)], PATIENCE, at(0));
+    assert_eq!(due(&registry, 90_000_000), [(2, NodeState::Gone)]);
 }

@@ -55,13 +55,15 @@ pub enum NodeState {
     Silent,
     /// It said good-bye.
     Stopped,
-    /// Silent for so long that nobody waits any more.
+    /// Its Node object was deleted, or it was silent for so long that nobody waits any more.
     Gone,
+    /// Its Node object is there and no agent ever spoke for it.
+    Unwatched,
 }
 
 impl NodeState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone];
+    pub const ALL: [Self; 5] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone, Self::Unwatched];
 
     /// The name in the store, in JSON and in filters.
     pub fn name(self) -> &'static str {
@@ -70,6 +72,7 @@ impl NodeState {
             Self::Silent => "silent",
             Self::Stopped => "stopped",
             Self::Gone => "gone",
+            Self::Unwatched => "unwatched",
         }
     }
 
@@ -222,6 +225,8 @@ pub struct KnownNode {
     pub holder: String,
     /// What was refused of it lately, by hour.
     pub breaches: Vec<BreachRow>,
+    /// Is its Node object there, as was known last.
+    pub listed: bool,
 }
 
 /// An epoch as stored.
@@ -366,17 +371,18 @@ impl Store {
     pub async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
         let mut breaches = self.latest_breaches().await?;
         let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0), \
-                   n.holder from nodes n left join delivery d on d.node_id = n.node_id order by n.node_id";
-        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64, String)>(sql);
+                   n.membership in ('listed', 'unwatchable'), n.holder from nodes n left join delivery d on d.node_id = n.node_id \
+                   order by n.node_id";
+        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64, bool, String)>(sql);
         let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read nodes"))?;
-        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at, holder)| {
+        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at, listed, holder)| {
             let state = NodeState::from_name(&state).ok_or_else(|| StoreError::Malformed {
                 operation: "read nodes",
                 problem: format!("node {node_id} has the unknown state `{state}`"),
             })?;
             let clock = (at > 0).then_some(Offset { ahead_ms, at });
             let breaches = breaches.remove(&node_id).unwrap_or_default();
-            Ok(KnownNode { node_id, session, state, since, last_seen, clock, holder, breaches })
+            Ok(KnownNode { node_id, session, state, since, last_seen, clock, listed, holder, breaches })
         });
         known.collect()
     }
