@@ -246,6 +246,8 @@ impl Registry {
                     last_seen: 0,
                     confirmed_at: 0,
                     unflushed: false,
+                    credential: "",
+                    breaches: None,
                     listed,
                 };
                 nodes.insert(member.node_id, node);
