@@ -135,7 +135,17 @@ fn a_clock_is_judged_while_its_node_is_heard() {
 /// A node whose Node object is there is not given up: its silence stays an alert until it is deleted or its agent is back.
 #[test]
 fn a_silent_node_that_is_listed_is_awaited_for_as_long_as_it_is() {
-    let known = |node_id, listed| KnownNode { node_id, session: 4, state: NodeState::Silent, since: 0, last_seen: 0, clock: None, listed };
+    let known = |node_id, listed| KnownNode {
+        node_id,
+        session: 4,
+        state: NodeState::Silent,
+        since: 0,
+        last_seen: 0,
+        clock: None,
+        holder: String::new(),
+        breaches: Vec::new(),
+        listed,
+    };
     let registry = Registry::new(vec![known(1, true), known(2, false)], PATIENCE, at(0));
     assert_eq!(due(&registry, 90_000_000), [(2, NodeState::Gone)]);
 }

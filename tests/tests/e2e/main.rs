@@ -18,6 +18,7 @@ mod containers;
 mod disk;
 mod feeds;
 mod fleet;
+mod holders;
 mod hostile;
 mod identity;
 mod kill;
