@@ -139,8 +139,8 @@ pub fn accept(
                     let advice = "trying again ten times a second; raise the limit of open files";
                     shared.refusals.note(Refusal::Accept, None, None, &format_args!("cannot accept connections: {error}: {advice}"));
                     // Whoever has shown nothing holds what an agent could use.
-                    shared.strangers.displace();
-                    handshakes.displace();
+                    handshakes.displace_some();
+                    shared.strangers.displace_some();
                     sleep(BACKOFF).await;
                 }
             }

@@ -28,6 +28,7 @@ mod peers;
 mod policy;
 mod receivers;
 mod recorded;
+mod siege;
 mod silence;
 
 use holdfast_tests::site::Binaries;
