@@ -158,7 +158,8 @@ async fn babble<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(connect
 }
 
 fn hello() -> Vec<u8> {
-    let hello = v1::Hello { protocol_min: 1, protocol_max: 1, catalogue_hash: vec![0; 16], state_digest: vec![0; 16], ..v1::Hello::default() };
+    let hello =
+        v1::Hello { protocol_min: 1, protocol_max: 1, catalogue_hash: vec![0; 16], state_digest: vec![0; 16], ..v1::Hello::default() };
     v1::AgentMessage { message: Some(Message::Hello(hello)) }.encode_to_vec()
 }
 
