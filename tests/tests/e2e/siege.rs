@@ -212,7 +212,7 @@ async fn agents_go_on_and_new_ones_get_in_while_a_collector_is_under_attack() {
     }
     let [_, handshake, protocol, ..] = siege.hold("garbage at 1 MiB/s: as TLS, as HTTP/2 and as messages", &before).await;
     assert!(handshake > 0.0 && protocol > 1.0, "{handshake} handshakes, {protocol} broke the contract");
-    assert!(handshake + protocol < 100.0, "trying again at once is not free: {handshake} and {protocol}");
+    assert!(handshake + protocol < 300.0, "trying again at once is not free: {handshake} and {protocol}");
     babblers.shutdown().await;
 
     // A window of nothing: not even the Welcome can be sent. Seventeen answers fill the outbox.
