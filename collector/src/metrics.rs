@@ -141,7 +141,7 @@ impl Default for Metrics {
             peer_results_refused: registered(
                 &mut registry,
                 "peer_probe_results_refused",
-                "Results of agents that were not taken, by reason: unsolicited, late, duplicate, malformed, overflow",
+                "Results of agents that were not taken, by reason: unsolicited, foreign, late, duplicate, malformed, overflow",
             ),
             agents_rss: registered(&mut registry, "agents_resident_memory_bytes", "Resident memory of all agents"),
             agents_rss_max: registered(&mut registry, "agents_resident_memory_max_bytes", "Resident memory of the largest agent"),
