@@ -361,10 +361,12 @@ mod tests {
         metrics.rejected("bad_token");
         metrics.refused("entry");
         metrics.policy_nodes("refused", 1);
+        metrics.apiserver("nodes", true);
         let there = metrics.encode();
         let asked = [
             include_str!("../../deploy/alerts/prometheus.yaml"),
             include_str!("../../docs/delivery.md"),
+            include_str!("../../docs/identity.md"),
             include_str!("../../docs/policy.md"),
         ]
         .join(" ");

@@ -19,6 +19,7 @@ mod disk;
 mod feeds;
 mod fleet;
 mod hostile;
+mod identity;
 mod kill;
 mod kill_agent;
 mod kill_collector;
