@@ -75,10 +75,10 @@ pub struct Line<C> {
     disk: Disk,
     account: Account,
     timings: Timings,
-    /// Tells that there are fresh credentials to connect with.
-    renewed: Option<watch::Receiver<u64>>,
     /// Rotated tokens.
     tokens: Option<mpsc::Receiver<String>>,
+    /// Tells that there are fresh credentials to connect with.
+    renewed: Option<watch::Receiver<u64>>,
 }
 
 enum Event {
@@ -436,6 +436,13 @@ impl<C: Connect> Line<C> {
     }
 }
 
+async fn rotated(tokens: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match tokens {
+        Some(tokens) => tokens.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for fresh credentials.
 async fn fresh(renewed: &mut Option<watch::Receiver<u64>>) {
     if let Some(renewed) = renewed
@@ -445,13 +452,6 @@ async fn fresh(renewed: &mut Option<watch::Receiver<u64>>) {
     }
     // Nobody renews, or whoever did has ended, and with it the agent.
     std::future::pending().await
-}
-
-async fn rotated(tokens: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
-    match tokens {
-        Some(tokens) => tokens.recv().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn draw() -> u32 {

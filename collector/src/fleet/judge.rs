@@ -134,10 +134,10 @@ pub struct Outside {
     pub peers: Peers,
     /// How far its clock is off.
     pub clock: Clock,
-    /// What its cluster's API server says of it; `None` where that is not followed.
-    pub membership: Option<Observed<facts::Membership>>,
     /// Who spoke for it; `None`: nobody yet.
     pub admission: Option<Admission>,
+    /// What its cluster's API server says of it; `None` where that is not followed.
+    pub membership: Option<Observed<facts::Membership>>,
 }
 
 impl Outside {
@@ -171,11 +171,11 @@ impl Outside {
 
     /// What the verdict depends on.
     fn basis(&self) -> String {
-        let membership = self.membership.as_ref().map(Observed::value);
         // The last of many is for people: a flood is not judged for it.
         let admission =
             self.admission.as_ref().map(|known| (&known.credential, known.duplicates, known.alternations, known.foreign_writes));
-        format!("{}\0{:?}\0{membership:?}\0{admission:?}", self.peers.basis(), self.clock)
+        let membership = self.membership.as_ref().map(Observed::value);
+        format!("{}\0{:?}\0{admission:?}\0{membership:?}", self.peers.basis(), self.clock)
     }
 }
 
@@ -207,8 +207,8 @@ pub fn judge(
     versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
     holdfast_checks::peers::lay_over(&mut facts, outside.peers.facts());
     facts.node.clock = outside.clock(node);
-    facts.node.membership.clone_from(&outside.membership);
     facts.node.admission = outside.admission(node, at);
+    facts.node.membership.clone_from(&outside.membership);
     dates(&mut facts, today);
     let mut findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
     if node.documents.is_empty() {

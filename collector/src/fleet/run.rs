@@ -269,12 +269,9 @@ impl Fleet {
             self.judged.remove(&node_id);
             return Ok(false);
         };
-        let outside = Outside {
-            peers: self.peers(node_id, pass.now).await?,
-            clock: self.registry.clock(node_id),
-            membership: membership(&node, self.cluster.as_deref(), pass.now),
-            admission: self.registry.admission(node_id, pass.now),
-        };
+        let (peers, clock) = (self.peers(node_id, pass.now).await?, self.registry.clock(node_id));
+        let admission = self.registry.admission(node_id, pass.now);
+        let outside = Outside { peers, clock, admission, membership: membership(&node, self.cluster.as_deref(), pass.now) };
         let basis = basis(&node, &outside, &pass.basis, pass.today);
         // Before its first inventory a node has nothing to judge but that it exists: `unknown` would be noise for a second.
         if node.documents.is_empty() && !outside.membership.as_ref().and_then(Observed::value).is_some()

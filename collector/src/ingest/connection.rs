@@ -189,8 +189,7 @@ impl Posture for Service {
             place => place.flatten(),
         };
         let (outbox, answers) = mpsc::channel(OUTBOX);
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
-        let mut connection = Connection::new(Arc::clone(&self.0), admitted, peer, outbox);
+        let mut connection = Connection::new(Arc::clone(&self.0), admitted, address, outbox);
         connection.place = place;
         self.0.sessions.spawn(connection.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers).map(|told| *told)))

@@ -70,12 +70,12 @@ struct Node {
     confirmed_at: i64,
     /// Heard since the last flush.
     unflushed: bool,
-    /// Its Node object is there: then it is awaited for as long as it is silent.
-    listed: bool,
     /// How its newest session proved who it is: `pod`, `enrolment`, `token`; empty where there was none.
     credential: &'static str,
     /// Hardly any node has some.
     breaches: Option<Box<Breaches>>,
+    /// Its Node object is there: then it is awaited for as long as it is silent.
+    listed: bool,
 }
 
 impl Node {
@@ -115,13 +115,13 @@ impl Registry {
                 last_seen: known.last_seen,
                 confirmed_at: 0,
                 unflushed: false,
-                listed: known.listed,
                 credential: credential(&known.holder),
                 breaches: (!known.breaches.is_empty()).then(|| {
                     let mut breaches = Breaches::default();
                     known.breaches.iter().for_each(|row| breaches.recall(row));
                     Box::new(breaches)
                 }),
+                listed: known.listed,
             };
             (known.node_id, node)
         });
@@ -146,9 +146,9 @@ impl Registry {
             last_seen: now.wall_ms,
             confirmed_at: 0,
             unflushed: false,
-            listed: false,
             credential,
             breaches: None,
+            listed: false,
         });
         if session < node.session {
             return;
@@ -246,9 +246,9 @@ impl Registry {
                     last_seen: 0,
                     confirmed_at: 0,
                     unflushed: false,
-                    listed,
                     credential: "",
                     breaches: None,
+                    listed,
                 };
                 nodes.insert(member.node_id, node);
             }

@@ -221,12 +221,12 @@ pub struct KnownNode {
     pub last_seen: i64,
     /// How far its clock was off when that was last measured.
     pub clock: Option<Offset>,
-    /// Is its Node object there, as was known last.
-    pub listed: bool,
     /// Who opened its last session; empty: nobody yet, or an earlier version did not say.
     pub holder: String,
     /// What was refused of it lately, by hour.
     pub breaches: Vec<BreachRow>,
+    /// Is its Node object there, as was known last.
+    pub listed: bool,
 }
 
 /// An epoch as stored.
