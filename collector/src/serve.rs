@@ -8,16 +8,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use holdfast_checks::catalogue::Catalogue;
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{self, Bounds, Certificate};
+use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
+use crate::enrolment::{self, Enroller, Enrolments};
 use crate::feeds::{self, Follow, Following};
 use crate::fleet;
 use crate::http::{self, App};
@@ -28,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
 use crate::peers::{self, ApiNodes, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
+use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::store::retention::Retention;
 
@@ -62,6 +65,10 @@ pub struct ServeOptions {
     pub tls_key: PathBuf,
     /// The tokens file.
     pub tokens: Option<PathBuf>,
+    /// How machines outside a cluster enrol.
+    pub enrolment: Option<EnrolmentOptions>,
+    /// Speak TLS 1.2 too.
+    pub allow_tls12: bool,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
     /// The administrator's list of nodes that peers are to try.
@@ -92,6 +99,19 @@ pub struct ServeOptions {
     pub retention: Retention,
 }
 
+/// How machines outside a cluster enrol.
+#[derive(Debug, Clone)]
+pub struct EnrolmentOptions {
+    /// The enrolments file.
+    pub list: PathBuf,
+    /// The certificate of the enrolment CA, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// How long a certificate holds.
+    pub lifetime: Duration,
+}
+
 /// A running collector.
 #[derive(Debug)]
 pub struct Serving {
@@ -108,11 +128,9 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
     let mut alerting = alerting(&options)?;
-    let certificate = Arc::new(
-        Certificate::load(&options.tls_cert, &options.tls_key)
-            .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
-    );
+    let certificate = Arc::new(certificate(&options)?);
     let identities = identities(&options)?;
+    let enrolments = identities.enrolments.clone();
     let sources = peer_sources(&options)?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
@@ -123,6 +141,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
 
     let close_store = CancellationToken::new();
     let (metrics, changes) = (Metrics::default(), ChangeFeed::default());
+    let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
     let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
     let started = tokio::time::Instant::now();
@@ -142,7 +161,12 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
-    let server = http2(options.heartbeat_seconds).add_service(service);
+    let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let enrolling = enrolments.map(|list| {
+        let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
+        EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
+    });
+    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
@@ -223,7 +247,16 @@ fn bounds() -> Bounds {
     }
 }
 
+/// The TLS settings, by their files.
+fn certificate(options: &ServeOptions) -> Result<Certificate> {
+    let enrolment = options.enrolment.as_ref().map(|enrolment| (enrolment.certificate.clone(), enrolment.key.clone()));
+    let (certificate, key, allow_tls12) = (options.tls_cert.clone(), options.tls_key.clone(), options.allow_tls12);
+    Certificate::open(TlsFiles { certificate, key, enrolment, allow_tls12 })
+        .context("--tls-cert, --tls-key, --enrolment-ca-cert and --enrolment-ca-key (`holdfast-collector ca init` makes them)")
+}
+
 fn identities(options: &ServeOptions) -> Result<Identities> {
+    let enrolments = options.enrolment.as_ref().map(|enrolment| Enrolments::load(&enrolment.list)).transpose().context("--enrolments")?;
     let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
     let review = if options.token_review {
         let variable = |name| std::env::var(name).ok();
@@ -233,10 +266,10 @@ fn identities(options: &ServeOptions) -> Result<Identities> {
     } else {
         None
     };
-    if tokens.is_none() && review.is_none() {
-        tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
+    if tokens.is_none() && review.is_none() && enrolments.is_none() {
+        tracing::warn!("no agent can connect: give --tokens FILE, --enrolments FILE, or --token-review in a cluster");
     }
-    Ok(Identities { tokens, review })
+    Ok(Identities { tokens, review, enrolments: enrolments.map(Arc::new) })
 }
 
 /// What agents are to hold.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use descriptors::raise_limit;
 pub use stream::{Peer, TlsConnection};
-pub use tls::{Certificate, CertificateError};
+pub use tls::{Certificate, CertificateError, TlsFiles};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
