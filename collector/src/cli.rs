@@ -80,9 +80,15 @@ struct Serve {
     /// certificates, and so nodes' names, to whoever listens.
     #[arg(long, env = "HOLDFAST_ALLOW_TLS12", value_parser = clap::builder::FalseyValueParser::new())]
     allow_tls12: bool,
-    /// Accept agents' service-account tokens, reviewed by the API server of the cluster this runs in.
+    /// Accept agents' service-account tokens, reviewed by the API server of their cluster.
     #[arg(long, env = "HOLDFAST_TOKEN_REVIEW")]
     token_review: bool,
+    /// Kubeconfig of the cluster whose API server is asked, for a collector outside of it [default: the cluster this runs in].
+    #[arg(long, env = "HOLDFAST_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the agents there [default: the one this runs in, or holdfast-system].
+    #[arg(long, env = "HOLDFAST_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// What to call that cluster.
     #[arg(long, env = "HOLDFAST_CLUSTER", value_name = "NAME", default_value = "default")]
     cluster: String,
@@ -90,7 +96,7 @@ struct Serve {
     /// do so only within their own --peer-probes-cidrs.
     #[arg(long, env = "HOLDFAST_PEER_PROBES", value_name = "FILE")]
     peer_probes: Option<PathBuf>,
-    /// The same for every node that the API server of the cluster this runs in lists.
+    /// The same for every node that the API server of the cluster lists.
     #[arg(long, env = "HOLDFAST_PEER_PROBES_FROM_API")]
     peer_probes_from_api: bool,
     /// File with what agents are to hold: intervals, disabled checks, peer-probe pools; read again when it changes [default: none,
@@ -266,6 +272,8 @@ fn options(serve: Serve) -> ServeOptions {
         },
         allow_tls12: serve.allow_tls12,
         token_review: serve.token_review,
+        kubeconfig: serve.kubeconfig,
+        namespace: serve.namespace,
         peer_probes: serve.peer_probes,
         peer_probes_from_api: serve.peer_probes_from_api,
         cluster: serve.cluster,

@@ -65,6 +65,8 @@ async fn start(dir: tempfile::TempDir) -> Rig {
         enrolment: None,
         allow_tls12: false,
         token_review: false,
+        kubeconfig: None,
+        namespace: None,
         peer_probes: None,
         peer_probes_from_api: false,
         cluster: "default".into(),

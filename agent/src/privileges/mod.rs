@@ -126,6 +126,25 @@ pub fn step_down(run_as: Option<u32>, spool: Option<&Path>, groups: &[u32]) -> R
     Ok(SteppedDown { spool: made })
 }
 
+/// Gives up what a program does not need that reads once, prints and ends. Its uid stays. Call it before any thread starts.
+///
+/// # Errors
+/// What could not be given up.
+pub fn step_aside() -> Result<(), PrivilegesError> {
+    drop_capabilities()?;
+    Ok(doors::close_once()?)
+}
+
+/// Is this the `/proc` of a running kernel.
+pub fn is_live(proc: &Path) -> bool {
+    nix::sys::statfs::statfs(proc).is_ok_and(|at| at.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
+}
+
+/// Tests this process on the host it is told to read. In a recorded tree nothing can be tried: its own `/proc` stands in.
+pub fn self_test_on(host_root: &Path, proc: &Path) -> SelfTest {
+    if is_live(proc) { self_test(proc, host_root) } else { self_test(Path::new("/proc"), Path::new("/")) }
+}
+
 /// Makes the directory of the identity and gives it to the uid of [`step_down`], as that does with the spool. Before it.
 ///
 /// # Errors

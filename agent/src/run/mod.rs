@@ -82,8 +82,8 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be set up, or which part ended without being asked.
 pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()> {
-    // What this process can do shows in its own /proc, wherever facts are read from.
-    report(&privileges::self_test(Path::new("/proc")));
+    let tested = privileges::self_test_on(&args.host.host_root, &args.host.proc);
+    report(&tested);
     let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?);
     let mut sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
     let (gauges, pending) = (Arc::new(Gauges::default()), Arc::new(Pending::default()));
@@ -127,7 +127,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
     // Before the first judgement, and whether there is a collector or not.
     policies.restore(&mut spool);
-    let (account, again) = (Own::default(), Arc::clone(&pending));
+    let (account, again) = (Own::default().tested(tested.privileges()), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
         if account.set(now.clone()) {

@@ -7,7 +7,7 @@ pub mod certificate;
 mod review;
 mod token;
 
-pub use review::{ApiServer, ReviewError, TokenReview};
+pub use review::TokenReview;
 pub(crate) use token::unhex;
 pub use token::{Token, Tokens, TokensError, add};
 
@@ -144,6 +144,7 @@ impl Identities {
             (Holder::Token, Some(tokens), Some(hash)) if tokens.node(&hash).as_ref() != Some(&admitted.node) => {
                 Err(Rejection::new(Refusal::Revoked, "the tokens file does not name this node by that token any longer"))
             }
+            (Holder::Pod(_), ..) => self.review.as_ref().map_or(Ok(()), |review| review.standing(admitted)),
             _ => Ok(()),
         }
     }

@@ -14,6 +14,7 @@ pub mod expectations;
 mod fleet;
 mod health;
 pub mod ingest;
+pub mod membership;
 pub mod nodes;
 mod opaque;
 pub mod peers;
@@ -30,7 +31,7 @@ use sqlx::{Connection, SqlSafeStr, SqlStr};
 
 pub use alerts::Delivery;
 pub use codes::{severity_from, severity_number, severity_of, verdict_from, verdict_number};
-pub use fleet::JudgedNode;
+pub use fleet::{JudgedNode, Standing};
 pub use health::Health;
 
 /// How long a statement waits for a lock.

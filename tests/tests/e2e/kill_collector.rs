@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holdfast_agent::connect::Target;
+use holdfast_agent::connect::{Shown, Target};
 use holdfast_agent::health::Gauges;
 use holdfast_agent::line::{Disk, Judgement, Line};
 use holdfast_agent::peers::Peers;
