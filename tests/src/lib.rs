@@ -20,3 +20,4 @@ pub mod restless;
 pub mod sim;
 pub mod site;
 pub mod stored;
+pub mod tls;
