@@ -152,7 +152,7 @@ impl Default for Metrics {
             peer_results_refused: registered(
                 &mut registry,
                 "peer_probe_results_refused",
-                "Results of agents that were not taken, by reason: unsolicited, late, duplicate, malformed, overflow",
+                "Results of agents that were not taken, by reason: unsolicited, foreign, late, duplicate, malformed, overflow",
             ),
             agents_rss: registered(&mut registry, "agents_resident_memory_bytes", "Resident memory of all agents"),
             agents_rss_max: registered(&mut registry, "agents_resident_memory_max_bytes", "Resident memory of the largest agent"),
@@ -385,10 +385,12 @@ mod tests {
         metrics.refused("entry");
         metrics.policy_nodes("refused", 1);
         metrics.certificate_ends("server", 1);
+        metrics.apiserver("nodes", true);
         let there = metrics.encode();
         let asked = [
             include_str!("../../deploy/alerts/prometheus.yaml"),
             include_str!("../../docs/delivery.md"),
+            include_str!("../../docs/identity.md"),
             include_str!("../../docs/policy.md"),
         ]
         .join(" ");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_checks::catalogue::Catalogue;
+use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
 use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
@@ -154,14 +154,14 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let changes = ChangeFeed::default();
     let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
-    let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
+    let settings = settings(&options, &catalogue);
     let started = tokio::time::Instant::now();
     let clock = move || crate::ingest::session::Moment {
         mono_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         wall_ms: jiff::Timestamp::now().as_millisecond(),
     };
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
-    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
+    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()).telling(Arc::clone(&registry)));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
     let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
     let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)).refusing_through(refusals.clone()));
@@ -245,6 +245,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         failed.map_or(Ok(()), Err)
     });
     Ok(Serving { grpc_addr, http_addr, join })
+}
+
+/// What sessions are told and held to.
+fn settings(options: &ServeOptions, catalogue: &Catalogue) -> Settings {
+    let here = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector);
+    let judged_here = Arc::new(here.map(|check| check.id.to_string()).collect());
+    Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, judged_here, ..Settings::default() }
 }
 
 /// As many agents as the system lets us have, with the limit of open files raised first.

@@ -4,6 +4,7 @@
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
 mod alerts;
+mod breaches;
 pub mod chain;
 pub mod changes;
 mod codes;

@@ -20,6 +20,7 @@ mod enrolment;
 mod feeds;
 mod fleet;
 mod hostile;
+mod identity;
 mod kill;
 mod kill_agent;
 mod kill_collector;
