@@ -57,7 +57,18 @@ impl Rig {
     async fn open_as(&self, name: &str, epoch: u64, (last_acked, sent): (u64, Option<u64>), digest: Digest) -> Opened {
         let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
         let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
-        let start = SessionStart { identity, epoch, last_acked, sent, digest, agent_version, catalogue_hash, boot_id, at: NOW };
+        let start = SessionStart {
+            identity,
+            epoch,
+            last_acked,
+            sent,
+            digest,
+            agent_version,
+            catalogue_hash,
+            boot_id,
+            holder: "token".into(),
+            at: NOW,
+        };
         self.writer.open_session(start).await.unwrap()
     }
 
@@ -454,7 +465,8 @@ async fn beyond_the_quota_entries_are_refused_and_the_rest_is_stored() {
 async fn inventory_that_grows_is_held_to_the_quota_like_inventory_that_comes() {
     let rig = rig().await;
     let node = rig.open("a", 7, 0, Digest::EMPTY).await;
-    let sized = |n: usize, bytes: usize| Entry::inventory("container", &format!("c{n:04}"), &"x".repeat(bytes), NOW).unwrap();
+    let sized =
+        |n: usize, bytes: usize| Entry::inventory("container", &format!("c{n:04}"), &serde_json::json!("x".repeat(bytes)), NOW).unwrap();
     let small: Vec<Entry> = (0..400).map(|n| sized(n, 1)).collect();
     assert_eq!(committed(rig.writer.write(delta(&node, 7, 1, small)).await.unwrap()).0.len(), 0);
     let grown: Vec<Entry> = (0..400).map(|n| sized(n, 2_000)).collect();
@@ -473,7 +485,7 @@ async fn history_beyond_the_quota_of_an_hour_is_counted_and_the_findings_are_wha
     let node = rig.open("a", 7, 0, Digest::EMPTY).await;
     let verdict = |n: u64| if n.is_multiple_of(2) { Verdict::Pass } else { Verdict::Fail };
     let mut at = NOW;
-    let mut tell = async |seq: u64, numbers: std::ops::Range<u64>, at: i64| {
+    let tell = async |seq: u64, numbers: std::ops::Range<u64>, at: i64| {
         let last = finding("c", "s", verdict(numbers.end - 1));
         let mut write = delta(&node, 7, seq, vec![last.clone()]);
         write.at = at;
@@ -649,8 +661,18 @@ async fn a_number_used_again_after_retention_has_a_higher_fence() {
     let identity = NodeIdentity { cluster: "c".into(), uid: "new".into(), name: "new".into(), origin: Origin::Agent };
     let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
     let at = NOW + DAY;
-    let start =
-        SessionStart { identity, epoch: 1, last_acked: 0, sent: None, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
+    let start = SessionStart {
+        identity,
+        epoch: 1,
+        last_acked: 0,
+        sent: None,
+        digest: Digest::EMPTY,
+        agent_version,
+        catalogue_hash,
+        boot_id,
+        holder: "token".into(),
+        at,
+    };
     let new = rig.writer.open_session(start).await.unwrap();
     assert_eq!(new.node_id, old.node_id);
     assert!(new.session > old.session, "the registry may still know the old one");
