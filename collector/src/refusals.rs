@@ -192,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_its_row_in_the_docs_and_no_other_has() {
+        let rows = include_str!("../../docs/refusals.md").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let documented: Vec<&str> = rows.collect();
+        let codes: BTreeSet<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(documented.iter().copied().collect::<BTreeSet<_>>(), codes);
+        assert_eq!(documented.len(), codes.len(), "one row each");
+    }
+
+    #[test]
     fn a_flood_is_counted_and_not_logged_line_by_line() {
         let refusals = Refusals::default();
         let said: Vec<Option<u64>> = (0..100).map(|_| refusals.may_say(Refusal::Handshake)).collect();

@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod containers;
 pub mod export;
 pub mod figures;
+pub mod intruder;
 pub mod namespace;
 pub mod peer;
 pub mod process;

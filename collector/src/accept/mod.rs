@@ -139,8 +139,8 @@ pub fn accept(
                     let advice = "trying again ten times a second; raise the limit of open files";
                     shared.refusals.note(Refusal::Accept, None, None, &format_args!("cannot accept connections: {error}: {advice}"));
                     // Whoever has shown nothing holds what an agent could use.
-                    shared.strangers.displace();
-                    handshakes.displace();
+                    handshakes.displace_some();
+                    shared.strangers.displace_some();
                     sleep(BACKOFF).await;
                 }
             }
@@ -168,7 +168,6 @@ impl Shared {
             return self.full(address);
         }
         let Some((stream, peer)) = self.shake(stream, address, &place).await else { return };
-        drop(place);
         let Some(room) = self.take_room().await else { return self.full(address) };
         let connection = TlsConnection::new(
             stream,
@@ -178,6 +177,7 @@ impl Shared {
             (self.metrics.clone(), self.refusals.clone()),
             self.session_within,
         );
+        drop(place);
         if ready.send(Ok(connection)).await.is_err() {
             tracing::debug!(peer = %address, "connected while the collector was stopping");
         }

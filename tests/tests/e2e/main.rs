@@ -31,6 +31,7 @@ mod policy;
 mod receivers;
 mod recorded;
 mod rotation;
+mod siege;
 mod silence;
 
 use holdfast_tests::site::Binaries;
