@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_checks::catalogue::Catalogue;
+use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{self, Bounds, Certificate};
+use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
 use crate::cluster::{self, ApiServer, Cluster};
+use crate::enrolment::{self, Enroller, Enrolments};
 use crate::feeds::{self, Follow, Following};
 use crate::fleet;
 use crate::http::{self, App};
@@ -29,17 +31,22 @@ use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
 use crate::peers::{self, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
+use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::store::retention::Retention;
 
 /// The store's file in the data directory.
 const DATABASE: &str = "holdfast.db";
-/// HTTP/2 windows: what one agent may have on its way.
-const WINDOW: u32 = 64 * 1024;
+/// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
+/// gives a connection 64 KiB.
+const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
 /// Streams in one connection: an agent needs one.
 const STREAMS: u32 = 4;
-/// The largest header block, in bytes.
+/// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
 const HEADERS: u32 = 16 * 1024;
+/// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
+/// connection ends. An agent resets none.
+const RESETS: (usize, usize) = (8, 16);
 /// Room for what a message of the largest size is wrapped in.
 const MESSAGE_SLACK: usize = 1024;
 /// When a quiet connection is asked whether it lives, and how long it may take to answer. Twice the time between heartbeats is more
@@ -63,6 +70,10 @@ pub struct ServeOptions {
     pub tls_key: PathBuf,
     /// The tokens file.
     pub tokens: Option<PathBuf>,
+    /// How machines outside a cluster enrol.
+    pub enrolment: Option<EnrolmentOptions>,
+    /// Speak TLS 1.2 too.
+    pub allow_tls12: bool,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
     /// How to reach that API server; without, the cluster this runs in.
@@ -97,6 +108,19 @@ pub struct ServeOptions {
     pub retention: Retention,
 }
 
+/// How machines outside a cluster enrol.
+#[derive(Debug, Clone)]
+pub struct EnrolmentOptions {
+    /// The enrolments file.
+    pub list: PathBuf,
+    /// The certificate of the enrolment CA, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// How long a certificate holds.
+    pub lifetime: Duration,
+}
+
 /// A running collector.
 #[derive(Debug)]
 pub struct Serving {
@@ -113,43 +137,48 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
     let mut alerting = alerting(&options)?;
-    let certificate = Arc::new(
-        Certificate::load(&options.tls_cert, &options.tls_key)
-            .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
-    );
+    let certificate = Arc::new(certificate(&options)?);
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
+    let enrolments = identities.enrolments.clone();
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
-    let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
+    let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
 
     let close_store = CancellationToken::new();
     let changes = ChangeFeed::default();
+    let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
-    let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
+    let settings = settings(&options, &catalogue);
     let started = tokio::time::Instant::now();
     let clock = move || crate::ingest::session::Moment {
         mono_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         wall_ms: jiff::Timestamp::now().as_millisecond(),
     };
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
-    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
+    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()).telling(Arc::clone(&registry)));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
     let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
-    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)));
+    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)).refusing_through(refusals.clone()));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), stop.clone());
+    let (connections, accepting) =
+        accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals.clone(), stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
-    let server = http2(options.heartbeat_seconds).add_service(service);
+    let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let enrolling = enrolments.map(|list| {
+        let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
+        EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
+    });
+    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
@@ -218,6 +247,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     Ok(Serving { grpc_addr, http_addr, join })
 }
 
+/// What sessions are told and held to.
+fn settings(options: &ServeOptions, catalogue: &Catalogue) -> Settings {
+    let here = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector);
+    let judged_here = Arc::new(here.map(|check| check.id.to_string()).collect());
+    Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, judged_here, ..Settings::default() }
+}
+
 /// As many agents as the system lets us have, with the limit of open files raised first.
 fn bounds() -> Bounds {
     match accept::raise_limit() {
@@ -233,6 +269,14 @@ fn bounds() -> Bounds {
     }
 }
 
+/// The TLS settings, by their files.
+fn certificate(options: &ServeOptions) -> Result<Certificate> {
+    let enrolment = options.enrolment.as_ref().map(|enrolment| (enrolment.certificate.clone(), enrolment.key.clone()));
+    let (certificate, key, allow_tls12) = (options.tls_cert.clone(), options.tls_key.clone(), options.allow_tls12);
+    Certificate::open(TlsFiles { certificate, key, enrolment, allow_tls12 })
+        .context("--tls-cert, --tls-key, --enrolment-ca-cert and --enrolment-ca-key (`holdfast-collector ca init` makes them)")
+}
+
 /// The cluster's API server, where it is asked for anything.
 async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<ApiServer>> {
     if !options.token_review && !options.peer_probes_from_api {
@@ -243,12 +287,13 @@ async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<
 }
 
 fn identities(options: &ServeOptions, api: Option<&ApiServer>, metrics: &Metrics) -> Result<Identities> {
+    let enrolments = options.enrolment.as_ref().map(|enrolment| Enrolments::load(&enrolment.list)).transpose().context("--enrolments")?;
     let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
     let review = api.filter(|_| options.token_review).map(|api| TokenReview::new(api.clone(), metrics.clone()));
-    if tokens.is_none() && review.is_none() {
-        tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
+    if tokens.is_none() && review.is_none() && enrolments.is_none() {
+        tracing::warn!("no agent can connect: give --tokens FILE, --enrolments FILE, or --token-review in a cluster");
     }
-    Ok(Identities { tokens, review })
+    Ok(Identities { tokens, review, enrolments: enrolments.map(Arc::new) })
 }
 
 /// What agents are to hold.
@@ -283,17 +328,33 @@ fn judging(
     clock: &Clock,
 ) -> fleet::Judging {
     let (store, changes, roster, registry) = (store.clone(), changes.clone(), Arc::clone(roster), Arc::clone(registry));
-    fleet::Judging { evaluator, store, changes, roster, registry, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
+    fleet::Judging {
+        evaluator,
+        store,
+        changes,
+        roster,
+        registry,
+        cluster: None,
+        library: library.clone(),
+        clock: Arc::clone(clock),
+        tick: fleet::TICK,
+    }
 }
 
 /// What a connection of an agent may take up.
+///
+/// What cannot be set here the library bounds by itself: answers to PING and SETTINGS wait one at a time, and nothing is read meanwhile;
+/// DATA frames with next to nothing in them use up a budget. What it keeps to send (400 KiB a stream) is bounded by what we give it:
+/// a session's outbox.
 fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
     let every = KEEPALIVE.0.max(Duration::from_secs(u64::from(heartbeat_seconds) * 2));
     tonic::transport::Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW.0)
+        .initial_connection_window_size(WINDOW.1)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(RESETS.0))
+        .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
 }

@@ -22,3 +22,4 @@ pub mod restless;
 pub mod sim;
 pub mod site;
 pub mod stored;
+pub mod tls;

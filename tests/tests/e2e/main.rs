@@ -16,6 +16,7 @@ mod chain;
 mod containerd;
 mod containers;
 mod disk;
+mod enrolment;
 mod feeds;
 mod fleet;
 mod hostile;
@@ -29,6 +30,7 @@ mod peers;
 mod policy;
 mod receivers;
 mod recorded;
+mod rotation;
 mod silence;
 
 use holdfast_tests::site::Binaries;
