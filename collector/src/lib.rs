@@ -15,6 +15,8 @@ pub mod dashboard;
 pub mod feeds;
 pub mod files;
 pub mod fleet;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod ingest;
