@@ -15,7 +15,7 @@ use holdfast_collector::nodes::Clock;
 use holdfast_collector::store::peers::{Met, PeerAnswer, StoredAnswer};
 use holdfast_collector::store::retention::Retention;
 use holdfast_collector::store::views::{CursorKey, Filter, PeerOutcome, Reach, Side, Views};
-use holdfast_collector::store::{JudgedNode, Store};
+use holdfast_collector::store::{JudgedNode, Standing, Store};
 use jiff::civil::date;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -186,9 +186,9 @@ fn judged(check: &str, peers: &Peers) -> (Verdict, String) {
         text(["group", "components", r#"{"state":"known","items":0,"skipped":0}"#]),
         text(["group", "kubelets", r#"{"state":"known","items":1,"skipped":0}"#]),
     ];
-    let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, documents };
+    let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, standing: Standing::default(), documents };
     let fleet = FleetJudge::new(Arc::new(Evaluator::new(built_in().unwrap())));
-    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard };
+    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard, membership: None };
     let entries = judge(&fleet, &node, &outside, &Census::default(), &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();
     let found = entries.findings.into_iter().find_map(|entry| match entry.body {
         Body::Finding(finding) if finding.check == check => Some((finding.verdict, finding.reason)),

@@ -1,9 +1,12 @@
 -- Who speaks for a node, who may be enrolled, and which nodes exist without an agent.
 
--- How the newest session proved who it is (`token`, `pod:UID`, `enrolment:UID`), and whether a Node object with this uid is known:
--- '' not known, 'listed', 'absent'.
+-- How the newest session proved who it is (`token`, `pod:UID`, `enrolment:UID`); whether a Node object with this uid is known: '' not
+-- known, 'listed', 'unwatchable' (listed, and no agent can run there), 'absent' (there was never one), 'deleted'; since when, Unix
+-- milliseconds; and why no agent can run there.
 alter table nodes add column holder text not null default '';
 alter table nodes add column membership text not null default '';
+alter table nodes add column membership_since bigint not null default 0;
+alter table nodes add column unwatchable text not null default '';
 
 -- What was refused of a node whose credentials were good, by hour (Unix hours), so that an hour ends by itself.
 create table breaches (

@@ -36,6 +36,7 @@ pub(crate) fn state(of: NodeState) -> (&'static str, &'static str, &'static str)
         NodeState::Recorded => ("recorded", "◉", "Recorded"),
         NodeState::Silent => ("silent", "◌", "Silent"),
         NodeState::Stopped => ("stopped", "⊘", "Stopped"),
+        NodeState::Unwatched => ("unwatched", "○", "No agent"),
         NodeState::Gone => ("gone", "✕", "Removed"),
     }
 }

@@ -1,17 +1,20 @@
 //! The live registry: which node has a session, since when it is quiet, and what its agent last said of itself.
 //!
 //! Memory only, flushed by [`keeper`]; at start every node that was connected is given time to come back. States follow
-//! from what was heard: connected, stopped after a good-bye, silent after the grace, gone after a day. Must not know
+//! from what was heard: connected, stopped after a good-bye, silent after the grace, gone after a day. [`membership`] knows of the
+//! Node objects, and which of them nobody speaks for. Must not know
 //! streams or SQL; the moment is passed in.
 
 mod clock;
 pub mod keeper;
+pub mod membership;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ingest::session::Moment;
 use crate::metrics::AgentTotals;
+use crate::store::membership::Member;
 use crate::store::nodes::{KnownNode, NodeState, StateChange, Vitals};
 pub use clock::Clock;
 use clock::Readings;
@@ -61,6 +64,8 @@ struct Node {
     confirmed_at: i64,
     /// Heard since the last flush.
     unflushed: bool,
+    /// Its Node object is there: then it is awaited for as long as it is silent.
+    listed: bool,
 }
 
 impl Node {
@@ -95,6 +100,7 @@ impl Registry {
                 last_seen: known.last_seen,
                 confirmed_at: 0,
                 unflushed: false,
+                listed: known.listed,
             };
             (known.node_id, node)
         });
@@ -119,6 +125,7 @@ impl Registry {
             last_seen: now.wall_ms,
             confirmed_at: 0,
             unflushed: false,
+            listed: false,
         });
         if session < node.session {
             return;
@@ -177,7 +184,7 @@ impl Registry {
         let due = nodes.iter().filter_map(|(node_id, node)| {
             let (state, reason) = match (node.state, node.silent_at) {
                 (NodeState::Connected, Some((at, reason))) if now.mono_ms >= at => (NodeState::Silent, reason.to_owned()),
-                (NodeState::Silent, _) if now.wall_ms.saturating_sub(node.since) >= self.patience.gone_ms => {
+                (NodeState::Silent, _) if !node.listed && now.wall_ms.saturating_sub(node.since) >= self.patience.gone_ms => {
                     (NodeState::Gone, format!("silent for {} hours", self.patience.gone_ms / 3_600_000))
                 }
                 _ => return None,
@@ -193,6 +200,31 @@ impl Registry {
         for change in stored {
             if let Some(node) = nodes.get_mut(&change.node_id).filter(|node| node.session == change.session) {
                 (node.state, node.since, node.silent_at) = (change.state, change.at, None);
+            }
+        }
+    }
+
+    /// Takes in which nodes have a Node object, and those for which no agent ever spoke.
+    pub fn members<'a>(&self, members: impl IntoIterator<Item = &'a Member>) {
+        let mut nodes = self.lock();
+        for member in members {
+            let listed = member.membership.listed();
+            if let Some(node) = nodes.get_mut(&member.node_id) {
+                node.listed = listed;
+            } else if member.state == NodeState::Unwatched {
+                let node = Node {
+                    session: member.session,
+                    state: member.state,
+                    since: member.since,
+                    silent_at: None,
+                    heartbeat: Heartbeat::default(),
+                    clock: Readings::default(),
+                    last_seen: 0,
+                    confirmed_at: 0,
+                    unflushed: false,
+                    listed,
+                };
+                nodes.insert(member.node_id, node);
             }
         }
     }
@@ -237,7 +269,7 @@ impl Registry {
     }
 
     /// Nodes by state, and what the connected agents say of themselves, added up.
-    pub fn totals(&self) -> ([(NodeState, usize); 4], AgentTotals) {
+    pub fn totals(&self) -> ([(NodeState, usize); 5], AgentTotals) {
         let nodes = self.lock();
         let count = |state| (state, nodes.values().filter(|node| node.state == state).count());
         let mut totals = AgentTotals::default();

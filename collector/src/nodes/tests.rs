@@ -60,7 +60,7 @@ fn a_good_bye_is_not_silence() {
 
 #[test]
 fn after_a_restart_nodes_have_time_to_come_back() {
-    let known = |node_id, state| KnownNode { node_id, session: 4, state, since: 0, last_seen: 0, clock: None };
+    let known = |node_id, state| KnownNode { node_id, session: 4, state, since: 0, last_seen: 0, clock: None, listed: false };
     let nodes = vec![known(1, NodeState::Connected), known(2, NodeState::Stopped), known(3, NodeState::Connected)];
     let registry = Registry::new(nodes, PATIENCE, at(0));
     registry.connected(3, 5, at(100));
@@ -88,7 +88,7 @@ fn heartbeats_are_flushed_once_and_added_up() {
 #[test]
 fn a_clock_is_judged_while_its_node_is_heard() {
     let clock = Some(Offset { ahead_ms: 400_000, at: 7 });
-    let known = KnownNode { node_id: 1, session: 4, state: NodeState::Connected, since: 0, last_seen: 0, clock };
+    let known = KnownNode { node_id: 1, session: 4, state: NodeState::Connected, since: 0, last_seen: 0, clock, listed: false };
     let registry = Registry::new(vec![known], PATIENCE, at(0));
     let before = Clock::Measured(Offset { ahead_ms: 400_000, at: 7 });
     assert_eq!(registry.clock(1), before, "a restart of the collector changes no verdict");
@@ -110,4 +110,12 @@ fn a_clock_is_judged_while_its_node_is_heard() {
     assert_eq!(registry.clock(1), Clock::NotHeard);
     assert!(registry.heard(2, 1, at(61_000), Some(Heartbeat::default()), false), "an agent that says no time");
     assert_eq!(registry.clock(2), Clock::Measured(measured));
+}
+
+/// A node whose Node object is there is not given up: its silence stays an alert until it is deleted or its agent is back.
+#[test]
+fn a_silent_node_that_is_listed_is_awaited_for_as_long_as_it_is() {
+    let known = |node_id, listed| KnownNode { node_id, session: 4, state: NodeState::Silent, since: 0, last_seen: 0, clock: None, listed };
+    let registry = Registry::new(vec![known(1, true), known(2, false)], PATIENCE, at(0));
+    assert_eq!(due(&registry, 90_000_000), [(2, NodeState::Gone)]);
 }

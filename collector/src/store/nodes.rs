@@ -54,13 +54,15 @@ pub enum NodeState {
     Silent,
     /// It said good-bye.
     Stopped,
-    /// Silent for so long that nobody waits any more.
+    /// Its Node object was deleted, or it was silent for so long that nobody waits any more.
     Gone,
+    /// Its Node object is there and no agent ever spoke for it.
+    Unwatched,
 }
 
 impl NodeState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone];
+    pub const ALL: [Self; 5] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone, Self::Unwatched];
 
     /// The name in the store, in JSON and in filters.
     pub fn name(self) -> &'static str {
@@ -69,6 +71,7 @@ impl NodeState {
             Self::Silent => "silent",
             Self::Stopped => "stopped",
             Self::Gone => "gone",
+            Self::Unwatched => "unwatched",
         }
     }
 
@@ -215,6 +218,8 @@ pub struct KnownNode {
     pub last_seen: i64,
     /// How far its clock was off when that was last measured.
     pub clock: Option<Offset>,
+    /// Is its Node object there, as was known last.
+    pub listed: bool,
 }
 
 /// An epoch as stored.
@@ -356,17 +361,17 @@ pub(super) async fn write_vitals(conn: &mut SqliteConnection, vitals: &[Vitals])
 impl Store {
     /// Every node with its session and state: what the registry starts from.
     pub async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
-        let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0) \
-                   from nodes n left join delivery d on d.node_id = n.node_id order by n.node_id";
-        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64)>(sql);
+        let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0), \
+                   n.membership in ('listed', 'unwatchable') from nodes n left join delivery d on d.node_id = n.node_id order by n.node_id";
+        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64, bool)>(sql);
         let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read nodes"))?;
-        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at)| {
+        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at, listed)| {
             let state = NodeState::from_name(&state).ok_or_else(|| StoreError::Malformed {
                 operation: "read nodes",
                 problem: format!("node {node_id} has the unknown state `{state}`"),
             })?;
             let clock = (at > 0).then_some(Offset { ahead_ms, at });
-            Ok(KnownNode { node_id, session, state, since, last_seen, clock })
+            Ok(KnownNode { node_id, session, state, since, last_seen, clock, listed })
         });
         known.collect()
     }

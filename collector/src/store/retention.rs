@@ -63,7 +63,8 @@ impl Store {
 
     /// Deletes nodes gone since before `limit`, with everything that is theirs.
     async fn delete_nodes(&self, limit: i64) -> Result<u64, StoreError> {
-        let sql = "select node_id from nodes where state = 'gone' and state_since < $1";
+        // Of a node for which no agent ever spoke there is nothing to keep.
+        let sql = "select node_id from nodes where state = 'gone' and (state_since < $1 or last_seen = 0)";
         let gone: Vec<i64> =
             sqlx::query_scalar(sql).bind(limit).fetch_all(&self.reader).await.map_err(StoreError::query("find gone nodes"))?;
         let mut deleted = 0;

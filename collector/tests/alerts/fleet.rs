@@ -71,7 +71,10 @@ fn start_hearing(
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
     let (store, changes, clock) = (database.store.clone(), database.changes.clone(), hand.clock());
-    tokio::spawn(fleet::run(fleet::Judging { evaluator, store, changes, roster, registry, library, clock, tick }, cancel.clone()));
+    tokio::spawn(fleet::run(
+        fleet::Judging { evaluator, store, changes, roster, registry, cluster: None, library, clock, tick },
+        cancel.clone(),
+    ));
     cancel
 }
 

@@ -47,6 +47,8 @@ fn the_built_in_rules_load() {
             "version-feed-absent",
             "container-root",
             "node-clock-skew",
+            "node-without-agent",
+            "agent-without-node",
             "agent-spool-file",
             "agent-entries-refused",
             "node-silent",

@@ -27,8 +27,8 @@ pub struct NodeRow {
     /// First heard of.
     #[schema(value_type = String, format = DateTime)]
     pub first_seen: At,
-    /// Last message.
-    #[schema(value_type = String, format = DateTime)]
+    /// Last message; `null` before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen: At,
     /// Last message whose digest matched what is stored; `null` before the first.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -76,6 +76,10 @@ pub struct NodeTotals {
     pub silent: i64,
     /// Stopped on purpose.
     pub stopped: i64,
+    /// Without an agent, where one is expected.
+    pub unwatched: i64,
+    /// Without an agent, where none can run.
+    pub unwatchable: i64,
     /// Gone.
     pub gone: i64,
     /// Live nodes not heard since the collector started.
@@ -95,7 +99,12 @@ impl NodeTotals {
 
     /// All but the gone.
     pub fn all(&self) -> i64 {
-        self.current() + self.silent + self.stopped
+        self.current() + self.silent + self.stopped + self.without_agent()
+    }
+
+    /// Nodes for which no agent ever spoke.
+    pub fn without_agent(&self) -> i64 {
+        self.unwatched + self.unwatchable
     }
 }
 
@@ -115,7 +124,7 @@ impl Views {
         query.fetch_one(&self.reader).await.map_err(failed("count opaque entries"))
     }
 
-    /// One page of the nodes in `selection`: silent first, then the worst.
+    /// One page of the nodes in `selection`: silent first, then those without an agent, then the worst.
     pub async fn nodes(&self, selection: &Selection) -> Result<Page<NodeRow>, ViewError> {
         let total = self.count_nodes(selection).await?;
         self.nodes_page(selection, total, selection.filter.limit()).await
@@ -140,7 +149,7 @@ impl Views {
             query.push(format!(", {part} as k{index}"));
         }
         query.push(format!(
-            " from (select n.*, {NODE_STATE} as class, case {NODE_STATE} when 'silent' then 0 else 1 end as silent_first, {ROWS} \
+            " from (select n.*, {NODE_STATE} as class, case {NODE_STATE} when 'silent' then 0 when 'unwatched' then 1 else 2 end as silent_first, {ROWS} \
              from nodes n left join counts c on c.node_id = n.node_id where 1 = 1"
         ));
         selection.nodes_with_findings(&mut query);
@@ -170,7 +179,10 @@ impl Views {
     pub async fn node_totals(&self, started: i64) -> Result<NodeTotals, ViewError> {
         let mut query: QueryBuilder<Sqlite> =
             QueryBuilder::new(format!("select {NODE_STATE} as class, count(*) as total, coalesce(sum(case when n.last_seen < "));
-        query.push_bind(started).push(" then 1 end), 0) as before_start from nodes n group by class");
+        query.push_bind(started).push(
+            " then 1 end), 0) as before_start, \
+             coalesce(sum(case when n.membership = 'unwatchable' then 1 end), 0) as unwatchable from nodes n group by class",
+        );
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count nodes by state"))?;
         let mut totals = NodeTotals::default();
         for row in &rows {
@@ -180,6 +192,10 @@ impl Views {
                 Some(NodeState::Recorded) => totals.recorded = total,
                 Some(NodeState::Silent) => (totals.silent, totals.awaited) = (total, row.get("before_start")),
                 Some(NodeState::Stopped) => totals.stopped = total,
+                Some(NodeState::Unwatched) => {
+                    totals.unwatchable = row.get("unwatchable");
+                    totals.unwatched = total - totals.unwatchable;
+                }
                 Some(NodeState::Gone) => totals.gone = total,
                 None => {}
             }
