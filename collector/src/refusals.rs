@@ -44,6 +44,8 @@ refusals! {
     ConnectionsFull = "connections_full",
     /// A TLS handshake failed.
     Handshake = "handshake",
+    /// A client certificate that its CA did not sign for this, or past its end.
+    ClientCertificate = "client_certificate",
     /// A TLS handshake took too long.
     HandshakeTimeout = "handshake_timeout",
     /// A TLS handshake gave way to newer ones while as many were under way as may be.
@@ -102,6 +104,8 @@ refusals! {
     EnrolmentReused = "enrolment_reused",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",
+    /// The enrolment CA does not sign: it is past its end, or its files cannot be used.
+    EnrolmentAuthority = "enrolment_authority",
     /// More enrolments at once than are taken.
     EnrolmentBusy = "enrolment_busy",
 

@@ -57,7 +57,18 @@ impl Rig {
     async fn open_as(&self, name: &str, epoch: u64, (last_acked, sent): (u64, Option<u64>), digest: Digest) -> Opened {
         let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
         let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
-        let start = SessionStart { identity, epoch, last_acked, sent, digest, agent_version, catalogue_hash, boot_id, at: NOW };
+        let start = SessionStart {
+            identity,
+            epoch,
+            last_acked,
+            sent,
+            digest,
+            agent_version,
+            catalogue_hash,
+            boot_id,
+            holder: "token".into(),
+            at: NOW,
+        };
         self.writer.open_session(start).await.unwrap()
     }
 
@@ -603,8 +614,18 @@ async fn a_number_used_again_after_retention_has_a_higher_fence() {
     let identity = NodeIdentity { cluster: "c".into(), uid: "new".into(), name: "new".into(), origin: Origin::Agent };
     let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
     let at = NOW + DAY;
-    let start =
-        SessionStart { identity, epoch: 1, last_acked: 0, sent: None, digest: Digest::EMPTY, agent_version, catalogue_hash, boot_id, at };
+    let start = SessionStart {
+        identity,
+        epoch: 1,
+        last_acked: 0,
+        sent: None,
+        digest: Digest::EMPTY,
+        agent_version,
+        catalogue_hash,
+        boot_id,
+        holder: "token".into(),
+        at,
+    };
     let new = rig.writer.open_session(start).await.unwrap();
     assert_eq!(new.node_id, old.node_id);
     assert!(new.session > old.session, "the registry may still know the old one");

@@ -188,7 +188,7 @@ fn judged(check: &str, peers: &Peers) -> (Verdict, String) {
     ];
     let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, standing: Standing::default(), documents };
     let fleet = FleetJudge::new(Arc::new(Evaluator::new(built_in().unwrap())));
-    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard, membership: None };
+    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard, admission: None, membership: None };
     let entries = judge(&fleet, &node, &outside, &Census::default(), &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();
     let found = entries.findings.into_iter().find_map(|entry| match entry.body {
         Body::Finding(finding) if finding.check == check => Some((finding.verdict, finding.reason)),

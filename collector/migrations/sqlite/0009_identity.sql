@@ -22,6 +22,10 @@ create table breaches (
 );
 create index breaches_by_hour on breaches (hour);
 
+-- Since when `holder` is who it is, Unix milliseconds. And whether a name an agent gives itself is another node's: asked for each.
+alter table nodes add column holder_since bigint not null default 0;
+create index nodes_by_name on nodes (cluster, name);
+
 -- Enrolments that were used: which key, and the certificate that is in use. Who may enrol is in the enrolments file.
 create table enrolled (
     cluster text not null,

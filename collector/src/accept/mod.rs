@@ -17,7 +17,7 @@ use crowd::{Crowd, Place};
 pub use descriptors::raise_limit;
 use nix::errno::Errno;
 pub use stream::{Peer, SessionPlace, TlsConnection};
-pub use tls::{Certificate, CertificateError};
+pub use tls::{Certificate, CertificateError, TlsFiles};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -220,12 +220,16 @@ impl Shared {
             }
         };
         match shaken {
+            Ok(Ok(tls)) if !tls::speaks_http2(tls.get_ref().1) => {
+                refuse(Refusal::Handshake, &"the other end did not ask for HTTP/2");
+                None
+            }
             Ok(Ok(tls)) => {
                 let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
                 Some((tls, Peer::new(address, certificate)))
             }
             Ok(Err((error, stream))) => {
-                refuse(Refusal::Handshake, &error);
+                refuse(tls::refusal(&error), &error);
                 place.forfeit();
                 tokio::select! {
                     () = sleep(PENALTY) => {}

@@ -227,6 +227,7 @@ pub fn refused(refusal: Refusal) -> v1::Refused {
         RefusalCode::Malformed => v1::refused::Code::Malformed,
         RefusalCode::TooLarge => v1::refused::Code::TooLarge,
         RefusalCode::Quota => v1::refused::Code::Quota,
+        RefusalCode::Foreign => v1::refused::Code::Foreign,
     };
     v1::Refused { key: Some(v1::Key { kind: refusal.kind, key: refusal.key }), code: code.into(), hash: refusal.hash }
 }

@@ -21,10 +21,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::nodes::{self, Opened, SessionStart, StateChange, Vitals};
-use super::{Health, Store, StoreError, health};
+use super::{Health, Store, StoreError, breaches, health};
 use crate::changes::{Change, ChangeFeed};
 use crate::logs::cause;
 use crate::metrics::Metrics;
+use crate::nodes::BreachRow;
 
 /// The most findings stored for one node.
 pub const MAX_FINDINGS: usize = 20_000;
@@ -49,6 +50,8 @@ pub enum RefusalCode {
     TooLarge,
     /// The node has too many.
     Quota,
+    /// It is about another node than its own, or for the collector alone to judge.
+    Foreign,
 }
 
 impl RefusalCode {
@@ -58,12 +61,13 @@ impl RefusalCode {
             Self::Malformed => 1,
             Self::TooLarge => 2,
             Self::Quota => 3,
+            Self::Foreign => 4,
         }
     }
 
     /// The code of a number in the store; `None` for one of a later version.
     pub fn of(number: i64) -> Option<Self> {
-        [Self::Malformed, Self::TooLarge, Self::Quota].into_iter().find(|code| code.number() == number)
+        [Self::Malformed, Self::TooLarge, Self::Quota, Self::Foreign].into_iter().find(|code| code.number() == number)
     }
 
     /// The name in metrics and logs.
@@ -72,6 +76,7 @@ impl RefusalCode {
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::Quota => "quota",
+            Self::Foreign => "foreign",
         }
     }
 }
@@ -169,6 +174,7 @@ enum Job {
     Open(Box<SessionStart>, Reply<Opened>),
     Write(Box<NodeWrite>, Reply<Written>),
     States(Vec<StateChange>, Reply<()>),
+    Breaches(Vec<BreachRow>, Reply<()>),
     Vitals(Vec<Vitals>, Reply<()>),
 }
 
@@ -184,6 +190,7 @@ impl Job {
             Self::Open(..) => 2,
             Self::Write(write, _) => write.rows() + 1,
             Self::States(states, _) => states.len(),
+            Self::Breaches(rows, _) => rows.len(),
             Self::Vitals(vitals, _) => vitals.len(),
         }
     }
@@ -204,6 +211,10 @@ impl Job {
                 log.extend(nodes::write_states(conn, states).await?);
                 Ok(Done::Nothing)
             }
+            Self::Breaches(rows, _) => {
+                log.extend(breaches::write(conn, rows).await?);
+                Ok(Done::Nothing)
+            }
             Self::Vitals(vitals, _) => nodes::write_vitals(conn, vitals).await.map(|()| Done::Nothing),
         }
     }
@@ -213,10 +224,10 @@ impl Job {
         let heard = match (self, result) {
             (Self::Open(_, reply), Ok(Done::Opened(opened))) => reply.send(Ok(opened)).is_ok(),
             (Self::Write(_, reply), Ok(Done::Written(written))) => reply.send(Ok(written)).is_ok(),
-            (Self::States(_, reply) | Self::Vitals(_, reply), Ok(_)) => reply.send(Ok(())).is_ok(),
+            (Self::States(_, reply) | Self::Vitals(_, reply) | Self::Breaches(_, reply), Ok(_)) => reply.send(Ok(())).is_ok(),
             (Self::Open(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
             (Self::Write(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
-            (Self::States(_, reply) | Self::Vitals(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
+            (Self::States(_, reply) | Self::Vitals(_, reply) | Self::Breaches(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
             (Self::Open(..) | Self::Write(..), Ok(_)) => false,
         };
         if !heard {
@@ -283,6 +294,11 @@ impl Writer {
     /// Stores states of nodes.
     pub async fn write_states(&self, states: Vec<StateChange>) -> Result<(), StoreError> {
         self.ask(|reply| Job::States(states, reply)).await
+    }
+
+    /// Stores what was refused of nodes.
+    pub async fn write_breaches(&self, rows: Vec<BreachRow>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Breaches(rows, reply)).await
     }
 
     /// Flushes heartbeats.

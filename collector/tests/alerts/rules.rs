@@ -51,6 +51,8 @@ fn the_built_in_rules_load() {
             "agent-without-node",
             "agent-spool-file",
             "agent-entries-refused",
+            "agent-is-alone",
+            "agent-speaks-for-itself",
             "node-silent",
         ]
     );

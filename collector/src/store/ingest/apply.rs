@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_checks::entries::{Body, Digest, Entry, Hash, Inventory, Key, Kind};
+use holdfast_checks::inventory::kinds;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
@@ -69,7 +70,7 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     let mut plan = Plan::of(write);
     let sizes = rows::sizes(conn, write.node_id).await?;
     let stored = read(conn, write, &plan, sizes.opaque > 0).await?;
-    plan.settle(write, &stored, sizes);
+    plan.settle(write, &stored, sizes, foreign(conn, write, &plan).await?.as_ref());
     let moved = store(conn, write, &plan, &stored, &epoch).await?;
 
     let digest = match &write.progress {
@@ -118,7 +119,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Narrows the plan to what changes, given what is stored and how much there is.
-    fn settle(&mut self, write: &NodeWrite, stored: &Stored, sizes: rows::Sizes) {
+    fn settle(&mut self, write: &NodeWrite, stored: &Stored, sizes: rows::Sizes, foreign: Option<&Key>) {
         let rows::Sizes { mut findings, mut inventory, mut opaque } = sizes;
         if let Progress::Snapshot { keep } = &write.progress {
             let left = stored.keys_of_node().filter(|key| !keep.contains(key) && !self.holds(key));
@@ -129,8 +130,11 @@ impl<'a> Plan<'a> {
         findings = findings.saturating_sub(self.gone.iter().filter(|key| stored.findings.contains_key(key)).count());
         opaque = opaque.saturating_sub(self.gone.iter().filter(|key| stored.opaque.contains_key(key)).count());
         let mut refused = Vec::new();
+        // What was stored under it before is not true of the node any longer, as with everything that is refused.
+        self.gone.extend(foreign.filter(|key| stored.hash(key).is_some()).cloned());
         self.fresh.retain(|key, entry| {
             let code = match &entry.body {
+                _ if foreign == Some(*key) => Some(RefusalCode::Foreign),
                 Body::Finding(_) => match stored.findings.get(key) {
                     Some(row) if row.origin != Judged::Node.name() => Some(RefusalCode::Malformed),
                     Some(_) => None,
@@ -154,6 +158,29 @@ impl<'a> Plan<'a> {
         });
         self.refused.extend(refused);
     }
+}
+
+/// The document in which the agent calls itself as another node of its cluster is called. A node may well have a name of its own, a
+/// host's beside the one it was registered by; with another's it would pass for that one.
+async fn foreign(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>) -> Result<Option<Key>, StoreError> {
+    let named = plan.fresh.iter().filter(|(key, _)| key.kind() == Kind::Inventory && key.parts() == (kinds::NODE, "self"));
+    for (key, entry) in named {
+        let Body::Inventory(document) = &entry.body else { continue };
+        let Ok(Named { name }) = serde_json::from_str(&document.json) else { continue };
+        let sql = "select count(*) from nodes me join nodes other on other.cluster = me.cluster and other.name = $2 \
+                   where me.node_id = $1 and me.name <> $2 and other.uid <> me.uid and other.state <> 'gone'";
+        let query = sqlx::query_scalar::<_, i64>(sql).bind(write.node_id).bind(name);
+        if query.fetch_one(&mut *conn).await.map_err(StoreError::query("look for a node of that name"))? > 0 {
+            return Ok(Some((*key).clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// As much of [`holdfast_checks::inventory::NodeDocument`] as could mislead.
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
 }
 
 /// Takes from a quota: refused when there is not enough left.
@@ -320,12 +347,16 @@ fn refused_key(refusal: &Refusal) -> Option<Key> {
 
 /// What a repeated message is told again: the refusals it was told the first time.
 async fn repeated_refusals(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<Vec<Refusal>, StoreError> {
-    let sql = "select kind, key, hash from refused where node_id = $1 and code = $2";
-    let query = sqlx::query_as::<_, (i64, String, String)>(sql).bind(write.node_id).bind(RefusalCode::Quota.number());
-    let rows: BTreeSet<_> = query.fetch_all(conn).await.map_err(StoreError::query("read refused entries"))?.into_iter().collect();
+    let sql = "select kind, key, hash, code from refused where node_id = $1 and code in ($2, $3)";
+    let query = sqlx::query_as::<_, (i64, String, String, i64)>(sql).bind(write.node_id);
+    let query = query.bind(RefusalCode::Quota.number()).bind(RefusalCode::Foreign.number());
+    let rows = query.fetch_all(conn).await.map_err(StoreError::query("read refused entries"))?;
+    let rows: BTreeMap<_, _> = rows.into_iter().map(|(kind, key, hash, code)| ((kind, key, hash), code)).collect();
     let known = write.upserts.iter().map(|entry| (&entry.key, &entry.hash));
     let all = known.chain(write.opaque.iter().map(|entry| (&entry.key, &entry.hash)));
-    let again = all.filter(|(key, hash)| rows.contains(&(i64::from(key.kind().number()), key.as_str().to_owned(), hash.to_string())));
-    let again = again.map(|(key, hash)| refusal(key, hash, RefusalCode::Quota));
+    let again = all.filter_map(|(key, hash)| {
+        let code = rows.get(&(i64::from(key.kind().number()), key.as_str().to_owned(), hash.to_string()))?;
+        Some(refusal(key, hash, RefusalCode::of(*code)?))
+    });
     Ok(write.refused.iter().cloned().chain(again).collect())
 }
