@@ -18,3 +18,8 @@ pub fn tokens(text: &str) -> Option<usize> {
 pub fn policies(text: &str, catalogue: &Catalogue) -> Result<Policies, PolicyFileError> {
     Policies::parse(Path::new("policy.yaml"), text, catalogue)
 }
+
+/// A signing request: the hash of its key, hex, where it is one; and an enrolments file: how many machines it lists.
+pub fn enrolment(content: &[u8]) -> (Option<String>, Option<usize>) {
+    crate::enrolment::fuzz(content)
+}

@@ -8,6 +8,7 @@ use holdfast_checks::entries::Digest;
 use holdfast_checks::policy::{MOST_DISABLED, MOST_POOLS};
 use holdfast_checks::waivers::Waiver;
 use holdfast_collector::fuzzing;
+use holdfast_collector::identity::{bearer, certificate};
 use holdfast_collector::ingest::Settings;
 use holdfast_collector::ingest::session::{Input, MAX_INFLIGHT, Moment, Output, Session};
 use holdfast_collector::store::ingest::{NodeWrite, Written};
@@ -158,5 +159,19 @@ pub(crate) fn files(data: &[u8]) {
                 waiver.covers("some-check", &text);
             }
         }
+    }
+}
+
+/// What comes from somebody who is not known yet: a signing request, a client certificate, credentials; and the file that says who may.
+pub(crate) fn credentials(data: &[u8]) {
+    let (key, listed) = fuzzing::enrolment(data);
+    assert!(key.is_none_or(|hash| hash.len() == 64 && data.len() <= 4 * 1024));
+    assert!(listed.is_none_or(|machines| machines <= data.len() / 64), "a machine has a hash of its own");
+    if let Ok(named) = certificate::named(&data.into()) {
+        let uri = certificate::uri(&named.cluster, &named.uid);
+        assert!(uri.starts_with("spiffe://holdfast/cluster/") && uri.is_ascii(), "a name is written as it is read: {uri}");
+    }
+    if let Ok(token) = bearer(Some(data)) {
+        assert!(!token.is_empty() && token.len() <= data.len());
     }
 }

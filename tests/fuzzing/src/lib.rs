@@ -21,6 +21,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("collector_files", collector::files),
     ("collector_session", collector::session),
     ("containers", files::containers),
+    ("credentials", collector::credentials),
     ("feeds", judging::feeds),
     ("kubelet", files::kubelet),
     ("messages", wire::messages),

@@ -60,11 +60,11 @@ fn the_corpora_find_nothing_on_the_wire() {
 
 #[test]
 fn the_corpora_find_nothing_in_what_judges() {
-    replay(["catalogue", "feeds", "versions", "collector_files"].into_iter());
+    replay(["catalogue", "credentials", "feeds", "versions", "collector_files"].into_iter());
 }
 
 #[test]
 fn the_corpora_find_nothing_on_a_node() {
-    let others = ["catalogue", "feeds", "versions", "collector_files", "messages"];
+    let others = ["catalogue", "credentials", "feeds", "versions", "collector_files", "messages"];
     replay(TARGETS.iter().map(|(name, _)| *name).filter(|name| !name.ends_with("_session") && !others.contains(name)));
 }
