@@ -68,7 +68,27 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
     ];
     let everywhere = |case: Case| case.not_applicable(scan).unreadable("permission_denied", |facts| facts.agent = denied());
-    cases.into_iter().map(everywhere).collect()
+    cases.into_iter().map(everywhere).chain(membership()).collect()
+}
+
+/// What the collector's watch of Node objects says.
+fn member(change: impl FnOnce(&mut Membership)) -> impl FnOnce(&mut NodeFacts) {
+    |facts| change(facts.node.membership.as_mut().and_then(Observed::value_mut).expect("the base knows it"))
+}
+
+fn membership() -> [Case; 2] {
+    let has_agent = Case::of("node-has-agent")
+        .fails(member(|node| (node.agent, node.waited_seconds) = (false, 300)))
+        .not_applicable(|facts| facts.node.membership = None)
+        .not_applicable(member(|node| node.listed = false))
+        .not_applicable(member(|node| (node.agent, node.unwatchable) = (false, "Windows".into())))
+        .unreadable("permission_denied", |facts| facts.node.membership = Some(denied()));
+    let is_known = Case::of("node-is-known")
+        .fails(member(|node| node.listed = false))
+        .not_applicable(|facts| facts.node.membership = None)
+        .not_applicable(member(|node| node.agent = false))
+        .unreadable("permission_denied", |facts| facts.node.membership = Some(denied()));
+    [has_agent, is_known]
 }
 
 /// Without a directory there is one finding of low severity, not a second one that says the same louder.
