@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_checks::entries::Severity;
 use tracing_subscriber::EnvFilter;
 
+use crate::causes::causes;
 use crate::run::RunArgs;
 use crate::sensors::{ConfigzOptions, CriEndpoint, KnownBinaries};
-use crate::{capture, run, scan};
+use crate::{capture, privileges, run, scan};
 
 /// Exit code: usage or configuration.
 pub const USAGE: u8 = 2;
@@ -86,6 +87,11 @@ pub struct HostArgs {
 }
 
 impl HostArgs {
+    /// Is it a host that runs, rather than a recorded tree.
+    pub fn is_live(&self) -> bool {
+        privileges::is_live(&self.proc)
+    }
+
     /// As options for the sensors.
     pub fn sensors(&self) -> crate::sensors::SensorOptions {
         crate::sensors::SensorOptions {
@@ -165,6 +171,10 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Scan(args) => {
             log("warn");
+            // It reads and prints: what else this user may do is given up. A system that refuses that is judged all the same.
+            if let Err(error) = privileges::step_aside() {
+                tracing::warn!("this scan keeps the privileges that it was started with: {}", causes(&error));
+            }
             ExitCode::from(scan::main(&args))
         }
         Command::Expectations(args) => ExitCode::from(scan::expectations(&args)),

@@ -60,9 +60,15 @@ struct Serve {
     /// Tokens file; read again when it changes.
     #[arg(long, env = "HOLDFAST_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
-    /// Accept agents' service-account tokens, reviewed by the API server of the cluster this runs in.
+    /// Accept agents' service-account tokens, reviewed by the API server of their cluster.
     #[arg(long, env = "HOLDFAST_TOKEN_REVIEW")]
     token_review: bool,
+    /// Kubeconfig of the cluster whose API server is asked, for a collector outside of it [default: the cluster this runs in].
+    #[arg(long, env = "HOLDFAST_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the agents there [default: the one this runs in, or holdfast-system].
+    #[arg(long, env = "HOLDFAST_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
     /// What to call that cluster.
     #[arg(long, env = "HOLDFAST_CLUSTER", value_name = "NAME", default_value = "default")]
     cluster: String,
@@ -70,7 +76,7 @@ struct Serve {
     /// do so only within their own --peer-probes-cidrs.
     #[arg(long, env = "HOLDFAST_PEER_PROBES", value_name = "FILE")]
     peer_probes: Option<PathBuf>,
-    /// The same for every node that the API server of the cluster this runs in lists.
+    /// The same for every node that the API server of the cluster lists.
     #[arg(long, env = "HOLDFAST_PEER_PROBES_FROM_API")]
     peer_probes_from_api: bool,
     /// File with what agents are to hold: intervals, disabled checks, peer-probe pools; read again when it changes [default: none,
@@ -190,6 +196,8 @@ fn options(serve: Serve) -> ServeOptions {
         tls_key: serve.tls_key,
         tokens: serve.tokens,
         token_review: serve.token_review,
+        kubeconfig: serve.kubeconfig,
+        namespace: serve.namespace,
         peer_probes: serve.peer_probes,
         peer_probes_from_api: serve.peer_probes_from_api,
         cluster: serve.cluster,

@@ -48,6 +48,11 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    resource: &'static str,
+}
+
 /// What agents say of themselves, added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AgentTotals {
@@ -97,6 +102,9 @@ struct Inner {
     feeds_refused: Gauge,
     policy_nodes: Family<State, Gauge>,
     policy_failures: Counter,
+    apiserver_up: Family<Asked, Gauge>,
+    reviews: Family<Outcome, Counter>,
+    reviews_waiting: Gauge,
 }
 
 impl Default for Metrics {
@@ -146,6 +154,9 @@ impl Default for Metrics {
             feeds_refused: registered(&mut registry, "feeds_refused", "Files with version knowledge that are not used"),
             policy_nodes: registered(&mut registry, "policy_nodes", "Nodes, by how they stand to the policy they are to hold"),
             policy_failures: registered(&mut registry, "policy_reload_failures", "Times the policy file changed and could not be used"),
+            apiserver_up: registered(&mut registry, "apiserver_up", "1 while the API server answers, by what it is asked for"),
+            reviews: registered(&mut registry, "token_reviews", "Tokens the API server was asked about, by outcome"),
+            reviews_waiting: registered(&mut registry, "token_reviews_waiting", "Tokens that are yet to be decided"),
             registry,
         };
         Self(Arc::new(inner))
@@ -284,6 +295,21 @@ impl Metrics {
         self.0.policy_failures.inc();
     }
 
+    /// The API server answers a kind of request, or not.
+    pub fn apiserver(&self, resource: &'static str, up: bool) {
+        self.0.apiserver_up.get_or_create(&Asked { resource }).set(i64::from(up));
+    }
+
+    /// The API server was asked about a token.
+    pub fn reviewed(&self, outcome: &'static str) {
+        self.0.reviews.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A token waits for its review (1), or is decided (-1).
+    pub fn review_waiting(&self, by: i64) {
+        self.0.reviews_waiting.inc_by(by);
+    }
+
     /// What agents say of themselves.
     pub fn agents(&self, totals: AgentTotals) {
         self.0.agents_rss.set(totals.rss_bytes);
@@ -319,6 +345,8 @@ mod tests {
         metrics.feeds_refused(1);
         metrics.policy_nodes("applied", 3);
         metrics.policy_reload_failed();
+        metrics.apiserver("nodes", true);
+        metrics.reviewed("accepted");
         metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
         insta::assert_snapshot!(metrics.encode());
     }

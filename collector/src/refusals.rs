@@ -52,6 +52,8 @@ refusals! {
     NoSession = "no_session",
     /// A connection without a session gave way to newer ones.
     NoSessionDisplaced = "no_session_displaced",
+    /// A second session in one connection.
+    SecondSession = "second_session",
 
     /// No token and no certificate.
     NoCredentials = "no_credentials",

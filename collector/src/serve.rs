@@ -18,27 +18,33 @@ use crate::accept::{self, Bounds, Certificate};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
+use crate::cluster::{self, ApiServer, Cluster};
 use crate::feeds::{self, Follow, Following};
 use crate::fleet;
 use crate::http::{self, App};
-use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
+use crate::identity::{Identities, TokenReview, Tokens};
 use crate::ingest::{Ingest, Service, Settings};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::{Patience, Registry, keeper};
-use crate::peers::{self, ApiNodes, Plan, Roster, Shared, Sources};
+use crate::peers::{self, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
+use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::store::retention::Retention;
 
 /// The store's file in the data directory.
 const DATABASE: &str = "holdfast.db";
-/// HTTP/2 windows: what one agent may have on its way.
-const WINDOW: u32 = 64 * 1024;
+/// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
+/// gives a connection 64 KiB.
+const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
 /// Streams in one connection: an agent needs one.
 const STREAMS: u32 = 4;
-/// The largest header block, in bytes.
+/// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
 const HEADERS: u32 = 16 * 1024;
+/// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
+/// connection ends. An agent resets none.
+const RESETS: (usize, usize) = (8, 16);
 /// Room for what a message of the largest size is wrapped in.
 const MESSAGE_SLACK: usize = 1024;
 /// When a quiet connection is asked whether it lives, and how long it may take to answer. Twice the time between heartbeats is more
@@ -64,6 +70,10 @@ pub struct ServeOptions {
     pub tokens: Option<PathBuf>,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
+    /// How to reach that API server; without, the cluster this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the agents are.
+    pub namespace: Option<String>,
     /// The administrator's list of nodes that peers are to try.
     pub peer_probes: Option<PathBuf>,
     /// Have peers try the nodes that the cluster's API server lists.
@@ -112,17 +122,20 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         Certificate::load(&options.tls_cert, &options.tls_key)
             .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
     );
-    let identities = identities(&options)?;
-    let sources = peer_sources(&options)?;
+    let metrics = Metrics::default();
+    let api = api_server(&options, &metrics).await?;
+    let identities = identities(&options, api.as_ref(), &metrics)?;
+    let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
-    let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
+    let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
 
     let close_store = CancellationToken::new();
-    let (metrics, changes) = (Metrics::default(), ChangeFeed::default());
+    let changes = ChangeFeed::default();
+    let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
     let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
     let started = tokio::time::Instant::now();
@@ -134,11 +147,11 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
     let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
-    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)));
+    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)).refusing_through(refusals.clone()));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), stop.clone());
+    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals, stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
@@ -149,6 +162,9 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let mut writing = tokio::spawn(writing);
     tasks.spawn(named("accept loop", told(accepting)));
     tasks.spawn(named("gRPC server", async move { Ok(rpc.await?) }));
+    if let Some(api) = api {
+        tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
+    }
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
@@ -223,16 +239,18 @@ fn bounds() -> Bounds {
     }
 }
 
-fn identities(options: &ServeOptions) -> Result<Identities> {
+/// The cluster's API server, where it is asked for anything.
+async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<ApiServer>> {
+    if !options.token_review && !options.peer_probes_from_api {
+        return Ok(None);
+    }
+    let cluster = Cluster::counted(&options.cluster, metrics.clone());
+    Ok(Some(ApiServer::connect(options.kubeconfig.as_deref(), options.namespace.as_deref(), cluster).await?))
+}
+
+fn identities(options: &ServeOptions, api: Option<&ApiServer>, metrics: &Metrics) -> Result<Identities> {
     let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
-    let review = if options.token_review {
-        let variable = |name| std::env::var(name).ok();
-        let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
-        let server = ApiServer::in_cluster(&options.cluster, host.as_deref(), port.as_deref())?;
-        Some(TokenReview::new(server)?)
-    } else {
-        None
-    };
+    let review = api.filter(|_| options.token_review).map(|api| TokenReview::new(api.clone(), metrics.clone()));
     if tokens.is_none() && review.is_none() {
         tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
     }
@@ -248,7 +266,7 @@ fn policies(options: &ServeOptions, catalogue: &Catalogue) -> Result<Desk> {
 }
 
 /// Where the nodes come from that peers are to try; `None`: nobody tries anything.
-fn peer_sources(options: &ServeOptions) -> Result<Option<Sources>> {
+fn peer_sources(options: &ServeOptions, api: Option<&ApiServer>) -> Result<Option<Sources>> {
     if options.peer_probes.is_none() && !options.peer_probes_from_api {
         return Ok(None);
     }
@@ -256,14 +274,7 @@ fn peer_sources(options: &ServeOptions) -> Result<Option<Sources>> {
         Some(path) => Some((path.clone(), Plan::load(path).context("--peer-probes")?)),
         None => None,
     };
-    let api = if options.peer_probes_from_api {
-        let variable = |name| std::env::var(name).ok();
-        let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
-        let server = ApiServer::in_cluster(&options.cluster, host.as_deref(), port.as_deref()).context("--peer-probes-from-api")?;
-        Some(ApiNodes::new(server).context("--peer-probes-from-api")?)
-    } else {
-        None
-    };
+    let api = api.filter(|_| options.peer_probes_from_api).map(|api| Arc::clone(api.cluster()));
     tracing::info!("agents that allow it are asked to try the Kubernetes ports of other nodes");
     Ok(Some(Sources { list, api }))
 }
@@ -292,13 +303,19 @@ fn judging(
 }
 
 /// What a connection of an agent may take up.
+///
+/// What cannot be set here the library bounds by itself: answers to PING and SETTINGS wait one at a time, and nothing is read meanwhile;
+/// DATA frames with next to nothing in them use up a budget. What it keeps to send (400 KiB a stream) is bounded by what we give it:
+/// a session's outbox.
 fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
     let every = KEEPALIVE.0.max(Duration::from_secs(u64::from(heartbeat_seconds) * 2));
     tonic::transport::Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW.0)
+        .initial_connection_window_size(WINDOW.1)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(RESETS.0))
+        .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
 }

@@ -63,6 +63,8 @@ async fn start(dir: tempfile::TempDir) -> Rig {
         tls_key,
         tokens: Some(tokens),
         token_review: false,
+        kubeconfig: None,
+        namespace: None,
         peer_probes: None,
         peer_probes_from_api: false,
         cluster: "default".into(),

@@ -1,7 +1,9 @@
 //! Why something of the host could not be opened or read. Absent, unreadable and malformed are three things.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
+use caps::{CapSet, Capability};
 use holdfast_checks::facts::{Observed, Reason, Skipped, Unavailable};
 use nix::errno::Errno;
 
@@ -55,7 +57,7 @@ pub enum ReadError {
         path: String,
     },
     /// It is there and may not be read.
-    #[error("{path}: permission denied")]
+    #[error("{path}: permission denied{}", needs(path))]
     Denied {
         /// The path.
         path: String,
@@ -184,6 +186,63 @@ impl ReadError {
 
     /// As a gap in a listing.
     pub fn skipped(&self, what: impl Into<String>) -> Skipped {
-        Skipped { what: what.into(), reason: self.reason() }
+        let needs = if let Self::Denied { path } = self { needs(path) } else { String::new() };
+        Skipped { what: format!("{}{needs}", what.into()), reason: self.reason() }
+    }
+}
+
+/// Which privilege would have opened `path`; empty where that is none of those the agent is built to have.
+fn needs(path: &str) -> String {
+    static LACKS: OnceLock<Lacks> = OnceLock::new();
+    LACKS.get_or_init(Lacks::now).of(path)
+}
+
+/// What this process does not have of what opens other users' files and processes. Asked when it was first refused something: its
+/// privileges are what they will be by then.
+struct Lacks {
+    root: bool,
+    ptrace: bool,
+    read: bool,
+}
+
+impl Lacks {
+    fn now() -> Self {
+        let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+        Self {
+            root: !nix::unistd::Uid::effective().is_root(),
+            ptrace: !held.contains(&Capability::CAP_SYS_PTRACE),
+            read: !held.contains(&Capability::CAP_DAC_READ_SEARCH),
+        }
+    }
+
+    fn of(&self, path: &str) -> String {
+        let path = path.strip_prefix("/proc/").unwrap_or(path);
+        // The kernel asks for root itself where a parameter is its own, and for no capability.
+        let missing = if path.starts_with("sys/") {
+            vec![("uid 0", self.root)]
+        } else if path.starts_with('/') {
+            vec![("CAP_DAC_READ_SEARCH", self.read)]
+        } else {
+            vec![("CAP_SYS_PTRACE", self.ptrace), ("CAP_DAC_READ_SEARCH", self.read)]
+        };
+        let missing: Vec<&str> = missing.into_iter().filter_map(|(name, missing)| missing.then_some(name)).collect();
+        if missing.is_empty() { String::new() } else { format!(": needs {}", missing.join(" and ")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_privilege_that_is_missing_is_named_and_no_other() {
+        let none = Lacks { root: true, ptrace: true, read: true };
+        assert_eq!(none.of("exe"), ": needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH");
+        assert_eq!(none.of("/etc/shadow"), ": needs CAP_DAC_READ_SEARCH");
+        assert_eq!(none.of("/proc/sys/fs/protected_fifos"), ": needs uid 0");
+        let agent = Lacks { root: true, ptrace: false, read: false };
+        assert_eq!((agent.of("exe"), agent.of("/etc/shadow")), (String::new(), String::new()), "AppArmor or SELinux refused it");
+        let root = Lacks { root: false, ptrace: true, read: false };
+        assert_eq!(root.of("ns/net"), ": needs CAP_SYS_PTRACE");
     }
 }

@@ -2,7 +2,11 @@
 //! calls a reader never needs.
 //!
 //! The filter denies by list and allows the rest: it is the third line behind the uid and read-only mounts, and a list of
-//! allowed calls would break with every libc. Denied calls answer EPERM, so that a bug shows as an error and not as a kill.
+//! allowed calls would break with every libc. Of sockets it is the other way round: four families are allowed. Denied calls
+//! answer EPERM, so that a bug shows as an error and not as a kill; calls by the numbers of another processor, such as those
+//! of 32-bit x86, end the process: seccompiler puts that first. x32's numbers, which the same processor has, are denied too.
+
+use std::collections::BTreeMap;
 
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
@@ -32,6 +36,9 @@ pub enum DoorsError {
     Architecture(&'static str),
 }
 
+/// Rules by the number of the call.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
 /// System calls denied whatever their arguments.
 const DENIED: &[libc::c_long] = &[
     // Running something, or reaching into another process.
@@ -40,10 +47,18 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pidfd_send_signal,
-    libc::SYS_kill,
+    libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
     libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    // Signals; `tgkill` to itself is what aborting takes.
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_send_signal,
     // Another view of the file system or the namespaces.
     libc::SYS_mount,
     libc::SYS_umount2,
@@ -51,6 +66,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_chroot,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    OPEN_TREE_ATTR,
     libc::SYS_fsopen,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -59,6 +75,10 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_setns,
     libc::SYS_unshare,
     libc::SYS_open_by_handle_at,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
     // The kernel itself.
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
@@ -70,10 +90,17 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_reboot,
     libc::SYS_swapon,
     libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_syslog,
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
+    libc::SYS_vhangup,
+    libc::SYS_personality,
+    // Large and young parts of the kernel that a reader has no use for.
     libc::SYS_keyctl,
     libc::SYS_add_key,
     libc::SYS_request_key,
@@ -82,6 +109,36 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
 ];
+
+/// What only this processor has.
+#[cfg(target_arch = "x86_64")]
+const DENIED_HERE: &[libc::c_long] = &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_fork, libc::SYS_vfork];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_HERE: &[libc::c_long] = &[];
+
+/// Linux 6.15, the same on every processor; libc does not name it yet.
+const OPEN_TREE_ATTR: libc::c_long = 467;
+
+/// x32 has the numbers of x86-64 with this bit, which a filter for x86-64 sees as other numbers.
+#[cfg(target_arch = "x86_64")]
+const X32: i64 = 0x4000_0000;
+
+/// Calls that x32 has under numbers of its own, with what denies them here (`syscall_64.tbl`, 520 to 547).
+#[cfg(target_arch = "x86_64")]
+const X32_OWN: &[(i64, libc::c_long)] = &[
+    (520, libc::SYS_execve),
+    (521, libc::SYS_ptrace),
+    (524, libc::SYS_rt_sigqueueinfo),
+    (528, libc::SYS_kexec_load),
+    (530, libc::SYS_move_pages),
+    (536, libc::SYS_rt_tgsigqueueinfo),
+    (539, libc::SYS_process_vm_readv),
+    (540, libc::SYS_process_vm_writev),
+    (545, libc::SYS_execveat),
+];
+
+/// What sockets it may have: to the collector, to this node's own ports, to a runtime, and to the kernel for lists of sockets.
+const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
 /// Namespace flags of `clone`.
 const NEW_NAMESPACES: [libc::c_int; 7] = [
@@ -94,7 +151,13 @@ const NEW_NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWCGROUP,
 ];
 
-/// Closes them all, for every thread.
+/// The old name of packet sockets, as a type of any family.
+const SOCK_PACKET: libc::c_int = 10;
+
+/// `TIOCSTI` and `TIOCLINUX`.
+const TERMINAL_REQUESTS: [libc::c_int; 2] = [0x5412, 0x541c];
+
+/// Closes them all, for every thread, and for what runs until it is told to stop.
 pub(super) fn close() -> Result<(), DoorsError> {
     let failed = |what| move |source| DoorsError::Setting { what, source };
     nix::sys::prctl::set_no_new_privs().map_err(failed("no new privileges"))?;
@@ -104,6 +167,16 @@ pub(super) fn close() -> Result<(), DoorsError> {
     over.add(Signal::SIGXFSZ);
     over.thread_block().map_err(failed("the signal mask"))?;
     setrlimit(Resource::RLIMIT_FSIZE, MAX_FILE_BYTES, MAX_FILE_BYTES).map_err(failed("the file size limit"))?;
+    filter()
+}
+
+/// Those that a program closes which prints once and ends: its output may be long, and what reads it in `/proc` is itself.
+pub(super) fn close_once() -> Result<(), DoorsError> {
+    nix::sys::prctl::set_no_new_privs().map_err(|source| DoorsError::Setting { what: "no new privileges", source })?;
+    filter()
+}
+
+fn filter() -> Result<(), DoorsError> {
     let architecture = std::env::consts::ARCH;
     let target = TargetArch::try_from(architecture).map_err(|_| DoorsError::Architecture(architecture))?;
     for filter in [denials(target), threads(target)] {
@@ -114,29 +187,49 @@ pub(super) fn close() -> Result<(), DoorsError> {
 }
 
 fn denials(target: TargetArch) -> Result<BpfProgram, seccompiler::Error> {
-    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
-    let mut sockets = vec![rule([equal(0, libc::AF_PACKET)])?, rule([equal(0, libc::AF_ALG)])?];
+    let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+    let mut rules: Rules = DENIED.iter().chain(DENIED_HERE).map(|call| (*call, Vec::new())).collect();
+    let other_families = || rule(FAMILIES.map(|family| condition(0, SeccompCmpOp::Ne, family)));
     // Raw sockets of every family but netlink, whose sockets are raw by name only: sock_diag needs one.
-    sockets.push(rule(
-        [condition(0, SeccompCmpOp::Ne, libc::AF_NETLINK)?, condition(1, SeccompCmpOp::MaskedEq(0xf), libc::SOCK_RAW)?].map(Ok),
-    )?);
-    rules.insert(libc::SYS_socket, sockets);
-    let namespaces: Result<Vec<SeccompRule>, seccompiler::Error> =
-        NEW_NAMESPACES.into_iter().map(|flag| rule([condition(0, SeccompCmpOp::MaskedEq(unsigned(flag)), flag)])).collect();
-    rules.insert(libc::SYS_clone, namespaces?);
-    compile(rules, libc::EPERM, target)
+    let raw = rule([condition(0, SeccompCmpOp::Ne, libc::AF_NETLINK), condition(1, SeccompCmpOp::MaskedEq(0xf), libc::SOCK_RAW)])?;
+    let packet = rule([condition(1, SeccompCmpOp::MaskedEq(0xf), SOCK_PACKET)])?;
+    rules.insert(libc::SYS_socket, vec![other_families()?, raw, packet]);
+    rules.insert(libc::SYS_socketpair, vec![other_families()?]);
+    // A process of its own, which threads are not, and namespaces.
+    let process = rule([condition(0, SeccompCmpOp::MaskedEq(unsigned(libc::CLONE_THREAD)), 0)]);
+    let namespaces = NEW_NAMESPACES.into_iter().map(|flag| rule([condition(0, SeccompCmpOp::MaskedEq(unsigned(flag)), flag)]));
+    rules.insert(libc::SYS_clone, namespaces.chain([process]).collect::<Result<_, _>>()?);
+    rules.insert(libc::SYS_tgkill, vec![rule([condition(0, SeccompCmpOp::Ne, own)])?]);
+    // Limits of another process.
+    rules.insert(libc::SYS_prlimit64, vec![rule([condition(0, SeccompCmpOp::Ne, 0), condition(0, SeccompCmpOp::Ne, own)])?]);
+    // Typing into somebody's terminal.
+    let typing = TERMINAL_REQUESTS.map(|request| rule([condition(1, SeccompCmpOp::Eq, request)]));
+    rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
+    compile(with_x32(rules), libc::EPERM, target)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn with_x32(mut rules: Rules) -> Rules {
+    let again: Vec<(i64, Vec<SeccompRule>)> = rules.iter().map(|(call, rules)| (call | X32, rules.clone())).collect();
+    rules.extend(again);
+    for (number, call) in X32_OWN {
+        let denied = rules.get(call).cloned().unwrap_or_default();
+        rules.insert(number | X32, denied);
+    }
+    rules
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn with_x32(rules: Rules) -> Rules {
+    rules
 }
 
 /// `clone3` hides its flags from a filter; ENOSYS makes libc fall back to `clone`.
 fn threads(target: TargetArch) -> Result<BpfProgram, seccompiler::Error> {
-    compile([(libc::SYS_clone3, Vec::new())].into(), libc::ENOSYS, target)
+    compile(with_x32([(libc::SYS_clone3, Vec::new())].into()), libc::ENOSYS, target)
 }
 
-fn compile(
-    rules: std::collections::BTreeMap<i64, Vec<SeccompRule>>,
-    errno: libc::c_int,
-    target: TargetArch,
-) -> Result<BpfProgram, seccompiler::Error> {
+fn compile(rules: Rules, errno: libc::c_int, target: TargetArch) -> Result<BpfProgram, seccompiler::Error> {
     let denied = SeccompAction::Errno(u32::try_from(errno).unwrap_or(1));
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, target)?;
     Ok(filter.try_into()?)
@@ -147,10 +240,6 @@ fn rule<const N: usize>(conditions: [Result<SeccompCondition, seccompiler::Error
     Ok(SeccompRule::new(conditions?)?)
 }
 
-fn equal(argument: u8, value: libc::c_int) -> Result<SeccompCondition, seccompiler::Error> {
-    condition(argument, SeccompCmpOp::Eq, value)
-}
-
 fn condition(argument: u8, operator: SeccompCmpOp, value: libc::c_int) -> Result<SeccompCondition, seccompiler::Error> {
     Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, unsigned(value))?)
 }
@@ -158,3 +247,6 @@ fn condition(argument: u8, operator: SeccompCmpOp, value: libc::c_int) -> Result
 fn unsigned(value: libc::c_int) -> u64 {
     u64::from(value.cast_unsigned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use caps::CapSet;
+use holdfast_checks::facts;
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType};
 use nix::unistd::{Pid, Uid};
 
 use super::{DEFAULT_UID, KEPT};
@@ -55,6 +57,27 @@ impl SelfTest {
         self.attempts.iter().filter(move |attempt| !(attempt.refused || root && attempt.by_uid))
     }
 
+    /// As a fact. Whether it sees the host is for who reads it.
+    pub fn privileges(&self) -> facts::Privileges {
+        let told =
+            |attempt: &Attempt| facts::Attempt { what: attempt.what.to_owned(), refused: attempt.refused, answer: attempt.answer.clone() };
+        let mut attempts: Vec<facts::Attempt> = self.attempts.iter().map(told).collect();
+        // What worked first: evidence has room for the beginning.
+        attempts.sort_by_key(|attempt| attempt.refused);
+        let untold = || facts::Observed::unavailable_because(facts::Reason::NotSupported, "nothing was read yet");
+        facts::Privileges {
+            uid: self.uid.into(),
+            capabilities: self.capabilities.clone(),
+            lacks: self.lacks.clone(),
+            host_processes: untold(),
+            host_network: untold(),
+            host_files: untold(),
+            no_new_privileges: self.no_new_privileges,
+            dumpable: self.dumpable,
+            attempts,
+        }
+    }
+
     /// The outcome in one line, and whether it is as it should be.
     pub fn summary(&self) -> (bool, String) {
         let capabilities = if self.capabilities.is_empty() { "no capabilities".to_owned() } else { self.capabilities.join(" ") };
@@ -84,8 +107,8 @@ impl SelfTest {
     }
 }
 
-/// Tries everything. `proc` is where the host's processes are seen.
-pub fn self_test(proc: &Path) -> SelfTest {
+/// Tries everything. `proc` is where processes are seen, and `host_root` the host's files where that is another directory than `/`.
+pub fn self_test(proc: &Path, host_root: &Path) -> SelfTest {
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
     let mut capabilities: Vec<String> = held.iter().map(ToString::to_string).collect();
     capabilities.sort();
@@ -99,7 +122,7 @@ pub fn self_test(proc: &Path) -> SelfTest {
         sees_other_processes: other.as_ref().filter(|_| ptrace).map(|(_, seen)| *seen),
         no_new_privileges: nix::sys::prctl::get_no_new_privs().unwrap_or(false),
         dumpable: nix::sys::prctl::get_dumpable().unwrap_or(true),
-        attempts: attempts(&other.map_or_else(|| proc.join("1"), |(path, _)| path)),
+        attempts: attempts(&other.map_or_else(|| proc.join("1"), |(path, _)| path), host_root),
     }
 }
 
@@ -119,29 +142,64 @@ fn another_process(proc: &Path) -> Option<(PathBuf, bool)> {
     seen.map(|path| (path, true)).or_else(|| processes.into_iter().next().map(|path| (path, false)))
 }
 
-fn attempts(other: &Path) -> Vec<Attempt> {
+fn attempts(other: &Path, host_root: &Path) -> Vec<Attempt> {
+    let root = other.join("root");
+    let own = Path::new("/");
+    let mut writes = vec![
+        write("write a file owned by root", &own.join("etc/passwd"), 0),
+        write("create a file in a directory owned by root", &own.join("etc"), libc::O_TMPFILE),
+        write("write a file owned by root through another process", &root.join("etc/passwd"), 0),
+        write("create a file in a directory owned by root through another process", &root.join("etc"), libc::O_TMPFILE),
+        write("write another process's memory", &other.join("mem"), 0),
+        write("set a kernel parameter", &other.with_file_name("sys/kernel/core_pattern"), 0),
+    ];
+    if host_root != own {
+        writes.extend([
+            write("write a file owned by root below the host's root", &host_root.join("etc/passwd"), 0),
+            write("create a file in the host's /etc", &host_root.join("etc"), libc::O_TMPFILE),
+            // A file system of its own, which a read-only mount of the root does not make read-only.
+            write("create a file in the host's /run", &host_root.join("run"), libc::O_TMPFILE),
+        ]);
+    }
+    writes.into_iter().flatten().chain(calls()).collect()
+}
+
+/// Opens for writing, and writes nothing. `None` where there is nothing to open, which says nothing.
+fn write(what: &'static str, path: &Path, flags: libc::c_int) -> Option<Attempt> {
+    let result = OpenOptions::new().write(true).custom_flags(flags).open(path).map(drop);
+    let refused = match &result {
+        Ok(()) => false,
+        Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EACCES | Errno::EPERM | Errno::EROFS)) => true,
+        Err(_) => return None,
+    };
+    let answer = result.map_or_else(|error| error.to_string(), |()| "it worked".to_owned());
+    Some(Attempt { what, refused, by_uid: true, answer })
+}
+
+/// What the filter denies, as far as it can be called without naming anything that is there. `bpf`, `perf_event_open`, `kexec_load`,
+/// `open_by_handle_at`, `io_uring` and keys have no safe wrapper: the filter's own tests try them on its program.
+fn calls() -> Vec<Attempt> {
     let nothing = c"/nonexistent/holdfast-self-test";
     let no_process = Pid::from_raw(i32::MAX);
-    let open = |path: &Path, flags: libc::c_int| OpenOptions::new().write(true).custom_flags(flags).open(path).map(drop);
-    let write = |what, result: std::io::Result<()>| Attempt {
-        what,
-        refused: result.is_err(),
-        by_uid: true,
-        answer: result.map_or_else(|error| error.to_string(), |()| "it worked".to_owned()),
-    };
-    let root = other.join("root");
     vec![
-        write("write a file owned by root", open(Path::new("/etc/passwd"), 0)),
-        write("write a file owned by root through another process", open(&root.join("etc/passwd"), 0)),
-        write("create a file in a directory owned by root through another process", open(&root.join("etc"), libc::O_TMPFILE)),
-        write("write another process's memory", open(&other.join("mem"), 0)),
         call("run a program", nix::unistd::execv(nothing, &[nothing]).map(drop)),
         call("trace a process", nix::sys::ptrace::attach(no_process)),
+        call("read another process's memory by call", nix::sys::uio::process_vm_readv(no_process, &mut [], &[]).map(drop)),
         call("send a signal", nix::sys::signal::kill(no_process, None)),
         call("mount", nix::mount::mount(Some(nothing), nothing, Some(nothing), nix::mount::MsFlags::empty(), Some(nothing))),
+        call("unmount", nix::mount::umount(nothing)),
+        call("change the root directory", nix::unistd::chroot(nothing)),
+        call("change the root file system", nix::unistd::pivot_root(nothing, nothing)),
         call("enter a namespace", enter_namespace()),
         call("make a namespace", nix::sched::unshare(nix::sched::CloneFlags::empty())),
-        call("open a raw socket", raw_socket()),
+        call("load a kernel module", nix::kmod::init_module(&[], c"")),
+        call("load a kernel module from a file", load_module()),
+        call("unload a kernel module", nix::kmod::delete_module(c"", nix::kmod::DeleteModuleFlags::O_NONBLOCK)),
+        call("record what processes do", nix::unistd::acct::enable(nothing)),
+        call("open a raw socket", open_socket(AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Icmp))),
+        call("open a packet socket", open_socket(AddressFamily::Packet, SockType::Datagram, None)),
+        call("open a socket of the kernel's cryptography", open_socket(AddressFamily::Alg, SockType::SeqPacket, None)),
+        call("open a socket to a hypervisor", open_socket(AddressFamily::Vsock, SockType::Stream, None)),
     ]
 }
 
@@ -151,14 +209,21 @@ fn call(what: &'static str, result: Result<(), Errno>) -> Attempt {
     Attempt { what, refused: result == Err(Errno::EPERM), by_uid: false, answer }
 }
 
-fn enter_namespace() -> Result<(), Errno> {
-    let not_a_namespace = std::fs::File::open("/").map_err(|error| Errno::try_from(error).unwrap_or(Errno::EIO))?;
-    nix::sched::setns(not_a_namespace, nix::sched::CloneFlags::empty())
+/// Something that is open and is neither a namespace nor a module.
+fn root_directory() -> Result<std::fs::File, Errno> {
+    std::fs::File::open("/").map_err(|error| Errno::try_from(error).unwrap_or(Errno::EIO))
 }
 
-fn raw_socket() -> Result<(), Errno> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
-    socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp).map(drop)
+fn enter_namespace() -> Result<(), Errno> {
+    nix::sched::setns(root_directory()?, nix::sched::CloneFlags::empty())
+}
+
+fn load_module() -> Result<(), Errno> {
+    nix::kmod::finit_module(root_directory()?, c"", nix::kmod::ModuleInitFlags::empty())
+}
+
+fn open_socket(family: AddressFamily, kind: SockType, protocol: Option<SockProtocol>) -> Result<(), Errno> {
+    nix::sys::socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol).map(drop)
 }
 
 #[cfg(test)]

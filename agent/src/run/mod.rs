@@ -23,9 +23,9 @@ pub use arguments::RunArgs;
 use judge::Judging;
 
 use crate::causes::causes;
-use crate::connect::Target;
 use crate::health::{self, Gauges};
 use crate::host::Host;
+use crate::identity::Keeper;
 use crate::line::Line;
 use crate::own::Own;
 use crate::peers::Peers;
@@ -50,6 +50,9 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
         CriEndpoint::Off => Vec::new(),
         cri => cri.groups(&Host::open(&args.host.host_root, &args.host.proc).context("cannot open the host")?),
     };
+    if let Some(directory) = &args.identity {
+        privileges::prepare_identity(directory, args.run_as)?;
+    }
     let down = privileges::step_down(args.run_as, args.spool.as_deref(), &groups).context("cannot step down to a reader")?;
     if let Some(error) = down.spool {
         tracing::warn!("{}", causes(&error));
@@ -79,8 +82,8 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
 /// # Errors
 /// What could not be set up, or which part ended without being asked.
 pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()> {
-    // What this process can do shows in its own /proc, wherever facts are read from.
-    report(&privileges::self_test(Path::new("/proc")));
+    let tested = privileges::self_test_on(&args.host.host_root, &args.host.proc);
+    report(&tested);
     let evaluator = Evaluator::new(crate::catalogue::load(args.host.catalogue.as_deref())?);
     let mut sensors = Sensors::open(args.host.sensors()).context("cannot open the host")?;
     let (gauges, pending) = (Arc::new(Gauges::default()), Arc::new(Pending::default()));
@@ -117,13 +120,14 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
-    let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    let target = args.target()?;
+    let keeper = args.identity.clone().map(|directory| Keeper::new(target.clone(), directory, args.enrolment_token_file.clone()));
     let (mut spool, disk) = spool::open(args.spool, &gauges).await?;
     let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
     let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
     // Before the first judgement, and whether there is a collector or not.
     policies.restore(&mut spool);
-    let (account, again) = (Own::default(), Arc::clone(&pending));
+    let (account, again) = (Own::default().tested(tested.privileges()), Arc::clone(&pending));
     sensors.set_own(account.clone());
     let tell = move |now: &Agent| {
         if account.set(now.clone()) {
@@ -133,6 +137,17 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let line =
         Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell).policed_by(policies);
     let line = if args.no_damping { line.undamped() } else { line };
+    let line = match &keeper {
+        Some(keeper) => line.renewed_by(keeper.follow()),
+        None => line,
+    };
+    if let Some(keeper) = keeper {
+        let cancel = cancel.clone();
+        parts.spawn(async move {
+            keeper.run(cancel).await;
+            "identity"
+        });
+    }
     let judging = Judging { sensors, evaluator, policy: in_force, pending: Arc::clone(&pending), gauges, judged };
     parts.spawn(thread("sensors", move || judging.run())?);
 

@@ -24,8 +24,9 @@ use crate::catalogue::{self, LoadError};
 use crate::causes::causes;
 use crate::cli::{ExpectationsArgs, FAILURE, Output, ScanArgs, TROUBLED, USAGE};
 use crate::host::HostError;
+use crate::own::Own;
 use crate::sensors::Sensors;
-use crate::{inert, progress};
+use crate::{inert, privileges, progress};
 pub use report::{Origin, Report};
 
 /// Exit code: a check of at least `--fail-on` fails.
@@ -145,6 +146,10 @@ type Reading = (NodeFacts, BTreeSet<Group>, Origin);
 
 fn read(args: &ScanArgs) -> Result<Reading, ScanError> {
     let mut sensors = Sensors::open(args.host.sensors())?;
+    if args.host.is_live() {
+        let tested = privileges::self_test_on(&args.host.host_root, &args.host.proc);
+        sensors.set_own(Own::default().tested(tested.privileges()));
+    }
     let facts = sensors.read_all(&mut progress::reading);
     progress::clear();
     Ok((facts, sensors.troubled(), Origin::Host))

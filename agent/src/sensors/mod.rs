@@ -23,6 +23,7 @@ mod processes;
 mod programs;
 mod redact;
 mod runtimes;
+mod sight;
 mod sockets;
 mod supervisor;
 mod system;
@@ -45,6 +46,7 @@ use packages::Packages;
 pub use probes::ConfigzOptions;
 pub(crate) use probes::ask_stranger;
 use processes::{Cache, ProcessTable};
+use sight::Sight;
 use supervisor::{Allowance, Supervisor};
 pub use system::{KnownBinaries, KnownBinariesError};
 
@@ -90,6 +92,8 @@ pub struct Sensors {
     /// For the files of log shippers in pods.
     shippers: Arc<aside::Aside>,
     own: Own,
+    /// Whether what is read is the host's.
+    sight: Sight,
     /// The programs that the system group was about when it was last read.
     cast: BTreeSet<(i64, i64)>,
 }
@@ -165,6 +169,7 @@ impl Sensors {
             packages: Arc::default(),
             shippers: Arc::default(),
             own: Own::default(),
+            sight: Sight::default(),
             cast: BTreeSet::new(),
         })
     }
@@ -234,6 +239,11 @@ impl Sensors {
         if needs_processes.iter().any(|group| groups.contains(group)) {
             progress(Group::Processes);
             table = self.processes();
+            self.sight = Sight::of(&self.host, &self.options, table.as_deref().ok());
+            // What a container's own processes are says nothing about the node.
+            if let Some(why) = self.sight.no_processes() {
+                table = Err(why);
+            }
             if table.as_ref().is_ok_and(|table| self.owners.outdated(table)) {
                 groups.insert(Group::Listeners);
             }
@@ -258,6 +268,7 @@ impl Sensors {
             }
             let profile = facts.node.profile.clone();
             self.read_group(group, facts, &table);
+            self.sight.withhold(group, facts);
             if facts.node.profile != profile {
                 // Its files lie elsewhere.
                 groups.extend([Group::Files, Group::Network]);
@@ -336,9 +347,14 @@ impl Sensors {
                 facts.network = self.observe(group, move |host| network::read(&host, &running, profiles.locations(&profile)));
             }
             Group::Agent => {
-                let own = self.own.get();
+                let mut own = self.own.get();
+                if let Some(privileges) = self.own.privileges() {
+                    own.tested = true;
+                    own.privileges = Observed::known(self.sight.tell(privileges), Source::new(SourceKind::Agent, "self-test"), now());
+                }
                 // Nobody delivers: the same at any time, also in a capture that is judged later.
-                facts.agent = if own.running { Observed::known(own, Source::new(SourceKind::Agent, ""), now()) } else { not_running() };
+                let same = !own.running && !own.tested;
+                facts.agent = if same { not_running() } else { Observed::known(own, Source::new(SourceKind::Agent, ""), now()) };
             }
             Group::Versions => facts.versions = no_sensor(),
         }

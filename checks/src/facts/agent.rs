@@ -18,6 +18,9 @@ pub struct Agent {
     /// Transitions that were lost since this agent started: off the spool's ring before the collector acknowledged them, or in a file
     /// that it could not read.
     pub truncated_transitions: i64,
+    /// Did it test itself: it runs, or is a scan of the host it is on.
+    #[serde(default)]
+    pub tested: bool,
     /// What it may do on the node, as it tried on itself. Unavailable where it did not, as in a recording.
     #[serde(default = "untested")]
     pub privileges: Observed<Privileges>,
@@ -67,7 +70,7 @@ impl Agent {
         let spool =
             SpoolState { kind: SpoolKind::Memory, path: String::new(), reason: String::new(), detail: String::new(), recreated: None };
         let (refused, flapping) = (Listing { items: Vec::new(), skipped: Vec::new() }, Listing { items: Vec::new(), skipped: Vec::new() });
-        Self { running: false, spool, refused, flapping, truncated_transitions: 0, privileges: untested() }
+        Self { running: false, spool, refused, flapping, truncated_transitions: 0, tested: false, privileges: untested() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    AgentDocument, CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument,
+    AgentDocument, CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument, PrivilegesDocument,
     NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
 };
 use super::{chain, kinds, workloads};
@@ -97,9 +97,12 @@ pub fn entries(facts: &NodeFacts, at: i64) -> Inventory {
     Inventory { entries: shelf.entries.into_values().collect(), left_out }
 }
 
+/// The most capabilities, or things that it can do, that are named: there are 41 capabilities.
+const MAX_PRIVILEGES: usize = 12;
+
 /// The agent's account, each text cut to what a page shows; then without them, for texts that grow in JSON.
 fn own(agent: &Agent) -> [AgentDocument; 2] {
-    let Agent { spool, flapping, truncated_transitions, .. } = agent;
+    let Agent { spool, flapping, truncated_transitions, privileges, .. } = agent;
     let document = |most: usize| {
         let cut = |text: &str| crate::entries::cut(text, most).to_owned();
         AgentDocument {
@@ -114,6 +117,16 @@ fn own(agent: &Agent) -> [AgentDocument; 2] {
             }),
             flapping: i64::try_from(flapping.items.len() + flapping.skipped.len()).unwrap_or(i64::MAX),
             truncated_transitions: *truncated_transitions,
+            privileges: privileges.value().map(|privileges| {
+                let cut_all = |texts: &mut dyn Iterator<Item = &String>| texts.take(MAX_PRIVILEGES).map(|text| cut(text)).collect();
+                PrivilegesDocument {
+                    uid: privileges.uid,
+                    capabilities: cut_all(&mut privileges.capabilities.iter()),
+                    lacks: cut_all(&mut privileges.lacks.iter()),
+                    attempts: i64::try_from(privileges.attempts.len()).unwrap_or(i64::MAX),
+                    worked: cut_all(&mut privileges.attempts.iter().filter(|attempt| !attempt.refused).map(|attempt| &attempt.what)),
+                }
+            }),
         }
     };
     [document(MAX_DETAIL_BYTES), document(32)]

@@ -54,6 +54,27 @@ pub struct AgentDocument {
     pub flapping: i64,
     /// See [`crate::facts::Agent::truncated_transitions`].
     pub truncated_transitions: i64,
+    /// What it may do on the node; absent where it did not test itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privileges: Option<PrivilegesDocument>,
+}
+
+/// What an agent found out about its own privileges when it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivilegesDocument {
+    /// Effective uid.
+    pub uid: i64,
+    /// Effective capabilities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    /// What it would use and does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
+    /// How many attempts there were of what it must not be able to do.
+    pub attempts: i64,
+    /// Those that were not refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worked: Vec<String>,
 }
 
 /// `kernel/self`.

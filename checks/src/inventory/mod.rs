@@ -32,7 +32,7 @@ pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
     AgentDocument, CertificateDocument, CertificateSaid, ComponentDocument, ContainerDocument, GroupDocument, GroupState, HandlerDocument,
     HandshakeDocument, InstalledDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument,
-    PodNetworkDocument, ProgramDocument, RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    PodNetworkDocument, PrivilegesDocument, ProgramDocument, RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
     SystemDocument,
 };
 pub use restore::facts_for_collector;

@@ -14,7 +14,32 @@ pub(crate) fn agent() -> Agent {
         detail: String::new(),
         recreated: None,
     };
-    Agent { running: true, spool, ..Agent::not_running() }
+    Agent { running: true, spool, tested: true, privileges: known(privileges()), ..Agent::not_running() }
+}
+
+/// Of an agent as the manifests start it.
+fn privileges() -> Privileges {
+    Privileges {
+        uid: 65_532,
+        capabilities: vec!["CAP_DAC_READ_SEARCH".into(), "CAP_SYS_PTRACE".into()],
+        lacks: Vec::new(),
+        host_processes: known(true),
+        host_network: known(true),
+        host_files: known(true),
+        no_new_privileges: true,
+        dumpable: false,
+        attempts: vec![Attempt { what: "run a program".into(), refused: true, answer: "EPERM: Operation not permitted".into() }],
+    }
+}
+
+fn privileges_of(facts: &mut NodeFacts) -> &mut Privileges {
+    agent_of(facts).privileges.value_mut().expect("the base knows them")
+}
+
+/// A scan of the host it is on, as root.
+fn scan_as_root(facts: &mut NodeFacts) {
+    let privileges = Privileges { uid: 0, dumpable: true, ..privileges() };
+    facts.agent = known(Agent { tested: true, privileges: known(privileges), ..Agent::not_running() });
 }
 
 fn agent_of(facts: &mut NodeFacts) -> &mut Agent {
@@ -66,6 +91,28 @@ pub(crate) fn cases() -> Vec<Case> {
                 Flapping { check: "unexpected-listener".into(), finding: "port:tcp/4000".into(), changes: 40, since: 1_790_000_000_000 };
             agent_of(facts).flapping.items.push(flapping);
         }),
+        Case::of("agent-least-privilege")
+            .passes(|facts| privileges_of(facts).capabilities.clear())
+            .passes(|facts| {
+                scan_as_root(facts);
+                privileges_of(facts).uid = 1000;
+            })
+            .fails(|facts| privileges_of(facts).uid = 0)
+            .fails(scan_as_root)
+            .fails(|facts| privileges_of(facts).no_new_privileges = false)
+            .fails(|facts| privileges_of(facts).dumpable = true)
+            .fails(|facts| privileges_of(facts).capabilities.push("CAP_SYS_ADMIN".into()))
+            .fails(|facts| privileges_of(facts).attempts[0].refused = false)
+            .unreadable("not_supported", |facts| agent_of(facts).privileges = Agent::not_running().privileges),
+        Case::of("agent-sees-the-host")
+            .passes(scan_as_root)
+            .fails(|facts| privileges_of(facts).host_processes = known(false))
+            .fails(|facts| privileges_of(facts).host_network = known(false))
+            .fails(|facts| {
+                privileges_of(facts).host_processes = denied();
+                privileges_of(facts).host_files = known(false);
+            })
+            .unreadable("permission_denied", |facts| privileges_of(facts).host_network = denied()),
     ];
     let everywhere = |case: Case| case.not_applicable(scan).unreadable("permission_denied", |facts| facts.agent = denied());
     cases.into_iter().map(everywhere).chain(membership()).collect()

@@ -19,7 +19,8 @@ async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let bounds = Bounds { session_within: Duration::from_millis(300), ..Bounds::default() };
-    let (mut connections, accepting) = accept(listener, certificate, bounds, Metrics::default(), CancellationToken::new());
+    let (mut connections, accepting) =
+        accept(listener, certificate, bounds, Metrics::default(), Refusals::default(), CancellationToken::new());
     tokio::spawn(accepting);
 
     let mut roots = rustls::RootCertStore::empty();
@@ -38,6 +39,8 @@ async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_
 
     let (_known, mut agent) = (connect().await, connections.recv().await.unwrap().unwrap());
     agent.connect_info().accepted();
+    let session = agent.connect_info().begin_session();
+    assert!(session.is_some() && agent.connect_info().begin_session().is_none(), "one session in one connection");
     assert!(timeout(Duration::from_millis(600), agent.read_u8()).await.is_err(), "it waits for the agent");
 }
 
@@ -54,4 +57,8 @@ fn the_limit_of_open_files_is_raised_to_what_the_system_allows() {
 fn agents_never_get_the_last_descriptors() {
     let room = |limit| Bounds::default().within(limit).connections;
     assert_eq!([room(1_000_000), room(20_000), room(1024), room(0)], [30_000, 18_976, 512, 1]);
+    assert!((0..5_000).all(|limit| {
+        let bounds = Bounds::default().within(limit);
+        bounds.connections + bounds.handshakes <= (limit * 3 / 4).max(2)
+    }));
 }

@@ -6,7 +6,7 @@
 mod review;
 mod token;
 
-pub use review::{ApiServer, ReviewError, TokenReview};
+pub use review::TokenReview;
 pub use token::{Token, Tokens, TokensError, add};
 
 use rustls_pki_types::CertificateDer;
@@ -120,6 +120,7 @@ impl Identities {
             (Holder::Token, Some(tokens), Some(hash)) if tokens.node(&hash).as_ref() != Some(&admitted.node) => {
                 Err(Rejection::new(Refusal::Revoked, "the tokens file does not name this node by that token any longer"))
             }
+            (Holder::Pod(_), ..) => self.review.as_ref().map_or(Ok(()), |review| review.standing(admitted)),
             _ => Ok(()),
         }
     }

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, Map, StreamExt};
+use holdfast_proto::v1;
 use holdfast_proto::v1::posture_server::Posture;
-use holdfast_proto::v1::{self, agent_message};
+use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Settings;
 use super::pace::Pace;
 use super::session::{Close, Input, Moment, Output, Policed, Session};
-use crate::accept::Peer;
+use crate::accept::{Peer, SessionPlace};
 use crate::identity::{Admitted, Identities, Presented, Rejection};
 use crate::logs::cause;
 use crate::metrics::Metrics;
@@ -44,10 +45,16 @@ const LOOK_UP_EVERY: u32 = 10;
 type Told = Box<Result<v1::CollectorMessage, Status>>;
 /// What an agent is told whose message is not stored.
 const CANNOT_COMMIT: &str = "the store cannot commit: come back later";
+/// What an agent is told that comes while the collector stops.
+const STOPPING: &str = "the collector is stopping";
+/// What is told to whoever opens another session in a connection.
+const ONE_SESSION: &str = "there is a session in this connection";
 /// What an agent is told whose credentials are not accepted, whatever the reason.
 const NOT_ACCEPTED: &str = "credentials not accepted";
 /// What an agent is told whose credentials cannot be looked at now.
 const CANNOT_DECIDE: &str = "credentials cannot be checked now: come back later";
+/// How long an agent that broke the contract waits to hear so: trying again at once should not be free.
+const PENALTY: Duration = Duration::from_secs(1);
 /// The session's own clock.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -108,6 +115,13 @@ impl Ingest {
         self
     }
 
+    /// Notes refusals through `refusals`, which others share.
+    #[must_use]
+    pub fn refusing_through(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
+        self
+    }
+
     /// Tells every agent to come back later, and waits until they have gone, at most `patience`.
     pub async fn drain(&self, patience: Duration) {
         self.draining.cancel();
@@ -145,17 +159,28 @@ impl Posture for Service {
     type SessionStream = Map<ReceiverStream<Told>, fn(Told) -> Result<v1::CollectorMessage, Status>>;
 
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
+        let (peer, refusals) = (request.extensions().get::<Peer>(), &self.0.refusals);
+        let address = peer.map(|peer| peer.address);
         if self.0.draining.is_cancelled() {
-            return Err(Status::unavailable("the collector is stopping"));
+            refusals.note(Refusal::Draining, address, None, &STOPPING);
+            return Err(Status::unavailable(STOPPING));
         }
         // Whoever comes now could not be welcomed. Said before anything is looked up: a fleet that was sent away comes back for it.
         if self.0.writer.failing().is_some() {
-            self.0.refusals.note(Refusal::Store, request.extensions().get::<Peer>().map(|peer| peer.address), None, &CANNOT_COMMIT);
+            refusals.note(Refusal::Store, address, None, &CANNOT_COMMIT);
             return Err(Status::unavailable(CANNOT_COMMIT));
         }
         let admitted = self.0.admit(&request).await?;
+        let place = match peer.map(Peer::begin_session) {
+            Some(None) => {
+                refusals.note(Refusal::SecondSession, address, Some(&admitted.node.name), &ONE_SESSION);
+                return Err(Status::resource_exhausted(ONE_SESSION));
+            }
+            place => place.flatten(),
+        };
         let (outbox, answers) = mpsc::channel(OUTBOX);
-        let connection = Connection::new(Arc::clone(&self.0), admitted, outbox);
+        let mut connection = Connection::new(Arc::clone(&self.0), admitted, outbox);
+        connection.place = place;
         self.0.sessions.spawn(connection.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers).map(|told| *told)))
     }
@@ -166,8 +191,10 @@ impl Posture for Service {
 enum End {
     /// The session ended it.
     Closed(Close),
-    /// The agent's side went away, or what came was no message.
+    /// The agent's side went away.
     Lost(String),
+    /// It does not read what it is told, or what came was no message.
+    Refused(Refusal, String),
     /// The store cannot commit: the agent keeps what it has and comes back.
     Store(StoreError),
     /// The credentials do not hold any longer, or a rotated token was not accepted.
@@ -191,6 +218,8 @@ struct Connection {
     /// What agents are to hold.
     policies: watch::Receiver<Arc<Policies>>,
     stopped: bool,
+    /// That it is the one session of its gRPC connection.
+    place: Option<SessionPlace>,
 }
 
 impl Connection {
@@ -208,6 +237,7 @@ impl Connection {
             wanted: None,
             questions: None,
             stopped: false,
+            place: None,
         }
     }
 
@@ -230,11 +260,11 @@ impl Connection {
             let input = tokio::select! {
                 message = async { sleep_until(read_at).await; stream.message().await }, if may_read => match message {
                     Ok(Some(message)) => {
-                        read_at = Instant::now() + pace.take(prost_len(&message), self.ingest.now().mono_ms);
+                        read_at = Instant::now() + pace.take(message.encoded_len(), self.ingest.now().mono_ms);
                         Input::Message(Box::new(message))
                     }
                     Ok(None) => return End::Lost("the agent closed the stream".to_owned()),
-                    Err(status) => return End::Lost(status.message().to_owned()),
+                    Err(status) => return unreadable(&status),
                 },
                 Some((seq, written)) = self.commits.next() => match written {
                     Ok(written) => Input::Written(seq, written),
@@ -348,7 +378,7 @@ impl Connection {
         match timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Ok(message)))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Lost("the agent closed the stream".to_owned())),
-            Err(_) => Err(End::Lost("the agent does not read what it is told".to_owned())),
+            Err(_) => Err(End::Refused(Refusal::SlowReader, format!("nothing was read for {} s", SEND_TIMEOUT.as_secs()))),
         }
     }
 
@@ -445,6 +475,10 @@ impl Connection {
                 tracing::info!(node, reason, "session lost");
                 (None, true)
             }
+            End::Refused(refusal, reason) => {
+                self.ingest.refusals.note(*refusal, None, Some(node), reason);
+                (None, true)
+            }
             End::Store(error) => {
                 // The writer has said it for all.
                 tracing::debug!(node, error = cause(error), "session ended: the store cannot commit");
@@ -455,10 +489,16 @@ impl Connection {
                 self.ingest.refusals.note(rejection.refusal, None, Some(node), rejection);
                 (Some(Status::unauthenticated(NOT_ACCEPTED)), true)
             }
-            End::Stopping => (Some(Status::unavailable("the collector is stopping")), true),
+            End::Stopping => (Some(Status::unavailable(STOPPING)), true),
         };
         if let Some(opened) = self.session.opened().filter(|_| !self.stopped) {
             self.ingest.registry.lost(opened.node_id, opened.session, patient, self.ingest.now());
+        }
+        if matches!(&end, End::Refused(Refusal::Protocol, _) | End::Closed(Close::Protocol(_))) {
+            tokio::select! {
+                () = sleep(PENALTY) => {}
+                () = self.ingest.closing.cancelled() => {}
+            }
         }
         if let Some(status) = status
             && timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Err(status)))).await.is_err()
@@ -504,15 +544,14 @@ fn status(close: &Close) -> Status {
     }
 }
 
-fn number(said: u64) -> i64 {
-    i64::try_from(said).unwrap_or(i64::MAX)
+/// The stream gave an error instead of a message: the agent's side broke the contract, or went away.
+fn unreadable(status: &Status) -> End {
+    let reason = status.message().to_owned();
+    // What the library could not decode has no source of its own; what HTTP/2 found wrong says so, and what it was told does not.
+    let undecodable = matches!(status.code(), Code::OutOfRange | Code::Internal) && std::error::Error::source(status).is_none();
+    if undecodable || reason.contains("error detected") { End::Refused(Refusal::Protocol, reason) } else { End::Lost(reason) }
 }
 
-/// About how large a message was on the wire, without encoding it again.
-fn prost_len(message: &v1::AgentMessage) -> usize {
-    match &message.message {
-        Some(agent_message::Message::Delta(delta)) => delta.upserts.len() * 512 + delta.transitions.len() * 200 + delta.gone.len() * 64,
-        Some(agent_message::Message::Snapshot(part)) => part.entries.len() * 512,
-        _ => 100,
-    }
+fn number(said: u64) -> i64 {
+    i64::try_from(said).unwrap_or(i64::MAX)
 }

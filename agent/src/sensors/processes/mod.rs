@@ -29,3 +29,9 @@ pub(super) use parse::arguments;
 pub(super) use role::{Role, Workload, role_of};
 pub(super) use seen::Seen;
 pub(super) use table::{Cache, ProcessTable};
+
+/// Does this process table show threads of the kernel, the parent of which is always process 2: only the first one does.
+pub(super) fn has_kernel_threads(host: &crate::host::Host) -> bool {
+    let parent = host.proc.root().read("2/stat").ok().and_then(|content| parse::stat(&content));
+    parent.is_some_and(|parent| parent.kernel_thread)
+}
