@@ -9,7 +9,9 @@ async fn fleet() -> Fleet {
         fleet.node(id, "prod-eu", name, "agent", "unwatched", NOW - 600_000).await;
         let reason = "there is a Node object, and no agent has spoken for it";
         let update = "update nodes set last_seen = 0, confirmed_at = 0, agent_version = '', catalogue_hash = '', agent_rss = 0";
-        fleet.sql(&format!("{update}, first_seen = state_since, membership = 'listed', state_reason = '{reason}' where node_id = {id}")).await;
+        fleet
+            .sql(&format!("{update}, first_seen = state_since, membership = 'listed', state_reason = '{reason}' where node_id = {id}"))
+            .await;
         fleet.finding(id, "node-has-agent", "node", if id == 23 { 3 } else { 2 }, 4, "agent = false (Node objects)").await;
     }
     let reason = "no agent can run here: the node runs Windows";
