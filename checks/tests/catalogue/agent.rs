@@ -119,8 +119,8 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// What the collector's watch of Node objects says.
-fn member(change: impl FnOnce(&mut Membership)) -> impl FnOnce(&mut NodeFacts) {
-    |facts| change(facts.node.membership.as_mut().and_then(Observed::value_mut).expect("the base knows it"))
+fn member(change: impl Fn(&mut Membership) + 'static) -> impl Fn(&mut NodeFacts) + 'static {
+    move |facts| change(facts.node.membership.as_mut().and_then(Observed::value_mut).expect("the base knows it"))
 }
 
 fn membership() -> [Case; 2] {

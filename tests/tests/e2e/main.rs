@@ -19,6 +19,7 @@ mod disk;
 mod feeds;
 mod fleet;
 mod hostile;
+mod hostile_pages;
 mod kill;
 mod kill_agent;
 mod kill_collector;
