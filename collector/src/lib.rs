@@ -12,6 +12,7 @@ pub mod changes;
 pub mod cli;
 pub mod cluster;
 pub mod dashboard;
+pub mod enrolment;
 pub mod feeds;
 pub mod files;
 pub mod fleet;

@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_checks::catalogue::Catalogue;
+use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{self, Bounds, Certificate};
+use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
 use crate::cluster::{self, ApiServer, Cluster};
+use crate::enrolment::{self, Enroller, Enrolments};
 use crate::feeds::{self, Follow, Following};
 use crate::fleet;
 use crate::http::{self, App};
@@ -69,6 +71,10 @@ pub struct ServeOptions {
     pub tls_key: PathBuf,
     /// The tokens file.
     pub tokens: Option<PathBuf>,
+    /// How machines outside a cluster enrol.
+    pub enrolment: Option<EnrolmentOptions>,
+    /// Speak TLS 1.2 too.
+    pub allow_tls12: bool,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
     /// How to reach that API server; without, the cluster this runs in.
@@ -105,6 +111,19 @@ pub struct ServeOptions {
     pub retention: Retention,
 }
 
+/// How machines outside a cluster enrol.
+#[derive(Debug, Clone)]
+pub struct EnrolmentOptions {
+    /// The enrolments file.
+    pub list: PathBuf,
+    /// The certificate of the enrolment CA, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// How long a certificate holds.
+    pub lifetime: Duration,
+}
+
 /// A running collector.
 #[derive(Debug)]
 pub struct Serving {
@@ -121,13 +140,11 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
     let mut alerting = alerting(&options)?;
-    let certificate = Arc::new(
-        Certificate::load(&options.tls_cert, &options.tls_key)
-            .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
-    );
+    let certificate = Arc::new(certificate(&options)?);
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
+    let enrolments = identities.enrolments.clone();
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
@@ -140,25 +157,31 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let changes = ChangeFeed::default();
     let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
-    let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
+    let settings = settings(&options, &catalogue);
     let started = tokio::time::Instant::now();
     let clock = move || crate::ingest::session::Moment {
         mono_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         wall_ms: jiff::Timestamp::now().as_millisecond(),
     };
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
-    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
+    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()).telling(Arc::clone(&registry)));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
     let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
     let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)).refusing_through(refusals.clone()));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals, stop.clone());
+    let (connections, accepting) =
+        accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals.clone(), stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
-    let server = http2(options.heartbeat_seconds).add_service(service);
+    let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let enrolling = enrolments.map(|list| {
+        let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
+        EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
+    });
+    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
@@ -234,6 +257,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     Ok(Serving { grpc_addr, http_addr, join })
 }
 
+/// What sessions are told and held to.
+fn settings(options: &ServeOptions, catalogue: &Catalogue) -> Settings {
+    let here = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector);
+    let judged_here = Arc::new(here.map(|check| check.id.to_string()).collect());
+    Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, judged_here, ..Settings::default() }
+}
+
 /// As many agents as the system lets us have, with the limit of open files raised first.
 fn bounds() -> Bounds {
     match accept::raise_limit() {
@@ -249,6 +279,14 @@ fn bounds() -> Bounds {
     }
 }
 
+/// The TLS settings, by their files.
+fn certificate(options: &ServeOptions) -> Result<Certificate> {
+    let enrolment = options.enrolment.as_ref().map(|enrolment| (enrolment.certificate.clone(), enrolment.key.clone()));
+    let (certificate, key, allow_tls12) = (options.tls_cert.clone(), options.tls_key.clone(), options.allow_tls12);
+    Certificate::open(TlsFiles { certificate, key, enrolment, allow_tls12 })
+        .context("--tls-cert, --tls-key, --enrolment-ca-cert and --enrolment-ca-key (`holdfast-collector ca init` makes them)")
+}
+
 /// The cluster's API server, where it is asked for anything.
 async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<ApiServer>> {
     if !options.token_review && !options.peer_probes_from_api {
@@ -259,12 +297,13 @@ async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<
 }
 
 fn identities(options: &ServeOptions, api: Option<&ApiServer>, metrics: &Metrics) -> Result<Identities> {
+    let enrolments = options.enrolment.as_ref().map(|enrolment| Enrolments::load(&enrolment.list)).transpose().context("--enrolments")?;
     let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
     let review = api.filter(|_| options.token_review).map(|api| TokenReview::new(api.clone(), metrics.clone()));
-    if tokens.is_none() && review.is_none() {
-        tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
+    if tokens.is_none() && review.is_none() && enrolments.is_none() {
+        tracing::warn!("no agent can connect: give --tokens FILE, --enrolments FILE, or --token-review in a cluster");
     }
-    Ok(Identities { tokens, review })
+    Ok(Identities { tokens, review, enrolments: enrolments.map(Arc::new) })
 }
 
 /// What agents are to hold.

@@ -63,6 +63,8 @@ async fn start(dir: tempfile::TempDir) -> Rig {
         tls_cert,
         tls_key,
         tokens: Some(tokens),
+        enrolment: None,
+        allow_tls12: false,
         token_review: false,
         kubeconfig: None,
         namespace: None,

@@ -5,6 +5,7 @@
 
 pub mod backoff;
 mod error;
+pub mod rotation;
 mod tls;
 
 use std::path::{Path, PathBuf};

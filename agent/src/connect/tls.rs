@@ -46,9 +46,15 @@ pub(super) fn client_config(ca: &Path, allow_tls12: bool, identity: Option<&Iden
 }
 
 pub(super) fn token(path: &Path) -> Result<AsciiMetadataValue, ConnectError> {
+    bearer(&plain_token(path)?).ok_or_else(|| ConnectError::TokenUnusable { path: path.to_owned() })
+}
+
+/// The token itself, which is one that can be shown.
+pub(super) fn plain_token(path: &Path) -> Result<String, ConnectError> {
     let bytes = own_file(path).map_err(|source| ConnectError::TokenFile { path: path.to_owned(), source })?;
     let text = String::from_utf8(bytes).unwrap_or_default();
-    bearer(&text).ok_or_else(|| ConnectError::TokenUnusable { path: path.to_owned() })
+    let usable = bearer(&text).is_some();
+    if usable { Ok(text.trim().to_owned()) } else { Err(ConnectError::TokenUnusable { path: path.to_owned() }) }
 }
 
 /// A token as it is shown.

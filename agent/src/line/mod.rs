@@ -75,6 +75,8 @@ pub struct Line<C> {
     disk: Disk,
     account: Account,
     timings: Timings,
+    /// Rotated tokens.
+    tokens: Option<mpsc::Receiver<String>>,
     /// Tells that there are fresh credentials to connect with.
     renewed: Option<watch::Receiver<u64>>,
 }
@@ -88,6 +90,7 @@ enum Event {
     Heard(Option<Result<v1::CollectorMessage, ConnectError>>),
     Probed(v1::ProbeResult),
     Kept(writer::Event),
+    Rotated(Option<String>),
     Wake,
 }
 
@@ -115,7 +118,14 @@ impl<C: Connect> Line<C> {
             timings: Timings::new(Arc::clone(&gauges)),
             renewed: None,
             gauges,
+            tokens: None,
         }
+    }
+
+    /// The same, showing the tokens that come out of `tokens` in the session that is open then.
+    #[must_use]
+    pub fn reauthenticating(self, tokens: mpsc::Receiver<String>) -> Self {
+        Self { tokens: Some(tokens), ..self }
     }
 
     /// The same, with policies taken by `policies`.
@@ -199,6 +209,12 @@ impl<C: Connect> Line<C> {
                     self.timings.saved(durable);
                     self.step(Input::Changed);
                 }
+                Event::Rotated(Some(token)) => {
+                    tracing::info!("the token was rotated: showing the new one");
+                    self.step(Input::Rotated(token));
+                }
+                // Whoever looked at the file is gone: connections go on reading it.
+                Event::Rotated(None) => self.tokens = None,
                 Event::Wake if self.wake_ms.is_some_and(|wake| wake <= self.now_ms()) => self.step(Input::Tick),
                 Event::Wake => {}
             }
@@ -244,6 +260,7 @@ impl<C: Connect> Line<C> {
             event = link => event,
             result = self.peers.next() => Event::Probed(result),
             event = self.disk.next() => Event::Kept(event),
+            token = rotated(&mut self.tokens) => Event::Rotated(token),
             () = awake => Event::Wake,
         }
     }
@@ -416,6 +433,13 @@ impl<C: Connect> Line<C> {
         self.gauges.unsent.store(gauge(self.spool.queued() + self.spool.in_flight()), Ordering::Relaxed);
         self.gauges.dropped.store(self.spool.truncated(), Ordering::Relaxed);
         self.gauges.connected.store(self.session.is_open(), Ordering::Relaxed);
+    }
+}
+
+async fn rotated(tokens: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match tokens {
+        Some(tokens) => tokens.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -23,6 +23,7 @@ pub use arguments::RunArgs;
 use judge::Judging;
 
 use crate::causes::causes;
+use crate::connect::rotation;
 use crate::health::{self, Gauges};
 use crate::host::Host;
 use crate::identity::Keeper;
@@ -98,7 +99,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         catalogue_hash: evaluator.catalogue_hash(),
         boot_id: own(&args.host.proc, "random/boot_id"),
         node_name: args.host.node_name.clone().unwrap_or_else(|| own(&args.host.proc, "hostname")),
-        capabilities: peers.capabilities(),
+        capabilities: peers.capabilities() | args.token_file.as_ref().map_or(0, |_| holdfast_proto::REAUTHENTICATES),
     };
     tracing::info!(
         version = introduction.agent_version,
@@ -120,6 +121,11 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
+    let (rotated, tokens) = mpsc::channel(1);
+    if let Some(file) = &args.token_file {
+        // It ends with the connection, and by itself only when that is gone.
+        tokio::spawn(rotation::follow(file.clone(), rotation::LOOK, rotated));
+    }
     let target = args.target()?;
     let keeper = args.identity.clone().map(|directory| Keeper::new(target.clone(), directory, args.enrolment_token_file.clone()));
     let (mut spool, disk) = spool::open(args.spool, &gauges).await?;
@@ -136,7 +142,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     };
     let line =
         Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell).policed_by(policies);
-    let line = if args.no_damping { line.undamped() } else { line };
+    let line = if args.no_damping { line.undamped() } else { line }.reauthenticating(tokens);
     let line = match &keeper {
         Some(keeper) => line.renewed_by(keeper.follow()),
         None => line,

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use kube::Api;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -25,25 +23,6 @@ const LASTS: u32 = 240;
 /// How soon a failed request is tried again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// Later and later, up to a bound. kube's own bound is half a minute, which is long for an agent that waits at the door.
-struct Again(Duration);
-
-impl Iterator for Again {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = self.0;
-        self.0 = (now * 2).min(AGAIN.1);
-        Some(now)
-    }
-}
-
-impl Backoff for Again {
-    fn reset(&mut self) {
-        self.0 = AGAIN.0;
-    }
-}
-
 /// Follows Node objects, and with `identity` our DaemonSet and its pods too, until `stop`.
 pub async fn follow(api: ApiServer, identity: bool, stop: CancellationToken) {
     let cluster = Arc::clone(api.cluster());
@@ -58,7 +37,20 @@ pub async fn follow(api: ApiServer, identity: bool, stop: CancellationToken) {
     let pods = follow_one(api.pods(), ours, Pods { cluster: Arc::clone(&cluster), listing: Vec::new() });
     let ours = config().fields(&format!("metadata.name={AGENT}"));
     let daemon_set = follow_one(api.daemon_sets(), ours, DaemonSets { cluster, listing: None });
-    stop.run_until_cancelled(async { tokio::join!(nodes, pods, daemon_set) }).await;
+    stop.run_until_cancelled(async { tokio::join!(nodes, pods, daemon_set, ask_for_reviews(&api)) }).await;
+}
+
+/// Has a token reviewed that is none: at first, so that a missing right is known before the first agent comes, and while reviews are not
+/// answered, so that it is known when they are again.
+async fn ask_for_reviews(api: &ApiServer) {
+    loop {
+        while api.review("none", AGENT).await.is_err() {
+            tokio::time::sleep(AGAIN.1).await;
+        }
+        while !api.cluster().is_troubled(Resource::TokenReviews) {
+            tokio::time::sleep(AGAIN.1).await;
+        }
+    }
 }
 
 fn config() -> watcher::Config {
@@ -85,7 +77,9 @@ where
     F: Follower,
     F::Object: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = pin!(watcher::watcher(api, config).backoff(Again(AGAIN.0)));
+    let mut events = pin!(watcher::watcher(api, config));
+    // kube's own backoff starts over with every list that is tried, so that one that fails would be tried twice a second for ever.
+    let mut again = AGAIN.0;
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => follower.begin(),
@@ -93,13 +87,21 @@ where
             Ok(Event::InitDone) => {
                 follower.done();
                 follower.cluster().answering(F::RESOURCE);
+                again = AGAIN.0;
             }
             Ok(Event::Apply(object)) => follower.applied(object),
             Ok(Event::Delete(object)) => follower.deleted(object),
-            Err(error) => match reason(F::RESOURCE, &error) {
-                Some(reason) => follower.cluster().troubled(F::RESOURCE, reason, jiff::Timestamp::now().as_millisecond()),
-                None => tracing::debug!(error = crate::logs::cause(&error), "a watch ended and is begun anew"),
-            },
+            Err(error) => {
+                match reason(F::RESOURCE, &error) {
+                    Some(reason) => follower.cluster().troubled(F::RESOURCE, reason, jiff::Timestamp::now().as_millisecond()),
+                    None => {
+                        tracing::debug!(error = crate::logs::cause(&error), "a watch ended and is begun anew");
+                        again = AGAIN.0;
+                    }
+                }
+                tokio::time::sleep(again).await;
+                again = (again * 2).min(AGAIN.1);
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use jiff::civil::Date;
 
 use super::census::Census;
 use super::membership::CHECKS;
-use crate::nodes::Clock;
+use crate::nodes::{Admission, Clock};
 use crate::store::JudgedNode;
 use crate::store::chain::{self, ChainRow};
 use crate::store::nodes::Offset;
@@ -134,6 +134,8 @@ pub struct Outside {
     pub peers: Peers,
     /// How far its clock is off.
     pub clock: Clock,
+    /// Who spoke for it; `None`: nobody yet.
+    pub admission: Option<Admission>,
     /// What its cluster's API server says of it; `None` where that is not followed.
     pub membership: Option<Observed<facts::Membership>>,
 }
@@ -153,10 +155,27 @@ impl Outside {
         (!node.recorded).then_some(clock)
     }
 
+    /// Who spoke for the node, as a fact. For a recording anybody may.
+    fn admission(&self, node: &JudgedNode, now: i64) -> Option<Observed<facts::Admission>> {
+        let admission = match &self.admission {
+            None => Observed::unavailable_because(Reason::NotPresent, "no agent has spoken for the node yet"),
+            Some(Admission { credential, duplicates, alternations, foreign_writes, last, at }) => {
+                let (credential, last) = (credential.clone(), last.clone());
+                let (duplicates, alternations, foreign_writes) = (*duplicates, *alternations, *foreign_writes);
+                let admission = facts::Admission { credential, duplicates, alternations, foreign_writes, last };
+                Observed::known(admission, Source::new(SourceKind::Agent, "sessions"), if *at > 0 { *at } else { now })
+            }
+        };
+        (!node.recorded).then_some(admission)
+    }
+
     /// What the verdict depends on.
     fn basis(&self) -> String {
+        // The last of many is for people: a flood is not judged for it.
+        let admission =
+            self.admission.as_ref().map(|known| (&known.credential, known.duplicates, known.alternations, known.foreign_writes));
         let membership = self.membership.as_ref().map(Observed::value);
-        format!("{}\0{:?}\0{membership:?}", self.peers.basis(), self.clock)
+        format!("{}\0{:?}\0{admission:?}\0{membership:?}", self.peers.basis(), self.clock)
     }
 }
 
@@ -188,6 +207,7 @@ pub fn judge(
     versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
     holdfast_checks::peers::lay_over(&mut facts, outside.peers.facts());
     facts.node.clock = outside.clock(node);
+    facts.node.admission = outside.admission(node, at);
     facts.node.membership.clone_from(&outside.membership);
     dates(&mut facts, today);
     let mut findings = judge.evaluator.evaluate(&facts, &judge.selection)?;

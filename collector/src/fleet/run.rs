@@ -134,6 +134,7 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
     let mut failing = false;
     let mut asked_about = BTreeSet::new();
     let mut clocks = BTreeMap::new();
+    let mut admissions = BTreeMap::new();
     // Beside the feed, not between its changes: a large fleet is never quiet for a minute.
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,6 +168,10 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
                 backlog.changed.extend(&before | &asked_about);
                 let before = std::mem::replace(&mut clocks, fleet.registry.clocks());
                 let moved = clocks.keys().chain(before.keys()).filter(|node_id| clocks.get(node_id) != before.get(node_id));
+                backlog.changed.extend(moved.copied());
+                // What was refused of a node counts for an hour.
+                let before = std::mem::replace(&mut admissions, fleet.registry.admissions(now));
+                let moved = admissions.keys().chain(before.keys()).filter(|node_id| admissions.get(node_id) != before.get(node_id));
                 backlog.changed.extend(moved.copied());
                 backlog.count = true;
                 continue;
@@ -265,7 +270,8 @@ impl Fleet {
             return Ok(false);
         };
         let (peers, clock) = (self.peers(node_id, pass.now).await?, self.registry.clock(node_id));
-        let outside = Outside { peers, clock, membership: membership(&node, self.cluster.as_deref(), pass.now) };
+        let admission = self.registry.admission(node_id, pass.now);
+        let outside = Outside { peers, clock, admission, membership: membership(&node, self.cluster.as_deref(), pass.now) };
         let basis = basis(&node, &outside, &pass.basis, pass.today);
         // Before its first inventory a node has nothing to judge but that it exists: `unknown` would be noise for a second.
         if node.documents.is_empty() && !outside.membership.as_ref().and_then(Observed::value).is_some()

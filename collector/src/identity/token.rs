@@ -171,7 +171,8 @@ fn list(path: &Path) -> Result<Vec<Token>, TokensError> {
     serde_saphyr::from_str(&text).map_err(|source| TokensError::Malformed { path: path.to_owned(), source: Box::new(source) })
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+/// What [`hex`] wrote of 32 bytes.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     let bytes: Vec<u8> = digits.collect::<Option<_>>()?;
     (text.len() == 64).then_some(())?;

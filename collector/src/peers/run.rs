@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::nodes;
 use super::roster::{Heard, Roster};
-use super::schedule::{Answer, Ask, Asker, Pace, Schedule, Target};
+use super::schedule::{Answer, Ask, Asker, NotTaken, Pace, Schedule, Target};
 use super::targets::{ListedNode, Plan};
 use crate::alerts::Clock;
 use crate::changes::{Change, ChangeFeed, ChangeKind};
@@ -313,6 +313,9 @@ impl Desk {
             Ok(answer) => answer,
             Err(why) => {
                 self.shared.metrics.peer_result_refused(why.name());
+                if why == NotTaken::Foreign {
+                    self.shared.roster.foreign(*vantage, (self.shared.clock)());
+                }
                 if let Some(unlogged) = self.not_taken.may_say() {
                     tracing::warn!(agent = self.name(*vantage), reason = %why, unlogged, "refused a peer-probe result");
                 }

@@ -4,11 +4,13 @@
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
 mod alerts;
+mod breaches;
 pub mod chain;
 pub mod changes;
 mod codes;
 pub mod containers;
 mod delivery;
+pub mod enrolled;
 pub mod expectations;
 mod fleet;
 mod health;

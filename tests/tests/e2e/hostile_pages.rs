@@ -130,7 +130,8 @@ impl Scene {
         peer.say(Message::Hello(hello)).await.unwrap();
         peer.hear().await.unwrap();
         let mut scene = Self { site, _collector: collector, peer, state: State::default(), seq: 0, canary, webhook, alertmanager };
-        let status = v1::PolicyStatus { hash: vec![7; 16], applied: false, reason: "<script>window.h0ld=1</script>\u{1b}[31m\u{202e}".to_owned() };
+        let status =
+            v1::PolicyStatus { hash: vec![7; 16], applied: false, reason: "<script>window.h0ld=1</script>\u{1b}[31m\u{202e}".to_owned() };
         scene.peer.say(Message::PolicyStatus(status)).await.unwrap();
         let all = entries("misconfigured", &scene.canary.address).unwrap();
         scene.send(&all).await;
@@ -235,7 +236,10 @@ fn shape(path: &str) -> String {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let first = segments.first().copied().unwrap_or_default();
-    let keys: BTreeSet<&str> = query.split('&').map(|pair| if pair.starts_with("tab=") || pair.starts_with("group=") { pair } else { pair.split('=').next().unwrap_or_default() }).collect();
+    let keys: BTreeSet<&str> = query
+        .split('&')
+        .map(|pair| if pair.starts_with("tab=") || pair.starts_with("group=") { pair } else { pair.split('=').next().unwrap_or_default() })
+        .collect();
     format!("{first}/{} {keys:?}", segments.len())
 }
 
@@ -250,7 +254,8 @@ fn is_of(path: &str, pattern: &[Option<String>]) -> bool {
     let path = path.split('?').next().unwrap_or_default();
     let segments: Vec<&str> = path.trim_matches('/').split('/').filter(|segment| !segment.is_empty()).collect();
     let pattern: Vec<&Option<String>> = pattern.iter().filter(|part| part.as_deref() != Some("")).collect();
-    segments.len() == pattern.len() && segments.iter().zip(pattern).all(|(segment, part)| part.as_deref().is_none_or(|part| part == *segment))
+    segments.len() == pattern.len()
+        && segments.iter().zip(pattern).all(|(segment, part)| part.as_deref().is_none_or(|part| part == *segment))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,13 +263,32 @@ async fn every_string_of_an_agent_is_inert_on_every_page() {
     let mut scene = Scene::start().await;
     let browser = Browser::open(Window { width: 1280, script: true }).await.unwrap();
     browser.client.goto("about:blank").await.unwrap();
-    scene.site.api().wait("alerts fire", WITHIN, |api| api.list("/api/v1/alerts", "alerts").is_ok_and(|alerts| !alerts.is_empty())).unwrap();
+    scene
+        .site
+        .api()
+        .wait("alerts fire", WITHIN, |api| api.list("/api/v1/alerts", "alerts").is_ok_and(|alerts| !alerts.is_empty()))
+        .unwrap();
 
-    let (mut todo, mut shapes, mut seen) = (VecDeque::from(["/".to_owned(), "/help/words".into(), "/about".into(), "/feeds".into()]), BTreeMap::<String, usize>::new(), BTreeSet::new());
+    let (mut todo, mut shapes, mut seen) = (
+        VecDeque::from(["/".to_owned(), "/help/words".into(), "/about".into(), "/feeds".into()]),
+        BTreeMap::<String, usize>::new(),
+        BTreeSet::new(),
+    );
     let (mut marked, mut visited, mut problems) = (0, Vec::new(), Vec::new());
-    todo.extend(["/nodes?q=%22%3E%3Cscript%3Eh0ld%3C%2Fscript%3E&foo=%1B%5B31m%E2%80%AE", "/no-such-page/%3Cscript%3Eh0ld", "/nodes/x/%E2%80%AE%3Cimg%20src%3Dx%3E"].map(str::to_owned));
+    todo.extend(
+        [
+            "/nodes?q=%22%3E%3Cscript%3Eh0ld%3C%2Fscript%3E&foo=%1B%5B31m%E2%80%AE",
+            "/no-such-page/%3Cscript%3Eh0ld",
+            "/nodes/x/%E2%80%AE%3Cimg%20src%3Dx%3E",
+        ]
+        .map(str::to_owned),
+    );
     while let Some(path) = todo.pop_front() {
-        let page = !path.starts_with("/assets") && !path.contains(".csv") && !path.contains(".json") && !path.starts_with("/api") && !path.starts_with("/events");
+        let page = !path.starts_with("/assets")
+            && !path.contains(".csv")
+            && !path.contains(".json")
+            && !path.starts_with("/api")
+            && !path.starts_with("/events");
         let local = path.starts_with('/') && page;
         let path = path.split('#').next().unwrap_or_default().to_owned();
         if !local || !seen.insert(path.clone()) {
@@ -297,8 +321,20 @@ async fn every_string_of_an_agent_is_inert_on_every_page() {
 
     // The main ones as a reader meets them, live.
     let node = visited.iter().filter(|path| path.starts_with("/nodes/test/n1")).cloned();
-    let main = ["/", "/nodes", "/findings?group=none", "/checks", "/kernels?component=any", "/exposure?group=none", "/root-processes?group=none", "/alerts", "/changes", "/coverage"];
-    let detail = ["/findings/", "/checks/", "/alerts/", "/kernels/"].map(|start| visited.iter().find(|path| path.starts_with(start)).cloned().unwrap_or_default());
+    let main = [
+        "/",
+        "/nodes",
+        "/findings?group=none",
+        "/checks",
+        "/kernels?component=any",
+        "/exposure?group=none",
+        "/root-processes?group=none",
+        "/alerts",
+        "/changes",
+        "/coverage",
+    ];
+    let detail = ["/findings/", "/checks/", "/alerts/", "/kernels/"]
+        .map(|start| visited.iter().find(|path| path.starts_with(start)).cloned().unwrap_or_default());
     for path in main.map(str::to_owned).into_iter().chain(node.take(20)).chain(detail) {
         browser.client.goto(&scene.site.api().url(&path)).await.unwrap();
         assert!(browser.client.get_alert_text().await.is_err(), "{path} opens a dialog");
@@ -389,7 +425,14 @@ async fn every_string_of_an_agent_is_inert_in_every_export_message_and_log() {
                     cells += 1;
                     let first = cell.chars().next().unwrap_or(' ');
                     let number = cell.parse::<f64>().is_ok();
-                    assert!(number || !matches!(first, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'), "{route} has a formula: {cell:?}");
+                    assert!(
+                        number
+                            || !matches!(
+                                first,
+                                '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+                            ),
+                        "{route} has a formula: {cell:?}"
+                    );
                     assert!(!cell.trim_start().starts_with(['=', '+', '@']), "{route} has a formula after a space: {cell:?}");
                     assert!(!cell.chars().any(hidden), "{route} hides: {cell:?}");
                 }
@@ -401,17 +444,25 @@ async fn every_string_of_an_agent_is_inert_in_every_export_message_and_log() {
     // The API: every path of the OpenAPI document, with names that there are.
     let openapi = scene.site.api().json("/api/v1/openapi.json").unwrap();
     let finding = scene.site.api().findings("check=a-check-of-theirs").unwrap()[0]["id"].as_str().unwrap().to_owned();
-    let mut exports: Vec<String> = openapi["paths"].as_object().unwrap().keys().map(|path| {
-        let path = if path.starts_with("/api/v1") { path.clone() } else { format!("/api/v1{path}") };
-        let id = if path.contains("/checks/") { "a-check-of-theirs" } else { &finding };
-        path.replace("{cluster}", "test").replace("{name}", "n1").replace("{id}", id)
-    }).collect();
+    let mut exports: Vec<String> = openapi["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|path| {
+            let path = if path.starts_with("/api/v1") { path.clone() } else { format!("/api/v1{path}") };
+            let id = if path.contains("/checks/") { "a-check-of-theirs" } else { &finding };
+            path.replace("{cluster}", "test").replace("{name}", "n1").replace("{id}", id)
+        })
+        .collect();
     assert!(exports.len() > 15, "{exports:?}");
     exports.extend(routes.iter().filter(|route| route.ends_with(".json")).map(|route| (*route).to_owned()));
     let mut marked = 0;
     for path in exports {
         let (head, text) = scene.get(&path);
-        assert!(head.to_lowercase().contains("content-type: application/json") && head.to_lowercase().contains("nosniff"), "{path}: {head}");
+        assert!(
+            head.to_lowercase().contains("content-type: application/json") && head.to_lowercase().contains("nosniff"),
+            "{path}: {head}"
+        );
         let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"));
         let mut all = Vec::new();
         strings(&document, &mut all);
@@ -480,7 +531,8 @@ fn every_string_of_a_hostile_capture_is_inert_on_a_terminal_and_in_its_json() {
     let path = directory.path().join("node.tar.zst");
     let facts = facts("misconfigured", "127.0.0.1:9").unwrap();
     let now = "2026-11-20T12:00:00Z".parse().unwrap();
-    let manifest = holdfast_agent::capture::Manifest::new("\u{1b}[31mh0ld\n".to_owned(), "\u{1b}]0;h0ld\u{7}".to_owned(), &BTreeSet::new(), now);
+    let manifest =
+        holdfast_agent::capture::Manifest::new("\u{1b}[31mh0ld\n".to_owned(), "\u{1b}]0;h0ld\u{7}".to_owned(), &BTreeSet::new(), now);
     let mut archive = Vec::new();
     holdfast_agent::capture::write(&facts, &manifest, &mut archive).unwrap();
     std::fs::write(&path, archive).unwrap();

@@ -39,7 +39,7 @@ pub struct NodeRow {
     pub catalogue_hash: String,
     /// The agent's memory, in bytes.
     pub agent_rss: i64,
-    /// Transitions lost while the node was away for too long.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
     pub truncated_transitions: i64,
     /// How far its clock is off, in milliseconds.
     pub clock_skew_ms: i64,
@@ -235,7 +235,7 @@ fn node_row(row: &SqliteRow) -> Option<NodeRow> {
         agent_version: row.get("agent_version"),
         catalogue_hash: row.get("catalogue_hash"),
         agent_rss: row.get("agent_rss"),
-        truncated_transitions: row.get("truncated_transitions"),
+        truncated_transitions: row.get::<i64, _>("truncated_transitions").saturating_add(row.get("collapsed_transitions")),
         clock_skew_ms: row.get("clock_skew_ms"),
         critical: row.get("critical"),
         high: row.get("high"),
