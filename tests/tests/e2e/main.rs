@@ -21,6 +21,7 @@ mod enrolment;
 mod feeds;
 mod fleet;
 mod hostile;
+mod hostile_pages;
 mod identity;
 mod kill;
 mod kill_agent;
