@@ -1,6 +1,6 @@
 //! The gRPC service: who asks, whether they may, and the answer. Strangers hear the same whatever is wrong.
 //!
-//! A connection that only enrols is never accepted as an agent's: it ends by itself, or as any other in which nobody opens a session.
+//! A connection that only enrols is never accepted as an agent's: it ends by itself, or a little later.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -176,6 +176,13 @@ impl Enroller {
         Ok(authority.issue(node, &key.public, now, self.lifetime)?)
     }
 
+    /// What the other end is told. One that was answered has its time to go, as after a session, and no longer.
+    fn told(&self, answer: Result<Enrolled, Refused>, peer: Option<&Peer>) -> Result<Response<Enrolled>, Status> {
+        let enrolled = answer.map_err(|refused| self.refused(&refused, peer))?;
+        drop(peer.and_then(Peer::begin_session));
+        Ok(Response::new(enrolled))
+    }
+
     /// Notes the refusal, once, and what the other end hears of it.
     fn refused(&self, refused: &Refused, peer: Option<&Peer>) -> Status {
         let address = peer.map(|peer| peer.address);
@@ -205,13 +212,13 @@ impl enrolment_server::Enrolment for Service {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let answer = self.0.enrol(peer.as_ref(), request.into_inner()).await;
-        answer.map(Response::new).map_err(|refused| self.0.refused(&refused, peer.as_ref()))
+        self.0.told(answer, peer.as_ref())
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Enrolled>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let answer = self.0.renew(peer.as_ref(), request.into_inner()).await;
-        answer.map(Response::new).map_err(|refused| self.0.refused(&refused, peer.as_ref()))
+        self.0.told(answer, peer.as_ref())
     }
 }
 
