@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
-use super::authority::{AuthorityError, Issued};
+use super::authority::{AuthorityError, Issued, SLACK};
 use super::list::Enrolments;
 use super::pace::{Pace, Rate};
 use super::request::{self, Key};
@@ -20,7 +20,7 @@ use crate::identity::{Rejection, certificate, hex, sha256};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
-use crate::store::enrolled::{Claim, Claimed};
+use crate::store::enrolled::{Claim, Claimed, Renewal};
 use crate::store::nodes::NodeIdentity;
 use crate::store::{Store, StoreError};
 
@@ -162,7 +162,19 @@ impl Enroller {
         let _turn = self.turn().await?;
         let key = self.key(&asked.request, &node.name)?;
         let issued = self.issue(&node, &key, now)?;
-        self.store.renew_enrolment(&node.cluster, &node.uid, &issued.serial, issued.not_after, now).await?;
+        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
+        let renewal = Renewal {
+            cluster: &node.cluster,
+            uid: &node.uid,
+            serial: &issued.serial,
+            not_after: issued.not_after,
+            at: now,
+            with: named.not_before.saturating_add(slack),
+        };
+        if !self.store.renew_enrolment(&renewal).await? {
+            let reason = format!("{:?} was enrolled anew since this certificate was issued: somebody has a copy of it", node.name);
+            return Err(Rejection::new(Refusal::EnrolmentReplaced, reason).into());
+        }
         tracing::debug!(node = node.name, cluster = node.cluster, serial = issued.serial, "renewed");
         Ok(answer(issued))
     }

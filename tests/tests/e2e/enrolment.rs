@@ -241,6 +241,18 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     let status = stranger.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "not accepted"));
 
+    // Enrolled anew, by another key: whoever still has the certificate from before does not get another.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let fresh = place.token("renew", "machine");
+    let reborn = KeyPair::generate().unwrap();
+    let enrolled_anew = place.enrol(&fresh, request(&reborn)).await.unwrap();
+    let copy = pair(&next, &renewed);
+    let mut client = EnrolmentClient::new(place.channel(Some(&copy)).await.unwrap());
+    let status = client.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
+    assert_eq!((status.code(), place.refused("enrolment_replaced")), (Code::Unauthenticated, 1.0));
+    let mut client = EnrolmentClient::new(place.channel(Some(&pair(&reborn, &enrolled_anew))).await.unwrap());
+    client.renew(RenewRequest { request: request(&reborn) }).await.unwrap();
+
     // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
     let mut client = EnrolmentClient::new(place.channel(None).await.unwrap());
     let mut codes = Vec::new();
@@ -250,7 +262,7 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     }
     assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
     assert!(place.refused("enrolment_busy") >= 1.0);
-    let asked = EnrolRequest { token, request: request(&own) };
+    let asked = EnrolRequest { token: fresh, request: request(&reborn) };
     assert_eq!(client.enrol(asked).await.unwrap_err().code(), Code::ResourceExhausted, "nobody learns by that whether a token is good");
 }
 
