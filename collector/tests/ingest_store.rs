@@ -818,7 +818,10 @@ async fn a_database_of_before_containers_and_expectations_loses_nothing_and_gain
     ];
     Migrator::with_migrations(before).run(&old).await.unwrap();
     for statement in [
-        "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
         "insert into findings values (1, 'container-root', 'pod:kube-system/kube-proxy-x7k2p/kube-proxy', 'f1', 'node', 2, 3, 't', '', '', '[]', 0, 'd', 'h', 1, 2, 3)",
         "insert into findings values (1, 'container-root', 'pod:shop/web/web', 'f2', 'node', 2, 3, 't', '', '', '[]', 0, 'd', 'h', 1, 2, 3)",
         "insert into findings values (1, 'os', 'node', 'f3', 'node', 4, 3, 't', 'r', 'timeout', '[]', 0, '', 'h', 1, 2, 3)",
