@@ -44,6 +44,11 @@ struct Feed {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateOf {
+    certificate: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -87,6 +92,7 @@ struct Inner {
     rejections: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
     certificate_failures: Counter,
+    certificate_ends: Family<CertificateOf, Gauge>,
     peer_requests: Counter,
     peer_answers: Family<Outcome, Counter>,
     peer_refusals: Family<Reason, Counter>,
@@ -130,6 +136,11 @@ impl Default for Metrics {
                 &mut registry,
                 "certificate_reload_failures",
                 "Times the certificate files could not be read again",
+            ),
+            certificate_ends: registered(
+                &mut registry,
+                "certificate_not_after_seconds",
+                "When the certificates in use end, Unix time: the server's, and that of the enrolment CA",
             ),
             peer_requests: registered(&mut registry, "peer_probe_requests", "Requests to agents to try another node's port"),
             peer_answers: registered(&mut registry, "peer_probe_answers", "What agents met at other nodes' ports, by outcome"),
@@ -231,6 +242,11 @@ impl Metrics {
         self.0.rejections.get_or_create(&Reason { reason }).inc();
     }
 
+    /// There is such a reason to turn somebody away; nobody was yet.
+    pub fn rejection_known(&self, reason: &'static str) {
+        drop(self.0.rejections.get_or_create(&Reason { reason }));
+    }
+
     /// An entry was not stored.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Reason { reason }).inc();
@@ -239,6 +255,11 @@ impl Metrics {
     /// The certificate files changed and could not be used.
     pub fn certificate_failed(&self) {
         self.0.certificate_failures.inc();
+    }
+
+    /// When a certificate in use ends, Unix milliseconds.
+    pub fn certificate_ends(&self, certificate: &'static str, at: i64) {
+        self.0.certificate_ends.get_or_create(&CertificateOf { certificate }).set(at.div_euclid(1000));
     }
 
     /// An agent was asked to try another node's port.
@@ -334,6 +355,8 @@ mod tests {
         metrics.resumed("in_sync");
         metrics.nodes("connected", 2);
         metrics.rejected("bad_token");
+        metrics.certificate_failed();
+        metrics.certificate_ends("server", 1_800_000_000_999);
         metrics.peer_asked();
         metrics.peer_answered("timed_out");
         metrics.peer_refused("outside_networks");
@@ -361,10 +384,13 @@ mod tests {
         metrics.rejected("bad_token");
         metrics.refused("entry");
         metrics.policy_nodes("refused", 1);
+        metrics.certificate_ends("server", 1);
+        metrics.apiserver("nodes", true);
         let there = metrics.encode();
         let asked = [
             include_str!("../../deploy/alerts/prometheus.yaml"),
             include_str!("../../docs/delivery.md"),
+            include_str!("../../docs/identity.md"),
             include_str!("../../docs/policy.md"),
         ]
         .join(" ");

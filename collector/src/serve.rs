@@ -8,24 +8,28 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{self, Bounds, Certificate};
+use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
 use crate::cluster::{self, ApiServer, Cluster};
+use crate::enrolment::{self, Enroller, Enrolments};
 use crate::feeds::{self, Follow, Following};
+use crate::files;
 use crate::fleet;
 use crate::http::{self, App};
 use crate::identity::{Identities, TokenReview, Tokens};
 use crate::ingest::{Ingest, Service, Settings};
 use crate::logs::cause;
 use crate::metrics::Metrics;
+use crate::nodes::membership::{self, Keeping, Waiting};
 use crate::nodes::{Patience, Registry, keeper};
 use crate::peers::{self, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
@@ -68,6 +72,10 @@ pub struct ServeOptions {
     pub tls_key: PathBuf,
     /// The tokens file.
     pub tokens: Option<PathBuf>,
+    /// How machines outside a cluster enrol.
+    pub enrolment: Option<EnrolmentOptions>,
+    /// Speak TLS 1.2 too.
+    pub allow_tls12: bool,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
     /// How to reach that API server; without, the cluster this runs in.
@@ -96,10 +104,25 @@ pub struct ServeOptions {
     pub alert_on_recorded: bool,
     /// When nodes become silent and gone.
     pub patience: Patience,
+    /// When a Node object without an agent, and an agent without a Node object, are missed.
+    pub waiting: Waiting,
     /// Mean time between heartbeats, in seconds.
     pub heartbeat_seconds: u32,
     /// How long history is kept.
     pub retention: Retention,
+}
+
+/// How machines outside a cluster enrol.
+#[derive(Debug, Clone)]
+pub struct EnrolmentOptions {
+    /// The enrolments file.
+    pub list: PathBuf,
+    /// The certificate of the enrolment CA, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// How long a certificate holds.
+    pub lifetime: Duration,
 }
 
 /// A running collector.
@@ -118,16 +141,14 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
     let mut alerting = alerting(&options)?;
-    let certificate = Arc::new(
-        Certificate::load(&options.tls_cert, &options.tls_key)
-            .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
-    );
+    let certificate = Arc::new(certificate(&options)?);
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
+    let enrolments = identities.enrolments.clone();
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
-    std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
+    files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
     let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
@@ -151,17 +172,24 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals, stop.clone());
+    let (connections, accepting) =
+        accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals.clone(), stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
-    let server = http2(options.heartbeat_seconds).add_service(service);
+    let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let enrolling = enrolments.map(|list| {
+        let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
+        EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
+    });
+    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
     let mut writing = tokio::spawn(writing);
     tasks.spawn(named("accept loop", told(accepting)));
     tasks.spawn(named("gRPC server", async move { Ok(rpc.await?) }));
+    let cluster = api.as_ref().map(|api| Arc::clone(api.cluster()));
     if let Some(api) = api {
         tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
     }
@@ -173,7 +201,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
-    let judging = judging(evaluator, &store, &changes, &askers, &registry, &library, &clock);
+    if let Some(cluster) = cluster.clone() {
+        let (registry, waiting) = (Arc::clone(&registry), options.waiting);
+        let (store, changes, clock) = (store.clone(), changes.clone(), Arc::clone(&clock));
+        let keeping = Keeping { cluster, store, changes, registry, clock, waiting };
+        tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
+    }
+    let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { policies: desk.follow(), roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
@@ -246,6 +280,14 @@ fn bounds() -> Bounds {
     }
 }
 
+/// The TLS settings, by their files.
+fn certificate(options: &ServeOptions) -> Result<Certificate> {
+    let enrolment = options.enrolment.as_ref().map(|enrolment| (enrolment.certificate.clone(), enrolment.key.clone()));
+    let (certificate, key, allow_tls12) = (options.tls_cert.clone(), options.tls_key.clone(), options.allow_tls12);
+    Certificate::open(TlsFiles { certificate, key, enrolment, allow_tls12 })
+        .context("--tls-cert, --tls-key, --enrolment-ca-cert and --enrolment-ca-key (`holdfast-collector ca init` makes them)")
+}
+
 /// The cluster's API server, where it is asked for anything.
 async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<ApiServer>> {
     if !options.token_review && !options.peer_probes_from_api {
@@ -256,12 +298,13 @@ async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<
 }
 
 fn identities(options: &ServeOptions, api: Option<&ApiServer>, metrics: &Metrics) -> Result<Identities> {
+    let enrolments = options.enrolment.as_ref().map(|enrolment| Enrolments::load(&enrolment.list)).transpose().context("--enrolments")?;
     let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
     let review = api.filter(|_| options.token_review).map(|api| TokenReview::new(api.clone(), metrics.clone()));
-    if tokens.is_none() && review.is_none() {
-        tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
+    if tokens.is_none() && review.is_none() && enrolments.is_none() {
+        tracing::warn!("no agent can connect: give --tokens FILE, --enrolments FILE, or --token-review in a cluster");
     }
-    Ok(Identities { tokens, review })
+    Ok(Identities { tokens, review, enrolments: enrolments.map(Arc::new) })
 }
 
 /// What agents are to hold.
@@ -292,6 +335,7 @@ fn judging(
     changes: &ChangeFeed,
     roster: &Arc<Roster>,
     registry: &Arc<Registry>,
+    cluster: Option<Arc<Cluster>>,
     library: &Follow,
     clock: &Clock,
 ) -> fleet::Judging {
@@ -302,7 +346,7 @@ fn judging(
         changes,
         roster,
         registry,
-        cluster: None,
+        cluster,
         library: library.clone(),
         clock: Arc::clone(clock),
         tick: fleet::TICK,

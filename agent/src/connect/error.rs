@@ -205,32 +205,26 @@ impl ConnectError {
     }
 }
 
-/// The alert with which the other end refused our certificate. TLS 1.3 tells it only once the handshake is over for us.
+/// The alert with which the other end refused our certificate. TLS 1.3 tells it only once the handshake is over for us, and the HTTP/2
+/// library keeps nothing of it but the words.
 fn alert(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    use rustls::AlertDescription::{
-        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown, UnknownCA,
-        UnsupportedCertificate,
-    };
-    let mut error = Some(error);
-    while let Some(this) = error {
-        // What is in an I/O error is no source of it.
-        let inner = this.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::AlertReceived(alert)) = inner.or_else(|| this.downcast_ref()) {
-            let about = [
-                AccessDenied,
-                BadCertificate,
-                CertificateExpired,
-                CertificateRequired,
-                CertificateRevoked,
-                CertificateUnknown,
-                UnknownCA,
-                UnsupportedCertificate,
-            ];
-            return about.contains(alert).then(|| format!("{alert:?}"));
-        }
-        error = this.source();
-    }
-    None
+    const ABOUT_CERTIFICATES: [&str; 9] = [
+        "AccessDenied",
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRequired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "DecryptError",
+        "UnknownCA",
+        "UnsupportedCertificate",
+    ];
+    let mut words = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    words.find_map(|words| {
+        let (_, alert) = words.split_once("received fatal alert: ")?;
+        let alert = alert.split(|letter: char| !letter.is_ascii_alphanumeric()).next()?;
+        ABOUT_CERTIFICATES.contains(&alert).then(|| alert.to_owned())
+    })
 }
 
 /// A peer's words for a log: one line, bounded, without control characters.

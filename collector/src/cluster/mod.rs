@@ -145,6 +145,11 @@ impl Cluster {
         self.lock().away.values().min_by_key(|(_, since)| *since).cloned()
     }
 
+    /// Are requests of that kind not answered now.
+    pub fn is_troubled(&self, resource: Resource) -> bool {
+        self.lock().away.contains_key(&resource)
+    }
+
     /// The Node object of that name.
     pub fn node(&self, name: &str) -> Option<NodeObject> {
         self.lock().nodes.get(name).cloned()

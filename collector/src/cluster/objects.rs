@@ -175,3 +175,85 @@ impl SeenDaemonSet {
         named(&mut self.metadata).map(|(_, uid)| uid)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(labels: &Value) -> NodeObject {
+        let metadata = json!({
+            "name": "worker-1", "uid": "u1", "resourceVersion": "7", "labels": labels, "creationTimestamp": "2026-01-02T03:04:05Z",
+            "managedFields": [{"manager": "kubelet", "operation": "Update", "fieldsV1": {"f:status": {"f:images": {}}}}],
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        });
+        let addresses = json!([
+            {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "10.9.9.9"}, {"type": "ExternalIP", "address": "192.0.2.1"},
+            {"type": "InternalIP", "address": "not an address"}, {"type": "InternalDNS", "address": "worker-1.internal"},
+        ]);
+        let status = json!({"addresses": addresses, "images": [{"names": ["a"], "sizeBytes": 1}], "conditions": "of another shape"});
+        let seen: SeenNode = serde_json::from_value(json!({"metadata": metadata, "spec": {"taints": []}, "status": status})).unwrap();
+        assert_eq!(seen.metadata.managed_fields, None);
+        seen.kept().unwrap()
+    }
+
+    #[test]
+    fn of_a_node_object_is_kept_what_is_wanted() {
+        let node = node(&json!({"kubernetes.io/os": "linux", ZONE: "a"}));
+        let addresses = vec!["10.0.0.1".parse().unwrap(), "192.0.2.1".parse().unwrap()];
+        let (name, uid, zone, created_at) = ("worker-1".to_owned(), "u1".to_owned(), "a".to_owned(), 1_767_323_045_000);
+        assert_eq!(node, NodeObject { name, uid, addresses, zone, unwatchable: None, created_at });
+    }
+
+    #[test]
+    fn a_pod_is_of_its_controller_and_not_of_another_owner() {
+        let pod = |owners: Value, phase: &str| -> AgentPod {
+            let metadata = json!({"name": "agent-x", "uid": "p1", "ownerReferences": owners});
+            let seen: SeenPod =
+                serde_json::from_value(json!({"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": phase}})).unwrap();
+            seen.kept().unwrap()
+        };
+        let owner =
+            |uid: &str, controller: Value| json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": controller});
+        let mixed = pod(json!([owner("no", json!(null)), owner("neither", json!(false)), owner("yes", json!(true))]), "Running");
+        assert_eq!((mixed.controller.as_str(), mixed.node.as_str(), mixed.ended), ("yes", "n", false));
+        assert_eq!(pod(json!([owner("no", json!(false))]), "Failed").controller, "");
+        assert!(pod(json!([]), "Failed").ended && pod(json!([]), "Succeeded").ended);
+    }
+
+    #[test]
+    fn an_object_without_a_name_is_none() {
+        for metadata in
+            [json!({}), json!({"name": "", "uid": "u"}), json!({"name": "n\n", "uid": "u"}), json!({"name": "n".repeat(300), "uid": "u"})]
+        {
+            let seen: SeenNode = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            assert_eq!(seen.kept(), None);
+        }
+    }
+
+    /// No agent is expected exactly where the DaemonSet puts none.
+    #[test]
+    fn a_node_is_unwatchable_where_the_daemon_set_leaves_it_out() {
+        let text = include_str!("../../../deploy/kustomize/base/agent-daemonset.yaml");
+        let daemon_set: Value = serde_saphyr::from_str(text).unwrap();
+        let spec = &daemon_set["spec"]["template"]["spec"];
+        let terms = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+        let selector = spec["nodeSelector"].as_object().unwrap();
+        let linux = json!({"kubernetes.io/os": "linux"});
+        assert_eq!(node(&linux).unwatchable, None);
+        for (label, value) in selector {
+            for other in [json!({}), json!({label: format!("not-{value}")})] {
+                assert!(node(&other).unwatchable.is_some(), "{label}");
+            }
+        }
+        assert_eq!(selector.len(), 1);
+        let expressions = terms[0]["matchExpressions"].as_array().unwrap();
+        for expression in expressions {
+            let mut labels = linux.clone();
+            labels[expression["key"].as_str().unwrap()] = expression["values"][0].clone();
+            assert!(node(&labels).unwatchable.is_some(), "{expression}");
+        }
+        assert_eq!(expressions.len(), 2, "one more condition has to be known here too");
+    }
+}

@@ -37,7 +37,20 @@ pub async fn follow(api: ApiServer, identity: bool, stop: CancellationToken) {
     let pods = follow_one(api.pods(), ours, Pods { cluster: Arc::clone(&cluster), listing: Vec::new() });
     let ours = config().fields(&format!("metadata.name={AGENT}"));
     let daemon_set = follow_one(api.daemon_sets(), ours, DaemonSets { cluster, listing: None });
-    stop.run_until_cancelled(async { tokio::join!(nodes, pods, daemon_set) }).await;
+    stop.run_until_cancelled(async { tokio::join!(nodes, pods, daemon_set, ask_for_reviews(&api)) }).await;
+}
+
+/// Has a token reviewed that is none: at first, so that a missing right is known before the first agent comes, and while reviews are not
+/// answered, so that it is known when they are again.
+async fn ask_for_reviews(api: &ApiServer) {
+    loop {
+        while api.review("none", AGENT).await.is_err() {
+            tokio::time::sleep(AGAIN.1).await;
+        }
+        while !api.cluster().is_troubled(Resource::TokenReviews) {
+            tokio::time::sleep(AGAIN.1).await;
+        }
+    }
 }
 
 fn config() -> watcher::Config {

@@ -10,6 +10,7 @@ pub mod changes;
 mod codes;
 pub mod containers;
 mod delivery;
+pub mod enrolled;
 pub mod expectations;
 mod fleet;
 mod health;

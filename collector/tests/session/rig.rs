@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_checks::entries::{Body, Digest, Entry, Finding, Severity, Verdict};
 use holdfast_collector::identity;
 use holdfast_collector::nodes::Patience;
+use holdfast_collector::nodes::membership::Waiting;
 use holdfast_collector::serve::{ServeOptions, Serving, serve};
 use holdfast_collector::store::nodes::Origin;
 use holdfast_collector::store::retention::Retention;
@@ -53,6 +54,8 @@ pub(crate) async fn start(dir: tempfile::TempDir) -> Rig {
         tls_cert,
         tls_key,
         tokens: Some(tokens),
+        enrolment: None,
+        allow_tls12: false,
         token_review: false,
         kubeconfig: None,
         namespace: None,
@@ -67,6 +70,7 @@ pub(crate) async fn start(dir: tempfile::TempDir) -> Rig {
         public_url: None,
         alert_on_recorded: false,
         patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000 },
+        waiting: Waiting::default(),
         heartbeat_seconds: 60,
         retention: Retention::default(),
     };
