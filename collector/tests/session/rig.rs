@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::entries::{Body, Digest, Entry, Finding, Kind, Severity, Verdict};
+use holdfast_checks::entries::{Body, Digest, Entry, Finding, Severity, Verdict};
 use holdfast_collector::identity;
 use holdfast_collector::nodes::Patience;
 use holdfast_collector::nodes::membership::Waiting;
@@ -14,7 +14,6 @@ use holdfast_collector::store::retention::Retention;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
 use holdfast_proto::v1::posture_client::PostureClient;
-use holdfast_proto::v1::welcome::Resume;
 use holdfast_proto::v1::{self, AgentMessage};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::pem::PemObject;
@@ -25,7 +24,7 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
