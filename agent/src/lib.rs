@@ -1,7 +1,7 @@
 //! The Holdfast agent: reads one node, judges it, and streams what changed to the collector.
 //!
 //! Data flows one way: `host` → `sensors` → `holdfast_checks` (derive, evaluate) → `spool` → `session`. The agent executes
-//! nothing, writes nothing outside its spool, and a privilege it lacks makes `unknown`, never an error.
+//! nothing, writes nothing outside its spool and its identity, and a privilege it lacks makes `unknown`, never an error.
 
 pub mod capture;
 pub mod catalogue;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod connect;
 pub mod health;
 pub mod host;
+pub mod identity;
 mod inert;
 pub mod line;
 pub mod own;

@@ -1,4 +1,5 @@
-//! A certificate authority for one collector: a CA and a server certificate, for those who have none.
+//! A certificate authority for one collector: a CA and a server certificate, for those who have none, and a CA apart from it for the
+//! machines that enrol. What one of them signs the other does not vouch for.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -41,28 +42,61 @@ pub enum CaError {
         /// As given.
         name: String,
     },
+    /// No randomness.
+    #[error("the system has no random numbers to give: {0}")]
+    Random(getrandom::Error),
     /// Making a certificate failed.
     #[error("make certificate")]
     Certificate(#[from] rcgen::Error),
 }
 
-/// Writes `ca.crt`, `ca.key`, `server.crt` and `server.key` into `out`. Overwrites nothing.
-pub fn init(out: &Path, names: &[String]) -> Result<(), CaError> {
+/// The files of the server's CA, and those of the enrolment CA.
+const SERVER_FILES: [&str; 4] = ["ca.crt", "ca.key", "server.crt", "server.key"];
+/// See [`SERVER_FILES`].
+const ENROLMENT_FILES: [&str; 2] = ["enrolment-ca.crt", "enrolment-ca.key"];
+
+/// Writes `ca.crt`, `ca.key`, `server.crt`, `server.key`, `enrolment-ca.crt` and `enrolment-ca.key` into `out`. Overwrites nothing.
+/// Where a version before this has written the first four, the other two are added; `true` then.
+pub fn init(out: &Path, names: &[String]) -> Result<bool, CaError> {
     let names = names.iter().map(|name| san(name)).collect::<Result<Vec<_>, _>>()?;
     if names.is_empty() {
         return Err(CaError::NoName);
     }
     std::fs::create_dir_all(out).map_err(|source| CaError::Directory { path: out.to_owned(), source })?;
-    let files = ["ca.crt", "ca.key", "server.crt", "server.key"].map(|name| out.join(name));
+    let (files, enrolment) = (SERVER_FILES.map(|name| out.join(name)), ENROLMENT_FILES.map(|name| out.join(name)));
+    let there = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok();
     // All or nothing: a new key beside an old certificate would be of no use.
-    if let Some(path) = files.iter().find(|path| std::fs::symlink_metadata(path).is_ok()) {
+    if let Some(path) = enrolment.iter().find(there) {
         return Err(FileError::Exists { path: path.clone() }.into());
     }
+    let found: Vec<&PathBuf> = files.iter().filter(there).collect();
+    let added = found.len() == files.len();
+    match found.first() {
+        None => server(&files, names)?,
+        Some(_) if added => {}
+        Some(path) => return Err(FileError::Exists { path: PathBuf::clone(path) }.into()),
+    }
+    // A name of its own: of two in one file everybody finds the right one.
+    let mut own = [0; 4];
+    getrandom::fill(&mut own).map_err(CaError::Random)?;
+    let authority = authority(&format!("Holdfast enrolment CA {}", crate::identity::hex(&own)))?;
+    let contents = [authority.pem(), authority.key().serialize_pem()];
+    for (path, (text, mode)) in enrolment.iter().zip(contents.iter().zip([0o644, 0o600])) {
+        files::create(path, text.as_bytes(), mode)?;
+    }
+    Ok(added)
+}
 
-    let mut authority = params("Holdfast CA", CA_DAYS);
+fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, CaError> {
+    let mut authority = params(name, CA_DAYS);
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    Ok(CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?)
+}
+
+/// A CA and a server certificate from it.
+fn server(files: &[PathBuf], names: Vec<SanType>) -> Result<(), CaError> {
+    let authority = authority("Holdfast CA")?;
 
     let key = KeyPair::generate()?;
     let mut server = params("Holdfast collector", SERVER_DAYS);
@@ -120,6 +154,28 @@ mod tests {
         crate::accept::Certificate::load(&dir.path().join("server.crt"), &dir.path().join("server.key")).unwrap();
         let again = init(dir.path(), &names).unwrap_err();
         assert!(matches!(again, CaError::File(_)));
+    }
+
+    #[test]
+    fn a_directory_of_a_version_without_enrolment_gets_the_enrolment_ca_and_keeps_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_owned()];
+        assert!(!init(dir.path(), &names).unwrap());
+        let read = |name: &str| crate::files::read(&dir.path().join(name)).unwrap();
+        let [certificate, key] = ["enrolment-ca.crt", "enrolment-ca.key"].map(read);
+        crate::enrolment::Authority::from_pem(&certificate, &key).unwrap();
+        assert_eq!(std::fs::metadata(dir.path().join("enrolment-ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_ne!(read("ca.key"), key, "what one signs the other does not vouch for");
+        let server = read("server.key");
+        std::fs::remove_file(dir.path().join("enrolment-ca.crt")).unwrap();
+        assert!(init(dir.path(), &names).is_err(), "half a CA is nobody's to complete");
+        std::fs::remove_file(dir.path().join("enrolment-ca.key")).unwrap();
+        assert!(init(dir.path(), &names).unwrap());
+        assert_eq!(read("server.key"), server);
+        assert_ne!(read("enrolment-ca.key"), key);
+        std::fs::remove_file(dir.path().join("ca.key")).unwrap();
+        ["enrolment-ca.crt", "enrolment-ca.key"].map(|name| std::fs::remove_file(dir.path().join(name)).unwrap());
+        assert!(init(dir.path(), &names).is_err());
     }
 
     #[test]

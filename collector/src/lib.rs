@@ -12,9 +12,12 @@ pub mod changes;
 pub mod cli;
 pub mod cluster;
 pub mod dashboard;
+pub mod enrolment;
 pub mod feeds;
 pub mod files;
 pub mod fleet;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod ingest;

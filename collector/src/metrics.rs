@@ -44,8 +44,18 @@ struct Feed {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateOf {
+    certificate: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    resource: &'static str,
 }
 
 /// What agents say of themselves, added up.
@@ -82,6 +92,7 @@ struct Inner {
     rejections: Family<Reason, Counter>,
     refused: Family<Reason, Counter>,
     certificate_failures: Counter,
+    certificate_ends: Family<CertificateOf, Gauge>,
     peer_requests: Counter,
     peer_answers: Family<Outcome, Counter>,
     peer_refusals: Family<Reason, Counter>,
@@ -97,6 +108,9 @@ struct Inner {
     feeds_refused: Gauge,
     policy_nodes: Family<State, Gauge>,
     policy_failures: Counter,
+    apiserver_up: Family<Asked, Gauge>,
+    reviews: Family<Outcome, Counter>,
+    reviews_waiting: Gauge,
 }
 
 impl Default for Metrics {
@@ -123,6 +137,11 @@ impl Default for Metrics {
                 "certificate_reload_failures",
                 "Times the certificate files could not be read again",
             ),
+            certificate_ends: registered(
+                &mut registry,
+                "certificate_not_after_seconds",
+                "When the certificates in use end, Unix time: the server's, and that of the enrolment CA",
+            ),
             peer_requests: registered(&mut registry, "peer_probe_requests", "Requests to agents to try another node's port"),
             peer_answers: registered(&mut registry, "peer_probe_answers", "What agents met at other nodes' ports, by outcome"),
             peer_refusals: registered(
@@ -133,7 +152,7 @@ impl Default for Metrics {
             peer_results_refused: registered(
                 &mut registry,
                 "peer_probe_results_refused",
-                "Results of agents that were not taken, by reason: unsolicited, late, duplicate, malformed, overflow",
+                "Results of agents that were not taken, by reason: unsolicited, foreign, late, duplicate, malformed, overflow",
             ),
             agents_rss: registered(&mut registry, "agents_resident_memory_bytes", "Resident memory of all agents"),
             agents_rss_max: registered(&mut registry, "agents_resident_memory_max_bytes", "Resident memory of the largest agent"),
@@ -146,6 +165,9 @@ impl Default for Metrics {
             feeds_refused: registered(&mut registry, "feeds_refused", "Files with version knowledge that are not used"),
             policy_nodes: registered(&mut registry, "policy_nodes", "Nodes, by how they stand to the policy they are to hold"),
             policy_failures: registered(&mut registry, "policy_reload_failures", "Times the policy file changed and could not be used"),
+            apiserver_up: registered(&mut registry, "apiserver_up", "1 while the API server answers, by what it is asked for"),
+            reviews: registered(&mut registry, "token_reviews", "Tokens the API server was asked about, by outcome"),
+            reviews_waiting: registered(&mut registry, "token_reviews_waiting", "Tokens that are yet to be decided"),
             registry,
         };
         Self(Arc::new(inner))
@@ -220,6 +242,11 @@ impl Metrics {
         self.0.rejections.get_or_create(&Reason { reason }).inc();
     }
 
+    /// There is such a reason to turn somebody away; nobody was yet.
+    pub fn rejection_known(&self, reason: &'static str) {
+        drop(self.0.rejections.get_or_create(&Reason { reason }));
+    }
+
     /// An entry was not stored.
     pub fn refused(&self, reason: &'static str) {
         self.0.refused.get_or_create(&Reason { reason }).inc();
@@ -228,6 +255,11 @@ impl Metrics {
     /// The certificate files changed and could not be used.
     pub fn certificate_failed(&self) {
         self.0.certificate_failures.inc();
+    }
+
+    /// When a certificate in use ends, Unix milliseconds.
+    pub fn certificate_ends(&self, certificate: &'static str, at: i64) {
+        self.0.certificate_ends.get_or_create(&CertificateOf { certificate }).set(at.div_euclid(1000));
     }
 
     /// An agent was asked to try another node's port.
@@ -284,6 +316,21 @@ impl Metrics {
         self.0.policy_failures.inc();
     }
 
+    /// The API server answers a kind of request, or not.
+    pub fn apiserver(&self, resource: &'static str, up: bool) {
+        self.0.apiserver_up.get_or_create(&Asked { resource }).set(i64::from(up));
+    }
+
+    /// The API server was asked about a token.
+    pub fn reviewed(&self, outcome: &'static str) {
+        self.0.reviews.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A token waits for its review (1), or is decided (-1).
+    pub fn review_waiting(&self, by: i64) {
+        self.0.reviews_waiting.inc_by(by);
+    }
+
     /// What agents say of themselves.
     pub fn agents(&self, totals: AgentTotals) {
         self.0.agents_rss.set(totals.rss_bytes);
@@ -308,6 +355,8 @@ mod tests {
         metrics.resumed("in_sync");
         metrics.nodes("connected", 2);
         metrics.rejected("bad_token");
+        metrics.certificate_failed();
+        metrics.certificate_ends("server", 1_800_000_000_999);
         metrics.peer_asked();
         metrics.peer_answered("timed_out");
         metrics.peer_refused("outside_networks");
@@ -319,6 +368,8 @@ mod tests {
         metrics.feeds_refused(1);
         metrics.policy_nodes("applied", 3);
         metrics.policy_reload_failed();
+        metrics.apiserver("nodes", true);
+        metrics.reviewed("accepted");
         metrics.agents(AgentTotals { rss_bytes: 10, rss_max_bytes: 6, cpu_ms: 1500, dropped: 1, queued: 2 });
         insta::assert_snapshot!(metrics.encode());
     }
@@ -333,10 +384,13 @@ mod tests {
         metrics.rejected("bad_token");
         metrics.refused("entry");
         metrics.policy_nodes("refused", 1);
+        metrics.certificate_ends("server", 1);
+        metrics.apiserver("nodes", true);
         let there = metrics.encode();
         let asked = [
             include_str!("../../deploy/alerts/prometheus.yaml"),
             include_str!("../../docs/delivery.md"),
+            include_str!("../../docs/identity.md"),
             include_str!("../../docs/policy.md"),
         ]
         .join(" ");

@@ -44,6 +44,8 @@ refusals! {
     ConnectionsFull = "connections_full",
     /// A TLS handshake failed.
     Handshake = "handshake",
+    /// A client certificate that its CA did not sign for this, or past its end.
+    ClientCertificate = "client_certificate",
     /// A TLS handshake took too long.
     HandshakeTimeout = "handshake_timeout",
     /// A TLS handshake gave way to newer ones while as many were under way as may be.
@@ -52,6 +54,8 @@ refusals! {
     NoSession = "no_session",
     /// A connection without a session gave way to newer ones.
     NoSessionDisplaced = "no_session_displaced",
+    /// A second session in one connection.
+    SecondSession = "second_session",
 
     /// No token and no certificate.
     NoCredentials = "no_credentials",
@@ -98,8 +102,12 @@ refusals! {
     EnrolmentToken = "enrolment_token",
     /// An enrolment token that was used with another key before.
     EnrolmentReused = "enrolment_reused",
+    /// A renewal with a certificate from before the machine was enrolled anew.
+    EnrolmentReplaced = "enrolment_replaced",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",
+    /// The enrolment CA does not sign: it is past its end, or its files cannot be used.
+    EnrolmentAuthority = "enrolment_authority",
     /// More enrolments at once than are taken.
     EnrolmentBusy = "enrolment_busy",
 
@@ -183,6 +191,15 @@ mod tests {
         let codes: BTreeSet<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
         assert_eq!(codes.len(), Refusal::ALL.len());
         assert!(codes.iter().all(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+    }
+
+    #[test]
+    fn every_code_has_its_row_in_the_docs_and_no_other_has() {
+        let rows = include_str!("../../docs/refusals.md").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let documented: Vec<&str> = rows.collect();
+        let codes: BTreeSet<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(documented.iter().copied().collect::<BTreeSet<_>>(), codes);
+        assert_eq!(documented.len(), codes.len(), "one row each");
     }
 
     #[test]

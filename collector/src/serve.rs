@@ -6,39 +6,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_checks::catalogue::Catalogue;
+use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::{self, Bounds, Certificate};
+use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
 use crate::catalogue;
 use crate::changes::ChangeFeed;
+use crate::cluster::{self, ApiServer, Cluster};
+use crate::enrolment::{self, Enroller, Enrolments};
 use crate::feeds::{self, Follow, Following};
+use crate::files;
 use crate::fleet;
 use crate::http::{self, App};
-use crate::identity::{ApiServer, Identities, TokenReview, Tokens};
+use crate::identity::{Identities, TokenReview, Tokens};
 use crate::ingest::{Ingest, Service, Settings};
 use crate::logs::cause;
 use crate::metrics::Metrics;
+use crate::nodes::membership::{self, Keeping, Waiting};
 use crate::nodes::{Patience, Registry, keeper};
-use crate::peers::{self, ApiNodes, Plan, Roster, Shared, Sources};
+use crate::peers::{self, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
+use crate::refusals::Refusals;
 use crate::store::Store;
 use crate::store::retention::Retention;
 
 /// The store's file in the data directory.
 const DATABASE: &str = "holdfast.db";
-/// HTTP/2 windows: what one agent may have on its way.
-const WINDOW: u32 = 64 * 1024;
+/// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
+/// gives a connection 64 KiB.
+const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
 /// Streams in one connection: an agent needs one.
 const STREAMS: u32 = 4;
-/// The largest header block, in bytes.
+/// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
 const HEADERS: u32 = 16 * 1024;
+/// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
+/// connection ends. An agent resets none.
+const RESETS: (usize, usize) = (8, 16);
 /// Room for what a message of the largest size is wrapped in.
 const MESSAGE_SLACK: usize = 1024;
 /// When a quiet connection is asked whether it lives, and how long it may take to answer. Twice the time between heartbeats is more
@@ -62,8 +72,16 @@ pub struct ServeOptions {
     pub tls_key: PathBuf,
     /// The tokens file.
     pub tokens: Option<PathBuf>,
+    /// How machines outside a cluster enrol.
+    pub enrolment: Option<EnrolmentOptions>,
+    /// Speak TLS 1.2 too.
+    pub allow_tls12: bool,
     /// Ask the cluster's API server about tokens.
     pub token_review: bool,
+    /// How to reach that API server; without, the cluster this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the agents are.
+    pub namespace: Option<String>,
     /// The administrator's list of nodes that peers are to try.
     pub peer_probes: Option<PathBuf>,
     /// Have peers try the nodes that the cluster's API server lists.
@@ -86,10 +104,25 @@ pub struct ServeOptions {
     pub alert_on_recorded: bool,
     /// When nodes become silent and gone.
     pub patience: Patience,
+    /// When a Node object without an agent, and an agent without a Node object, are missed.
+    pub waiting: Waiting,
     /// Mean time between heartbeats, in seconds.
     pub heartbeat_seconds: u32,
     /// How long history is kept.
     pub retention: Retention,
+}
+
+/// How machines outside a cluster enrol.
+#[derive(Debug, Clone)]
+pub struct EnrolmentOptions {
+    /// The enrolments file.
+    pub list: PathBuf,
+    /// The certificate of the enrolment CA, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// How long a certificate holds.
+    pub lifetime: Duration,
 }
 
 /// A running collector.
@@ -108,47 +141,58 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
     let mut alerting = alerting(&options)?;
-    let certificate = Arc::new(
-        Certificate::load(&options.tls_cert, &options.tls_key)
-            .context("--tls-cert and --tls-key (`holdfast-collector ca init` makes both)")?,
-    );
-    let identities = identities(&options)?;
-    let sources = peer_sources(&options)?;
+    let certificate = Arc::new(certificate(&options)?);
+    let metrics = Metrics::default();
+    let api = api_server(&options, &metrics).await?;
+    let identities = identities(&options, api.as_ref(), &metrics)?;
+    let enrolments = identities.enrolments.clone();
+    let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
-    std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
+    files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
-    let grpc = TcpListener::bind(options.listen).await.with_context(|| format!("listen for agents on {}", options.listen))?;
+    let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
 
     let close_store = CancellationToken::new();
-    let (metrics, changes) = (Metrics::default(), ChangeFeed::default());
+    let changes = ChangeFeed::default();
+    let refusals = Refusals::new(metrics.clone());
     let (writer, writing) = store.writer(changes.clone(), metrics.clone(), close_store.clone());
-    let settings = Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, ..Settings::default() };
+    let settings = settings(&options, &catalogue);
     let started = tokio::time::Instant::now();
     let clock = move || crate::ingest::session::Moment {
         mono_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         wall_ms: jiff::Timestamp::now().as_millisecond(),
     };
     let registry = Arc::new(Registry::new(store.known_nodes().await?, options.patience, clock()));
-    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()));
+    let askers = Arc::new(Roster::new(sources.is_some(), metrics.clone()).telling(Arc::clone(&registry)));
     let (known, asked) = (Arc::clone(&registry), Arc::clone(&askers));
     let ingest = Ingest::new(writer.clone(), identities, known, asked, metrics.clone(), settings, started);
-    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)));
+    let ingest = Arc::new(ingest.policed_by(Arc::clone(&desk)).refusing_through(refusals.clone()));
 
     // First people are told that this is about to stop, then agents leave, then everything ends.
     let (leaving, stop) = (CancellationToken::new(), CancellationToken::new());
-    let (connections, accepting) = accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), stop.clone());
+    let (connections, accepting) =
+        accept::accept(grpc, Arc::clone(&certificate), bounds(), metrics.clone(), refusals.clone(), stop.clone());
     let service = PostureServer::new(Service(Arc::clone(&ingest)))
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
-    let server = http2(options.heartbeat_seconds).add_service(service);
+    let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let enrolling = enrolments.map(|list| {
+        let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
+        EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
+    });
+    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
     let mut writing = tokio::spawn(writing);
     tasks.spawn(named("accept loop", told(accepting)));
     tasks.spawn(named("gRPC server", async move { Ok(rpc.await?) }));
+    let cluster = api.as_ref().map(|api| Arc::clone(api.cluster()));
+    if let Some(api) = api {
+        tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
+    }
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
@@ -157,7 +201,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
-    let judging = judging(evaluator, &store, &changes, &askers, &registry, &library, &clock);
+    if let Some(cluster) = cluster.clone() {
+        let (registry, waiting) = (Arc::clone(&registry), options.waiting);
+        let (store, changes, clock) = (store.clone(), changes.clone(), Arc::clone(&clock));
+        let keeping = Keeping { cluster, store, changes, registry, clock, waiting };
+        tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
+    }
+    let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { policies: desk.follow(), roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
@@ -208,6 +258,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     Ok(Serving { grpc_addr, http_addr, join })
 }
 
+/// What sessions are told and held to.
+fn settings(options: &ServeOptions, catalogue: &Catalogue) -> Settings {
+    let here = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector);
+    let judged_here = Arc::new(here.map(|check| check.id.to_string()).collect());
+    Settings { heartbeat_seconds: options.heartbeat_seconds, catalogue_hash: catalogue.hash().0, judged_here, ..Settings::default() }
+}
+
 /// As many agents as the system lets us have, with the limit of open files raised first.
 fn bounds() -> Bounds {
     match accept::raise_limit() {
@@ -223,20 +280,31 @@ fn bounds() -> Bounds {
     }
 }
 
-fn identities(options: &ServeOptions) -> Result<Identities> {
-    let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
-    let review = if options.token_review {
-        let variable = |name| std::env::var(name).ok();
-        let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
-        let server = ApiServer::in_cluster(&options.cluster, host.as_deref(), port.as_deref())?;
-        Some(TokenReview::new(server)?)
-    } else {
-        None
-    };
-    if tokens.is_none() && review.is_none() {
-        tracing::warn!("no agent can connect: give --tokens FILE, or --token-review in a cluster");
+/// The TLS settings, by their files.
+fn certificate(options: &ServeOptions) -> Result<Certificate> {
+    let enrolment = options.enrolment.as_ref().map(|enrolment| (enrolment.certificate.clone(), enrolment.key.clone()));
+    let (certificate, key, allow_tls12) = (options.tls_cert.clone(), options.tls_key.clone(), options.allow_tls12);
+    Certificate::open(TlsFiles { certificate, key, enrolment, allow_tls12 })
+        .context("--tls-cert, --tls-key, --enrolment-ca-cert and --enrolment-ca-key (`holdfast-collector ca init` makes them)")
+}
+
+/// The cluster's API server, where it is asked for anything.
+async fn api_server(options: &ServeOptions, metrics: &Metrics) -> Result<Option<ApiServer>> {
+    if !options.token_review && !options.peer_probes_from_api {
+        return Ok(None);
     }
-    Ok(Identities { tokens, review })
+    let cluster = Cluster::counted(&options.cluster, metrics.clone());
+    Ok(Some(ApiServer::connect(options.kubeconfig.as_deref(), options.namespace.as_deref(), cluster).await?))
+}
+
+fn identities(options: &ServeOptions, api: Option<&ApiServer>, metrics: &Metrics) -> Result<Identities> {
+    let enrolments = options.enrolment.as_ref().map(|enrolment| Enrolments::load(&enrolment.list)).transpose().context("--enrolments")?;
+    let tokens = options.tokens.as_deref().map(Tokens::load).transpose().context("--tokens")?;
+    let review = api.filter(|_| options.token_review).map(|api| TokenReview::new(api.clone(), metrics.clone()));
+    if tokens.is_none() && review.is_none() && enrolments.is_none() {
+        tracing::warn!("no agent can connect: give --tokens FILE, --enrolments FILE, or --token-review in a cluster");
+    }
+    Ok(Identities { tokens, review, enrolments: enrolments.map(Arc::new) })
 }
 
 /// What agents are to hold.
@@ -248,7 +316,7 @@ fn policies(options: &ServeOptions, catalogue: &Catalogue) -> Result<Desk> {
 }
 
 /// Where the nodes come from that peers are to try; `None`: nobody tries anything.
-fn peer_sources(options: &ServeOptions) -> Result<Option<Sources>> {
+fn peer_sources(options: &ServeOptions, api: Option<&ApiServer>) -> Result<Option<Sources>> {
     if options.peer_probes.is_none() && !options.peer_probes_from_api {
         return Ok(None);
     }
@@ -256,14 +324,7 @@ fn peer_sources(options: &ServeOptions) -> Result<Option<Sources>> {
         Some(path) => Some((path.clone(), Plan::load(path).context("--peer-probes")?)),
         None => None,
     };
-    let api = if options.peer_probes_from_api {
-        let variable = |name| std::env::var(name).ok();
-        let (host, port) = (variable("KUBERNETES_SERVICE_HOST"), variable("KUBERNETES_SERVICE_PORT"));
-        let server = ApiServer::in_cluster(&options.cluster, host.as_deref(), port.as_deref()).context("--peer-probes-from-api")?;
-        Some(ApiNodes::new(server).context("--peer-probes-from-api")?)
-    } else {
-        None
-    };
+    let api = api.filter(|_| options.peer_probes_from_api).map(|api| Arc::clone(api.cluster()));
     tracing::info!("agents that allow it are asked to try the Kubernetes ports of other nodes");
     Ok(Some(Sources { list, api }))
 }
@@ -274,21 +335,38 @@ fn judging(
     changes: &ChangeFeed,
     roster: &Arc<Roster>,
     registry: &Arc<Registry>,
+    cluster: Option<Arc<Cluster>>,
     library: &Follow,
     clock: &Clock,
 ) -> fleet::Judging {
     let (store, changes, roster, registry) = (store.clone(), changes.clone(), Arc::clone(roster), Arc::clone(registry));
-    fleet::Judging { evaluator, store, changes, roster, registry, library: library.clone(), clock: Arc::clone(clock), tick: fleet::TICK }
+    fleet::Judging {
+        evaluator,
+        store,
+        changes,
+        roster,
+        registry,
+        cluster,
+        library: library.clone(),
+        clock: Arc::clone(clock),
+        tick: fleet::TICK,
+    }
 }
 
 /// What a connection of an agent may take up.
+///
+/// What cannot be set here the library bounds by itself: answers to PING and SETTINGS wait one at a time, and nothing is read meanwhile;
+/// DATA frames with next to nothing in them use up a budget. What it keeps to send (400 KiB a stream) is bounded by what we give it:
+/// a session's outbox.
 fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
     let every = KEEPALIVE.0.max(Duration::from_secs(u64::from(heartbeat_seconds) * 2));
     tonic::transport::Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW.0)
+        .initial_connection_window_size(WINDOW.1)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(RESETS.0))
+        .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
 }

@@ -58,7 +58,18 @@ impl Rig {
         let identity = NodeIdentity { cluster: "c".into(), uid: "uid".into(), name: "n".into(), origin: Origin::Agent };
         let (agent_version, catalogue_hash, boot_id) = (String::new(), String::new(), String::new());
         let (digest, last_acked, at) = (Digest::EMPTY, 0, NOW);
-        let start = SessionStart { identity, epoch, last_acked, sent: None, digest, agent_version, catalogue_hash, boot_id, at };
+        let start = SessionStart {
+            identity,
+            epoch,
+            last_acked,
+            sent: None,
+            digest,
+            agent_version,
+            catalogue_hash,
+            boot_id,
+            holder: "token".into(),
+            at,
+        };
         self.writer.open_session(start).await.unwrap()
     }
 

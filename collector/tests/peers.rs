@@ -15,7 +15,7 @@ use holdfast_collector::nodes::Clock;
 use holdfast_collector::store::peers::{Met, PeerAnswer, StoredAnswer};
 use holdfast_collector::store::retention::Retention;
 use holdfast_collector::store::views::{CursorKey, Filter, PeerOutcome, Reach, Side, Views};
-use holdfast_collector::store::{JudgedNode, Store};
+use holdfast_collector::store::{JudgedNode, Standing, Store};
 use jiff::civil::date;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -41,7 +41,10 @@ impl Database {
         for id in 1..=3 {
             database
                 .sql(&format!(
-                    "insert into nodes values ({id}, 'c', 'u{id}', 'n{id}', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+                    "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values ({id}, 'c', 'u{id}', 'n{id}', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)"
                 ))
                 .await;
         }
@@ -72,7 +75,10 @@ async fn a_database_of_the_release_before_is_brought_up_to_date_and_shown() {
     let initial = include_str!("../migrations/sqlite/0001_initial.sql").into_sql_str();
     Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)]).run(&old).await.unwrap();
     for statement in [
-        "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
         "insert into inventory values (1, 'component', 'kubelet', '{\"name\":\"kubelet\",\"flavour\":\"kubelet\",\"version\":\"v1.33.1\"}', 'h', 0)",
         "insert into inventory values (1, 'setting', 'kubelet/readOnlyPort', '{\"value\":10255,\"source\":\"file /c\"}', 'h', 0)",
         "insert into inventory values (1, 'listener', 'tcp/::/10255', '{\"protocol\":\"tcp\",\"address\":\"::\",\"port\":10255,\"scope\":\"all\"}', 'h', 0)",
@@ -186,9 +192,9 @@ fn judged(check: &str, peers: &Peers) -> (Verdict, String) {
         text(["group", "components", r#"{"state":"known","items":0,"skipped":0}"#]),
         text(["group", "kubelets", r#"{"state":"known","items":1,"skipped":0}"#]),
     ];
-    let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, documents };
+    let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, standing: Standing::default(), documents };
     let fleet = FleetJudge::new(Arc::new(Evaluator::new(built_in().unwrap())));
-    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard };
+    let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard, admission: None, membership: None };
     let entries = judge(&fleet, &node, &outside, &Census::default(), &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();
     let found = entries.findings.into_iter().find_map(|entry| match entry.body {
         Body::Finding(finding) if finding.check == check => Some((finding.verdict, finding.reason)),

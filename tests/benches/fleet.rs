@@ -81,7 +81,7 @@ async fn rejudge(documents: &[Document], count: usize, before: &Knowledge, after
         for node_id in 1..=i64::try_from(count).expect("a number") {
             let one = Instant::now();
             let node: JudgedNode = store.node_to_judge(node_id).await.expect("a read").expect("the node");
-            let outside = Outside { peers: Peers::SwitchedOff, clock: Clock::NotHeard };
+            let outside = Outside { peers: Peers::SwitchedOff, clock: Clock::NotHeard, admission: None, membership: None };
             let judged = judge(&fleet, &node, &outside, &census, knowledge, today, NOW).expect("it is judged");
             let Judgement { findings, chain } = judged;
             let change = store.replace_judged(node_id, fleet.checks(), &findings, &chain, NOW).await.expect("a write");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_agent::connect::{Stream, Target};
+use holdfast_agent::connect::{Shown, Stream, Target};
 use holdfast_checks::entries::{Body, Digest, Entry, Evidence, Finding, Severity, State, Verdict};
 use holdfast_proto::v1;
 
@@ -43,8 +43,9 @@ impl Peer {
         let target = Target {
             collector: Target::parse_collector(&format!("https://127.0.0.1:{port}")).map_err(anyhow::Error::msg)?,
             ca: ca.to_owned(),
-            token_file: token.to_owned(),
+            shown: Shown::Token(token.to_owned()),
             server_name: Some("localhost".to_owned()),
+            allow_tls12: false,
         };
         Ok(Self(target.dial().await?.open()))
     }

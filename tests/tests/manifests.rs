@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use holdfast_tests::apiserver;
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "holdfast-system";
@@ -239,13 +240,59 @@ fn the_collector_fits_pod_security_restricted() {
 }
 
 #[test]
-fn the_collector_may_review_tokens_and_nothing_else() {
-    let rules: Vec<Value> = ["Role", "ClusterRole"].into_iter().flat_map(of_kind).map(|role| role["rules"].clone()).collect();
-    assert_eq!(rules, [json!([{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}])]);
+fn the_collector_may_review_tokens_and_read_nodes_and_the_agents_pods() {
+    let rules = |kind: &str| -> Vec<Value> { of_kind(kind).into_iter().map(|role| role["rules"].clone()).collect() };
+    let read = ["get", "list", "watch"];
+    assert_eq!(
+        rules("ClusterRole"),
+        [json!([
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": read},
+        ])]
+    );
+    assert_eq!(
+        rules("Role"),
+        [json!([
+            {"apiGroups": [""], "resources": ["pods"], "verbs": read},
+            {"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["holdfast-agent"], "verbs": read},
+        ])]
+    );
+    for kind in ["Role", "ClusterRole"] {
+        let binding = object(&format!("{kind}Binding"), "holdfast-collector");
+        assert_eq!(binding["roleRef"]["kind"], kind);
+        assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": "holdfast-collector", "namespace": NAMESPACE}]));
+    }
     let (_, container) = collector();
     let arguments = strings(&container["args"]);
     assert!(arguments.contains("--token-review"));
     assert!(!arguments.iter().any(|argument| argument.starts_with("--tokens")), "a tokens file is for one machine: {arguments:?}");
+}
+
+/// What the collector takes for one of our agents, by name, label and account, is what is deployed.
+#[test]
+fn the_agents_are_those_that_the_collector_knows() {
+    let (pod, _) = agent();
+    assert_eq!(pod["serviceAccountName"], apiserver::AGENT);
+    let daemon_set = object("DaemonSet", apiserver::AGENT);
+    assert_eq!(daemon_set["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"], apiserver::AGENT);
+    assert_eq!(NAMESPACE, apiserver::NAMESPACE);
+    let sources = named(&pod["volumes"], "collector-token")["projected"]["sources"].clone();
+    assert_eq!(sources[0]["serviceAccountToken"]["audience"], apiserver::AUDIENCE);
+}
+
+#[test]
+fn only_the_daemon_set_controller_may_run_a_pod_as_the_agent() {
+    let policy = object("ValidatingAdmissionPolicy", "holdfast-agent")["spec"].clone();
+    assert_eq!(policy["failurePolicy"], "Fail");
+    let constraints = &policy["matchConstraints"];
+    assert_eq!(constraints["namespaceSelector"], json!({"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}));
+    let pods = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+    assert_eq!(constraints["resourceRules"], pods);
+    assert!(policy["matchConditions"][0]["expression"].as_str().unwrap().ends_with("== 'holdfast-agent'"));
+    let controller = "request.userInfo.username == 'system:serviceaccount:kube-system:daemon-set-controller'";
+    assert_eq!(policy["validations"][0]["expression"], controller);
+    let binding = object("ValidatingAdmissionPolicyBinding", "holdfast-agent")["spec"].clone();
+    assert_eq!(binding, json!({"policyName": "holdfast-agent", "validationActions": ["Deny"]}));
 }
 
 #[test]
@@ -293,9 +340,9 @@ fn the_agent_connects_to_the_service_that_the_certificate_names() {
     assert!(guide.contains(&format!("ca init --out certs --dns {name}")), "the guide makes the certificate for that name");
 }
 
-/// Peer probes are switched on by a component: one more right, one flag, and nothing for agents, whose networks are the user's.
+/// Peer probes are switched on by a component: one flag, no right, and nothing for agents, whose networks are the user's.
 #[test]
-fn peer_probes_take_one_right_and_one_flag_more() {
+fn peer_probes_take_one_flag_more() {
     let component = parse(&base().join("../components/peer-probes/kustomization.yaml")).remove(0);
     assert_eq!(component["kind"], "Component");
     let operations: Vec<(String, Value)> = component["patches"]
@@ -312,8 +359,7 @@ fn peer_probes_take_one_right_and_one_flag_more() {
             (kind.to_owned(), operation["value"].clone())
         })
         .collect();
-    let right = json!({"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]});
-    assert_eq!(operations, [("ClusterRole".to_owned(), right), ("Deployment".to_owned(), json!("--peer-probes-from-api"))]);
+    assert_eq!(operations, [("Deployment".to_owned(), json!("--peer-probes-from-api"))]);
 }
 
 /// Feeds are a directory that is mounted and watched; without the ConfigMap the collector starts all the same.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::identity::IdentityFileError;
+
 /// See the module. Shown to people with its sources.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -83,6 +85,12 @@ pub enum ConnectError {
     /// The TLS library refused its own defaults.
     #[error("TLS cannot be set up")]
     TlsSettings(#[source] rustls::Error),
+    /// TLS worked, and the other end does not speak HTTP/2.
+    #[error("{address} does not offer HTTP/2: is that the collector's gRPC port, and does nothing in between end the TLS connection")]
+    NoHttp2 {
+        /// Host and port.
+        address: String,
+    },
     /// TLS worked and HTTP/2 did not.
     #[error("{address} does not speak HTTP/2: is that the collector's gRPC port")]
     Http2 {
@@ -100,9 +108,40 @@ pub enum ConnectError {
         /// What was waited for.
         what: &'static str,
     },
+    /// This node has no certificate yet.
+    #[error("this node is not enrolled yet: see what the log says of its enrolment")]
+    NotEnrolled,
+    /// This node's certificate is past its end, which nothing renews.
+    #[error(
+        "this node's certificate in {path} ended at {at}: on the collector's machine, `holdfast-collector enrolment renew \
+         --name '{name}' --cluster CLUSTER` prints a new token for it; write that into the file of --enrolment-token-file"
+    )]
+    CertificateEnded {
+        /// The identity file.
+        path: PathBuf,
+        /// The node's name.
+        name: String,
+        /// When, RFC 3339.
+        at: String,
+    },
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(IdentityFileError),
+    /// The collector's TLS does not take this node's certificate.
+    #[error(
+        "the collector at {address} does not accept this node's certificate ({alert}): if its enrolment CA was replaced, enrol this node \
+         again with a new token from `holdfast-collector enrolment renew`"
+    )]
+    CertificateRefused {
+        /// Host and port.
+        address: String,
+        /// The alert of its TLS.
+        alert: String,
+    },
     /// The collector does not know the token.
     #[error(
-        "the collector at {address} refused this node's token: is it in the collector's tokens file, and is --token-file the right one ({message})"
+        "the collector at {address} refused this node's credentials: is their line in its tokens file or enrolments file, and is \
+         --token-file the right one ({message})"
     )]
     TokenRefused {
         /// Host and port.
@@ -143,7 +182,18 @@ impl ConnectError {
         }
     }
 
-    pub(super) fn of_status(address: &str, status: &tonic::Status) -> Self {
+    pub(super) fn of_http2(address: &str, source: tonic::transport::Error) -> Self {
+        let address = address.to_owned();
+        match alert(&source) {
+            Some(alert) => Self::CertificateRefused { address, alert },
+            None => Self::Http2 { address, source },
+        }
+    }
+
+    pub(crate) fn of_status(address: &str, status: &tonic::Status) -> Self {
+        if let Some(alert) = alert(status) {
+            return Self::CertificateRefused { address: address.to_owned(), alert };
+        }
         let (address, message) = (address.to_owned(), printable(status.message()));
         match status.code() {
             tonic::Code::Unauthenticated => Self::TokenRefused { address, message },
@@ -153,6 +203,28 @@ impl ConnectError {
             }
         }
     }
+}
+
+/// The alert with which the other end refused our certificate. TLS 1.3 tells it only once the handshake is over for us, and the HTTP/2
+/// library keeps nothing of it but the words.
+fn alert(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    const ABOUT_CERTIFICATES: [&str; 9] = [
+        "AccessDenied",
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRequired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "DecryptError",
+        "UnknownCA",
+        "UnsupportedCertificate",
+    ];
+    let mut words = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    words.find_map(|words| {
+        let (_, alert) = words.split_once("received fatal alert: ")?;
+        let alert = alert.split(|letter: char| !letter.is_ascii_alphanumeric()).next()?;
+        ABOUT_CERTIFICATES.contains(&alert).then(|| alert.to_owned())
+    })
 }
 
 /// A peer's words for a log: one line, bounded, without control characters.

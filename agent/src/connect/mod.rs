@@ -5,6 +5,7 @@
 
 pub mod backoff;
 mod error;
+pub mod rotation;
 mod tls;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 pub use error::ConnectError;
 pub(crate) use tls::own_file;
 
+use crate::identity::{self, Identity};
+
 /// How long each of TCP, TLS and HTTP/2 may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the collector may take to accept a stream.
@@ -56,26 +59,54 @@ pub struct Target {
     pub collector: Uri,
     /// PEM file of the certificate authorities the collector's certificate may come from. No others are trusted.
     pub ca: PathBuf,
-    /// File with the token that identifies this node.
-    pub token_file: PathBuf,
+    /// What identifies this node.
+    pub shown: Shown,
     /// The name the certificate must be for; `None`: the host of the URL.
     pub server_name: Option<String>,
+    /// Take TLS 1.2 too, where something in between cannot do 1.3.
+    pub allow_tls12: bool,
+}
+
+/// What an agent shows of itself.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    /// The token in this file.
+    Token(PathBuf),
+    /// The certificate in this directory, once the machine is enrolled.
+    Identity(PathBuf),
 }
 
 /// What an agent trusts and what it shows, as read from its files.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     trust: Arc<ClientConfig>,
-    token: AsciiMetadataValue,
+    /// `None` where the certificate, or nothing, is shown.
+    token: Option<AsciiMetadataValue>,
 }
 
 impl Credentials {
-    /// Reads both files.
+    /// Reads the files of `target`.
     ///
     /// # Errors
     /// Which file cannot be used, and why.
-    pub fn read(ca: &Path, token_file: &Path) -> Result<Self, ConnectError> {
-        Ok(Self { token: tls::token(token_file)?, trust: Self::trust(ca)? })
+    pub fn read(target: &Target) -> Result<Self, ConnectError> {
+        match &target.shown {
+            Shown::Token(file) => {
+                let token = Some(tls::token(file)?);
+                Ok(Self { token, trust: tls::client_config(&target.ca, target.allow_tls12, None)? })
+            }
+            Shown::Identity(directory) => Self::of_identity(target, &identity::current(directory)?),
+        }
+    }
+
+    /// Shows the certificate of an enrolled machine.
+    pub(crate) fn of_identity(target: &Target, identity: &Identity) -> Result<Self, ConnectError> {
+        Ok(Self { token: None, trust: tls::client_config(&target.ca, target.allow_tls12, Some(identity))? })
+    }
+
+    /// Shows nothing: for enrolling.
+    pub(crate) fn of_nobody(target: &Target) -> Result<Self, ConnectError> {
+        Ok(Self { token: None, trust: tls::client_config(&target.ca, target.allow_tls12, None)? })
     }
 
     /// The TLS settings that trust the authorities in `ca` and no others. Many agents in one process share them.
@@ -83,12 +114,12 @@ impl Credentials {
     /// # Errors
     /// Why the file cannot be used.
     pub fn trust(ca: &Path) -> Result<Arc<ClientConfig>, ConnectError> {
-        tls::client_config(ca)
+        tls::client_config(ca, false, None)
     }
 
     /// Credentials of what was read before; `None` when `token` cannot be one.
     pub fn new(trust: Arc<ClientConfig>, token: &str) -> Option<Self> {
-        Some(Self { trust, token: tls::bearer(token)? })
+        Some(Self { trust, token: Some(tls::bearer(token)?) })
     }
 }
 
@@ -115,7 +146,7 @@ impl Connect for Target {
 #[derive(Debug)]
 pub struct Connection {
     channel: Channel,
-    token: AsciiMetadataValue,
+    token: Option<AsciiMetadataValue>,
     address: String,
 }
 
@@ -167,7 +198,7 @@ impl Target {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn dial(&self) -> Result<Connection, ConnectError> {
-        let credentials = Credentials::read(&self.ca, &self.token_file)?;
+        let credentials = Credentials::read(self)?;
         self.dial_with(credentials, |tcp| tcp).await
     }
 
@@ -189,8 +220,11 @@ impl Target {
         let handshake = TlsConnector::from(trust).connect(name, wrap(tcp));
         let secured = timed(&address, "finish the TLS handshake", handshake).await?;
         let secured = secured.map_err(|source| ConnectError::of_handshake(&address, &self.ca, source))?;
+        if secured.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
+            return Err(ConnectError::NoHttp2 { address });
+        }
         let channel = timed(&address, "speak HTTP/2", Box::pin(self.http2(secured))).await?;
-        let channel = channel.map_err(|source| ConnectError::Http2 { address: address.clone(), source })?;
+        let channel = channel.map_err(|source| ConnectError::of_http2(&address, source))?;
         Ok(Connection { channel, token, address })
     }
 
@@ -218,7 +252,12 @@ impl Target {
 impl Connection {
     /// A connection that somebody else made. `address` is for messages.
     pub fn new(channel: Channel, token: AsciiMetadataValue, address: String) -> Self {
-        Self { channel, token, address }
+        Self { channel, token: Some(token), address }
+    }
+
+    /// The HTTP/2 connection, and what to call it.
+    pub(crate) fn into_channel(self) -> (Channel, String) {
+        (self.channel, self.address)
     }
 
     /// Opens the stream. What is put in `outgoing` goes out at once; the collector may answer only after the first message.
@@ -245,7 +284,9 @@ impl Connection {
             .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES);
         let mut request = Request::new(ReceiverStream::new(queue));
-        request.metadata_mut().insert("authorization", token);
+        if let Some(token) = token {
+            request.metadata_mut().insert("authorization", token);
+        }
         let opened = tokio::time::timeout(OPEN_TIMEOUT, client.session(request)).await;
         let opened = opened.map_err(|_| ConnectError::Timeout { address: address.clone(), what: "accept the session" })?;
         let mut incoming = opened.map_err(lost)?.into_inner();
@@ -265,7 +306,7 @@ fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
     Ok(setsockopt(tcp, TcpUserTimeout, &milliseconds)?)
 }
 
-async fn timed<F: Future>(address: &str, what: &'static str, future: F) -> Result<F::Output, ConnectError> {
+pub(crate) async fn timed<F: Future>(address: &str, what: &'static str, future: F) -> Result<F::Output, ConnectError> {
     let late = |_| ConnectError::Timeout { address: address.to_owned(), what };
     tokio::time::timeout(TIMEOUT, future).await.map_err(late)
 }

@@ -20,7 +20,7 @@ use holdfast_checks::facts::Agent;
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use holdfast_proto::v1::collector_message::Message as Hear;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -75,9 +75,14 @@ pub struct Line<C> {
     disk: Disk,
     account: Account,
     timings: Timings,
+    /// Rotated tokens.
+    tokens: Option<mpsc::Receiver<String>>,
+    /// Tells that there are fresh credentials to connect with.
+    renewed: Option<watch::Receiver<u64>>,
 }
 
 enum Event {
+    Renewed,
     Stop,
     Judged(Option<Judgement>),
     Dial,
@@ -85,6 +90,7 @@ enum Event {
     Heard(Option<Result<v1::CollectorMessage, ConnectError>>),
     Probed(v1::ProbeResult),
     Kept(writer::Event),
+    Rotated(Option<String>),
     Wake,
 }
 
@@ -110,8 +116,16 @@ impl<C: Connect> Line<C> {
             disk: Disk::none(Arc::clone(&gauges)),
             account: Account::default(),
             timings: Timings::new(Arc::clone(&gauges)),
+            renewed: None,
             gauges,
+            tokens: None,
         }
+    }
+
+    /// The same, showing the tokens that come out of `tokens` in the session that is open then.
+    #[must_use]
+    pub fn reauthenticating(self, tokens: mpsc::Receiver<String>) -> Self {
+        Self { tokens: Some(tokens), ..self }
     }
 
     /// The same, with policies taken by `policies`.
@@ -140,6 +154,12 @@ impl<C: Connect> Line<C> {
         Self { damping: Damping::off(), ..self }
     }
 
+    /// The same, connecting anew whenever `renewed` says that there are fresh credentials: a session ends with those it came with.
+    #[must_use]
+    pub fn renewed_by(self, renewed: watch::Receiver<u64>) -> Self {
+        Self { renewed: Some(renewed), ..self }
+    }
+
     /// The same on a node whose wall clock is off by this many milliseconds.
     #[must_use]
     pub fn with_skew(self, skew_ms: i64) -> Self {
@@ -165,6 +185,7 @@ impl<C: Connect> Line<C> {
                     self.take(judgement);
                     self.step(Input::Changed);
                 }
+                Event::Renewed => self.reconnect(),
                 Event::Dial => {
                     let target = self.target.clone();
                     self.link = Link::Dialing(tokio::spawn(async move { target.connect().await }));
@@ -188,6 +209,12 @@ impl<C: Connect> Line<C> {
                     self.timings.saved(durable);
                     self.step(Input::Changed);
                 }
+                Event::Rotated(Some(token)) => {
+                    tracing::info!("the token was rotated: showing the new one");
+                    self.step(Input::Rotated(token));
+                }
+                // Whoever looked at the file is gone: connections go on reading it.
+                Event::Rotated(None) => self.tokens = None,
                 Event::Wake if self.wake_ms.is_some_and(|wake| wake <= self.now_ms()) => self.step(Input::Tick),
                 Event::Wake => {}
             }
@@ -228,10 +255,12 @@ impl<C: Connect> Line<C> {
         };
         tokio::select! {
             () = cancel.cancelled() => Event::Stop,
+            () = fresh(&mut self.renewed) => Event::Renewed,
             judged = judgements.recv() => Event::Judged(judged),
             event = link => event,
             result = self.peers.next() => Event::Probed(result),
             event = self.disk.next() => Event::Kept(event),
+            token = rotated(&mut self.tokens) => Event::Rotated(token),
             () = awake => Event::Wake,
         }
     }
@@ -350,6 +379,21 @@ impl<C: Connect> Line<C> {
         self.wait(ended, error, closed.as_ref());
     }
 
+    /// Leaves the present connection for one with fresh credentials, at once and without counting it as a loss.
+    fn reconnect(&mut self) {
+        if matches!(self.link, Link::Up { .. }) {
+            self.step(Input::Disconnected);
+            self.peers.forget();
+            self.timings.lost();
+        }
+        if let Link::Dialing(dialling) = &self.link {
+            dialling.abort();
+        }
+        (self.closed, self.welcomed) = (None, false);
+        self.link = Link::Down { until: Instant::now() };
+        tracing::info!("connecting anew, with the new certificate");
+    }
+
     fn down(&mut self, error: Option<&ConnectError>) {
         self.wait(Ended::Failed, error, None);
     }
@@ -390,6 +434,24 @@ impl<C: Connect> Line<C> {
         self.gauges.dropped.store(self.spool.truncated(), Ordering::Relaxed);
         self.gauges.connected.store(self.session.is_open(), Ordering::Relaxed);
     }
+}
+
+async fn rotated(tokens: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match tokens {
+        Some(tokens) => tokens.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for fresh credentials.
+async fn fresh(renewed: &mut Option<watch::Receiver<u64>>) {
+    if let Some(renewed) = renewed
+        && renewed.changed().await.is_ok()
+    {
+        return;
+    }
+    // Nobody renews, or whoever did has ended, and with it the agent.
+    std::future::pending().await
 }
 
 fn draw() -> u32 {

@@ -78,6 +78,19 @@ pub struct SpoolError {
     pub source: io::Error,
 }
 
+/// Why there is no directory for the identity. The agent does not run then: it could prove nobody who it is.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} the directory {path}: make it writable for the user that starts the agent, or name another with --identity")]
+pub struct IdentityDirectoryError {
+    /// What failed.
+    pub operation: &'static str,
+    /// The directory.
+    pub path: PathBuf,
+    /// The system's answer.
+    #[source]
+    pub source: io::Error,
+}
+
 /// What stepping down could not do and the agent can do without.
 #[derive(Debug, Default)]
 pub struct SteppedDown {
@@ -94,7 +107,8 @@ pub struct SteppedDown {
 /// # Errors
 /// Anything that could not be given up is an error; what is merely lacking is for [`self_test`] to report.
 pub fn step_down(run_as: Option<u32>, spool: Option<&Path>, groups: &[u32]) -> Result<SteppedDown, PrivilegesError> {
-    let made = spool.and_then(|spool| make(spool, run_as).err());
+    let made = spool
+        .and_then(|spool| make(spool, run_as).err().map(|(operation, source)| SpoolError { operation, path: spool.to_owned(), source }));
     if let Some(uid) = run_as {
         if uid == 0 {
             return Err(PrivilegesError::Root);
@@ -131,19 +145,28 @@ pub fn self_test_on(host_root: &Path, proc: &Path) -> SelfTest {
     if is_live(proc) { self_test(proc, host_root) } else { self_test(Path::new("/proc"), Path::new("/")) }
 }
 
-fn make(spool: &Path, run_as: Option<u32>) -> Result<(), SpoolError> {
-    let failed = |operation| move |source| SpoolError { operation, path: spool.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(spool).map_err(failed("create"))?;
+/// Makes the directory of the identity and gives it to the uid of [`step_down`], as that does with the spool. Before it.
+///
+/// # Errors
+/// What the system does not allow.
+pub fn prepare_identity(directory: &Path, run_as: Option<u32>) -> Result<(), IdentityDirectoryError> {
+    make(directory, run_as).map_err(|(operation, source)| IdentityDirectoryError { operation, path: directory.to_owned(), source })
+}
+
+/// Makes a directory of the agent's own; else what failed, and the system's answer.
+fn make(own: &Path, run_as: Option<u32>) -> Result<(), (&'static str, io::Error)> {
+    let failed = |operation| move |source| (operation, source);
+    DirBuilder::new().recursive(true).mode(0o700).create(own).map_err(failed("create"))?;
     let Some(uid) = run_as.filter(|_| Uid::effective().is_root()) else { return Ok(()) };
-    if std::fs::metadata(spool).map_err(failed("look at"))?.uid() == uid {
+    if std::fs::metadata(own).map_err(failed("look at"))?.uid() == uid {
         return Ok(());
     }
     // A directory with something in it is somebody's: naming /tmp by mistake must not take it from everyone.
-    if std::fs::read_dir(spool).map_err(failed("look into"))?.next().is_some() {
+    if std::fs::read_dir(own).map_err(failed("look into"))?.next().is_some() {
         return Err(failed("take over")(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "it is not empty and belongs to another user")));
     }
-    std::fs::set_permissions(spool, Permissions::from_mode(0o700)).map_err(failed("restrict"))?;
-    let given = nix::unistd::chown(spool, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
+    std::fs::set_permissions(own, Permissions::from_mode(0o700)).map_err(failed("restrict"))?;
+    let given = nix::unistd::chown(own, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
     given.map_err(|source| failed("give away")(source.into()))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::transport::Uri;
 
 use crate::cli::HostArgs;
-use crate::connect::Target;
+use crate::connect::{Shown, Target};
 use crate::peers::Network;
 
 /// `run`.
@@ -20,8 +20,19 @@ pub struct RunArgs {
     #[arg(long, env = "HOLDFAST_CA", value_name = "FILE")]
     pub ca: PathBuf,
     /// File with the token that identifies this node.
-    #[arg(long, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: PathBuf,
+    #[arg(long, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE", required_unless_present = "identity", conflicts_with = "identity")]
+    pub token_file: Option<PathBuf>,
+    /// Outside a cluster, instead of a token file: directory for this machine's own key and certificate, which the agent has renewed
+    /// before it ends.
+    #[arg(long, env = "HOLDFAST_IDENTITY", value_name = "DIR")]
+    pub identity: Option<PathBuf>,
+    /// File with the token that enrols this machine once; looked at again and again, so that a new one is taken without a restart.
+    #[arg(long, env = "HOLDFAST_ENROLMENT_TOKEN_FILE", value_name = "FILE", requires = "identity")]
+    pub enrolment_token_file: Option<PathBuf>,
+    /// Speak TLS 1.2 too, for something between agent and collector that does not let TLS 1.3 through. TLS 1.2 shows a client
+    /// certificate, and so the node's name, to whoever listens.
+    #[arg(long, env = "HOLDFAST_ALLOW_TLS12", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_tls12: bool,
     /// Name in the collector's certificate, when it is not the host of the URL.
     #[arg(long, env = "HOLDFAST_SERVER_NAME", value_name = "DNS")]
     pub server_name: Option<String>,
@@ -51,6 +62,17 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The collector, and what it is shown.
+    pub(super) fn target(&self) -> anyhow::Result<Target> {
+        let shown = match (&self.identity, &self.token_file) {
+            (Some(directory), _) => Shown::Identity(directory.clone()),
+            (None, Some(file)) => Shown::Token(file.clone()),
+            (None, None) => anyhow::bail!("name a --token-file or an --identity"),
+        };
+        let (collector, ca, server_name) = (self.collector.clone(), self.ca.clone(), self.server_name.clone());
+        Ok(Target { collector, ca, shown, server_name, allow_tls12: self.allow_tls12 })
+    }
+
     /// Is the host a recorded tree, which does not change by itself.
     pub(super) fn is_recorded(&self) -> bool {
         std::fs::symlink_metadata(self.host.host_root.join("holdfast-tree.json")).is_ok()

@@ -23,9 +23,10 @@ pub use arguments::RunArgs;
 use judge::Judging;
 
 use crate::causes::causes;
-use crate::connect::Target;
+use crate::connect::rotation;
 use crate::health::{self, Gauges};
 use crate::host::Host;
+use crate::identity::Keeper;
 use crate::line::Line;
 use crate::own::Own;
 use crate::peers::Peers;
@@ -50,6 +51,9 @@ pub fn start(args: RunArgs) -> anyhow::Result<()> {
         CriEndpoint::Off => Vec::new(),
         cri => cri.groups(&Host::open(&args.host.host_root, &args.host.proc).context("cannot open the host")?),
     };
+    if let Some(directory) = &args.identity {
+        privileges::prepare_identity(directory, args.run_as)?;
+    }
     let down = privileges::step_down(args.run_as, args.spool.as_deref(), &groups).context("cannot step down to a reader")?;
     if let Some(error) = down.spool {
         tracing::warn!("{}", causes(&error));
@@ -95,7 +99,7 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
         catalogue_hash: evaluator.catalogue_hash(),
         boot_id: own(&args.host.proc, "random/boot_id"),
         node_name: args.host.node_name.clone().unwrap_or_else(|| own(&args.host.proc, "hostname")),
-        capabilities: peers.capabilities(),
+        capabilities: peers.capabilities() | args.token_file.as_ref().map_or(0, |_| holdfast_proto::REAUTHENTICATES),
     };
     tracing::info!(
         version = introduction.agent_version,
@@ -117,7 +121,13 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     let (watch, watched) = (Watch::open(options, &pending), Arc::clone(&pending));
     parts.spawn(thread("watch", move || watch.run(&watched))?);
     let (judged, judgements) = mpsc::channel(JUDGEMENTS);
-    let target = Target { collector: args.collector, ca: args.ca, token_file: args.token_file, server_name: args.server_name };
+    let (rotated, tokens) = mpsc::channel(1);
+    if let Some(file) = &args.token_file {
+        // It ends with the connection, and by itself only when that is gone.
+        tokio::spawn(rotation::follow(file.clone(), rotation::LOOK, rotated));
+    }
+    let target = args.target()?;
+    let keeper = args.identity.clone().map(|directory| Keeper::new(target.clone(), directory, args.enrolment_token_file.clone()));
     let (mut spool, disk) = spool::open(args.spool, &gauges).await?;
     let known = evaluator.catalogue().checks().iter().map(|check| check.id.to_string());
     let policies = Policies::new(in_force.clone(), Arc::clone(&pending), known);
@@ -132,7 +142,18 @@ pub async fn run(args: RunArgs, cancel: CancellationToken) -> anyhow::Result<()>
     };
     let line =
         Line::new(target, Session::new(introduction), spool, peers, Arc::clone(&gauges)).kept_on(disk).telling(tell).policed_by(policies);
-    let line = if args.no_damping { line.undamped() } else { line };
+    let line = if args.no_damping { line.undamped() } else { line }.reauthenticating(tokens);
+    let line = match &keeper {
+        Some(keeper) => line.renewed_by(keeper.follow()),
+        None => line,
+    };
+    if let Some(keeper) = keeper {
+        let cancel = cancel.clone();
+        parts.spawn(async move {
+            keeper.run(cancel).await;
+            "identity"
+        });
+    }
     let judging = Judging { sensors, evaluator, policy: in_force, pending: Arc::clone(&pending), gauges, judged };
     parts.spawn(thread("sensors", move || judging.run())?);
 

@@ -186,8 +186,12 @@ fn nameless(facts: &mut NodeFacts, no_files: Option<&Unavailable>) {
     let Some(containers) = facts.containers.value_mut() else { return };
     let mut skipped = Vec::new();
     containers.items.retain(|container| {
-        let Some(untold) = container.pod.unavailable().filter(|_| container.placement == Placement::Pod) else { return true };
-        let why = no_files.or((untold.reason == Reason::PermissionDenied).then_some(untold));
+        let named = container.pod.value().is_some() && container.name.value().is_some();
+        if named || container.placement != Placement::Pod {
+            return true;
+        }
+        let untold = container.configured.unavailable().filter(|why| why.reason == Reason::PermissionDenied);
+        let why = no_files.or(untold);
         skipped.extend(why.map(|why| Skipped::because(container.subject.clone(), why)));
         why.is_none()
     });

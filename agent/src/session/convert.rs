@@ -78,6 +78,7 @@ pub(super) fn refusal(code: Code) -> Refusal {
         Code::Malformed => Refusal::Malformed,
         Code::TooLarge => Refusal::TooLarge,
         Code::Quota => Refusal::Quota,
+        Code::Foreign => Refusal::Foreign,
         Code::Unspecified => Refusal::Unknown,
     }
 }

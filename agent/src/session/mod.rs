@@ -80,6 +80,8 @@ pub enum Input {
     Probed(v1::ProbeResult),
     /// What came of an [`Output::Policy`].
     Policed(v1::PolicyStatus),
+    /// The token was rotated: this one is to be shown from now on.
+    Rotated(String),
     /// A time asked for by [`Output::WakeAt`] has come.
     Tick,
     /// The agent is about to stop, for this reason.
@@ -159,6 +161,9 @@ pub struct Session {
     snapshots: u64,
     parts: VecDeque<pack::Part>,
     acked_once: bool,
+    /// A rotated token that the present stream has not been told, while there is no stream to tell or none that is welcome yet. The next
+    /// one may have been opened with it already: told again, it changes nothing.
+    rotated: Option<String>,
 }
 
 impl Session {
@@ -173,6 +178,7 @@ impl Session {
             snapshots: 0,
             parts: VecDeque::new(),
             acked_once: false,
+            rotated: None,
         }
     }
 
@@ -208,6 +214,7 @@ impl Session {
                     say(&mut out, Say::PolicyStatus(status));
                 }
             }
+            Input::Rotated(token) => self.rotated = Some(token),
             Input::Tick => self.tick(spool, moment, &mut out),
             Input::Stop(reason) => {
                 if self.phase != Phase::Off {
@@ -216,6 +223,11 @@ impl Session {
                 }
             }
             Input::Disconnected => self.off(spool),
+        }
+        if matches!(self.phase, Phase::Open | Phase::Waiting)
+            && let Some(token) = self.rotated.take()
+        {
+            say(&mut out, Say::Reauth(v1::Reauth { token }));
         }
         self.flow(spool, moment, &mut out);
         out.extend(self.next_wake().map(Output::WakeAt));

@@ -11,6 +11,8 @@ pub enum Refusal {
     TooLarge,
     /// The node has as many as it may have.
     Quota,
+    /// It is about another node, or for the collector alone to judge.
+    Foreign,
     /// A code of a later version, or one that was said before a restart.
     Unknown,
 }
@@ -22,6 +24,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::Quota => "quota",
+            Self::Foreign => "foreign",
             Self::Unknown => "unknown",
         }
     }

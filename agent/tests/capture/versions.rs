@@ -51,7 +51,7 @@ fn nothing_that_is_missing_passes() {
         // About the data that versions are judged by, which comes with the program and grows old whatever the node shows.
         let of_data = verdict == "fail" && finding["check"] == "version-knowledge-age";
         // Nobody delivers in a scan, whatever the capture holds, and no heartbeat tells of a clock.
-        let delivery = |check: &str| check.starts_with("agent-") || check == "node-clock-skew";
+        let delivery = |check: &str| check.starts_with("agent-") || ["node-clock-skew", "node-has-agent", "node-is-known"].contains(&check);
         let of_agent = verdict == "not_applicable" && finding["check"].as_str().is_some_and(delivery);
         assert!(matches!(verdict, "unknown" | "manual") || of_data || of_agent, "{finding}");
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use holdfast_agent::cli::{Cli, Command};
-use holdfast_agent::connect::{ConnectError, Target};
+use holdfast_agent::connect::{ConnectError, Shown, Target};
 use holdfast_agent::run::{RunArgs, run};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
@@ -20,7 +20,13 @@ use tokio_util::sync::CancellationToken;
 fn target(peer: &Peer, directory: &Path) -> Target {
     let token_file = directory.join("token");
     std::fs::write(&token_file, "good\n").unwrap();
-    Target { collector: peer.url().parse().unwrap(), ca: peer.ca.clone(), token_file, server_name: None }
+    Target {
+        collector: peer.url().parse().unwrap(),
+        ca: peer.ca.clone(),
+        shown: Shown::Token(token_file),
+        server_name: None,
+        allow_tls12: false,
+    }
 }
 
 async fn refused(target: Target) -> String {
@@ -35,7 +41,8 @@ async fn refused(target: Target) -> String {
         }
     };
     let address = format!("{}:{}", target.collector.host().unwrap(), target.collector.port_u16().unwrap());
-    let directory = target.token_file.parent().unwrap().display().to_string();
+    let Shown::Token(token_file) = &target.shown else { panic!("a token") };
+    let directory = token_file.parent().unwrap().display().to_string();
     let mut text = String::new();
     let mut source: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = source {
@@ -62,9 +69,9 @@ async fn whatever_keeps_the_agent_from_its_collector_says_what_to_do() {
         ("wrong CA", Target { ca: foreign, ..good.clone() }),
         ("no CA file", Target { ca: directory.path().join("absent"), ..good.clone() }),
         ("a CA file without a certificate", Target { ca: empty.clone(), ..good.clone() }),
-        ("no token file", Target { token_file: directory.path().join("absent"), ..good.clone() }),
-        ("an empty token file", Target { token_file: empty, ..good.clone() }),
-        ("a token that the collector refuses", Target { token_file: wrong, ..good.clone() }),
+        ("no token file", Target { shown: Shown::Token(directory.path().join("absent")), ..good.clone() }),
+        ("an empty token file", Target { shown: Shown::Token(empty), ..good.clone() }),
+        ("a token that the collector refuses", Target { shown: Shown::Token(wrong), ..good.clone() }),
         ("another name", Target { server_name: Some("elsewhere.example".to_owned()), ..good.clone() }),
         ("nobody there", Target { collector: format!("https://{closed}").parse().unwrap(), ..good.clone() }),
     ];

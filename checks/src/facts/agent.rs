@@ -115,7 +115,7 @@ pub struct Recreated {
 pub struct RefusedEntry {
     /// Its key.
     pub key: String,
-    /// `malformed`, `too_large`, `quota`, or `unknown` for a code of a later version.
+    /// `malformed`, `too_large`, `quota`, `foreign`, or `unknown` for a code of a later version.
     pub code: String,
 }
 

@@ -42,6 +42,24 @@ fn scan_as_root(facts: &mut NodeFacts) {
     facts.agent = known(Agent { tested: true, privileges: known(privileges), ..Agent::not_running() });
 }
 
+/// One agent of its own, of which nothing was refused.
+pub(crate) fn admission() -> Admission {
+    Admission { credential: "pod".into(), duplicates: 0, alternations: 0, foreign_writes: 0, last: String::new() }
+}
+
+fn admitted(facts: &mut NodeFacts, change: impl FnOnce(&mut Admission)) {
+    let mut admission = admission();
+    change(&mut admission);
+    facts.node.admission = Some(known(admission));
+}
+
+/// Neither applies where nobody counts, and both are unknown where nobody has spoken yet.
+fn counted(check: &'static str) -> Case {
+    Case::of(check)
+        .not_applicable(|facts| facts.node.admission = None)
+        .unreadable("permission_denied", |facts| facts.node.admission = Some(denied()))
+}
+
 fn agent_of(facts: &mut NodeFacts) -> &mut Agent {
     facts.agent.value_mut().expect("the base knows it")
 }
@@ -115,7 +133,36 @@ pub(crate) fn cases() -> Vec<Case> {
             .unreadable("permission_denied", |facts| privileges_of(facts).host_network = denied()),
     ];
     let everywhere = |case: Case| case.not_applicable(scan).unreadable("permission_denied", |facts| facts.agent = denied());
-    cases.into_iter().map(everywhere).collect()
+    let admitted = [
+        counted("agent-is-alone")
+            .passes(|facts| admitted(facts, |admission| admission.foreign_writes = 7))
+            .fails(|facts| admitted(facts, |admission| admission.duplicates = 1))
+            .fails(|facts| admitted(facts, |admission| admission.alternations = 500)),
+        counted("agent-speaks-for-itself")
+            .passes(|facts| admitted(facts, |admission| admission.duplicates = 7))
+            .fails(|facts| admitted(facts, |admission| admission.foreign_writes = 1)),
+    ];
+    cases.into_iter().map(everywhere).chain(admitted).chain(membership()).collect()
+}
+
+/// What the collector's watch of Node objects says.
+fn member(change: impl Fn(&mut Membership) + 'static) -> impl Fn(&mut NodeFacts) + 'static {
+    move |facts| change(facts.node.membership.as_mut().and_then(Observed::value_mut).expect("the base knows it"))
+}
+
+fn membership() -> [Case; 2] {
+    let has_agent = Case::of("node-has-agent")
+        .fails(member(|node| (node.agent, node.waited_seconds) = (false, 300)))
+        .not_applicable(|facts| facts.node.membership = None)
+        .not_applicable(member(|node| node.listed = false))
+        .not_applicable(member(|node| (node.agent, node.unwatchable) = (false, "Windows".into())))
+        .unreadable("permission_denied", |facts| facts.node.membership = Some(denied()));
+    let is_known = Case::of("node-is-known")
+        .fails(member(|node| node.listed = false))
+        .not_applicable(|facts| facts.node.membership = None)
+        .not_applicable(member(|node| node.agent = false))
+        .unreadable("permission_denied", |facts| facts.node.membership = Some(denied()));
+    [has_agent, is_known]
 }
 
 /// Without a directory there is one finding of low severity, not a second one that says the same louder.

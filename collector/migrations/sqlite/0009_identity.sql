@@ -1,9 +1,18 @@
 -- Who speaks for a node, who may be enrolled, and which nodes exist without an agent.
 
--- How the newest session proved who it is (`token`, `pod:UID`, `enrolment:UID`), and whether a Node object with this uid is known:
--- '' not known, 'listed', 'absent'.
+-- How the newest session proved who it is (`token`, `pod:UID`, `enrolment:UID`); whether a Node object with this uid is known: '' not
+-- known, 'listed', 'unwatchable' (listed, and no agent can run there), 'absent' (there was never one), 'deleted'; since when, Unix
+-- milliseconds; and why no agent can run there.
 alter table nodes add column holder text not null default '';
 alter table nodes add column membership text not null default '';
+alter table nodes add column membership_since bigint not null default 0;
+alter table nodes add column unwatchable text not null default '';
+
+-- The hour (Unix hours) in which history came last and how many transitions it brought, which bounds them; and how many more came than
+-- are kept of an hour, ever.
+alter table nodes add column history_hour bigint not null default 0;
+alter table nodes add column history_n bigint not null default 0;
+alter table nodes add column collapsed_transitions bigint not null default 0;
 
 -- What was refused of a node whose credentials were good, by hour (Unix hours), so that an hour ends by itself.
 create table breaches (
@@ -18,6 +27,10 @@ create table breaches (
     primary key (node_id, kind, hour)
 );
 create index breaches_by_hour on breaches (hour);
+
+-- Since when `holder` is who it is, Unix milliseconds. And whether a name an agent gives itself is another node's: asked for each.
+alter table nodes add column holder_since bigint not null default 0;
+create index nodes_by_name on nodes (cluster, name);
 
 -- Enrolments that were used: which key, and the certificate that is in use. Who may enrol is in the enrolments file.
 create table enrolled (

@@ -1,8 +1,10 @@
 //! Accepting: TCP and TLS, within bounds, before anything of ours is asked.
 //!
 //! Our own loop, because the gRPC library's would spin when file descriptors run out, start handshakes without number
-//! and keep the first certificate for ever. Must not know messages or identities.
+//! and keep the first certificate for ever. Nothing waits for those who say nothing: a handshake, and a connection without a session,
+//! has a place in a [`crowd`] and gives way when others come. Must not know messages or identities.
 
+mod crowd;
 mod descriptors;
 mod stream;
 mod tls;
@@ -11,39 +13,51 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crowd::{Crowd, Place};
 pub use descriptors::raise_limit;
-pub use stream::{Peer, TlsConnection};
-pub use tls::{Certificate, CertificateError};
-use tokio::net::{TcpListener, TcpStream};
+use nix::errno::Errno;
+pub use stream::{Peer, SessionPlace, TlsConnection};
+pub use tls::{Certificate, CertificateError, TlsFiles};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::refusals::{Refusal, Refusals};
 
-/// Handshakes under way at once.
-const HANDSHAKES: usize = 256;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a handshake has before it may have to give way: a round trip to the other side of the world, and our own queue of as many
+/// as are under way at once. What comes meanwhile stays in the system's queue, so that a fleet that comes back does not displace itself.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long whoever failed keeps the socket: trying again at once should not be free.
+const PENALTY: Duration = Duration::from_secs(1);
 /// The pause after the system refused a connection for want of descriptors or memory.
 const BACKOFF: Duration = Duration::from_millis(100);
-/// Descriptors that agents may not have: database, dashboard, alerts.
+/// How long a finished handshake waits for the room of one that was told to go.
+const ROOM: Duration = Duration::from_secs(1);
+/// Descriptors that agents may not have: database, dashboard, alerts, and handshakes.
 const RESERVED: usize = 1024;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
+/// Connections that the system keeps for us: a fleet comes back all at once. The system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// Bounds of the accept loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Connections at once; more wait in the system's queue.
+    /// Connections at once, handshakes not counted.
     pub connections: usize,
+    /// Handshakes under way at once.
+    pub handshakes: usize,
     /// How long a connection may last without a session whose credentials were accepted.
     pub session_within: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 30_000, session_within: Duration::from_secs(20) }
+        Self { connections: 30_000, handshakes: 512, session_within: Duration::from_secs(20) }
     }
 }
 
@@ -51,8 +65,38 @@ impl Bounds {
     /// The same, so that connections leave descriptors for everything else when `limit` may be open.
     #[must_use]
     pub fn within(self, limit: usize) -> Self {
-        Self { connections: self.connections.min(limit.saturating_sub(RESERVED).max(limit / 2)).max(1), ..self }
+        let connections = self.connections.min(limit.saturating_sub(RESERVED).max(limit / 2)).max(1);
+        Self { connections, handshakes: self.handshakes.min(limit / 8).max(1), ..self }
     }
+
+    /// Connections without a session: where there are more, one gives way.
+    fn without_session(&self) -> usize {
+        self.connections.div_ceil(4)
+    }
+}
+
+/// Listens at `address`, with a queue for a fleet that comes back.
+///
+/// # Errors
+/// The system's own: the address is taken, or not one of this machine.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What every accepted connection shares.
+#[derive(Debug)]
+struct Shared {
+    certificate: Arc<Certificate>,
+    session_within: Duration,
+    /// Connections at once.
+    cap: Arc<Semaphore>,
+    /// Those without a session among them.
+    strangers: Arc<Crowd>,
+    metrics: Metrics,
+    refusals: Refusals,
 }
 
 /// Accepts until cancelled; finished connections come out of the returned channel.
@@ -61,81 +105,151 @@ pub fn accept(
     certificate: Arc<Certificate>,
     bounds: Bounds,
     metrics: Metrics,
+    refusals: Refusals,
     cancel: CancellationToken,
 ) -> (mpsc::Receiver<std::io::Result<TlsConnection>>, impl Future<Output = ()> + Send) {
     let (ready, connections) = mpsc::channel(READY);
-    let cap = Arc::new(Semaphore::new(bounds.connections));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let handshakes = Crowd::new(bounds.handshakes, GRACE);
+    let shared = Arc::new(Shared {
+        certificate,
+        session_within: bounds.session_within,
+        cap: Arc::new(Semaphore::new(bounds.connections)),
+        strangers: Crowd::new(bounds.without_session(), Duration::ZERO),
+        metrics,
+        refusals,
+    });
     let running = async move {
-        let mut refusing = false;
         loop {
+            let next = async {
+                handshakes.room().await;
+                listener.accept().await
+            };
             let accepted = tokio::select! {
-                accepted = next(&listener, &cap, &handshakes) => accepted,
+                accepted = next => accepted,
                 () = cancel.cancelled() => return,
             };
-            if let Ok((stream, address, permit, handshake)) = accepted {
-                refusing = false;
-                let (certificate, ready, metrics) = (Arc::clone(&certificate), ready.clone(), metrics.clone());
-                tokio::spawn(async move {
-                    let connection = shake(stream, address, &certificate, permit, &metrics, bounds.session_within).await;
-                    drop(handshake);
-                    if let Some(connection) = connection
-                        && ready.send(Ok(connection)).await.is_err()
-                    {
-                        tracing::debug!(peer = %address, "connected while the collector was stopping");
-                    }
-                });
-            } else if let Err(error) = accepted {
-                metrics.rejected("accept");
-                if !std::mem::replace(&mut refusing, true) {
-                    tracing::error!(%error, "cannot accept connections: trying again ten times a second; raise the limit of open files");
+            match accepted {
+                Ok((stream, address)) => {
+                    let place = handshakes.join(address.ip());
+                    tokio::spawn(Arc::clone(&shared).welcome(stream, address, place, ready.clone()));
                 }
-                sleep(BACKOFF).await;
+                // The other end was gone before we looked.
+                Err(error) if is_of_the_connection(&error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
+                Err(error) => {
+                    let advice = "trying again ten times a second; raise the limit of open files";
+                    shared.refusals.note(Refusal::Accept, None, None, &format_args!("cannot accept connections: {error}: {advice}"));
+                    // Whoever has shown nothing holds what an agent could use.
+                    handshakes.displace_some();
+                    shared.strangers.displace_some();
+                    sleep(BACKOFF).await;
+                }
             }
         }
     };
     (connections, running)
 }
 
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit, OwnedSemaphorePermit);
-
-/// The next connection, once there is room for it.
-async fn next(listener: &TcpListener, cap: &Arc<Semaphore>, handshakes: &Arc<Semaphore>) -> std::io::Result<Accepted> {
-    let permit = Arc::clone(cap).acquire_owned().await.map_err(std::io::Error::other)?;
-    let handshake = Arc::clone(handshakes).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
-    Ok((stream, address, permit, handshake))
+/// Does an error of accepting concern one connection only: the next one may well be accepted at once.
+fn is_of_the_connection(error: &std::io::Error) -> bool {
+    let gone = [Errno::ECONNABORTED, Errno::EINTR, Errno::EPROTO, Errno::ENETDOWN, Errno::EHOSTDOWN, Errno::EHOSTUNREACH];
+    error.raw_os_error().is_some_and(|number| gone.contains(&Errno::from_raw(number)))
 }
 
-async fn shake(
-    stream: TcpStream,
-    address: SocketAddr,
-    certificate: &Certificate,
-    permit: OwnedSemaphorePermit,
-    metrics: &Metrics,
-    session_within: Duration,
-) -> Option<TlsConnection> {
-    // The server's builder options do not reach sockets it has not accepted itself.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(peer = %address, %error, "the connection was gone at once");
-        return None;
-    }
-    match timeout(HANDSHAKE_TIMEOUT, certificate.acceptor().accept(stream)).await {
-        Ok(Ok(tls)) => {
-            let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
-            Some(TlsConnection::new(tls, Peer::new(address, certificate), permit, metrics.clone(), session_within))
+impl Shared {
+    /// The handshake of one connection, and what comes before and after.
+    async fn welcome(
+        self: Arc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: Place,
+        ready: mpsc::Sender<std::io::Result<TlsConnection>>,
+    ) {
+        if self.cap.available_permits() == 0 && self.strangers.len() == 0 {
+            return self.full(address);
         }
-        Ok(Err(error)) => {
-            metrics.rejected("handshake");
-            tracing::info!(peer = %address, %error, "handshake failed");
-            None
-        }
-        Err(_) => {
-            metrics.rejected("handshake_timeout");
-            tracing::info!(peer = %address, "handshake did not finish in 10 s");
-            None
+        let Some((stream, peer)) = self.shake(stream, address, &place).await else { return };
+        let Some(room) = self.take_room().await else { return self.full(address) };
+        let connection = TlsConnection::new(
+            stream,
+            peer,
+            self.strangers.join(address.ip()),
+            room,
+            (self.metrics.clone(), self.refusals.clone()),
+            self.session_within,
+        );
+        drop(place);
+        if ready.send(Ok(connection)).await.is_err() {
+            tracing::debug!(peer = %address, "connected while the collector was stopping");
         }
     }
+
+    fn full(&self, address: SocketAddr) {
+        self.refusals.note(Refusal::ConnectionsFull, Some(address), None, &"as many connections are open as may be");
+    }
+
+    /// Room for one more connection; that of somebody without a session when there is no other.
+    async fn take_room(&self) -> Option<OwnedSemaphorePermit> {
+        let cap = Arc::clone(&self.cap);
+        if let Ok(room) = Arc::clone(&cap).try_acquire_owned() {
+            return Some(room);
+        }
+        if !self.strangers.displace() {
+            return None;
+        }
+        timeout(ROOM, cap.acquire_owned()).await.ok()?.ok()
+    }
+
+    async fn shake(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        place: &Place,
+    ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
+        let refuse = |refusal, reason: &dyn std::fmt::Display| self.refusals.note(refusal, Some(address), None, reason);
+        // The server's builder options do not reach sockets it has not accepted itself.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(peer = %address, %error, "the connection was gone at once");
+            return None;
+        }
+        let shaking = self.certificate.acceptor().accept(stream).into_fallible();
+        let shaken = tokio::select! {
+            shaken = timeout(HANDSHAKE_TIMEOUT, shaking) => shaken,
+            () = place.displaced() => {
+                refuse(Refusal::HandshakeDisplaced, &"it was not through when others came");
+                return None;
+            }
+        };
+        match shaken {
+            Ok(Ok(tls)) if !tls::speaks_http2(tls.get_ref().1) => {
+                refuse(Refusal::Handshake, &"the other end did not ask for HTTP/2");
+                wait_out(place, tls).await;
+                None
+            }
+            Ok(Ok(tls)) => {
+                let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
+                Some((tls, Peer::new(address, certificate)))
+            }
+            Ok(Err((error, stream))) => {
+                refuse(tls::refusal(&error), &error);
+                wait_out(place, stream).await;
+                None
+            }
+            Err(_) => {
+                refuse(Refusal::HandshakeTimeout, &format_args!("it did not finish in {} s", HANDSHAKE_TIMEOUT.as_secs()));
+                None
+            }
+        }
+    }
+}
+
+/// Keeps what failed for a while, unless its place is wanted.
+async fn wait_out<T>(place: &Place, failed: T) {
+    place.forfeit();
+    tokio::select! {
+        () = sleep(PENALTY) => {}
+        () = place.displaced() => {}
+    }
+    drop(failed);
 }
 
 #[cfg(test)]

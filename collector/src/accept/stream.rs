@@ -1,14 +1,15 @@
 //! A TLS connection as the gRPC server takes it: counted while it lives, knowing whom it is from, and ended when nobody who may
-//! opens a session in it in time.
+//! has a session in it in time.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,7 +18,22 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::PENALTY;
+use super::crowd::Place;
 use crate::metrics::Metrics;
+use crate::refusals::{Refusal, Refusals};
+
+/// How long a connection may last after its session: for the last words, and for the agent to close it.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Nobody we know has said anything yet.
+const STRANGE: u8 = 0;
+/// Credentials were accepted.
+const KNOWN: u8 = 1;
+/// There is a session.
+const SESSION: u8 = 2;
+/// There was a session.
+const OVER: u8 = 3;
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -25,12 +41,28 @@ pub struct Peer {
     /// Where it comes from. For logs.
     pub address: SocketAddr,
     certificate: Option<Arc<CertificateDer<'static>>>,
-    known: Arc<AtomicBool>,
+    standing: Arc<Standing>,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    state: AtomicU8,
+    /// Of the connection's task.
+    waker: AtomicWaker,
+    /// Among those who have no session.
+    place: Mutex<Option<Place>>,
+}
+
+impl Standing {
+    fn set(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+        self.waker.wake();
+    }
 }
 
 impl Peer {
     pub(super) fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
-        Self { address, certificate: certificate.map(Arc::new), known: Arc::default() }
+        Self { address, certificate: certificate.map(Arc::new), standing: Arc::default() }
     }
 
     /// The client certificate, verified in the handshake.
@@ -38,9 +70,28 @@ impl Peer {
         self.certificate.as_deref()
     }
 
-    /// Its credentials were accepted: the connection may last.
+    /// Its credentials were accepted: the connection may last, and gives way to nobody.
     pub fn accepted(&self) {
-        self.known.store(true, Ordering::Relaxed);
+        drop(self.standing.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if self.standing.state.compare_exchange(STRANGE, KNOWN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.standing.waker.wake();
+        }
+    }
+
+    /// Takes the connection's one session; `None` while there is another. The connection ends soon after it is given back.
+    pub fn begin_session(&self) -> Option<SessionPlace> {
+        let begun = self.standing.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| (state != SESSION).then_some(SESSION));
+        begun.ok().map(|_| SessionPlace(Arc::clone(&self.standing)))
+    }
+}
+
+/// The one session of a connection; dropping it ends it.
+#[derive(Debug)]
+pub struct SessionPlace(Arc<Standing>);
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        self.0.set(OVER);
     }
 }
 
@@ -50,29 +101,105 @@ pub struct TlsConnection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
     metrics: Metrics,
-    /// Until when credentials must have been accepted; `None` once they were.
+    refusals: Refusals,
+    /// Until when there must be a session; `None` while there is one.
     deadline: Option<Pin<Box<Sleep>>>,
+    seen: u8,
+    /// The other end has closed its side.
+    left: bool,
+    closing: bool,
     _room: OwnedSemaphorePermit,
 }
 
 impl TlsConnection {
-    pub(super) fn new(stream: TlsStream<TcpStream>, peer: Peer, room: OwnedSemaphorePermit, metrics: Metrics, patience: Duration) -> Self {
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        place: Place,
+        room: OwnedSemaphorePermit,
+        (metrics, refusals): (Metrics, Refusals),
+        patience: Duration,
+    ) -> Self {
         metrics.connection(1);
-        Self { stream, peer, metrics, deadline: Some(Box::pin(sleep(patience))), _room: room }
+        *peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        Self {
+            stream,
+            peer,
+            metrics,
+            refusals,
+            deadline: Some(Box::pin(sleep(patience))),
+            seen: STRANGE,
+            left: false,
+            closing: false,
+            _room: room,
+        }
     }
 
-    /// Is the time over in which somebody we know should have opened a session.
-    fn overdue(&mut self, context: &mut Context<'_>) -> bool {
-        if self.peer.known.load(Ordering::Relaxed) {
-            self.deadline = None;
+    /// Ready once the connection has to end, with the error its user is told.
+    ///
+    /// Asked whenever it is read or written: the server does one or the other all the time, whatever else it waits for.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.peer.standing.waker.register(context.waker());
+        let state = self.peer.standing.state.load(Ordering::Acquire);
+        if state != std::mem::replace(&mut self.seen, state) {
+            self.deadline = match state {
+                SESSION => None,
+                OVER => Some(Box::pin(sleep(FAREWELL))),
+                // Between the credentials and the session there is nothing to wait for.
+                _ => self.deadline.take(),
+            };
         }
-        self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready())
+        if state == STRANGE && !self.closing {
+            let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
+            let displaced = place.as_ref().is_some_and(|place| place.poll_displaced(context).is_ready());
+            drop(place);
+            if displaced {
+                return Poll::Ready(self.end(Refusal::NoSessionDisplaced, "it had no session when others came"));
+            }
+        }
+        let Some(deadline) = self.deadline.as_mut().filter(|_| !self.closing) else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(context));
+        if state == OVER {
+            tracing::debug!(peer = %self.peer.address, "the session is over: closing the connection");
+            return Poll::Ready(io::ErrorKind::TimedOut.into());
+        }
+        Poll::Ready(self.end(Refusal::NoSession, "no session was opened in time"))
+    }
+
+    /// Ready once a connection may be closed that the server gave up. One that never showed who it is has sent what is no HTTP/2: it
+    /// keeps its socket for a while, so that trying again at once is not free.
+    fn poll_penalty(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if (self.left && !self.closing) || self.peer.standing.state.load(Ordering::Acquire) != STRANGE {
+            return Poll::Ready(());
+        }
+        let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let displaced = place.as_ref().is_none_or(|place| place.poll_displaced(context).is_ready());
+        if !self.closing {
+            place.iter().for_each(Place::forfeit);
+        }
+        drop(place);
+        if !std::mem::replace(&mut self.closing, true) {
+            self.end(Refusal::Protocol, "what came in the connection is not HTTP/2");
+            self.deadline = Some(Box::pin(sleep(PENALTY)));
+        }
+        match &mut self.deadline {
+            Some(deadline) if !displaced => deadline.as_mut().poll(context),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn end(&mut self, refusal: Refusal, reason: &str) -> io::Error {
+        self.left = true;
+        self.refusals.note(refusal, Some(self.peer.address), None, &reason);
+        io::ErrorKind::TimedOut.into()
     }
 }
 
 impl Drop for TlsConnection {
     fn drop(&mut self) {
         self.metrics.connection(-1);
+        // The peer is known to whoever had a request of it, for as long as they like.
+        drop(self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -86,22 +213,28 @@ impl Connected for TlsConnection {
 
 impl AsyncRead for TlsConnection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // The server reads all the time, whatever else it waits for.
-        if self.overdue(context) {
-            self.metrics.rejected("no_session");
-            tracing::info!(peer = %self.peer.address, "no session was opened in time: closing the connection");
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if let Poll::Ready(error) = self.poll_end(context) {
+            return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        self.left |= read.is_err() || buffer.filled().len() == before;
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for TlsConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_end(context) {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(error) = self.poll_end(context) {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(context, parts)
     }
 
@@ -110,10 +243,14 @@ impl AsyncWrite for TlsConnection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(error) = self.poll_end(context) {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_penalty(context));
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

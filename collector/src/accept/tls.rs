@@ -1,23 +1,39 @@
-//! The server certificate: read from files, used for new handshakes, read again when the files change.
+//! The TLS settings: the server certificate, and the CA whose client certificates are taken. Read from files, used for new handshakes,
+//! read again when the files change; connections that are open stay.
+//!
+//! Everything is replaced at once: a handshake sees the old files or the new ones, never some of each.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::enrolment::{Authority, AuthorityError};
 use crate::files::{self, FileError};
 use crate::logs::cause;
 use crate::metrics::Metrics;
+use crate::refusals::Refusal;
 
-/// How often the files are compared with what is in use. A mounted Secret changes by a link, which a hash sees.
-const LOOK: Duration = Duration::from_secs(30);
+/// How often it is looked whether the files are others: a mounted Secret changes by a link, which leads to another inode.
+const LOOK: Duration = Duration::from_secs(1);
+/// Every how many looks the content is compared too, whatever the files look like.
+const COMPARE_EVERY: u32 = 30;
+/// How often in a row the same unusable files are seen before that is said: whoever copies one after the other is between two copies.
+const PATIENCE: u32 = 2;
+/// How often the files are read until two readings are the same.
+const READINGS: usize = 4;
+/// The protocol spoken, and required.
+const HTTP2: &[u8] = b"h2";
 
-/// Why the certificate cannot be used.
+/// Why the certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// A file cannot be read.
@@ -45,86 +61,252 @@ pub enum CertificateError {
         #[source]
         source: rustls::Error,
     },
+    /// It is past its end, and the one in use is not.
+    #[error("the certificate in {path} has ended already")]
+    Ended {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The enrolment CA cannot be used.
+    #[error("enrolment CA {certificate} with key {key}")]
+    Authority {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: AuthorityError,
+    },
+    /// The TLS library takes no client certificates from that CA.
+    #[error("client certificates of {certificate} cannot be verified")]
+    Verifier {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: rustls::server::VerifierBuilderError,
+    },
 }
 
-/// The certificate in use.
+/// Where everything is read from, and how TLS is spoken.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server certificate with what leads to its CA, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Certificate and key of the enrolment CA, PEM; `None`: no client certificate is asked for.
+    pub enrolment: Option<(PathBuf, PathBuf)>,
+    /// Speak TLS 1.2 too.
+    pub allow_tls12: bool,
+}
+
+/// The content of the files, in their order.
+type Contents = Vec<Vec<u8>>;
+/// What tells one version of the files from another without reading them.
+type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
+
+#[derive(Debug)]
+struct Loaded {
+    hash: blake3::Hash,
+    config: Arc<ServerConfig>,
+    authority: Option<Arc<Authority>>,
+    /// When the first of the server's chain ends, Unix milliseconds.
+    ends: i64,
+}
+
+/// The certificates in use.
 #[derive(Debug)]
 pub struct Certificate {
-    chain: PathBuf,
-    key: PathBuf,
-    current: RwLock<(blake3::Hash, Arc<ServerConfig>)>,
+    files: TlsFiles,
+    current: RwLock<Loaded>,
 }
 
 impl Certificate {
-    /// Reads both files.
+    /// Reads a server certificate and its key, and no CA.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let current = read(certificate, key, None)?.map(RwLock::new);
-        // Without a previous hash there is always something to read.
-        let current =
-            current.ok_or_else(|| CertificateError::Malformed { path: certificate.to_owned(), what: "certificate", source: None })?;
-        Ok(Self { chain: certificate.to_owned(), key: key.to_owned(), current })
+        Self::open(TlsFiles { certificate: certificate.to_owned(), key: key.to_owned(), enrolment: None, allow_tls12: false })
+    }
+
+    /// Reads all files.
+    pub fn open(files: TlsFiles) -> Result<Self, CertificateError> {
+        let loaded = files.build(&files.read()?)?;
+        if loaded.ends <= now() {
+            tracing::error!(certificate = %files.certificate.display(), "the server certificate is past its end: no agent will connect");
+        }
+        Ok(Self { files, current: RwLock::new(loaded) })
+    }
+
+    fn current<T>(&self, of: impl FnOnce(&Loaded) -> T) -> T {
+        of(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// For the next handshake.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&current.1))
+        TlsAcceptor::from(self.current(|loaded| Arc::clone(&loaded.config)))
     }
 
-    /// Reads the files again; `true` when there was something new. On an error the old certificate stays in use.
+    /// The enrolment CA in use.
+    pub fn authority(&self) -> Option<Arc<Authority>> {
+        self.current(|loaded| loaded.authority.clone())
+    }
+
+    /// Reads the files again; `true` when there was something new. On an error everything stays as it is.
     pub fn reload(&self) -> Result<bool, CertificateError> {
-        let known = self.current.read().unwrap_or_else(PoisonError::into_inner).0;
-        let Some(fresh) = read(&self.chain, &self.key, Some(known))? else { return Ok(false) };
+        let contents = self.files.read()?;
+        let (hash, ends) = self.current(|loaded| (loaded.hash, loaded.ends));
+        if hash == digest(&contents) {
+            return Ok(false);
+        }
+        let fresh = self.files.build(&contents)?;
+        let now = now();
+        if fresh.ends <= now && ends > now {
+            return Err(CertificateError::Ended { path: self.files.certificate.clone() });
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(true)
     }
 
     /// Looks for changed files, for ever.
     pub async fn follow(self: Arc<Self>, metrics: Metrics) {
+        self.measure(&metrics);
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut looks, mut seen) = (0_u32, Stamps::new());
+        // How often in a row the same files could not be used.
+        let mut failures = 0;
         loop {
             ticks.tick().await;
+            looks = looks.wrapping_add(1);
+            let stamps = self.files.stamps();
+            let changed = seen != stamps;
+            if changed {
+                (seen, failures) = (stamps, 0);
+            } else if !looks.is_multiple_of(COMPARE_EVERY) && (failures == 0 || failures >= PATIENCE) {
+                continue;
+            }
             match self.reload() {
-                Ok(true) => tracing::info!(certificate = %self.chain.display(), "certificate read again"),
-                Ok(false) => {}
+                Ok(true) => {
+                    failures = 0;
+                    self.measure(&metrics);
+                    tracing::info!(certificate = %self.files.certificate.display(), "certificates read again: new connections use them");
+                }
+                Ok(false) => failures = 0,
                 Err(error) => {
-                    metrics.certificate_failed();
-                    tracing::error!(error = cause(&error), "certificate not usable: keeping the one in use");
+                    failures = (failures + 1).min(PATIENCE + 1);
+                    if failures >= PATIENCE {
+                        metrics.certificate_failed();
+                    }
+                    if failures == PATIENCE {
+                        tracing::error!(error = cause(&error), "certificates not usable: keeping those in use");
+                    }
                 }
             }
         }
     }
+
+    fn measure(&self, metrics: &Metrics) {
+        let (server, authority) = self.current(|loaded| (loaded.ends, loaded.authority.as_ref().map(|authority| authority.not_after())));
+        metrics.certificate_ends("server", server);
+        if let Some(end) = authority {
+            metrics.certificate_ends("enrolment_ca", end);
+        }
+    }
 }
 
-/// Both files as a configuration; `None` when their hash is the known one.
-fn read(
-    certificate: &Path,
-    key: &Path,
-    known: Option<blake3::Hash>,
-) -> Result<Option<(blake3::Hash, Arc<ServerConfig>)>, CertificateError> {
-    let (chain_pem, key_pem) = (files::read(certificate)?, files::read(key)?);
+impl TlsFiles {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let enrolment = self.enrolment.iter().flat_map(|(certificate, key)| [certificate.as_path(), key.as_path()]);
+        [self.certificate.as_path(), self.key.as_path()].into_iter().chain(enrolment)
+    }
+
+    fn stamps(&self) -> Stamps {
+        let stamp = |path: &Path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+        };
+        self.paths().map(stamp).collect()
+    }
+
+    /// Reads until two readings are the same: a directory that is replaced by a link while it is read never gives a mixed set.
+    fn read(&self) -> Result<Contents, FileError> {
+        let once = || self.paths().map(files::read).collect::<Result<Contents, _>>();
+        let mut contents = once()?;
+        for _ in 1..READINGS {
+            let again = once()?;
+            if again == contents {
+                break;
+            }
+            contents = again;
+        }
+        Ok(contents)
+    }
+
+    fn build(&self, contents: &Contents) -> Result<Loaded, CertificateError> {
+        let content = |number: usize| contents.get(number).map_or(&[][..], Vec::as_slice);
+        let malformed = |path: &Path, what, source| CertificateError::Malformed { path: path.to_owned(), what, source };
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(content(0))
+            .collect::<Result<_, _>>()
+            .map_err(|source| malformed(&self.certificate, "certificate", Some(source)))?;
+        let ends = chain.iter().map(end).min().flatten().ok_or_else(|| malformed(&self.certificate, "certificate", None))?;
+        let secret = PrivateKeyDer::from_pem_slice(content(1)).map_err(|source| malformed(&self.key, "private key", Some(source)))?;
+        let unusable = |source| CertificateError::Unusable { certificate: self.certificate.clone(), key: self.key.clone(), source };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let versions: &[_] =
+            if self.allow_tls12 { &[&rustls::version::TLS13, &rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).map_err(unusable)?;
+        let (builder, authority) = match &self.enrolment {
+            None => (builder.with_no_client_auth(), None),
+            Some((certificate, key)) => {
+                let wrong = |source| CertificateError::Authority { certificate: certificate.clone(), key: key.clone(), source };
+                let authority = Authority::from_pem(content(2), content(3)).map_err(wrong)?;
+                let roots = Arc::new(authority.roots().map_err(wrong)?);
+                // Tokens and enrolments come without a certificate, and nobody is told which CA we trust.
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots, provider).allow_unauthenticated().clear_root_hint_subjects();
+                let verifier =
+                    verifier.build().map_err(|source| CertificateError::Verifier { certificate: certificate.clone(), source })?;
+                (builder.with_client_cert_verifier(verifier), Some(Arc::new(authority)))
+            }
+        };
+        let mut config = builder.with_single_cert(chain, secret).map_err(unusable)?;
+        // Resumption would keep an old certificate in use after a rotation, also a client's; one handshake per reconnect costs little.
+        (config.send_tls13_tickets, config.max_early_data_size) = (0, 0);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.alpn_protocols = vec![HTTP2.to_vec()];
+        Ok(Loaded { hash: digest(contents), config: Arc::new(config), authority, ends })
+    }
+}
+
+/// Did the other end ask for HTTP/2.
+pub(super) fn speaks_http2(connection: &rustls::ServerConnection) -> bool {
+    connection.alpn_protocol() == Some(HTTP2)
+}
+
+/// The code of a handshake that failed.
+pub(super) fn refusal(error: &std::io::Error) -> Refusal {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => Refusal::ClientCertificate,
+        _ => Refusal::Handshake,
+    }
+}
+
+fn digest(contents: &Contents) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&u64::try_from(chain_pem.len()).unwrap_or(u64::MAX).to_le_bytes());
-    let hash = hasher.update(&chain_pem).update(&key_pem).finalize();
-    if known == Some(hash) {
-        return Ok(None);
+    for content in contents {
+        hasher.update(&u64::try_from(content.len()).unwrap_or(u64::MAX).to_le_bytes()).update(content);
     }
-    let malformed = |path: &Path, what, source| CertificateError::Malformed { path: path.to_owned(), what, source };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain_pem)
-        .collect::<Result<_, _>>()
-        .map_err(|source| malformed(certificate, "certificate", Some(source)))?;
-    if chain.is_empty() {
-        return Err(malformed(certificate, "certificate", None));
-    }
-    let secret = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|source| malformed(key, "private key", Some(source)))?;
-    let unusable = |source| CertificateError::Unusable { certificate: certificate.to_owned(), key: key.to_owned(), source };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12]);
-    let mut config = builder.map_err(unusable)?.with_no_client_auth().with_single_cert(chain, secret).map_err(unusable)?;
-    // Resumption would keep an old certificate in use after a rotation; one handshake per reconnect costs little.
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Some((hash, Arc::new(config))))
+    hasher.finalize()
+}
+
+/// When a certificate ends, Unix milliseconds; `None` for what does not parse.
+fn end(der: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp().saturating_mul(1000))
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }

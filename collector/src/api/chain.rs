@@ -70,7 +70,7 @@ pub(super) struct ChainParameters {
     cluster: Option<String>,
     /// Node name; repeat for any of several.
     node: Option<String>,
-    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, gone. Default: all but gone.
+    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, unwatched, gone. Default: all but gone.
     state: Option<String>,
     /// Text in version, image, fix, subject or node.
     q: Option<String>,

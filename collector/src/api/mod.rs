@@ -126,7 +126,7 @@ struct FilterParameters {
     /// Only nodes whose kernel stands so, comma separated: `known_exploited`, `end_of_life`, `reboot_pending`, `patch_behind`, unknown,
     /// supported.
     kernel: Option<String>,
-    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, gone. Default: all but gone.
+    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, unwatched, gone. Default: all but gone.
     state: Option<String>,
     /// Changed since: 1h, 24h, 7d, or an RFC 3339 time.
     since: Option<String>,

@@ -53,7 +53,7 @@ pub(super) struct RootParameters {
     cluster: Option<String>,
     /// Node name; repeat for any of several.
     node: Option<String>,
-    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, gone. Default: all but gone.
+    /// Node states, comma separated: current, `last_known`, reporting, recorded, silent, stopped, unwatched, gone. Default: all but gone.
     state: Option<String>,
     /// Text in image, subject, program or node.
     q: Option<String>,

@@ -36,6 +36,7 @@ pub(crate) fn state(of: NodeState) -> (&'static str, &'static str, &'static str)
         NodeState::Recorded => ("recorded", "◉", "Recorded"),
         NodeState::Silent => ("silent", "◌", "Silent"),
         NodeState::Stopped => ("stopped", "⊘", "Stopped"),
+        NodeState::Unwatched => ("unwatched", "○", "No agent"),
         NodeState::Gone => ("gone", "✕", "Removed"),
     }
 }
@@ -254,12 +255,33 @@ pub(crate) fn spool_reason(name: &str) -> &str {
     }
 }
 
+/// Who speaks for a node.
+pub(crate) fn holder(credential: &str) -> &'static str {
+    match credential {
+        "pod" => "the agent's pod",
+        "enrolment" => "the enrolled machine",
+        "token" => "whoever has its token of the tokens file",
+        _ => "somebody a later version knows",
+    }
+}
+
+/// A kind of breach, in words.
+pub(crate) fn breach(kind: &str) -> &'static str {
+    match kind {
+        "duplicate" => "another agent, while the node's own was there",
+        "alternation" => "two machines in turns, with the same credentials",
+        "foreign_write" => "words that are not this agent's to say",
+        _ => "something a later version knows",
+    }
+}
+
 /// Why an entry is not stored.
 pub(crate) fn refused(code: &str) -> &'static str {
     match code {
         "malformed" => "not understood by this collector",
         "too_large" => "longer than allowed",
         "quota" => "the node has too many entries",
+        "foreign" => "not this agent's to say: it is about another node, or for the collector to judge",
         _ => "for a reason of a later version",
     }
 }

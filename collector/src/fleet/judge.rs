@@ -14,7 +14,8 @@ use holdfast_checks::versions::{self, Memory};
 use jiff::civil::Date;
 
 use super::census::Census;
-use crate::nodes::Clock;
+use super::membership::CHECKS;
+use crate::nodes::{Admission, Clock};
 use crate::store::JudgedNode;
 use crate::store::chain::{self, ChainRow};
 use crate::store::nodes::Offset;
@@ -127,12 +128,16 @@ fn probe(StoredAnswer { answer, vantage }: &StoredAnswer) -> Option<Probe> {
 }
 
 /// What is known of a node that it does not say itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outside {
     /// What its peers met.
     pub peers: Peers,
     /// How far its clock is off.
     pub clock: Clock,
+    /// Who spoke for it; `None`: nobody yet.
+    pub admission: Option<Admission>,
+    /// What its cluster's API server says of it; `None` where that is not followed.
+    pub membership: Option<Observed<facts::Membership>>,
 }
 
 impl Outside {
@@ -150,9 +155,27 @@ impl Outside {
         (!node.recorded).then_some(clock)
     }
 
+    /// Who spoke for the node, as a fact. For a recording anybody may.
+    fn admission(&self, node: &JudgedNode, now: i64) -> Option<Observed<facts::Admission>> {
+        let admission = match &self.admission {
+            None => Observed::unavailable_because(Reason::NotPresent, "no agent has spoken for the node yet"),
+            Some(Admission { credential, duplicates, alternations, foreign_writes, last, at }) => {
+                let (credential, last) = (credential.clone(), last.clone());
+                let (duplicates, alternations, foreign_writes) = (*duplicates, *alternations, *foreign_writes);
+                let admission = facts::Admission { credential, duplicates, alternations, foreign_writes, last };
+                Observed::known(admission, Source::new(SourceKind::Agent, "sessions"), if *at > 0 { *at } else { now })
+            }
+        };
+        (!node.recorded).then_some(admission)
+    }
+
     /// What the verdict depends on.
     fn basis(&self) -> String {
-        format!("{}\0{:?}", self.peers.basis(), self.clock)
+        // The last of many is for people: a flood is not judged for it.
+        let admission =
+            self.admission.as_ref().map(|known| (&known.credential, known.duplicates, known.alternations, known.foreign_writes));
+        let membership = self.membership.as_ref().map(Observed::value);
+        format!("{}\0{:?}\0{admission:?}\0{membership:?}", self.peers.basis(), self.clock)
     }
 }
 
@@ -184,8 +207,14 @@ pub fn judge(
     versions::fleet::lay_over(&mut facts, |cohort| census.newest(node.recorded, cohort));
     holdfast_checks::peers::lay_over(&mut facts, outside.peers.facts());
     facts.node.clock = outside.clock(node);
+    facts.node.admission = outside.admission(node, at);
+    facts.node.membership.clone_from(&outside.membership);
     dates(&mut facts, today);
-    let findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
+    let mut findings = judge.evaluator.evaluate(&facts, &judge.selection)?;
+    if node.documents.is_empty() {
+        // Of a node that has sent nothing only this is known: the rest would be one `unknown` each.
+        findings.retain(|finding| CHECKS.contains(&finding.check.as_str()));
+    }
     let findings = findings.into_iter().map(|finding| Entry::finding(finding, at)).collect();
     Ok(Judgement { findings, chain: chain::rows(&facts) })
 }
@@ -195,7 +224,8 @@ pub fn judge(
 pub(super) fn basis(node: &JudgedNode, outside: &Outside, known: &str, today: Date) -> Hash {
     let day = today.to_string();
     let met = outside.basis();
-    let identity = [day.as_bytes(), known.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), met.as_bytes()];
+    let uid = node.standing.uid.as_bytes();
+    let identity = [day.as_bytes(), known.as_bytes(), node.cluster.as_bytes(), node.name.as_bytes(), uid, met.as_bytes()];
     let documents = node.documents.iter().flat_map(|(kind, name, json)| [kind.as_bytes(), name.as_bytes(), json.as_bytes()]);
     Hash::of_fields(identity.into_iter().chain(documents))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use holdfast_checks::entries::Hash;
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_checks::facts::Observed;
 use holdfast_checks::versions::knowledge::Knowledge;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -18,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::census::Census;
 use super::judge::{FleetJudge, Judgement, Outside, Peers, basis, judge};
+use super::membership::membership;
 use crate::alerts::{Clock, chain};
 use crate::changes::{Change, ChangeFeed, ChangeKind};
+use crate::cluster::Cluster;
 use crate::feeds::Follow;
 use crate::nodes::Registry;
 use crate::peers::Roster;
@@ -52,6 +55,7 @@ impl Backlog {
     fn hear(&mut self, heard: &Result<Change, broadcast::error::RecvError>) {
         match heard {
             Ok(Change { kind: ChangeKind::Inventory, node_id, .. }) => drop(self.changed.insert(*node_id)),
+            Ok(Change { kind: ChangeKind::Node, node_id: 0, .. }) => (self.all, self.count) = (true, true),
             Ok(Change { kind: ChangeKind::Node, node_id, .. }) => {
                 self.changed.insert(*node_id);
                 self.count = true;
@@ -99,6 +103,8 @@ pub struct Judging {
     pub roster: Arc<Roster>,
     /// How far clocks are off.
     pub registry: Arc<Registry>,
+    /// Whose Node objects are followed, if any's.
+    pub cluster: Option<Arc<Cluster>>,
     /// What is known of versions.
     pub library: Follow,
     /// Unix milliseconds.
@@ -109,7 +115,7 @@ pub struct Judging {
 
 /// Judges nodes until `cancel`, and looks at the day, at peers' answers and at clocks every `tick`. A store that fails is tried again then.
 pub async fn run(judging: Judging, cancel: CancellationToken) {
-    let Judging { evaluator, store, changes, roster, registry, mut library, clock, tick } = judging;
+    let Judging { evaluator, store, changes, roster, registry, cluster, mut library, clock, tick } = judging;
     let mut feed = changes.follow();
     let mut fleet = Fleet {
         judge: FleetJudge::new(evaluator),
@@ -117,6 +123,7 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
         changes,
         roster,
         registry,
+        cluster,
         judged: BTreeMap::new(),
         // Not counted yet, which is no empty fleet: nothing is judged before.
         census: None,
@@ -127,6 +134,7 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
     let mut failing = false;
     let mut asked_about = BTreeSet::new();
     let mut clocks = BTreeMap::new();
+    let mut admissions = BTreeMap::new();
     // Beside the feed, not between its changes: a large fleet is never quiet for a minute.
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,6 +168,10 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
                 backlog.changed.extend(&before | &asked_about);
                 let before = std::mem::replace(&mut clocks, fleet.registry.clocks());
                 let moved = clocks.keys().chain(before.keys()).filter(|node_id| clocks.get(node_id) != before.get(node_id));
+                backlog.changed.extend(moved.copied());
+                // What was refused of a node counts for an hour.
+                let before = std::mem::replace(&mut admissions, fleet.registry.admissions(now));
+                let moved = admissions.keys().chain(before.keys()).filter(|node_id| admissions.get(node_id) != before.get(node_id));
                 backlog.changed.extend(moved.copied());
                 backlog.count = true;
                 continue;
@@ -201,6 +213,7 @@ struct Fleet {
     changes: ChangeFeed,
     roster: Arc<Roster>,
     registry: Arc<Registry>,
+    cluster: Option<Arc<Cluster>>,
     /// By what each node was judged. One that has to be judged in any case is not in it.
     judged: BTreeMap<i64, Hash>,
     census: Option<Census>,
@@ -256,10 +269,14 @@ impl Fleet {
             self.judged.remove(&node_id);
             return Ok(false);
         };
-        let outside = Outside { peers: self.peers(node_id, pass.now).await?, clock: self.registry.clock(node_id) };
+        let (peers, clock) = (self.peers(node_id, pass.now).await?, self.registry.clock(node_id));
+        let admission = self.registry.admission(node_id, pass.now);
+        let outside = Outside { peers, clock, admission, membership: membership(&node, self.cluster.as_deref(), pass.now) };
         let basis = basis(&node, &outside, &pass.basis, pass.today);
-        // Before its first inventory a node has nothing to judge: `unknown` would be noise for a second.
-        if node.documents.is_empty() || self.judged.get(&node_id) == Some(&basis) {
+        // Before its first inventory a node has nothing to judge but that it exists: `unknown` would be noise for a second.
+        if node.documents.is_empty() && !outside.membership.as_ref().and_then(Observed::value).is_some()
+            || self.judged.get(&node_id) == Some(&basis)
+        {
             return Ok(false);
         }
         let nobody = Census::default();

@@ -1,16 +1,21 @@
 //! Identity: from an agent's credentials to the node it speaks for.
 //!
-//! A token from the tokens file (one machine, tests, recordings) or a pod's service-account token reviewed by the API
-//! server. The node's name and uid come from here and from nowhere else. Must not know messages or the store's tables.
+//! A token from the tokens file (one machine, tests, recordings), a pod's service-account token reviewed by the API server, or an
+//! enrolled machine's client certificate. The node's name and uid come from here and from nowhere else. Must not know messages or the store's tables.
 
+pub mod certificate;
 mod review;
 mod token;
 
-pub use review::{ApiServer, ReviewError, TokenReview};
+pub use review::TokenReview;
+pub(crate) use token::unhex;
 pub use token::{Token, Tokens, TokensError, add};
+
+use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
+use crate::enrolment::Enrolments;
 use crate::refusals::Refusal;
 use crate::store::nodes::NodeIdentity;
 
@@ -90,14 +95,19 @@ pub struct Identities {
     pub tokens: Option<Tokens>,
     /// The API server.
     pub review: Option<TokenReview>,
+    /// The enrolments file.
+    pub enrolments: Option<Arc<Enrolments>>,
 }
 
 impl Identities {
-    /// The node that credentials stand for. The tokens file is asked first: it costs nothing.
+    /// The node that credentials stand for. The tokens file is asked first: it costs nothing. A certificate counts where no token comes.
     ///
     /// # Errors
     /// Why they do not stand for any.
     pub async fn admit(&self, presented: Presented<'_>) -> Result<Admitted, Rejection> {
+        if let (None, Some(certificate)) = (presented.authorization, presented.certificate) {
+            return self.admit_certificate(certificate);
+        }
         let token = bearer(presented.authorization)?;
         if let Some(admitted) = self.tokens.as_ref().and_then(|tokens| tokens.admit(token)) {
             return Ok(admitted);
@@ -108,6 +118,15 @@ impl Identities {
         }
     }
 
+    /// The node that a certificate names, if it is listed.
+    fn admit_certificate(&self, certificate: &CertificateDer<'static>) -> Result<Admitted, Rejection> {
+        let named = certificate::named(certificate)?;
+        let node = self.enrolments.as_ref().and_then(|list| list.node(&named.cluster, &named.uid));
+        let unlisted = || Rejection::new(Refusal::UnlistedCertificate, "the certificate's node is not in the enrolments file");
+        let node = node.ok_or_else(unlisted)?;
+        Ok(Admitted { node, holder: Holder::Enrolment(named.uid), expires_at: Some(named.not_after), token_hash: None })
+    }
+
     /// Do credentials that were accepted before still hold at `now` (Unix milliseconds). From memory; never waits.
     ///
     /// # Errors
@@ -116,10 +135,16 @@ impl Identities {
         if admitted.expires_at.is_some_and(|end| now >= end) {
             return Err(Rejection::new(Refusal::Expired, "the credentials are past their end and no fresh ones came"));
         }
+        if let (Holder::Enrolment(uid), Some(list)) = (&admitted.holder, &self.enrolments)
+            && list.node(&admitted.node.cluster, uid).as_ref() != Some(&admitted.node)
+        {
+            return Err(Rejection::new(Refusal::UnlistedCertificate, "the enrolments file does not list this node any longer"));
+        }
         match (&admitted.holder, &self.tokens, admitted.token_hash) {
             (Holder::Token, Some(tokens), Some(hash)) if tokens.node(&hash).as_ref() != Some(&admitted.node) => {
                 Err(Rejection::new(Refusal::Revoked, "the tokens file does not name this node by that token any longer"))
             }
+            (Holder::Pod(_), ..) => self.review.as_ref().map_or(Ok(()), |review| review.standing(admitted)),
             _ => Ok(()),
         }
     }
@@ -137,19 +162,25 @@ pub fn bearer(value: Option<&[u8]>) -> Result<&str, Rejection> {
 }
 
 /// SHA-256 of a token, from the TLS provider's own implementation.
-fn sha256(token: &str) -> [u8; 32] {
+pub(crate) fn sha256(token: impl AsRef<[u8]>) -> [u8; 32] {
     use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let mut bytes = [0; 32];
     if let Some(suite) = TLS13_AES_128_GCM_SHA256.tls13() {
-        let hash = suite.common.hash_provider.hash(token.as_bytes());
+        let hash = suite.common.hash_provider.hash(token.as_ref());
         bytes.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
     }
     bytes
 }
 
 /// Lower-case hex.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+/// How many tokens a tokens file with this text has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_tokens(text: &str) -> Option<usize> {
+    token::fuzz(text)
 }
 
 #[cfg(test)]

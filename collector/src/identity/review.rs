@@ -1,238 +1,198 @@
 //! Service-account tokens, reviewed by the cluster's API server (TokenReview).
 //!
-//! Accepted is only a token for our audience, of our agents' service account, bound to a pod on a node; the API server
-//! names the node. Answers are remembered for a minute by the token's hash, and few are asked for at once, so that a
-//! storm of reconnects cannot hurt the API server.
+//! Accepted is only a token for our audience, of our agents' service account, bound to a pod on a node; and only where that pod is one
+//! of our DaemonSet, on that node, and the node still the one that the token names (`claims`). Answers are remembered by the token's
+//! hash (`memory`), few are asked for at once and one for the same token at a time, so that a storm of reconnects cannot hurt the API
+//! server.
+
+mod claims;
+mod memory;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::timeout;
 
+use self::claims::{Claims, Place, expiry};
+use self::memory::Memory;
 use super::{Admitted, Holder, Rejection, sha256};
-use crate::files::{self, FileError};
+use crate::cluster::{ApiServer, Unanswered};
+use crate::metrics::Metrics;
 use crate::refusals::Refusal;
 use crate::store::nodes::{NodeIdentity, Origin};
 
 /// The audience agents' tokens are made for.
 const AUDIENCE: &str = "holdfast-collector";
-/// The agents' service account.
-const ACCOUNT: &str = "holdfast-agent";
 /// Reviews under way at once.
 const CONCURRENT: usize = 20;
-/// How long one review may take, waiting for its turn included.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an acceptance is remembered.
-const REMEMBER: Duration = Duration::from_mins(1);
-/// The most acceptances remembered.
-const REMEMBERED: usize = 50_000;
-/// The largest answer read, in bytes.
-const MAX_ANSWER: usize = 64 * 1024;
-/// Where a pod finds its own credentials.
-const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Reviews that may wait for their turn.
+const WAITING: usize = 1_000;
+/// How long a decision may take, waiting for its turn and a fresh look at pod and node included.
+const TIMEOUT: Duration = Duration::from_secs(8);
+/// How long an acceptance is remembered, and how many are.
+const ACCEPTED: (Duration, usize) = (Duration::from_mins(1), 50_000);
+/// How long a refusal is remembered, and how many are: apart, so that bad tokens cannot push out good ones.
+const REFUSED: (Duration, usize) = (Duration::from_secs(5), 10_000);
 
-/// Where and how to ask.
-#[derive(Debug, Clone)]
-pub struct ApiServer {
-    /// `https://10.96.0.1:443`.
-    pub url: String,
-    /// The collector's own token; read for every review, because it rotates.
-    pub token: PathBuf,
-    /// The API server's CA.
-    pub ca: PathBuf,
-    /// The namespace of the agents.
-    pub namespace: String,
-    /// What to call this cluster.
-    pub cluster: String,
-}
-
-/// Why reviews cannot be switched on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReviewError {
-    /// Not in a cluster.
-    #[error(
-        "--token-review and --peer-probes-from-api need the API server of a cluster: KUBERNETES_SERVICE_HOST is not set; use --tokens and --peer-probes outside a cluster"
-    )]
-    NoCluster,
-    /// A file of the service account cannot be read.
-    #[error("service account")]
-    File(#[from] FileError),
-    /// The CA is not usable.
-    #[error("client for the API server {url}")]
-    Client {
-        /// The API server.
-        url: String,
-        /// What is wrong.
-        #[source]
-        source: reqwest::Error,
-    },
-}
-
-impl ApiServer {
-    /// The cluster this process runs in, from what every pod is given.
-    pub fn in_cluster(cluster: &str, host: Option<&str>, port: Option<&str>) -> Result<Self, ReviewError> {
-        let host = host.filter(|host| !host.is_empty()).ok_or(ReviewError::NoCluster)?;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let mount = Path::new(MOUNT);
-        Ok(Self {
-            url: format!("https://{host}:{}", port.unwrap_or("443")),
-            token: mount.join("token"),
-            ca: mount.join("ca.crt"),
-            namespace: files::read_text(&mount.join("namespace"))?.trim().to_owned(),
-            cluster: cluster.to_owned(),
-        })
-    }
-
-    /// A client that trusts this server's CA and nothing else, and follows no redirect.
-    ///
-    /// # Errors
-    /// [`ReviewError`] when the CA cannot be read or used.
-    pub fn client(&self, timeout: Duration) -> Result<reqwest::Client, ReviewError> {
-        let failed = |source| ReviewError::Client { url: self.url.clone(), source };
-        let ca = reqwest::Certificate::from_pem_bundle(&files::read(&self.ca)?).map_err(failed)?;
-        let builder = reqwest::Client::builder().tls_certs_only(ca).no_proxy().timeout(timeout);
-        builder.redirect(reqwest::redirect::Policy::none()).build().map_err(failed)
-    }
-}
+/// SHA-256 of a token.
+type Hash = [u8; 32];
+/// A decision that whoever shows the same token waits for.
+type Pending = Arc<OnceCell<Result<Admitted, Rejection>>>;
 
 /// Asks the API server whom a token belongs to.
 #[derive(Debug)]
 pub struct TokenReview {
-    server: ApiServer,
-    client: reqwest::Client,
+    api: ApiServer,
+    metrics: Metrics,
+    places: Semaphore,
     turns: Semaphore,
-    remembered: Mutex<BTreeMap<[u8; 32], (Instant, Admitted)>>,
-}
-
-#[derive(Debug, Serialize)]
-struct Question<'a> {
-    #[serde(rename = "apiVersion")]
-    api_version: &'a str,
-    kind: &'a str,
-    spec: Spec<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct Spec<'a> {
-    token: &'a str,
-    audiences: [&'a str; 1],
-}
-
-#[derive(Debug, Deserialize)]
-struct Answer {
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Status {
-    #[serde(default)]
-    authenticated: bool,
-    #[serde(default)]
-    audiences: Vec<String>,
-    #[serde(default)]
-    user: User,
-    #[serde(default)]
-    error: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct User {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    extra: BTreeMap<String, Vec<String>>,
+    accepted: Mutex<Memory<Admitted>>,
+    refused: Mutex<Memory<Rejection>>,
+    pending: Mutex<BTreeMap<Hash, Pending>>,
 }
 
 impl TokenReview {
-    /// A client of that server, trusting its CA and nothing else.
-    pub fn new(server: ApiServer) -> Result<Self, ReviewError> {
-        let client = server.client(TIMEOUT)?;
-        Ok(Self { server, client, turns: Semaphore::new(CONCURRENT), remembered: Mutex::default() })
+    /// Asks that API server.
+    pub fn new(api: ApiServer, metrics: Metrics) -> Self {
+        Self {
+            api,
+            metrics,
+            places: Semaphore::new(CONCURRENT + WAITING),
+            turns: Semaphore::new(CONCURRENT),
+            accepted: Mutex::new(Memory::new(ACCEPTED.0, ACCEPTED.1)),
+            refused: Mutex::new(Memory::new(REFUSED.0, REFUSED.1)),
+            pending: Mutex::default(),
+        }
     }
 
     /// Who shows a token.
+    ///
+    /// # Errors
+    /// Why it is not accepted, or that this cannot be decided now.
     pub async fn admit(&self, token: &str) -> Result<Admitted, Rejection> {
         let hash = sha256(token);
-        if let Some(node) = self.remembered(&hash) {
-            return Ok(node);
+        if let Some(admitted) = lock(&self.accepted).get(&hash, Instant::now()) {
+            // The pod may be gone since.
+            return self.standing(&admitted).map(|()| admitted);
         }
-        let node = match timeout(TIMEOUT, self.review(token)).await {
-            Ok(answer) => Admitted { token_hash: Some(hash), ..judge(answer?, &self.server)? },
-            Err(_) => return Err(Rejection::new(Refusal::ReviewUnavailable, "the API server did not answer in 5 s")),
+        if let Some(rejection) = lock(&self.refused).get(&hash, Instant::now()) {
+            return Err(rejection);
+        }
+        let shared = Shared { review: self, hash, decision: Arc::clone(lock(&self.pending).entry(hash).or_default()) };
+        shared.decision.get_or_init(|| self.decide_once(token, hash)).await.clone()
+    }
+
+    /// Does what was accepted before still hold, by what is known of pod and node. While the API server is away it does.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn standing(&self, admitted: &Admitted) -> Result<(), Rejection> {
+        let Holder::Pod(uid) = &admitted.holder else { return Ok(()) };
+        let cluster = self.api.cluster();
+        if cluster.lacks_pod(uid) {
+            return Err(Rejection::new(Refusal::PodDeleted, format!("its pod {uid} was deleted")));
+        }
+        if cluster.pod(uid).is_some_and(|pod| pod.ended) {
+            return Err(Rejection::new(Refusal::PodDeleted, format!("its pod {uid} has ended")));
+        }
+        let node = &admitted.node;
+        match cluster.node(&node.name).filter(|now| now.uid != node.uid) {
+            Some(now) => Err(claims::replaced(&node.name, &node.uid, &now.uid)),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides, within bounds, and remembers.
+    async fn decide_once(&self, token: &str, hash: Hash) -> Result<Admitted, Rejection> {
+        let Ok(_place) = self.places.try_acquire() else {
+            self.metrics.reviewed("unavailable");
+            return Err(unavailable("more tokens than may wait are yet to be reviewed"));
         };
-        self.remember(hash, &node);
-        Ok(node)
-    }
-
-    async fn review(&self, token: &str) -> Result<Status, Rejection> {
-        let unavailable =
-            |what: &str, error: &dyn std::error::Error| Rejection::new(Refusal::ReviewUnavailable, format!("{what}: {error}"));
-        let _turn = self.turns.acquire().await.map_err(|error| unavailable("no turn", &error))?;
-        let own = files::read_text(&self.server.token).map_err(|error| unavailable("own token", &error))?;
-        let spec = Spec { token, audiences: [AUDIENCE] };
-        let question = Question { api_version: "authentication.k8s.io/v1", kind: "TokenReview", spec };
-        let url = format!("{}/apis/authentication.k8s.io/v1/tokenreviews", self.server.url);
-        let asked = self.client.post(url).bearer_auth(own.trim()).json(&question).send().await;
-        let mut response = asked.map_err(|error| unavailable("API server", &error.without_url()))?;
-        if !response.status().is_success() {
-            return Err(Rejection::new(Refusal::ReviewUnavailable, format!("the API server answered {}", response.status())));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unavailable("API server", &error.without_url()))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_ANSWER {
-                return Err(Rejection::new(Refusal::ReviewUnavailable, "the API server's answer is larger than 64 KiB"));
+        let _waiting = Waiting::new(&self.metrics);
+        let decided = timeout(TIMEOUT, self.decide(token, hash)).await;
+        let decided = decided.unwrap_or_else(|_| Err(unavailable(format!("not decided within {} s", TIMEOUT.as_secs()))));
+        let now = Instant::now();
+        match &decided {
+            Ok(admitted) => {
+                let left = admitted.expires_at.map(|end| end.saturating_sub(jiff::Timestamp::now().as_millisecond()));
+                let left = left.map_or(ACCEPTED.0, |left| Duration::from_millis(u64::try_from(left).unwrap_or_default()));
+                lock(&self.accepted).put(hash, admitted.clone(), left, now);
             }
+            Err(rejection) if rejection.undecided() => {}
+            Err(rejection) => lock(&self.refused).put(hash, rejection.clone(), REFUSED.0, now),
         }
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| unavailable("answer", &error))?;
-        Ok(answer.status)
+        self.metrics.reviewed(match &decided {
+            Ok(_) => "accepted",
+            Err(rejection) if rejection.undecided() => "unavailable",
+            Err(_) => "refused",
+        });
+        decided
     }
 
-    fn remembered(&self, hash: &[u8; 32]) -> Option<Admitted> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(hash).filter(|(at, _)| at.elapsed() < REMEMBER).map(|(_, node)| node.clone())
-    }
-
-    fn remember(&self, hash: [u8; 32], node: &Admitted) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED {
-            remembered.retain(|_, (at, _)| at.elapsed() < REMEMBER);
+    async fn decide(&self, token: &str, hash: Hash) -> Result<Admitted, Rejection> {
+        let _turn = self.turns.acquire().await.map_err(|_| unavailable("no turn"))?;
+        let unanswered = |Unanswered(why)| unavailable(why);
+        let status = self.api.review(token, AUDIENCE).await.map_err(unanswered)?;
+        let claims = Claims::of(status, AUDIENCE, self.api.namespace())?;
+        let cluster = self.api.cluster();
+        let known = Place { pod: cluster.pod(&claims.pod_uid), node: cluster.node(&claims.node_name), daemon_set: cluster.daemon_set() };
+        if known.holds(&claims).is_err() {
+            // Made or replaced a moment ago: the watches may not have told yet.
+            let asked = tokio::try_join!(self.api.pod(&claims.pod_name), self.api.node(&claims.node_name), self.api.daemon_set());
+            let (pod, node, daemon_set) = asked.map_err(unanswered)?;
+            let fresh = Place { pod: pod.filter(|pod| pod.uid == claims.pod_uid), node, daemon_set };
+            fresh.holds(&claims)?;
+            fresh.pod.into_iter().for_each(|pod| cluster.upsert_pod(pod));
+            fresh.node.into_iter().for_each(|node| cluster.upsert_node(node));
         }
-        if remembered.len() < REMEMBERED {
-            remembered.insert(hash, (Instant::now(), node.clone()));
+        let cluster = cluster.name().to_owned();
+        let node = NodeIdentity { cluster, uid: claims.node_uid, name: claims.node_name, origin: Origin::Agent };
+        Ok(Admitted { node, holder: Holder::Pod(claims.pod_uid), expires_at: expiry(token), token_hash: Some(hash) })
+    }
+}
+
+fn unavailable(reason: impl Into<String>) -> Rejection {
+    Rejection::new(Refusal::ReviewUnavailable, reason)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One of those who wait for the same decision. The last one to leave takes it out.
+struct Shared<'a> {
+    review: &'a TokenReview,
+    hash: Hash,
+    decision: Pending,
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        let mut pending = lock(&self.review.pending);
+        let ours = pending.get(&self.hash).is_some_and(|decision| Arc::ptr_eq(decision, &self.decision));
+        // Decided: whoever comes now finds it remembered, or asks anew. Else it is kept for the others: the map's and ours are two.
+        if ours && (self.decision.initialized() || Arc::strong_count(&self.decision) <= 2) {
+            pending.remove(&self.hash);
         }
     }
 }
 
-/// Every condition a review has to meet.
-fn judge(status: Status, server: &ApiServer) -> Result<Admitted, Rejection> {
-    if !status.authenticated {
-        let why = if status.error.is_empty() { "not authenticated".to_owned() } else { status.error };
-        return Err(Rejection::new(Refusal::NotAuthenticated, why));
+/// Counts a token that is yet to be decided.
+struct Waiting<'a>(&'a Metrics);
+
+impl<'a> Waiting<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.review_waiting(1);
+        Self(metrics)
     }
-    if !status.audiences.iter().any(|audience| audience == AUDIENCE) {
-        return Err(Rejection::new(Refusal::WrongAudience, format!("not for the audience {AUDIENCE}")));
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.review_waiting(-1);
     }
-    let account = format!("system:serviceaccount:{}:{ACCOUNT}", server.namespace);
-    if status.user.username != account {
-        let why = format!("the token of `{}`, expected `{account}`", status.user.username);
-        return Err(Rejection::new(Refusal::WrongAccount, why));
-    }
-    let extra = |name: &str| {
-        let values = status.user.extra.get(&format!("authentication.kubernetes.io/{name}"));
-        let value = values.and_then(|values| values.first()).filter(|value| !value.is_empty()).cloned();
-        let why = || format!("without {name}: the token is not bound to a pod, or Kubernetes is older than 1.30");
-        value.ok_or_else(|| Rejection::new(Refusal::UnboundToken, why()))
-    };
-    let holder = Holder::Pod(extra("pod-uid")?);
-    let cluster = server.cluster.clone();
-    let node = NodeIdentity { cluster, uid: extra("node-uid")?, name: extra("node-name")?, origin: Origin::Agent };
-    Ok(Admitted { node, holder, expires_at: None, token_hash: None })
 }
 
 #[cfg(test)]

@@ -141,7 +141,17 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn parse(path: &Path) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
-    let listed = list(path)?;
+    accept(path, list(path)?)
+}
+
+/// How many tokens a file with this text has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(text: &str) -> Option<usize> {
+    let path = Path::new("tokens.yaml");
+    Some(accept(path, read(path, text).ok()?).ok()?.len())
+}
+
+fn accept(path: &Path, listed: Vec<Token>) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
     let mut nodes = BTreeSet::new();
     let mut tokens = BTreeMap::new();
     for token in listed {
@@ -164,14 +174,18 @@ fn parse(path: &Path) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
 }
 
 fn list(path: &Path) -> Result<Vec<Token>, TokensError> {
-    let text = files::read_text(path)?;
+    read(path, &files::read_text(path)?)
+}
+
+fn read(path: &Path, text: &str) -> Result<Vec<Token>, TokensError> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    serde_saphyr::from_str(&text).map_err(|source| TokensError::Malformed { path: path.to_owned(), source: Box::new(source) })
+    serde_saphyr::from_str(text).map_err(|source| TokensError::Malformed { path: path.to_owned(), source: Box::new(source) })
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
+/// What [`hex`] wrote of 32 bytes.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
     let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     let bytes: Vec<u8> = digits.collect::<Option<_>>()?;
     (text.len() == 64).then_some(())?;

@@ -1,33 +1,38 @@
 //! One gRPC stream: feeds a [`Session`] and carries out what it says. The only place where ingest waits.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, Map, StreamExt};
+use holdfast_checks::entries::Hash;
+use holdfast_proto::v1;
 use holdfast_proto::v1::posture_server::Posture;
-use holdfast_proto::v1::{self, agent_message};
+use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Settings;
 use super::pace::Pace;
+use super::reauth::{Reauth, replaces};
 use super::session::{Close, Input, Moment, Output, Policed, Session};
-use crate::accept::Peer;
+use crate::accept::{Peer, SessionPlace};
 use crate::identity::{Admitted, Identities, Presented, Rejection};
 use crate::logs::cause;
 use crate::metrics::Metrics;
-use crate::nodes::{Heartbeat, Registry};
+use crate::nodes::{Breach, Claim, Heartbeat, Holders, Registry, Speaker};
 use crate::peers::Roster;
 use crate::policy::{self, Desk, Policies};
 use crate::refusals::{Refusal, Refusals};
 use crate::store::StoreError;
 use crate::store::ingest::{NodeWrite, Writer, Written};
+use crate::store::nodes::{Opened, SessionStart};
 use crate::store::policy::PolicyNote;
 
 /// Messages to an agent that may wait.
@@ -38,16 +43,28 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const STORE_PATIENCE: Duration = Duration::from_mins(1);
 /// Commits under way after which no more is read from the stream.
 const MAX_PENDING: usize = 16;
-/// Every how many ticks it is looked up whether a token of the tokens file still stands, and whether the session is the newest.
+/// Every how many ticks it is looked up whether the session is the newest: whoever takes over says so, and this is for what was missed.
 const LOOK_UP_EVERY: u32 = 10;
+/// The longest before its credentials end that an agent without fresh ones is sent to come back with what it has then, in milliseconds.
+const LEAVE_BEFORE_MS: i64 = 60_000;
+/// What an agent is told that may not have the node's session. Its credentials are good, and it is its own node.
+const ANOTHER_AGENT: &str = "another agent of this node is connected";
 /// A message on its way to an agent. A queue reserves room for many, which nearly always stand empty: boxed, they take next to none.
 type Told = Box<Result<v1::CollectorMessage, Status>>;
 /// What an agent is told whose message is not stored.
 const CANNOT_COMMIT: &str = "the store cannot commit: come back later";
+/// What an agent is told that comes while the collector stops.
+const STOPPING: &str = "the collector is stopping";
+/// What is told to whoever says what is no message.
+const NO_MESSAGE: &str = "what came is no message, or too large a one";
+/// What is told to whoever opens another session in a connection.
+const ONE_SESSION: &str = "there is a session in this connection";
 /// What an agent is told whose credentials are not accepted, whatever the reason.
 const NOT_ACCEPTED: &str = "credentials not accepted";
 /// What an agent is told whose credentials cannot be looked at now.
 const CANNOT_DECIDE: &str = "credentials cannot be checked now: come back later";
+/// How long an agent that broke the contract waits to hear so: trying again at once should not be free.
+const PENALTY: Duration = Duration::from_secs(1);
 /// The session's own clock.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -55,7 +72,8 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Ingest {
     writer: Writer,
-    identities: Identities,
+    identities: Arc<Identities>,
+    holders: Holders,
     registry: Arc<Registry>,
     roster: Arc<Roster>,
     policies: Arc<Desk>,
@@ -86,7 +104,8 @@ impl Ingest {
     ) -> Self {
         Self {
             writer,
-            identities,
+            identities: Arc::new(identities),
+            holders: Holders::default(),
             registry,
             roster,
             policies: Arc::default(),
@@ -105,6 +124,13 @@ impl Ingest {
     #[must_use]
     pub fn policed_by(mut self, desk: Arc<Desk>) -> Self {
         self.policies = desk;
+        self
+    }
+
+    /// Notes refusals through `refusals`, which others share.
+    #[must_use]
+    pub fn refusing_through(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
         self
     }
 
@@ -145,17 +171,28 @@ impl Posture for Service {
     type SessionStream = Map<ReceiverStream<Told>, fn(Told) -> Result<v1::CollectorMessage, Status>>;
 
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
+        let (peer, refusals) = (request.extensions().get::<Peer>(), &self.0.refusals);
+        let address = peer.map(|peer| peer.address);
         if self.0.draining.is_cancelled() {
-            return Err(Status::unavailable("the collector is stopping"));
+            refusals.note(Refusal::Draining, address, None, &STOPPING);
+            return Err(Status::unavailable(STOPPING));
         }
         // Whoever comes now could not be welcomed. Said before anything is looked up: a fleet that was sent away comes back for it.
         if self.0.writer.failing().is_some() {
-            self.0.refusals.note(Refusal::Store, request.extensions().get::<Peer>().map(|peer| peer.address), None, &CANNOT_COMMIT);
+            refusals.note(Refusal::Store, address, None, &CANNOT_COMMIT);
             return Err(Status::unavailable(CANNOT_COMMIT));
         }
         let admitted = self.0.admit(&request).await?;
+        let place = match peer.map(Peer::begin_session) {
+            Some(None) => {
+                refusals.note(Refusal::SecondSession, address, Some(&admitted.node.name), &ONE_SESSION);
+                return Err(Status::resource_exhausted(ONE_SESSION));
+            }
+            place => place.flatten(),
+        };
         let (outbox, answers) = mpsc::channel(OUTBOX);
-        let connection = Connection::new(Arc::clone(&self.0), admitted, outbox);
+        let mut connection = Connection::new(Arc::clone(&self.0), admitted, address, outbox);
+        connection.place = place;
         self.0.sessions.spawn(connection.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(answers).map(|told| *told)))
     }
@@ -166,12 +203,16 @@ impl Posture for Service {
 enum End {
     /// The session ended it.
     Closed(Close),
-    /// The agent's side went away, or what came was no message.
+    /// The agent's side went away.
     Lost(String),
+    /// It does not read what it is told, or what came was no message.
+    Refused(Refusal, String),
     /// The store cannot commit: the agent keeps what it has and comes back.
     Store(StoreError),
     /// The credentials do not hold any longer, or a rotated token was not accepted.
     Credentials(Rejection),
+    /// Another agent holds the node.
+    Duplicate(String),
     /// The collector stops.
     Stopping,
 }
@@ -180,7 +221,13 @@ type Commit = BoxFuture<'static, (u64, Result<Written, StoreError>)>;
 
 struct Connection {
     ingest: Arc<Ingest>,
-    admitted: Admitted,
+    admitted: Arc<Admitted>,
+    /// The node is this session's, unless another one takes over.
+    claim: Option<Claim>,
+    reauth: Reauth,
+    /// When an agent that showed no fresh credentials is sent to come back, Unix milliseconds.
+    leave_at: Option<i64>,
+    peer: Option<SocketAddr>,
     session: Session,
     outbox: mpsc::Sender<Told>,
     commits: FuturesOrdered<Commit>,
@@ -191,16 +238,23 @@ struct Connection {
     /// What agents are to hold.
     policies: watch::Receiver<Arc<Policies>>,
     stopped: bool,
+    /// That it is the one session of its gRPC connection.
+    place: Option<SessionPlace>,
 }
 
 impl Connection {
-    fn new(ingest: Arc<Ingest>, admitted: Admitted, outbox: mpsc::Sender<Told>) -> Self {
+    fn new(ingest: Arc<Ingest>, admitted: Admitted, peer: Option<SocketAddr>, outbox: mpsc::Sender<Told>) -> Self {
+        let leave_at = leave_at(&admitted, ingest.now().wall_ms);
         let session = Session::new(admitted.node.clone(), ingest.settings.clone(), ingest.now());
         let policies = ingest.policies.follow();
         Self {
             policies,
             ingest,
-            admitted,
+            admitted: Arc::new(admitted),
+            claim: None,
+            reauth: Reauth::default(),
+            leave_at,
+            peer,
             session,
             outbox,
             commits: FuturesOrdered::new(),
@@ -208,6 +262,7 @@ impl Connection {
             wanted: None,
             questions: None,
             stopped: false,
+            place: None,
         }
     }
 
@@ -230,11 +285,11 @@ impl Connection {
             let input = tokio::select! {
                 message = async { sleep_until(read_at).await; stream.message().await }, if may_read => match message {
                     Ok(Some(message)) => {
-                        read_at = Instant::now() + pace.take(prost_len(&message), self.ingest.now().mono_ms);
+                        read_at = Instant::now() + pace.take(message.encoded_len(), self.ingest.now().mono_ms);
                         Input::Message(Box::new(message))
                     }
                     Ok(None) => return End::Lost("the agent closed the stream".to_owned()),
-                    Err(status) => return End::Lost(status.message().to_owned()),
+                    Err(status) => return unreadable(&status),
                 },
                 Some((seq, written)) = self.commits.next() => match written {
                     Ok(written) => Input::Written(seq, written),
@@ -247,17 +302,27 @@ impl Connection {
                 }
                 Some(request) = question(&mut self.questions), if self.session.may_be_asked() => Input::Probe(request),
                 Ok(()) = self.policies.changed() => self.policy(),
+                () = taken_over(&self.claim) => return self.taken_over(),
+                decided = self.reauth.decided(&self.ingest.identities) => match self.renew(decided) {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    if ticks.is_multiple_of(LOOK_UP_EVERY)
-                        && let Err(rejection) = self.ingest.identities.standing(&self.admitted, self.ingest.now().wall_ms)
-                    {
+                    if let Err(rejection) = self.ingest.identities.standing(&self.admitted, self.ingest.now().wall_ms) {
                         return End::Credentials(rejection);
                     }
                     if ticks.is_multiple_of(LOOK_UP_EVERY) && self.superseded() {
                         return End::Closed(Close::Superseded);
                     }
-                    Input::Tick
+                    if !draining && self.session.may_be_asked() && self.leave_at.is_some_and(|at| self.ingest.now().wall_ms >= at) {
+                        // Alone, and not with the fleet: it is to be back before anybody takes it for silent.
+                        draining = true;
+                        self.session.fleet(0);
+                        Input::Drain
+                    } else {
+                        Input::Tick
+                    }
                 }
                 () = self.ingest.draining.cancelled(), if !draining => {
                     draining = true;
@@ -270,6 +335,76 @@ impl Connection {
                 return end;
             }
         }
+    }
+
+    /// Why another session took over: it is of the same holder, or this one's credentials do not hold any longer.
+    fn taken_over(&self) -> End {
+        match self.ingest.identities.standing(&self.admitted, self.ingest.now().wall_ms) {
+            Ok(()) => End::Closed(Close::Superseded),
+            Err(rejection) => End::Credentials(rejection),
+        }
+    }
+
+    /// Has the node, or is told that another agent has it; nothing is stored of that one's position then.
+    fn claim(&mut self, start: &SessionStart) -> Result<(), End> {
+        let (ingest, now) = (&self.ingest, self.ingest.now());
+        let stands = |admitted: &Admitted| ingest.identities.standing(admitted, now.wall_ms).is_ok();
+        let speaker = Speaker::new(&start.boot_id, start.epoch);
+        let from = self.peer.map_or_else(|| "somewhere".to_owned(), |peer| peer.ip().to_string());
+        match ingest.holders.claim(&self.admitted, speaker, now.mono_ms, stands) {
+            Ok(claim) => {
+                self.claim = Some(claim);
+                Ok(())
+            }
+            Err(taken) => {
+                let holder = self.admitted.holder.text();
+                let detail = format!("{holder} came from {from} while {} had the session", taken.holder);
+                if let Some(node_id) = taken.node_id {
+                    ingest.registry.breached(node_id, Breach::Duplicate, &detail, now.wall_ms);
+                }
+                Err(End::Duplicate(detail))
+            }
+        }
+    }
+
+    /// The session is open, and known to be this node's.
+    fn opened(&self, opened: &Opened) {
+        let (ingest, now) = (&self.ingest, self.ingest.now());
+        ingest.registry.connected(opened.node_id, opened.session, self.admitted.holder.credential(), now);
+        ingest.metrics.resumed(opened.resume.name());
+        let (node, session, resume) = (self.admitted.node.name.as_str(), opened.session, opened.resume.name());
+        tracing::info!(node, session, resume, holder = self.admitted.holder.text(), "session opened");
+        let Some(claim) = &self.claim else { return };
+        ingest.holders.opened(&self.admitted, claim.number, opened.node_id);
+        if claim.alternates {
+            let from = self.peer.map_or_else(|| "somewhere".to_owned(), |peer| peer.ip().to_string());
+            let detail =
+                format!("two machines show the same credentials in turns: the one that came back now, from {from}, is not the one before");
+            tracing::warn!(node, detail, "a copied identity");
+            ingest.registry.breached(opened.node_id, Breach::Alternation, &detail, now.wall_ms);
+        }
+    }
+
+    /// Something was said that is not this agent's to say.
+    fn foreign(&self, what: &str) {
+        let node = self.admitted.node.name.as_str();
+        self.ingest.refusals.note(Refusal::ForeignWrite, self.peer, Some(node), &what);
+        if let Some(opened) = self.session.opened() {
+            self.ingest.registry.breached(opened.node_id, Breach::ForeignWrite, what, self.ingest.now().wall_ms);
+        }
+    }
+
+    /// A rotated token was accepted, or ends the session.
+    fn renew(&mut self, decided: Result<Admitted, Rejection>) -> Result<(), End> {
+        let fresh = replaces(&self.admitted, decided).map_err(End::Credentials)?;
+        let now = self.ingest.now();
+        tracing::debug!(node = fresh.node.name, expires_at = fresh.expires_at, "fresh credentials");
+        self.leave_at = leave_at(&fresh, now.wall_ms);
+        self.admitted = Arc::new(fresh);
+        if let Some(claim) = &self.claim {
+            self.ingest.holders.renewed(&self.admitted, claim.number);
+        }
+        Ok(())
     }
 
     /// Has a newer session of the node been opened. One that says nothing would find out by its next heartbeat only.
@@ -290,16 +425,13 @@ impl Connection {
                 match output {
                     Output::Send(message) => self.send(message).await?,
                     Output::Open(start) => {
-                        let opened = patiently(self.ingest.writer.open_session(*start)).await?;
-                        let now = self.ingest.now();
-                        self.ingest.registry.connected(opened.node_id, opened.session, now);
-                        self.ingest.metrics.resumed(opened.resume.name());
-                        tracing::info!(
-                            node = self.admitted.node.name,
-                            session = opened.session,
-                            resume = opened.resume.name(),
-                            "session opened"
-                        );
+                        self.claim(&start)?;
+                        let start = SessionStart { holder: self.admitted.holder.text(), ..*start };
+                        let opened = patiently(self.ingest.writer.open_session(start)).await?;
+                        if self.claim.as_ref().is_some_and(|claim| claim.taken_over.is_cancelled()) {
+                            return Err(self.taken_over());
+                        }
+                        self.opened(&opened);
                         let (node_id, session) = (opened.node_id, opened.session);
                         inputs.push_back(Input::Opened(opened, self.ingest.registry.connected_nodes()));
                         inputs.push_back(self.policy());
@@ -312,8 +444,8 @@ impl Connection {
                     Output::Stopped(reason) => self.stopped(reason).await?,
                     Output::Probed(result) => self.probed(result),
                     Output::Policed(policed) => self.policed(policed),
-                    // Rare, and with a request to an API server in it: it must not make every session's task that large.
-                    Output::Reauth(token) => Box::pin(self.reauthenticate(&token)).await?,
+                    Output::Reauth(token) => self.reauth.take(&token),
+                    Output::Foreign(what) => self.foreign(&what),
                     Output::Dropped(reason, n) => {
                         tracing::debug!(node = self.admitted.node.name, reason, n, "dropped");
                         (0..n.min(100)).for_each(|_| self.ingest.metrics.refused(reason));
@@ -348,7 +480,7 @@ impl Connection {
         match timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Ok(message)))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Lost("the agent closed the stream".to_owned())),
-            Err(_) => Err(End::Lost("the agent does not read what it is told".to_owned())),
+            Err(_) => Err(End::Refused(Refusal::SlowReader, format!("nothing was read for {} s", SEND_TIMEOUT.as_secs()))),
         }
     }
 
@@ -380,6 +512,9 @@ impl Connection {
 
     async fn stopped(&mut self, reason: String) -> Result<(), End> {
         self.stopped = true;
+        if let Some(claim) = &self.claim {
+            self.ingest.holders.left(&self.admitted, claim.number);
+        }
         let Some(opened) = self.session.opened() else { return Ok(()) };
         let change = self.ingest.registry.stopped(opened.node_id, opened.session, &reason, self.ingest.now());
         match change {
@@ -412,18 +547,6 @@ impl Connection {
         self.ingest.policies.note(PolicyNote { node_id, session, hash, held, state, reason, at });
     }
 
-    async fn reauthenticate(&mut self, token: &str) -> Result<(), End> {
-        let authorization = format!("Bearer {token}");
-        let presented = Presented { authorization: Some(authorization.as_bytes()), certificate: None };
-        let fresh = self.ingest.identities.admit(presented).await.map_err(End::Credentials)?;
-        let (node, before) = (&fresh.node, &self.admitted.node);
-        if (&node.cluster, &node.uid) != (&before.cluster, &before.uid) {
-            return Err(End::Credentials(Rejection::new(Refusal::IdentityChanged, "a rotated token names another node")));
-        }
-        self.admitted = fresh;
-        Ok(())
-    }
-
     /// Notes the end and tells the agent why, if it still listens.
     async fn finish(mut self, end: End) {
         // Others wait for the grant; the agent may take its time to hear why its session is over.
@@ -431,7 +554,8 @@ impl Connection {
         if let Some(opened) = self.session.opened() {
             self.ingest.roster.leave(opened.node_id, opened.session);
         }
-        let node = self.admitted.node.name.as_str();
+        let admitted = Arc::clone(&self.admitted);
+        let node = admitted.node.name.as_str();
         let (status, patient) = match &end {
             End::Closed(Close::Bye) => (None, true),
             End::Closed(close) => {
@@ -445,6 +569,11 @@ impl Connection {
                 tracing::info!(node, reason, "session lost");
                 (None, true)
             }
+            End::Refused(refusal, reason) => {
+                self.ingest.refusals.note(*refusal, None, Some(node), reason);
+                // Whoever does not read would not hear it.
+                ((*refusal == Refusal::Protocol).then(|| Status::invalid_argument(NO_MESSAGE)), true)
+            }
             End::Store(error) => {
                 // The writer has said it for all.
                 tracing::debug!(node, error = cause(error), "session ended: the store cannot commit");
@@ -455,16 +584,63 @@ impl Connection {
                 self.ingest.refusals.note(rejection.refusal, None, Some(node), rejection);
                 (Some(Status::unauthenticated(NOT_ACCEPTED)), true)
             }
-            End::Stopping => (Some(Status::unavailable("the collector is stopping")), true),
+            End::Duplicate(reason) => {
+                self.ingest.refusals.note(Refusal::DuplicateAgent, self.peer, Some(node), reason);
+                (Some(Status::already_exists(ANOTHER_AGENT)), true)
+            }
+            End::Stopping => (Some(Status::unavailable(STOPPING)), true),
         };
         if let Some(opened) = self.session.opened().filter(|_| !self.stopped) {
             self.ingest.registry.lost(opened.node_id, opened.session, patient, self.ingest.now());
+        }
+        // Others wait for the node too.
+        self.release();
+        if matches!(&end, End::Refused(Refusal::Protocol, _) | End::Closed(Close::Protocol(_))) {
+            tokio::select! {
+                () = sleep(PENALTY) => {}
+                () = self.ingest.closing.cancelled() => {}
+            }
         }
         if let Some(status) = status
             && timeout(SEND_TIMEOUT, self.outbox.send(Box::new(Err(status)))).await.is_err()
         {
             tracing::debug!(node, "the agent did not hear why its session ended");
         }
+    }
+}
+
+impl Connection {
+    /// The stream is over: the node is this holder's for a short while yet.
+    fn release(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.ingest.holders.lost(&self.admitted, claim.number, self.ingest.now().mono_ms);
+        }
+    }
+}
+
+/// However a session's task ends, the node does not stay taken.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// When an agent that shows no fresh credentials is sent to come back with what it has then: within the last minute before these end,
+/// or the second half of what is left of them, each agent at a time of its own.
+fn leave_at(admitted: &Admitted, now: i64) -> Option<i64> {
+    let end = admitted.expires_at?;
+    let spread = LEAVE_BEFORE_MS.min(end.saturating_sub(now).max(0) / 2);
+    let of = Hash::of_fields([admitted.node.cluster.as_bytes(), admitted.node.uid.as_bytes(), &end.to_be_bytes()]);
+    let draw = of.0.first().copied().map_or(0, i64::from);
+    // Not with the last second: it takes a moment to leave.
+    Some(end.saturating_sub(spread * (draw + 16) / (255 + 16)))
+}
+
+/// Another session took over.
+async fn taken_over(claim: &Option<Claim>) {
+    match claim {
+        Some(claim) => claim.taken_over.cancelled().await,
+        None => pending().await,
     }
 }
 
@@ -504,15 +680,14 @@ fn status(close: &Close) -> Status {
     }
 }
 
-fn number(said: u64) -> i64 {
-    i64::try_from(said).unwrap_or(i64::MAX)
+/// The stream gave an error instead of a message: the agent's side broke the contract, or went away.
+fn unreadable(status: &Status) -> End {
+    let reason = status.message().to_owned();
+    // What the library could not decode has no source of its own; what HTTP/2 found wrong says so, and what it was told does not.
+    let undecodable = matches!(status.code(), Code::OutOfRange | Code::Internal) && std::error::Error::source(status).is_none();
+    if undecodable || reason.contains("error detected") { End::Refused(Refusal::Protocol, reason) } else { End::Lost(reason) }
 }
 
-/// About how large a message was on the wire, without encoding it again.
-fn prost_len(message: &v1::AgentMessage) -> usize {
-    match &message.message {
-        Some(agent_message::Message::Delta(delta)) => delta.upserts.len() * 512 + delta.transitions.len() * 200 + delta.gone.len() * 64,
-        Some(agent_message::Message::Snapshot(part)) => part.entries.len() * 512,
-        _ => 100,
-    }
+fn number(said: u64) -> i64 {
+    i64::try_from(said).unwrap_or(i64::MAX)
 }

@@ -8,6 +8,7 @@ use holdfast_checks::entries::{
     MAX_REASON_BYTES, MAX_SUBJECT_BYTES, Transition, TransitionEnd,
 };
 use holdfast_proto::v1;
+use prost::Message;
 use serde::de::IgnoredAny;
 
 use crate::store::ingest::{Opaque, Refusal, RefusalCode};
@@ -17,6 +18,8 @@ use crate::store::{severity_from, verdict_from};
 pub const MAX_SEQ: u64 = u64::MAX >> 2;
 /// The longest agent version, boot id and the like, in bytes.
 const MAX_WORD_BYTES: usize = 128;
+/// The longest Hello, in bytes.
+const MAX_HELLO_BYTES: usize = 4 * 1024;
 /// The longest deciding line of a transition, in bytes.
 const MAX_BECAUSE_BYTES: usize = MAX_ENTRY_BYTES;
 
@@ -183,6 +186,9 @@ pub enum GreetingError {
 
 /// Checks a Hello.
 pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
+    if wire.encoded_len() > MAX_HELLO_BYTES {
+        return Err(GreetingError::Malformed("it is longer than 4 KiB"));
+    }
     let ours = holdfast_proto::PROTOCOL;
     let (ours_min, ours_max) = (*ours.start(), *ours.end());
     let (min, max) = (wire.protocol_min, wire.protocol_max);
@@ -194,6 +200,9 @@ pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
         |text: String, what| if text.len() <= MAX_WORD_BYTES && clean(&text) { Ok(text) } else { Err(GreetingError::Malformed(what)) };
     let hash = Hash::from_slice(&wire.catalogue_hash).ok_or(GreetingError::Malformed("catalogue_hash is not 16 bytes"))?;
     let sent = (wire.capabilities & holdfast_proto::NUMBERS_FROM_WELCOME != 0).then_some(wire.sent_seq);
+    if wire.policy_hash.len() > MAX_WORD_BYTES {
+        return Err(GreetingError::Malformed("policy_hash is longer than 128 bytes"));
+    }
     if wire.last_acked_seq > MAX_SEQ || sent.is_some_and(|sent| sent > MAX_SEQ) {
         return Err(GreetingError::Malformed("a sequence number is out of range"));
     }
@@ -221,6 +230,7 @@ pub fn refused(refusal: Refusal) -> v1::Refused {
         RefusalCode::Malformed => v1::refused::Code::Malformed,
         RefusalCode::TooLarge => v1::refused::Code::TooLarge,
         RefusalCode::Quota => v1::refused::Code::Quota,
+        RefusalCode::Foreign => v1::refused::Code::Foreign,
     };
     v1::Refused { key: Some(v1::Key { kind: refusal.kind, key: refusal.key }), code: code.into(), hash: refusal.hash }
 }

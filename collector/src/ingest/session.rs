@@ -9,7 +9,7 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use holdfast_checks::entries::{Digest, Entry, Hash, Key};
+use holdfast_checks::entries::{Digest, Entry, Hash, Key, Kind};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Said;
 use holdfast_proto::v1::collector_message::Message as Say;
@@ -20,7 +20,7 @@ use self::snapshot::{Part, Snapshot};
 use super::convert::Incoming;
 use super::{Settings, convert};
 use crate::refusals::Refusal;
-use crate::store::ingest::{self, NodeWrite, Opaque, Progress, Written};
+use crate::store::ingest::{self, NodeWrite, Opaque, Progress, RefusalCode, Written};
 use crate::store::nodes::{NodeIdentity, Opened, Resume, SessionStart};
 
 /// Messages an agent may have unacknowledged.
@@ -70,7 +70,7 @@ pub enum Input {
 pub enum Output {
     /// Send this.
     Send(v1::CollectorMessage),
-    /// Open the session in the store; answer with [`Input::Opened`].
+    /// Open the session in the store, as its holder's; answer with [`Input::Opened`].
     Open(Box<SessionStart>),
     /// Store this; answer with [`Input::Written`], in order.
     Write(Box<NodeWrite>),
@@ -93,6 +93,8 @@ pub enum Output {
     Probed(v1::ProbeResult),
     /// The node stands otherwise to its policy now.
     Policed(Policed),
+    /// Something was said that is not this agent's to say, and is not stored: what, for a person.
+    Foreign(String),
     /// Something was dropped or refused before the store: a name for metrics, and how often.
     Dropped(&'static str, usize),
     /// End the stream.
@@ -133,6 +135,23 @@ impl Close {
     }
 }
 
+/// Rotated tokens that came lately: four a minute are looked at. A token lasts for ten minutes at least.
+#[derive(Debug, Default)]
+struct Reauths {
+    since_ms: u64,
+    n: u32,
+}
+
+impl Reauths {
+    fn take(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.since_ms) >= 60_000 {
+            *self = Self { since_ms: now_ms, n: 0 };
+        }
+        self.n = self.n.saturating_add(1);
+        self.n <= 4
+    }
+}
+
 #[derive(Debug)]
 enum Phase {
     Greeting { until_ms: u64 },
@@ -155,6 +174,7 @@ struct Live {
     claimed: Option<(u64, Digest)>,
     snapshot: Snapshot,
     policing: Policing,
+    reauths: Reauths,
     welcomed: bool,
     heard_ms: u64,
     /// Data came since the last heartbeat.
@@ -266,8 +286,10 @@ impl Session {
                     self.close(Close::Bye);
                 }
             }
-            (Phase::Live(_), Said::Reauth(reauth)) => {
-                self.out.push(Output::Reauth(reauth.token));
+            (Phase::Live(live), Said::Reauth(reauth)) => {
+                // Each may be a question to an API server.
+                let may = live.reauths.take(now.mono_ms);
+                self.out.push(if may { Output::Reauth(reauth.token) } else { Output::Dropped("reauth", 1) });
                 self.heard(None, now);
             }
             (Phase::Live(_), Said::ProbeResult(result)) => {
@@ -300,6 +322,7 @@ impl Session {
             agent_version: greeting.agent_version.clone(),
             catalogue_hash: greeting.catalogue_hash.clone(),
             boot_id: greeting.boot_id.clone(),
+            holder: String::new(),
             at: now.wall_ms,
         })));
         self.phase = Phase::Opening { greeting };
@@ -319,6 +342,7 @@ impl Session {
             claimed: None,
             snapshot: if resume == Resume::Full { Snapshot::Asked } else { Snapshot::None },
             policing: Policing::new(greeting.takes_policy, greeting.policy_hash.clone()),
+            reauths: Reauths::default(),
             welcomed: false,
             heard_ms: now.mono_ms,
             busy: false,
@@ -455,13 +479,20 @@ impl Session {
         if !self.fresh(delta.seq, now) {
             return;
         }
-        let entries = Entries::of(delta.upserts);
+        let (entries, foreign) = self.entries(delta.upserts);
         let gone = delta.gone.iter().filter_map(|key| convert::key(key).ok()).collect::<Vec<_>>();
         let said = delta.transitions.len();
-        let transitions: Vec<_> = delta.transitions.into_iter().filter_map(convert::transition).collect();
+        let mut transitions: Vec<_> = delta.transitions.into_iter().filter_map(convert::transition).collect();
         if transitions.len() < said {
             self.out.push(Output::Dropped("malformed_transition", said - transitions.len()));
         }
+        let well_formed = transitions.len();
+        let foreign = transitions.iter().find(|transition| self.is_judged_here(&transition.key)).map(|one| one.key.clone()).or(foreign);
+        transitions.retain(|transition| !self.is_judged_here(&transition.key));
+        if transitions.len() < well_formed {
+            self.out.push(Output::Dropped("foreign_transition", well_formed - transitions.len()));
+        }
+        self.foreign(foreign);
         let Phase::Live(live) = &mut self.phase else { return };
         live.snapshot.also(&entries.held(), &gone);
         let progress = if live.snapshot.owed() { Progress::Partial } else { Progress::Delta };
@@ -482,7 +513,8 @@ impl Session {
         }
         let (seq, last) = (part.seq, part.last);
         let position = Part { snapshot: part.snapshot, number: part.part, last, digest: Digest::from_slice(&part.digest) };
-        let entries = Entries::of(part.entries);
+        let (entries, foreign) = self.entries(part.entries);
+        self.foreign(foreign);
         let Phase::Live(live) = &mut self.phase else { return };
         let granted = matches!(live.snapshot, Snapshot::Granted { .. } | Snapshot::Receiving(_));
         let taken = live.snapshot.take(&position, &entries.held(), &entries.refused, now.mono_ms);
@@ -506,10 +538,45 @@ impl Session {
         }
     }
 
+    /// The entries of a message, and one of them that is not the agent's to say.
+    fn entries(&self, wire: Vec<v1::Entry>) -> (Entries, Option<Key>) {
+        let mut entries = Entries::of(wire);
+        let here = |key: &Key| self.is_judged_here(key);
+        let foreign: Vec<(Key, Hash)> = entries.held().into_iter().filter(|(key, _)| here(key)).collect();
+        if !foreign.is_empty() {
+            entries.known.retain(|entry| !here(&entry.key));
+            entries.opaque.retain(|entry| !here(&entry.key));
+            entries.refused.extend(foreign.iter().map(|(key, hash)| ingest::Refusal {
+                kind: i32::from(key.kind().number()),
+                key: key.as_str().to_owned(),
+                hash: hash.0.to_vec(),
+                code: RefusalCode::Foreign,
+            }));
+        }
+        (entries, foreign.into_iter().next().map(|(key, _)| key))
+    }
+
+    /// Is this a finding that only the collector makes.
+    fn is_judged_here(&self, key: &Key) -> bool {
+        key.kind() == Kind::Finding && self.settings.judged_here.contains(key.parts().0)
+    }
+
+    fn foreign(&mut self, key: Option<Key>) {
+        if let Some(key) = key {
+            self.out.push(Output::Foreign(format!("its agent sent findings of {}, which the collector judges", key.parts().0)));
+        }
+    }
+
     fn written(&mut self, seq: u64, written: Written, now: Moment) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.in_flight = live.in_flight.saturating_sub(1);
         let Written::Committed { refused, digest } = written else { return self.close(Close::Superseded) };
+        // What the checks judge was told when it came; this is what only the store knows.
+        let named =
+            |refusal: &&ingest::Refusal| refusal.code == RefusalCode::Foreign && refusal.kind == i32::from(Kind::Inventory.number());
+        if refused.iter().any(|refusal| named(&refusal)) {
+            self.out.push(Output::Foreign("its agent calls the node as another node of the cluster is called".to_owned()));
+        }
         live.stored = digest;
         live.acked_seq = live.acked_seq.max(seq);
         live.heard_ms = live.heard_ms.max(now.mono_ms);

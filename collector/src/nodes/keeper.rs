@@ -36,6 +36,13 @@ pub async fn keep_states(registry: Arc<Registry>, writer: Writer, metrics: Metri
                 Err(error) => tracing::debug!(error = cause(&error), "states of nodes not stored: trying again"),
             }
         }
+        let breaches = registry.breaches_due();
+        if !breaches.is_empty() {
+            match writer.write_breaches(breaches.clone()).await {
+                Ok(()) => registry.settle_breaches(&breaches),
+                Err(error) => tracing::debug!(error = cause(&error), "refusals of nodes not stored: trying again"),
+            }
+        }
         let (states, totals) = registry.totals();
         for (state, n) in states {
             metrics.nodes(state.name(), n);

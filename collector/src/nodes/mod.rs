@@ -1,20 +1,29 @@
-//! The live registry: which node has a session, since when it is quiet, and what its agent last said of itself.
+//! The live registry: which node has a session, since when it is quiet, and what its agent last said of itself. Beside it `holders`:
+//! who may have a node's session; and `breaches`: what was refused of whoever has it, or wanted it.
 //!
 //! Memory only, flushed by [`keeper`]; at start every node that was connected is given time to come back. States follow
-//! from what was heard: connected, stopped after a good-bye, silent after the grace, gone after a day. Must not know
+//! from what was heard: connected, stopped after a good-bye, silent after the grace, gone after a day. [`membership`] knows of the
+//! Node objects, and which of them nobody speaks for. Must not know
 //! streams or SQL; the moment is passed in.
 
+mod breaches;
 mod clock;
+mod holders;
 pub mod keeper;
+pub mod membership;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ingest::session::Moment;
 use crate::metrics::AgentTotals;
+use crate::store::membership::Member;
 use crate::store::nodes::{KnownNode, NodeState, StateChange, Vitals};
+use breaches::Breaches;
+pub use breaches::{Admission, Breach, BreachRow};
 pub use clock::Clock;
 use clock::Readings;
+pub use holders::{Claim, Holders, Speaker, Taken};
 
 /// How long things may take before a node's state moves, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +70,20 @@ struct Node {
     confirmed_at: i64,
     /// Heard since the last flush.
     unflushed: bool,
+    /// How its newest session proved who it is: `pod`, `enrolment`, `token`; empty where there was none.
+    credential: &'static str,
+    /// Hardly any node has some.
+    breaches: Option<Box<Breaches>>,
+    /// Its Node object is there: then it is awaited for as long as it is silent.
+    listed: bool,
 }
 
 impl Node {
+    fn admission(&self, now: i64) -> Admission {
+        let breached = self.breaches.as_ref().and_then(|breaches| breaches.admission(now)).unwrap_or_default();
+        Admission { credential: self.credential.to_owned(), ..breached }
+    }
+
     fn clock(&self) -> Clock {
         match (self.state, self.clock.judged()) {
             (NodeState::Connected, Some(offset)) => Clock::Measured(offset),
@@ -95,6 +115,13 @@ impl Registry {
                 last_seen: known.last_seen,
                 confirmed_at: 0,
                 unflushed: false,
+                credential: credential(&known.holder),
+                breaches: (!known.breaches.is_empty()).then(|| {
+                    let mut breaches = Breaches::default();
+                    known.breaches.iter().for_each(|row| breaches.recall(row));
+                    Box::new(breaches)
+                }),
+                listed: known.listed,
             };
             (known.node_id, node)
         });
@@ -106,8 +133,8 @@ impl Registry {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session was opened.
-    pub fn connected(&self, node_id: i64, session: i64, now: Moment) {
+    /// A session was opened, with this kind of credentials (see [`Admission::credential`]).
+    pub fn connected(&self, node_id: i64, session: i64, credential: &'static str, now: Moment) {
         let mut nodes = self.lock();
         let node = nodes.entry(node_id).or_insert_with(|| Node {
             session,
@@ -119,10 +146,14 @@ impl Registry {
             last_seen: now.wall_ms,
             confirmed_at: 0,
             unflushed: false,
+            credential,
+            breaches: None,
+            listed: false,
         });
         if session < node.session {
             return;
         }
+        node.credential = credential;
         if node.state != NodeState::Connected {
             (node.state, node.since) = (NodeState::Connected, now.wall_ms);
         }
@@ -177,7 +208,7 @@ impl Registry {
         let due = nodes.iter().filter_map(|(node_id, node)| {
             let (state, reason) = match (node.state, node.silent_at) {
                 (NodeState::Connected, Some((at, reason))) if now.mono_ms >= at => (NodeState::Silent, reason.to_owned()),
-                (NodeState::Silent, _) if now.wall_ms.saturating_sub(node.since) >= self.patience.gone_ms => {
+                (NodeState::Silent, _) if !node.listed && now.wall_ms.saturating_sub(node.since) >= self.patience.gone_ms => {
                     (NodeState::Gone, format!("silent for {} hours", self.patience.gone_ms / 3_600_000))
                 }
                 _ => return None,
@@ -193,6 +224,33 @@ impl Registry {
         for change in stored {
             if let Some(node) = nodes.get_mut(&change.node_id).filter(|node| node.session == change.session) {
                 (node.state, node.since, node.silent_at) = (change.state, change.at, None);
+            }
+        }
+    }
+
+    /// Takes in which nodes have a Node object, and those for which no agent ever spoke.
+    pub fn members<'a>(&self, members: impl IntoIterator<Item = &'a Member>) {
+        let mut nodes = self.lock();
+        for member in members {
+            let listed = member.membership.listed();
+            if let Some(node) = nodes.get_mut(&member.node_id) {
+                node.listed = listed;
+            } else if member.state == NodeState::Unwatched {
+                let node = Node {
+                    session: member.session,
+                    state: member.state,
+                    since: member.since,
+                    silent_at: None,
+                    heartbeat: Heartbeat::default(),
+                    clock: Readings::default(),
+                    last_seen: 0,
+                    confirmed_at: 0,
+                    unflushed: false,
+                    credential: "",
+                    breaches: None,
+                    listed,
+                };
+                nodes.insert(member.node_id, node);
             }
         }
     }
@@ -231,13 +289,56 @@ impl Registry {
         nodes.iter().filter(|(_, node)| node.state == NodeState::Connected).map(|(node_id, node)| (*node_id, node.clock())).collect()
     }
 
+    /// Something was refused of a node whose credentials were good. Stored by [`keeper`].
+    pub fn breached(&self, node_id: i64, breach: Breach, detail: &str, now: i64) {
+        if let Some(node) = self.lock().get_mut(&node_id) {
+            node.breaches.get_or_insert_default().add(breach, detail, now);
+        }
+    }
+
+    /// Breaches that are not stored yet. They count as stored only after [`Registry::settle_breaches`].
+    pub fn breaches_due(&self) -> Vec<BreachRow> {
+        let nodes = self.lock();
+        let due = nodes.iter().filter_map(|(node_id, node)| node.breaches.as_ref().map(|breaches| breaches.due(*node_id)));
+        due.flatten().collect()
+    }
+
+    /// What was due has been stored.
+    pub fn settle_breaches(&self, stored: &[BreachRow]) {
+        let mut nodes = self.lock();
+        for row in stored {
+            if let Some(breaches) = nodes.get_mut(&row.node_id).and_then(|node| node.breaches.as_mut()) {
+                breaches.settle(row);
+            }
+        }
+    }
+
+    /// Who spoke for a node; `None` for one that nobody spoke for yet.
+    pub fn admission(&self, node_id: i64, now: i64) -> Option<Admission> {
+        self.lock().get(&node_id).filter(|node| !node.credential.is_empty()).map(|node| node.admission(now))
+    }
+
+    /// The same of every node of which something was refused lately.
+    pub fn admissions(&self, now: i64) -> BTreeMap<i64, Admission> {
+        let mut nodes = self.lock();
+        let mut breached = BTreeMap::new();
+        for (node_id, node) in nodes.iter_mut().filter(|(_, node)| node.breaches.is_some()) {
+            if node.breaches.as_ref().is_some_and(|breaches| breaches.is_over(now)) {
+                node.breaches = None;
+            } else {
+                breached.insert(*node_id, node.admission(now));
+            }
+        }
+        breached
+    }
+
     /// How many nodes are connected.
     pub fn connected_nodes(&self) -> usize {
         self.lock().values().filter(|node| node.state == NodeState::Connected).count()
     }
 
     /// Nodes by state, and what the connected agents say of themselves, added up.
-    pub fn totals(&self) -> ([(NodeState, usize); 4], AgentTotals) {
+    pub fn totals(&self) -> ([(NodeState, usize); 5], AgentTotals) {
         let nodes = self.lock();
         let count = |state| (state, nodes.values().filter(|node| node.state == state).count());
         let mut totals = AgentTotals::default();
@@ -250,6 +351,12 @@ impl Registry {
         }
         (NodeState::ALL.map(count), totals)
     }
+}
+
+/// The kind of a holder as stored: `pod:UID` is a `pod`.
+fn credential(holder: &str) -> &'static str {
+    let kind = holder.split(':').next().unwrap_or_default();
+    ["pod", "enrolment", "token"].into_iter().find(|known| *known == kind).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ mod run;
 mod schedule;
 mod targets;
 
-pub use nodes::ApiNodes;
 pub use roster::Roster;
 pub use run::{Shared, Sources, run};
 pub use schedule::{Answer, Ask, Asker, NotTaken, Pace, Schedule, Target};

@@ -2,12 +2,14 @@
 //! wait.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_proto::v1;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
+use crate::nodes::{Breach, Registry};
+use crate::refusals::Refusal;
 
 /// Requests that may wait for one session.
 const WAITING: usize = 8;
@@ -37,13 +39,37 @@ pub struct Roster {
     receiver: Mutex<Option<mpsc::Receiver<Heard>>>,
     metrics: Metrics,
     on: bool,
+    /// Who is told that an agent answered what another one was asked.
+    registry: Option<Arc<Registry>>,
 }
 
 impl Roster {
     /// Without `on` nobody is ever asked, and every result is one that nobody asked for.
     pub fn new(on: bool, metrics: Metrics) -> Self {
         let (heard, receiver) = mpsc::channel(HEARD);
-        Self { members: Mutex::default(), targets: Mutex::default(), heard, receiver: Mutex::new(Some(receiver)), metrics, on }
+        Self {
+            members: Mutex::default(),
+            targets: Mutex::default(),
+            heard,
+            receiver: Mutex::new(Some(receiver)),
+            metrics,
+            on,
+            registry: None,
+        }
+    }
+
+    /// The same, telling `registry` of agents that answer what others were asked.
+    #[must_use]
+    pub fn telling(self, registry: Arc<Registry>) -> Self {
+        Self { registry: Some(registry), ..self }
+    }
+
+    /// An agent answered what another node's was asked.
+    pub(super) fn foreign(&self, node_id: i64, now: i64) {
+        self.metrics.rejected(Refusal::ForeignWrite.code());
+        if let Some(registry) = &self.registry {
+            registry.breached(node_id, Breach::ForeignWrite, "its agent answered a peer probe that another node's agent was asked", now);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Member>> {

@@ -10,12 +10,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::nodes::ApiNodes;
+use super::nodes;
 use super::roster::{Heard, Roster};
-use super::schedule::{Answer, Ask, Asker, Pace, Schedule, Target};
+use super::schedule::{Answer, Ask, Asker, NotTaken, Pace, Schedule, Target};
 use super::targets::{ListedNode, Plan};
 use crate::alerts::Clock;
 use crate::changes::{Change, ChangeFeed, ChangeKind};
+use crate::cluster::Cluster;
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::policy::Policies;
@@ -28,9 +29,6 @@ const TICK: Duration = Duration::from_millis(500);
 const REFRESH: Duration = Duration::from_secs(1);
 /// How often the list's file is looked at.
 const LOOK: Duration = Duration::from_secs(5);
-/// How often Node objects are listed, and how soon again after a failure.
-const LIST: Duration = Duration::from_hours(1);
-const LIST_AGAIN: Duration = Duration::from_mins(1);
 /// How many rounds an answer tells something: one may be missed.
 const ROUNDS: u64 = 3;
 /// Answers stored in one transaction.
@@ -43,8 +41,8 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 pub struct Sources {
     /// The administrator's list, and its file, read again when it changes.
     pub list: Option<(PathBuf, Plan)>,
-    /// The API server.
-    pub api: Option<ApiNodes>,
+    /// The cluster whose Node objects are followed.
+    pub api: Option<Arc<Cluster>>,
 }
 
 /// What `run` keeps.
@@ -106,12 +104,11 @@ pub async fn run(sources: Sources, shared: Shared, cancel: CancellationToken) {
     let (path, plan) = list.map_or((None, Plan::default()), |(path, plan)| (Some(path), plan));
     let mut file = path.map(|path| (stamp(&path), path));
     let mut desk = Desk::new(shared, plan);
-    let (listed, mut lists) = mpsc::channel(1);
-    // Ends with this task: nobody would take what it lists.
-    let mut listing = tokio::task::JoinSet::new();
-    if let Some(api) = api {
-        listing.spawn(list_nodes(api, listed));
-    }
+    let mut nodes = api.map(|cluster| {
+        let mut told = cluster.follow();
+        told.mark_changed();
+        (cluster, told)
+    });
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looked = Instant::now();
@@ -123,12 +120,11 @@ pub async fn run(sources: Sources, shared: Shared, cancel: CancellationToken) {
                     looked = Instant::now();
                     desk.look(&mut file);
                 }
+                if let Some((cluster, told)) = &mut nodes {
+                    desk.list(cluster, told);
+                }
                 desk.refresh().await;
                 desk.tick();
-            }
-            Some(nodes) = lists.recv() => {
-                desk.from_api = nodes;
-                desk.wanted = Wanted::Everything;
             }
             Some(heard) = results.recv() => desk.hear(heard, &mut results).await,
             change = feed.recv() => desk.wanted.add(&change),
@@ -164,25 +160,6 @@ type Stamp = Option<(SystemTime, u64)>;
 fn stamp(path: &Path) -> Stamp {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
-}
-
-async fn list_nodes(api: ApiNodes, listed: mpsc::Sender<Vec<ListedNode>>) {
-    loop {
-        let pause = match api.list().await {
-            Ok(nodes) => {
-                tracing::info!(nodes = nodes.len(), "Node objects listed for peer probes");
-                if listed.send(nodes).await.is_err() {
-                    return;
-                }
-                LIST
-            }
-            Err(error) => {
-                tracing::error!(error = cause(&error), "Node objects not listed for peer probes: those listed before are kept");
-                LIST_AGAIN
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
 }
 
 impl Desk {
@@ -224,6 +201,20 @@ impl Desk {
             Err(error) => {
                 tracing::error!(path = %path.display(), error = cause(&error), "peer-probe list not usable: keeping the one read before");
             }
+        }
+    }
+
+    /// Takes the Node objects anew when one of them has changed. Before they were listed for the first time there are none.
+    fn list(&mut self, cluster: &Cluster, told: &mut watch::Receiver<u64>) {
+        if !cluster.listed() || !told.has_changed().unwrap_or(false) {
+            return;
+        }
+        told.mark_unchanged();
+        let nodes = nodes::listed(cluster);
+        if self.from_api != nodes {
+            tracing::info!(nodes = nodes.len(), "Node objects for peer probes");
+            self.from_api = nodes;
+            self.wanted = Wanted::Everything;
         }
     }
 
@@ -322,6 +313,9 @@ impl Desk {
             Ok(answer) => answer,
             Err(why) => {
                 self.shared.metrics.peer_result_refused(why.name());
+                if why == NotTaken::Foreign {
+                    self.shared.roster.foreign(*vantage, (self.shared.clock)());
+                }
                 if let Some(unlogged) = self.not_taken.may_say() {
                     tracing::warn!(agent = self.name(*vantage), reason = %why, unlogged, "refused a peer-probe result");
                 }

@@ -109,6 +109,9 @@ pub enum NotTaken {
     /// Nobody asked this agent for it.
     #[error("nobody asked for it")]
     Unsolicited,
+    /// Another node's agent was asked for it.
+    #[error("another node's agent was asked for it")]
+    Foreign,
     /// It came after its time.
     #[error("it came too late")]
     Late,
@@ -125,6 +128,7 @@ impl NotTaken {
     pub fn name(self) -> &'static str {
         match self {
             Self::Unsolicited => "unsolicited",
+            Self::Foreign => "foreign",
             Self::Late => "late",
             Self::Duplicate => "duplicate",
             Self::Malformed => "malformed",
@@ -315,7 +319,10 @@ impl Schedule {
     pub fn answered(&mut self, vantage: i64, session: i64, result: &v1::ProbeResult, now_ms: u64) -> Result<Answer, NotTaken> {
         let id = result.request;
         let Some(asked) = self.asked.get(&id).filter(|asked| (asked.errand.vantage, asked.session) == (vantage, session)) else {
-            // Of another agent's requests nothing is told.
+            // Ids are random: this one was not guessed.
+            if self.asked.get(&id).is_some_and(|asked| asked.errand.vantage != vantage) {
+                return Err(NotTaken::Foreign);
+            }
             let over = self.over.get(&id).filter(|(_, whose)| *whose == vantage);
             return Err(over.map_or(NotTaken::Unsolicited, |(how, _)| *how));
         };

@@ -4,15 +4,18 @@
 //! (see the migration). An acknowledgement means that [`Store`] has committed. Must not know the wire, HTTP or pages.
 
 mod alerts;
+mod breaches;
 pub mod chain;
 pub mod changes;
 mod codes;
 pub mod containers;
 mod delivery;
+pub mod enrolled;
 pub mod expectations;
 mod fleet;
 mod health;
 pub mod ingest;
+pub mod membership;
 pub mod nodes;
 mod opaque;
 pub mod peers;
@@ -29,7 +32,7 @@ use sqlx::{Connection, SqlSafeStr, SqlStr};
 
 pub use alerts::Delivery;
 pub use codes::{severity_from, severity_number, severity_of, verdict_from, verdict_number};
-pub use fleet::JudgedNode;
+pub use fleet::{JudgedNode, Standing};
 pub use health::Health;
 
 /// How long a statement waits for a lock.
@@ -156,6 +159,7 @@ fn migrator() -> Migrator {
     let policy: SqlStr = include_str!("../../migrations/sqlite/0006_policy.sql").into_sql_str();
     let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
     let delivery: SqlStr = include_str!("../../migrations/sqlite/0008_delivery.sql").into_sql_str();
+    let identity: SqlStr = include_str!("../../migrations/sqlite/0009_identity.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
@@ -165,5 +169,6 @@ fn migrator() -> Migrator {
         Migration::new(6, "policy".into(), MigrationType::Simple, policy, false),
         Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
         Migration::new(8, "delivery".into(), MigrationType::Simple, delivery, false),
+        Migration::new(9, "identity".into(), MigrationType::Simple, identity, false),
     ])
 }

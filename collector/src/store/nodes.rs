@@ -9,6 +9,7 @@ use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::{Store, StoreError, changes, delivery};
 use crate::changes::{Change, ChangeKind};
+use crate::nodes::BreachRow;
 
 /// Where a node's findings come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
@@ -54,13 +55,15 @@ pub enum NodeState {
     Silent,
     /// It said good-bye.
     Stopped,
-    /// Silent for so long that nobody waits any more.
+    /// Its Node object was deleted, or it was silent for so long that nobody waits any more.
     Gone,
+    /// Its Node object is there and no agent ever spoke for it.
+    Unwatched,
 }
 
 impl NodeState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone];
+    pub const ALL: [Self; 5] = [Self::Connected, Self::Silent, Self::Stopped, Self::Gone, Self::Unwatched];
 
     /// The name in the store, in JSON and in filters.
     pub fn name(self) -> &'static str {
@@ -69,6 +72,7 @@ impl NodeState {
             Self::Silent => "silent",
             Self::Stopped => "stopped",
             Self::Gone => "gone",
+            Self::Unwatched => "unwatched",
         }
     }
 
@@ -98,6 +102,8 @@ pub struct SessionStart {
     pub catalogue_hash: String,
     /// The boot it runs in.
     pub boot_id: String,
+    /// Who opens it, as [`crate::identity::Holder::text`] writes it.
+    pub holder: String,
     /// Collector time, Unix milliseconds.
     pub at: i64,
 }
@@ -215,6 +221,12 @@ pub struct KnownNode {
     pub last_seen: i64,
     /// How far its clock was off when that was last measured.
     pub clock: Option<Offset>,
+    /// Who opened its last session; empty: nobody yet, or an earlier version did not say.
+    pub holder: String,
+    /// What was refused of it lately, by hour.
+    pub breaches: Vec<BreachRow>,
+    /// Is its Node object there, as was known last.
+    pub listed: bool,
 }
 
 /// An epoch as stored.
@@ -311,10 +323,11 @@ pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionSta
     let confirmed = if resume == Resume::InSync { start.at } else { 0 };
     let update = "update nodes set name = $2, origin = $3, session = $4, epoch = $5, seq = $6, agent_version = $7, catalogue_hash = $8, \
                   boot_id = $9, last_seen = $10, confirmed_at = max(confirmed_at, $11), state = 'connected', state_reason = '', \
+                  holder_since = case when holder = $12 then holder_since else $10 end, holder = $12, \
                   state_since = case when state = 'connected' then state_since else $10 end where node_id = $1";
     let query = sqlx::query(update).bind(stored.node_id).bind(&identity.name).bind(identity.origin.name()).bind(session);
     let query = query.bind(epoch).bind(seq).bind(&start.agent_version).bind(&start.catalogue_hash).bind(&start.boot_id);
-    query.bind(start.at).bind(confirmed).execute(&mut *conn).await.map_err(StoreError::query("open a session"))?;
+    query.bind(start.at).bind(confirmed).bind(&start.holder).execute(&mut *conn).await.map_err(StoreError::query("open a session"))?;
 
     delivery::opened(conn, stored.node_id, start, resume).await?;
 
@@ -356,17 +369,20 @@ pub(super) async fn write_vitals(conn: &mut SqliteConnection, vitals: &[Vitals])
 impl Store {
     /// Every node with its session and state: what the registry starts from.
     pub async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
-        let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0) \
-                   from nodes n left join delivery d on d.node_id = n.node_id order by n.node_id";
-        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64)>(sql);
+        let mut breaches = self.latest_breaches().await?;
+        let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0), \
+                   n.membership in ('listed', 'unwatchable'), n.holder from nodes n left join delivery d on d.node_id = n.node_id \
+                   order by n.node_id";
+        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64, bool, String)>(sql);
         let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read nodes"))?;
-        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at)| {
+        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at, listed, holder)| {
             let state = NodeState::from_name(&state).ok_or_else(|| StoreError::Malformed {
                 operation: "read nodes",
                 problem: format!("node {node_id} has the unknown state `{state}`"),
             })?;
             let clock = (at > 0).then_some(Offset { ahead_ms, at });
-            Ok(KnownNode { node_id, session, state, since, last_seen, clock })
+            let breaches = breaches.remove(&node_id).unwrap_or_default();
+            Ok(KnownNode { node_id, session, state, since, last_seen, clock, listed, holder, breaches })
         });
         known.collect()
     }

@@ -57,13 +57,16 @@ impl Store {
         let rollups = self.delete_chunks(hours, now.saturating_sub(retention.rollups)).await?;
         let answers = "delete from peer_probes where rowid in (select rowid from peer_probes where stale_at < $1 limit $2)";
         self.delete_chunks(answers, now.saturating_sub(DAY)).await?;
+        let breaches = "delete from breaches where rowid in (select rowid from breaches where hour < $1 limit $2)";
+        self.delete_chunks(breaches, now.saturating_sub(retention.transitions).div_euclid(HOUR)).await?;
         let nodes = self.delete_nodes(now.saturating_sub(retention.gone_nodes)).await?;
         Ok(Swept { transitions, nodes, changes, rollups })
     }
 
     /// Deletes nodes gone since before `limit`, with everything that is theirs.
     async fn delete_nodes(&self, limit: i64) -> Result<u64, StoreError> {
-        let sql = "select node_id from nodes where state = 'gone' and state_since < $1";
+        // Of a node for which no agent ever spoke there is nothing to keep.
+        let sql = "select node_id from nodes where state = 'gone' and (state_since < $1 or last_seen = 0)";
         let gone: Vec<i64> =
             sqlx::query_scalar(sql).bind(limit).fetch_all(&self.reader).await.map_err(StoreError::query("find gone nodes"))?;
         let mut deleted = 0;
@@ -96,6 +99,7 @@ impl Store {
             "delete from refused where node_id = $1",
             "delete from policy_status where node_id = $1",
             "delete from delivery where node_id = $1",
+            "delete from breaches where node_id = $1",
             "delete from opaque where node_id = $1",
             "delete from peer_probes where node_id = $1",
             "delete from peer_probes where vantage_id = $1",

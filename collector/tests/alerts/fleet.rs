@@ -71,7 +71,10 @@ fn start_hearing(
     let evaluator = Arc::new(Evaluator::new(catalogue));
     let cancel = CancellationToken::new();
     let (store, changes, clock) = (database.store.clone(), database.changes.clone(), hand.clock());
-    tokio::spawn(fleet::run(fleet::Judging { evaluator, store, changes, roster, registry, library, clock, tick }, cancel.clone()));
+    tokio::spawn(fleet::run(
+        fleet::Judging { evaluator, store, changes, roster, registry, cluster: None, library, clock, tick },
+        cancel.clone(),
+    ));
     cancel
 }
 
@@ -488,7 +491,7 @@ async fn a_clock_that_is_minutes_off_is_a_finding_until_it_is_set_or_no_longer_h
     database.inventory(1, "os", "self", OS).await;
     let registry = nobody_connected();
     let now = Moment { mono_ms: 0, wall_ms: noon("2026-11-20") };
-    registry.connected(1, 1, now);
+    registry.connected(1, 1, "token", now);
     let nobody = Arc::new(Roster::new(false, Metrics::default()));
     let library = Library::built_in().unwrap().fixed();
     let tick = Duration::from_millis(50);

@@ -79,6 +79,7 @@ async fn a_file_of_cisa_that_is_imported_writes_to_the_nodes_it_matches_and_to_n
         changes: database.changes.clone(),
         roster: Arc::new(Roster::new(false, Metrics::default())),
         registry: nobody_connected(),
+        cluster: None,
         library: library.clone(),
         clock: hand.clock(),
         tick: fleet::TICK,

@@ -47,8 +47,13 @@ fn the_built_in_rules_load() {
             "version-feed-absent",
             "container-root",
             "node-clock-skew",
+            "node-without-agent",
+            "agent-without-node",
             "agent-spool-file",
+            "agent-least-privilege",
             "agent-entries-refused",
+            "agent-is-alone",
+            "agent-speaks-for-itself",
             "node-silent",
         ]
     );

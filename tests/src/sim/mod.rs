@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use holdfast_agent::connect::{Credentials, Target};
+use holdfast_agent::connect::{Credentials, Shown, Target};
 use holdfast_agent::session::Introduction;
 use holdfast_checks::entries::Digest;
 use tokio_util::sync::CancellationToken;
@@ -114,8 +114,9 @@ impl Fleet {
         let target = Arc::new(Target {
             collector: Target::parse_collector(&door.collector).map_err(anyhow::Error::msg).context("--collector")?,
             ca: door.ca.clone(),
-            token_file: door.tokens_file.clone(),
+            shown: Shown::Token(door.tokens_file.clone()),
             server_name: None,
+            allow_tls12: false,
         });
         let trust = Credentials::trust(&door.ca)?;
         let template = Arc::new(Template::new(usize::try_from(load.entries)?, 1)?);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holdfast_agent::connect::Target;
+use holdfast_agent::connect::{Shown, Target};
 use holdfast_agent::health::Gauges;
 use holdfast_agent::line::{Disk, Judgement, Line};
 use holdfast_agent::peers::Peers;
@@ -68,8 +68,9 @@ impl Agent {
         let target = Target {
             collector: Target::parse_collector(&format!("https://127.0.0.1:{}", site.grpc)).unwrap(),
             ca: PathBuf::from(site.path("tls/ca.crt")),
-            token_file: site.token(&name).unwrap(),
+            shown: Shown::Token(site.token(&name).unwrap()),
             server_name: None,
+            allow_tls12: false,
         };
         let (directory, gauges) = (PathBuf::from(site.path(&format!("spool-{name}"))), Arc::<Gauges>::default());
         std::fs::create_dir(&directory).unwrap();

@@ -111,7 +111,7 @@ impl Slot {
         let registry = Arc::new(Registry::new(known, Patience::default(), Moment { mono_ms: 0, wall_ms: 0 }));
         let metrics = Metrics::default();
         let roster = Arc::new(Roster::new(false, metrics.clone()));
-        let identities = Identities { tokens: Some(tokens), review: None };
+        let identities = Identities { tokens: Some(tokens), ..Identities::default() };
         let settings = Settings { heartbeat_seconds: HEARTBEAT_SECONDS, grants: 2, ..Settings::default() };
         let ingest = Arc::new(Ingest::new(writer, identities, registry, roster, metrics, settings, started));
         let service = PostureServer::new(Service(Arc::clone(&ingest)))

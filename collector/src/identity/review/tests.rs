@@ -1,124 +1,253 @@
-//! Reviews, asked of a stand-in API server over HTTP.
+//! Decisions, asked of a stand-in API server over HTTP. All of them together over TLS are in `tests/tests/e2e/identity.rs`.
 
-use serde_json::json;
-use wiremock::matchers::{body_partial_json, header, method, path};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use wiremock::matchers::{body_partial_json, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{ApiServer, Refusal, TokenReview};
+use super::claims::{Claims, Place, expiry};
+use super::*;
+use crate::cluster::{AgentPod, Cluster, NodeObject};
 
-const USER: &str = "system:serviceaccount:holdfast:holdfast-agent";
+const USER: &str = "system:serviceaccount:holdfast-system:holdfast-agent";
 
-fn review(server: &MockServer, dir: &tempfile::TempDir) -> TokenReview {
-    let (token, ca) = (dir.path().join("token"), dir.path().join("ca.crt"));
-    crate::files::replace(&token, b"own-token\n").unwrap();
-    crate::ca::init(&dir.path().join("ca"), &["localhost".to_owned()]).unwrap();
-    std::fs::copy(dir.path().join("ca/ca.crt"), &ca).unwrap();
-    let server = ApiServer { url: server.uri(), token, ca, namespace: "holdfast".into(), cluster: "prod".into() };
-    TokenReview::new(server).unwrap()
+fn pod(uid: &str, node: &str, controller: &str) -> AgentPod {
+    AgentPod { uid: uid.into(), name: "agent-a".into(), node: node.into(), controller: controller.into(), ended: false }
 }
 
-async fn answers(status: serde_json::Value) -> (MockServer, TokenReview, tempfile::TempDir) {
+fn node(name: &str, uid: &str) -> NodeObject {
+    let (addresses, zone) = (Vec::new(), String::new());
+    NodeObject { name: name.into(), uid: uid.into(), addresses, zone, unwatchable: None, created_at: 0 }
+}
+
+fn extra(names: &[(&str, &str)]) -> Value {
+    Value::Object(names.iter().map(|(name, value)| (format!("authentication.kubernetes.io/{name}"), json!([value]))).collect())
+}
+
+fn status(user: &str, audience: &str, extra: &Value) -> Value {
+    json!({"authenticated": true, "audiences": [audience], "user": {"username": user, "extra": extra}})
+}
+
+const BOUND: [(&str, &str); 4] = [("node-name", "a"), ("node-uid", "uid-a"), ("pod-name", "agent-a"), ("pod-uid", "pod-a")];
+
+fn good() -> Value {
+    status(USER, AUDIENCE, &extra(&BOUND))
+}
+
+struct Rig {
+    server: MockServer,
+    cluster: Arc<Cluster>,
+    review: TokenReview,
+}
+
+/// An API server that answers every review with `status`, and knows node `a` and its agent.
+async fn rig(answer: ResponseTemplate) -> Rig {
     let server = MockServer::start().await;
-    let dir = tempfile::tempdir().unwrap();
     Mock::given(method("POST"))
         .and(path("/apis/authentication.k8s.io/v1/tokenreviews"))
-        .and(header("authorization", "Bearer own-token"))
-        .and(body_partial_json(json!({"kind": "TokenReview", "spec": {"token": "pod-token", "audiences": ["holdfast-collector"]}})))
-        .respond_with(ResponseTemplate::new(201).set_body_json(json!({ "status": status })))
-        .expect(0..=1)
+        .and(body_partial_json(json!({"kind": "TokenReview", "spec": {"audiences": ["holdfast-collector"]}})))
+        .respond_with(answer)
         .mount(&server)
         .await;
-    let review = review(&server, &dir);
-    (server, review, dir)
+    let cluster = Cluster::new("prod");
+    let api = ApiServer::plain(&server.uri(), "holdfast-system", Arc::clone(&cluster));
+    Rig { review: TokenReview::new(api, Metrics::default()), server, cluster }
 }
 
-fn extra(names: &[&str]) -> serde_json::Value {
-    let pairs = names.iter().map(|name| (format!("authentication.kubernetes.io/{name}"), json!([format!("the-{name}")])));
-    serde_json::Value::Object(pairs.collect())
+fn answers(status: &Value) -> ResponseTemplate {
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": {}, "status": status});
+    ResponseTemplate::new(201).set_body_json(review)
 }
 
-const BOUND: [&str; 3] = ["node-name", "node-uid", "pod-uid"];
+impl Rig {
+    fn knows_a(&self) {
+        self.cluster.replace(vec![node("a", "uid-a")], vec![pod("pod-a", "a", "ours")], Some("ours".to_owned()));
+    }
 
-#[tokio::test]
-async fn a_pod_bound_token_of_our_agent_names_its_node_and_is_asked_about_once() {
-    let status = json!({"authenticated": true, "audiences": ["holdfast-collector"], "user": {"username": USER, "extra": extra(&BOUND)}});
-    let (_server, review, _dir) = answers(status).await;
-    for _ in 0..3 {
-        let node = review.admit("pod-token").await.unwrap().node;
-        assert_eq!((node.cluster.as_str(), node.uid.as_str(), node.name.as_str()), ("prod", "the-node-uid", "the-node-name"));
+    async fn reviews(&self) -> usize {
+        let requests = self.server.received_requests().await.unwrap();
+        requests.iter().filter(|request| request.method.as_str() == "POST").count()
+    }
+
+    async fn object(&self, at: &str, object: Value) {
+        let answer = ResponseTemplate::new(200).set_body_json(object);
+        Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(&self.server).await;
     }
 }
 
 #[tokio::test]
-async fn everything_less_is_refused() {
-    let ours = ["holdfast-collector"];
-    for (status, why) in [
-        (json!({"error": "token expired"}), "token expired"),
-        (json!({"authenticated": true, "audiences": ["api"], "user": {"username": USER, "extra": extra(&BOUND)}}), "audience"),
+async fn a_token_of_our_agent_names_its_node_and_is_asked_about_once_by_however_many() {
+    let rig = rig(answers(&good()).set_delay(Duration::from_millis(100))).await;
+    rig.knows_a();
+    let all = futures_util::future::join_all((0..50).map(|_| rig.review.admit("pod-token"))).await;
+    let node = all.into_iter().map(|admitted| admitted.unwrap().node).next().unwrap();
+    assert_eq!((node.cluster.as_str(), node.uid.as_str(), node.name.as_str()), ("prod", "uid-a", "a"));
+    rig.review.admit("pod-token").await.unwrap();
+    assert_eq!(rig.reviews().await, 1);
+    assert!(rig.review.pending.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_leaves_does_not_take_the_decision_along() {
+    let rig = rig(answers(&good()).set_delay(Duration::from_millis(200))).await;
+    rig.knows_a();
+    let impatient = timeout(Duration::from_millis(50), rig.review.admit("pod-token"));
+    let (gone, admitted) = tokio::join!(impatient, rig.review.admit("pod-token"));
+    assert!(gone.is_err() && admitted.is_ok());
+    assert!(timeout(Duration::from_millis(1), rig.review.admit("other")).await.is_err());
+    assert!(rig.review.pending.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn bad_tokens_are_asked_about_once_in_five_seconds_and_push_out_no_good_one() {
+    let rig = rig(answers(&json!({"error": "[invalid bearer token]", "user": {}}))).await;
+    for _ in 0..20 {
+        assert_eq!(rig.review.admit("forged").await.unwrap_err().refusal, Refusal::NotAuthenticated);
+    }
+    assert_eq!(rig.reviews().await, 1);
+}
+
+#[tokio::test]
+async fn an_api_server_that_fails_is_not_a_no_and_is_asked_again() {
+    let rig = rig(ResponseTemplate::new(500).set_body_json(json!({"kind": "Status", "message": "etcd is gone"}))).await;
+    for _ in 0..2 {
+        let rejection = rig.review.admit("pod-token").await.unwrap_err();
+        assert_eq!(rejection.refusal, Refusal::ReviewUnavailable);
+        assert!(rejection.reason.contains("500 etcd is gone"), "{rejection}");
+    }
+    assert_eq!(rig.reviews().await, 2);
+    assert!(rig.cluster.away().unwrap().0.contains("etcd is gone"));
+}
+
+#[tokio::test]
+async fn more_than_may_wait_are_told_to_come_back_at_once() {
+    let rig = rig(answers(&good()).set_delay(Duration::from_secs(60))).await;
+    let _all = rig.review.places.try_acquire_many(u32::try_from(CONCURRENT + WAITING).unwrap()).unwrap();
+    let rejection = rig.review.admit("pod-token").await.unwrap_err();
+    assert!(rejection.undecided() && rejection.reason.contains("may wait"), "{rejection}");
+    assert_eq!(rig.reviews().await, 0);
+}
+
+/// The watches are a moment behind: pod, node and DaemonSet are looked at before anybody is refused.
+#[tokio::test]
+async fn a_pod_that_the_watch_does_not_know_yet_is_looked_up() {
+    let rig = rig(answers(&good())).await;
+    rig.cluster.replace(vec![node("a", "the one before")], Vec::new(), None);
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "holdfast-agent", "uid": "ours", "controller": true}]);
+    let metadata = json!({"name": "agent-a", "uid": "pod-a", "ownerReferences": owner});
+    let namespaced = "namespaces/holdfast-system";
+    rig.object(&format!("/api/v1/{namespaced}/pods/agent-a"), json!({"metadata": metadata, "spec": {"nodeName": "a"}})).await;
+    rig.object("/api/v1/nodes/a", json!({"metadata": {"name": "a", "uid": "uid-a"}})).await;
+    rig.object(
+        &format!("/apis/apps/v1/{namespaced}/daemonsets/holdfast-agent"),
+        json!({"metadata": {"name": "holdfast-agent", "uid": "ours"}}),
+    )
+    .await;
+    let admitted = rig.review.admit("pod-token").await.unwrap();
+    assert_eq!(rig.review.standing(&admitted), Ok(()), "and it is known from then on");
+}
+
+#[tokio::test]
+async fn a_pod_that_is_nowhere_is_refused() {
+    let rig = rig(answers(&good())).await;
+    rig.cluster.replace(vec![node("a", "uid-a")], Vec::new(), Some("ours".to_owned()));
+    Mock::given(method("GET")).and(path_regex("^/api")).respond_with(ResponseTemplate::new(404)).mount(&rig.server).await;
+    assert_eq!(rig.review.admit("pod-token").await.unwrap_err().refusal, Refusal::PodDeleted);
+}
+
+#[tokio::test]
+async fn what_was_accepted_stands_until_the_pod_is_gone_or_the_node_replaced() {
+    let rig = rig(answers(&good())).await;
+    rig.knows_a();
+    let admitted = rig.review.admit("pod-token").await.unwrap();
+    let code = || rig.review.standing(&admitted).map_err(|rejection| rejection.refusal);
+    assert_eq!(code(), Ok(()));
+    rig.cluster.answers(Some(("gone".to_owned(), 1)));
+    assert_eq!(code(), Ok(()), "an API server that is away ends no session");
+    rig.cluster.upsert_node(node("a", "another"));
+    assert_eq!(code(), Err(Refusal::NodeReplaced));
+    rig.cluster.upsert_node(node("a", "uid-a"));
+    rig.cluster.upsert_pod(AgentPod { ended: true, ..pod("pod-a", "a", "ours") });
+    assert_eq!(code(), Err(Refusal::PodDeleted));
+    rig.cluster.remove_pod("pod-a");
+    assert_eq!(code(), Err(Refusal::PodDeleted));
+    rig.cluster.upsert_pod(pod("pod-a", "a", "ours"));
+    assert_eq!(code(), Err(Refusal::PodDeleted), "an answer from before its end brings no pod back");
+    assert_eq!(rig.review.admit("pod-token").await.unwrap_err().refusal, Refusal::PodDeleted, "what is remembered is no way around");
+}
+
+#[test]
+fn absence_says_nothing_before_everything_was_listed() {
+    let cluster = Cluster::new("prod");
+    assert!(!cluster.lacks_pod("pod-a"));
+    cluster.replace(Vec::new(), Vec::new(), None);
+    assert!(cluster.lacks_pod("pod-a"));
+}
+
+#[test]
+fn every_claim_is_needed() {
+    let claims = |value: Value| Claims::of(serde_json::from_value(value).unwrap(), AUDIENCE, "holdfast-system");
+    assert_eq!(claims(good()).unwrap().node_uid, "uid-a");
+    let without = |name: &str| extra(&BOUND.into_iter().filter(|(claim, _)| *claim != name).collect::<Vec<_>>());
+    for (value, refusal, said) in [
+        (json!({"user": {}}), Refusal::NotAuthenticated, "not authenticated"),
         (
-            json!({"authenticated": true, "audiences": ours, "user": {"username": "system:serviceaccount:x:y", "extra": extra(&BOUND)}}),
-            "expected",
+            json!({"user": {}, "error": "[invalid bearer token, service account token has been invalidated]"}),
+            Refusal::NotAuthenticated,
+            "invalidated",
         ),
-        (json!({"authenticated": true, "audiences": ours, "user": {"username": USER, "extra": extra(&BOUND[..2])}}), "pod-uid"),
-        (json!({"authenticated": true, "audiences": ours, "user": {"username": USER}}), "pod-uid"),
+        (json!({"user": {}, "error": "[invalid bearer token, service account token has expired]"}), Refusal::Expired, "expired"),
+        (
+            json!({"user": {}, "error": "[invalid bearer token, token audiences [\"x\"] is invalid for the target audiences [\"holdfast-collector\"]]"}),
+            Refusal::WrongAudience,
+            "audiences",
+        ),
+        (status(USER, "x", &extra(&BOUND)), Refusal::WrongAudience, "holdfast-collector"),
+        (status("system:serviceaccount:x:y", AUDIENCE, &extra(&BOUND)), Refusal::WrongAccount, "expected"),
+        (status(USER, AUDIENCE, &json!({})), Refusal::UnboundToken, "not bound to a pod"),
+        (status(USER, AUDIENCE, &without("pod-uid")), Refusal::UnboundToken, "not bound to a pod"),
+        (status(USER, AUDIENCE, &without("pod-name")), Refusal::UnboundToken, "not bound to a pod"),
+        (status(USER, AUDIENCE, &without("node-name")), Refusal::UnboundToken, "1.30"),
+        (status(USER, AUDIENCE, &without("node-uid")), Refusal::UnboundToken, "1.30"),
     ] {
-        let (_server, review, _dir) = answers(status).await;
-        let rejection = review.admit("pod-token").await.expect_err(why);
-        assert!(!rejection.undecided() && rejection.reason.contains(why), "{rejection}");
+        let rejection = claims(value.clone()).unwrap_err();
+        assert_eq!(rejection.refusal, refusal, "{value}");
+        assert!(rejection.reason.contains(said), "{rejection}");
     }
 }
 
-#[tokio::test]
-async fn an_api_server_that_fails_is_not_a_no() {
-    let server = MockServer::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    Mock::given(method("POST")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
-    assert_eq!(review(&server, &dir).admit("pod-token").await.unwrap_err().refusal, Refusal::ReviewUnavailable);
-    drop(server);
+#[test]
+fn pod_node_and_daemon_set_have_to_fit() {
+    let claims = Claims { node_name: "a".into(), node_uid: "uid-a".into(), pod_name: "agent-a".into(), pod_uid: "pod-a".into() };
+    let ours = Some("ours".to_owned());
+    let (right, there) = (pod("pod-a", "a", "ours"), node("a", "uid-a"));
+    let ended = AgentPod { ended: true, ..right.clone() };
+    for (pod, node, daemon_set, expected) in [
+        (Some(right.clone()), Some(there.clone()), ours.clone(), Ok(())),
+        (None, Some(there.clone()), ours.clone(), Err(Refusal::PodDeleted)),
+        (Some(ended), Some(there.clone()), ours.clone(), Err(Refusal::PodDeleted)),
+        (Some(right.clone()), Some(there.clone()), None, Err(Refusal::ForeignPod)),
+        (Some(pod("pod-a", "a", "theirs")), Some(there.clone()), ours.clone(), Err(Refusal::ForeignPod)),
+        (Some(pod("pod-a", "a", "")), Some(there.clone()), ours.clone(), Err(Refusal::ForeignPod)),
+        (Some(pod("pod-a", "b", "ours")), Some(there), ours.clone(), Err(Refusal::WrongNode)),
+        (Some(right.clone()), Some(node("a", "uid-b")), ours.clone(), Err(Refusal::NodeReplaced)),
+        (Some(right), None, ours, Err(Refusal::NodeReplaced)),
+    ] {
+        let place = Place { pod, node, daemon_set };
+        assert_eq!(place.holds(&claims).map_err(|rejection| rejection.refusal), expected, "{place:?}");
+    }
 }
 
-/// A server that answers every request of one TLS connection at a time with `body`.
-async fn tls_server(dir: &std::path::Path, body: String) -> String {
-    use rustls_pki_types::pem::PemObject;
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    let chain = vec![CertificateDer::from_pem_file(dir.join("server.crt")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(dir.join("server.key")).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut tls) = acceptor.accept(stream).await else { continue };
-            let mut request = vec![0; 16 * 1024];
-            let read = tls.read(&mut request).await.unwrap_or(0);
-            assert!(read > 0);
-            let head = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
-            tls.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
-            tls.shutdown().await.ok();
-        }
-    });
-    url
-}
-
-#[tokio::test]
-async fn the_api_server_is_trusted_by_its_own_ca_and_no_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let names = ["localhost".to_owned()];
-    crate::ca::init(&dir.path().join("api"), &names).unwrap();
-    crate::ca::init(&dir.path().join("other"), &names).unwrap();
-    let token = dir.path().join("token");
-    crate::files::replace(&token, b"own-token").unwrap();
-    let status = json!({"authenticated": true, "audiences": ["holdfast-collector"], "user": {"username": USER, "extra": extra(&BOUND)}});
-    let url = tls_server(&dir.path().join("api"), json!({ "status": status }).to_string()).await;
-    let review = |ca: &str| {
-        let (ca, token) = (dir.path().join(ca).join("ca.crt"), token.clone());
-        TokenReview::new(ApiServer { url: url.clone(), token, ca, namespace: "holdfast".into(), cluster: "prod".into() }).unwrap()
-    };
-    assert!(review("other").admit("pod-token").await.unwrap_err().undecided());
-    assert_eq!(review("api").admit("pod-token").await.unwrap().node.name, "the-node-name");
+#[test]
+fn a_token_says_when_it_ends_or_not() {
+    let token = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+    assert_eq!(expiry(&token("{\"exp\":1700000000,\"iat\":1}")), Some(1_700_000_000_000));
+    for without in
+        [token("{}"), token("{\"exp\":\"soon\"}"), token("{\"exp\":9223372036854775807}"), token("["), "a.%.c".into(), "opaque".into()]
+    {
+        assert_eq!(expiry(&without), None, "{without}");
+    }
 }

@@ -14,15 +14,19 @@ pub enum NodeState {
     Silent,
     /// Its agent said goodbye.
     Stopped,
+    /// Its Node object is there and no agent ever spoke for it: nothing is known of it but that.
+    Unwatched,
     /// Deleted, or silent for too long.
     Gone,
 }
 
 impl NodeState {
     /// Every state, in display order.
-    pub const ALL: [Self; 5] = [Self::Silent, Self::Reporting, Self::Recorded, Self::Stopped, Self::Gone];
-    /// The states whose results count as decided.
-    pub const CURRENT: [Self; 2] = [Self::Reporting, Self::Recorded];
+    pub const ALL: [Self; 6] = [Self::Silent, Self::Unwatched, Self::Reporting, Self::Recorded, Self::Stopped, Self::Gone];
+    /// The states whose results count as decided. Of an unwatched node there is but one, which says so.
+    pub const CURRENT: [Self; 3] = [Self::Reporting, Self::Recorded, Self::Unwatched];
+    /// The states of nodes that something is reported of.
+    pub const REPORTED: [Self; 2] = [Self::Reporting, Self::Recorded];
     /// The states whose results are last known.
     pub const LAST_KNOWN: [Self; 2] = [Self::Silent, Self::Stopped];
 
@@ -33,6 +37,7 @@ impl NodeState {
             Self::Recorded => "recorded",
             Self::Silent => "silent",
             Self::Stopped => "stopped",
+            Self::Unwatched => "unwatched",
             Self::Gone => "gone",
         }
     }
@@ -50,7 +55,8 @@ impl NodeState {
 
 /// SQL that gives the [`NodeState`] name of node `n`.
 pub(super) const NODE_STATE: &str = "case when n.state = 'gone' then 'gone' when n.origin = 'recorded' then 'recorded' \
-     when n.state = 'connected' then 'reporting' when n.state = 'silent' then 'silent' else 'stopped' end";
+     when n.state = 'connected' then 'reporting' when n.state = 'silent' then 'silent' when n.state = 'unwatched' then 'unwatched' \
+     else 'stopped' end";
 
 /// A point in time: Unix milliseconds; RFC 3339 in JSON, `null` when it is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,6 +12,8 @@ use super::nodes::NodeRow;
 use super::{ViewError, Views, failed};
 use crate::store::ingest::RefusalCode;
 
+/// The most hours of breaches listed.
+const MOST_BREACHES: i64 = 24;
 /// The most refused entries listed.
 const MOST_REFUSED: i64 = 50;
 
@@ -20,6 +22,10 @@ const MOST_REFUSED: i64 = 50;
 pub struct NodeDelivery {
     /// The session that is open, or was last; `null` where none was noted.
     pub session: Option<SessionRow>,
+    /// Who speaks for the node: how its agent last proved who it is; `null` where none did, or an earlier version did not note it.
+    pub holder: Option<HolderRow>,
+    /// What was refused of whoever had the node's credentials or wanted its session, newest hour first, up to 24.
+    pub breaches: Vec<BreachedRow>,
     /// The last change of what is stored of the node; `null` before the first.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_change_at: At,
@@ -40,7 +46,7 @@ pub struct NodeDelivery {
     pub refused_total: i64,
     /// The newest of them, up to 50.
     pub refused: Vec<RefusedRow>,
-    /// Transitions that were lost because the node was away for too long.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
     pub truncated_transitions: i64,
     /// Findings that change more often than they are told; `null` where the agent does not say.
     pub flapping: Option<i64>,
@@ -48,6 +54,33 @@ pub struct NodeDelivery {
     pub agent_rss: i64,
     /// CPU time the agent has used since it started, in milliseconds, by its last heartbeat.
     pub agent_cpu_ms: i64,
+}
+
+/// Who speaks for a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct HolderRow {
+    /// `pod`, `enrolment` or `token`.
+    pub credential: String,
+    /// The uid of the pod, or of the enrolled machine; empty for a token.
+    pub id: String,
+    /// Since when it is the same.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: At,
+}
+
+/// What was refused in one hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct BreachedRow {
+    /// `duplicate` (another agent came while the node's own was there), `alternation` (two machines came in turns with the same
+    /// credentials) or `foreign_write` (something was said of another node, or of what only the collector judges).
+    pub kind: String,
+    /// How many in this hour.
+    pub n: i64,
+    /// The last of them.
+    pub last: String,
+    /// When that was.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: At,
 }
 
 /// A session and the epochs before it.
@@ -116,7 +149,7 @@ pub struct ClockRow {
 pub struct RefusedRow {
     /// Its key as it was sent.
     pub key: String,
-    /// `malformed`, `too_large` or `quota`.
+    /// `malformed`, `too_large`, `quota` or `foreign` (about another node, or for the collector alone to judge).
     pub code: &'static str,
     /// When.
     #[schema(value_type = String, format = DateTime)]
@@ -126,7 +159,7 @@ pub struct RefusedRow {
 impl Views {
     /// How delivery from `node` goes.
     pub async fn delivery(&self, node: &NodeRow) -> Result<NodeDelivery, ViewError> {
-        let sql = "select n.agent_queued, n.agent_dropped, n.agent_cpu_ms, d.opened_at, d.resume, d.epoch_since, d.epochs, \
+        let sql = "select n.holder, n.holder_since, n.agent_queued, n.agent_dropped, n.agent_cpu_ms, d.opened_at, d.resume, d.epoch_since, d.epochs, \
                    d.clock_measured_at, (select count(*) from refused r where r.node_id = n.node_id) as refused, \
                    max(coalesce((select max(f.updated_at) from findings f where f.node_id = n.node_id and f.origin = 'node'), 0), \
                    coalesce((select max(i.changed_at) from inventory i where i.node_id = n.node_id), 0)) as changed \
@@ -141,7 +174,12 @@ impl Views {
         let measured_at = row.get::<Option<i64>, _>("clock_measured_at").filter(|at| *at > 0);
         let agent = self.inventory(node, kinds::AGENT).await?;
         let agent: Option<AgentDocument> = agent.into_iter().next().and_then(|row| serde_json::from_value(row.document).ok());
+        let holder: String = row.get("holder");
+        let (credential, id) = holder.split_once(':').unwrap_or((&holder, ""));
+        let since = At(row.get("holder_since"));
         Ok(NodeDelivery {
+            holder: (!holder.is_empty()).then(|| HolderRow { credential: credential.to_owned(), id: id.to_owned(), since }),
+            breaches: self.breaches(node).await?,
             session,
             last_change_at: At(row.get("changed")),
             confirmed_at: node.confirmed_at,
@@ -157,6 +195,19 @@ impl Views {
             agent_rss: node.agent_rss,
             agent_cpu_ms: row.get("agent_cpu_ms"),
         })
+    }
+
+    async fn breaches(&self, node: &NodeRow) -> Result<Vec<BreachedRow>, ViewError> {
+        let sql = "select kind, n, detail, at from breaches where node_id = $1 order by at desc, kind limit $2";
+        let query = sqlx::query(sql).bind(node.node_id).bind(MOST_BREACHES);
+        let rows = query.fetch_all(&self.reader).await.map_err(failed("read what was refused of a node"))?;
+        let read = |row: &sqlx::sqlite::SqliteRow| BreachedRow {
+            kind: row.get("kind"),
+            n: row.get("n"),
+            last: row.get("detail"),
+            at: At(row.get("at")),
+        };
+        Ok(rows.iter().map(read).collect())
     }
 
     async fn refused(&self, node: &NodeRow) -> Result<Vec<RefusedRow>, ViewError> {

@@ -211,7 +211,7 @@ impl Filter {
                         "current" => self.state.extend(NodeState::CURRENT),
                         "last_known" => self.state.extend(NodeState::LAST_KNOWN),
                         name => self.state.push(NodeState::of(name).ok_or_else(|| {
-                            format!("`{name}` is not a state: use one of current, last_known, reporting, recorded, silent, stopped, gone")
+                            format!("`{name}` is not a state: use one of current, last_known, reporting, recorded, silent, stopped, unwatched, gone")
                         })?),
                     }
                 }

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::codes::{At, NODE_STATE, NodeState};
-use super::select::Selection;
+use super::select::{Selection, any_of};
 use super::{Page, ViewError, Views, failed};
 
 /// One node.
@@ -27,8 +27,8 @@ pub struct NodeRow {
     /// First heard of.
     #[schema(value_type = String, format = DateTime)]
     pub first_seen: At,
-    /// Last message.
-    #[schema(value_type = String, format = DateTime)]
+    /// Last message; `null` before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub last_seen: At,
     /// Last message whose digest matched what is stored; `null` before the first.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -39,7 +39,7 @@ pub struct NodeRow {
     pub catalogue_hash: String,
     /// The agent's memory, in bytes.
     pub agent_rss: i64,
-    /// Transitions lost while the node was away for too long.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
     pub truncated_transitions: i64,
     /// How far its clock is off, in milliseconds.
     pub clock_skew_ms: i64,
@@ -76,6 +76,10 @@ pub struct NodeTotals {
     pub silent: i64,
     /// Stopped on purpose.
     pub stopped: i64,
+    /// Without an agent, where one is expected.
+    pub unwatched: i64,
+    /// Without an agent, where none can run.
+    pub unwatchable: i64,
     /// Gone.
     pub gone: i64,
     /// Live nodes not heard since the collector started.
@@ -95,7 +99,12 @@ impl NodeTotals {
 
     /// All but the gone.
     pub fn all(&self) -> i64 {
-        self.current() + self.silent + self.stopped
+        self.current() + self.silent + self.stopped + self.without_agent()
+    }
+
+    /// Nodes for which no agent ever spoke.
+    pub fn without_agent(&self) -> i64 {
+        self.unwatched + self.unwatchable
     }
 }
 
@@ -115,7 +124,7 @@ impl Views {
         query.fetch_one(&self.reader).await.map_err(failed("count opaque entries"))
     }
 
-    /// One page of the nodes in `selection`: silent first, then the worst.
+    /// One page of the nodes in `selection`: silent first, then those without an agent, then the worst.
     pub async fn nodes(&self, selection: &Selection) -> Result<Page<NodeRow>, ViewError> {
         let total = self.count_nodes(selection).await?;
         self.nodes_page(selection, total, selection.filter.limit()).await
@@ -140,7 +149,7 @@ impl Views {
             query.push(format!(", {part} as k{index}"));
         }
         query.push(format!(
-            " from (select n.*, {NODE_STATE} as class, case {NODE_STATE} when 'silent' then 0 else 1 end as silent_first, {ROWS} \
+            " from (select n.*, {NODE_STATE} as class, case {NODE_STATE} when 'silent' then 0 when 'unwatched' then 1 else 2 end as silent_first, {ROWS} \
              from nodes n left join counts c on c.node_id = n.node_id where 1 = 1"
         ));
         selection.nodes_with_findings(&mut query);
@@ -168,9 +177,19 @@ impl Views {
 
     /// Nodes by state. `started` tells which live nodes are still awaited.
     pub async fn node_totals(&self, started: i64) -> Result<NodeTotals, ViewError> {
+        self.node_totals_of(&[], started).await
+    }
+
+    /// The same, of any of `clusters`; of all when there is none.
+    pub async fn node_totals_of(&self, clusters: &[String], started: i64) -> Result<NodeTotals, ViewError> {
         let mut query: QueryBuilder<Sqlite> =
             QueryBuilder::new(format!("select {NODE_STATE} as class, count(*) as total, coalesce(sum(case when n.last_seen < "));
-        query.push_bind(started).push(" then 1 end), 0) as before_start from nodes n group by class");
+        query.push_bind(started).push(
+            " then 1 end), 0) as before_start, \
+             coalesce(sum(case when n.membership = 'unwatchable' then 1 end), 0) as unwatchable from nodes n where 1 = 1",
+        );
+        any_of(&mut query, "n.cluster", clusters.iter().cloned());
+        query.push(" group by class");
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count nodes by state"))?;
         let mut totals = NodeTotals::default();
         for row in &rows {
@@ -180,6 +199,10 @@ impl Views {
                 Some(NodeState::Recorded) => totals.recorded = total,
                 Some(NodeState::Silent) => (totals.silent, totals.awaited) = (total, row.get("before_start")),
                 Some(NodeState::Stopped) => totals.stopped = total,
+                Some(NodeState::Unwatched) => {
+                    totals.unwatchable = row.get("unwatchable");
+                    totals.unwatched = total - totals.unwatchable;
+                }
                 Some(NodeState::Gone) => totals.gone = total,
                 None => {}
             }
@@ -212,7 +235,7 @@ fn node_row(row: &SqliteRow) -> Option<NodeRow> {
         agent_version: row.get("agent_version"),
         catalogue_hash: row.get("catalogue_hash"),
         agent_rss: row.get("agent_rss"),
-        truncated_transitions: row.get("truncated_transitions"),
+        truncated_transitions: row.get::<i64, _>("truncated_transitions").saturating_add(row.get("collapsed_transitions")),
         clock_skew_ms: row.get("clock_skew_ms"),
         critical: row.get("critical"),
         high: row.get("high"),

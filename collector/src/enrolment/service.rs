@@ -1,0 +1,249 @@
+//! The gRPC service: who asks, whether they may, and the answer. Strangers hear the same whatever is wrong.
+//!
+//! A connection that only enrols is never accepted as an agent's: it ends by itself, or a little later.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use holdfast_proto::v1::{EnrolRequest, Enrolled, RenewRequest, enrolment_server};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tonic::{Request, Response, Status};
+
+use super::authority::{AuthorityError, Issued, SLACK};
+use super::list::Enrolments;
+use super::pace::{Pace, Rate};
+use super::request::{self, Key};
+use crate::accept::{Certificate, Peer};
+use crate::identity::{Rejection, certificate, hex, sha256};
+use crate::logs::cause;
+use crate::metrics::Metrics;
+use crate::refusals::{Refusal, Refusals};
+use crate::store::enrolled::{Claim, Claimed, Renewal};
+use crate::store::nodes::NodeIdentity;
+use crate::store::{Store, StoreError};
+
+/// Enrolments and renewals under way at once: each costs signatures and a write.
+const AT_ONCE: usize = 4;
+/// How long one may wait for its turn.
+const TURN: Duration = Duration::from_secs(5);
+/// How fast everybody together, and each address or node, is answered.
+const ALL: Rate = Rate { per_second: 100, burst: 500 };
+/// See [`ALL`]. Many machines may be behind one address.
+const EACH: Rate = Rate { per_second: 5, burst: 50 };
+/// Addresses and nodes remembered.
+const REMEMBERED: usize = 4096;
+/// The longest token taken, in bytes.
+const MAX_TOKEN_BYTES: usize = 256;
+/// What whoever is not accepted is told, whatever the reason.
+const NOT_ACCEPTED: &str = "not accepted";
+/// What is said when it is worth coming back.
+const LATER: &str = "come back later";
+
+/// Who is paced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Asker {
+    Address(Option<IpAddr>),
+    Node(String, String),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Enroller {
+    list: Arc<Enrolments>,
+    certificate: Arc<Certificate>,
+    store: Store,
+    refusals: Refusals,
+    lifetime: Duration,
+    pace: Mutex<Pace<Asker>>,
+    turns: Semaphore,
+    started: Instant,
+}
+
+/// The gRPC service.
+#[derive(Debug, Clone)]
+pub struct Service(pub Arc<Enroller>);
+
+/// Why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error("the store cannot note it")]
+    Store(#[from] StoreError),
+    #[error("the enrolment CA does not sign")]
+    Authority(#[from] AuthorityError),
+}
+
+impl Enroller {
+    /// Certificates live for `lifetime`, and are signed by the authority that `certificate` has read last.
+    pub fn new(
+        list: Arc<Enrolments>,
+        certificate: Arc<Certificate>,
+        store: Store,
+        refusals: Refusals,
+        metrics: &Metrics,
+        lifetime: Duration,
+    ) -> Self {
+        // An alert on the first one needs to have seen that there was none.
+        metrics.rejection_known(Refusal::EnrolmentReused.code());
+        let pace = Mutex::new(Pace::new(ALL, EACH, REMEMBERED));
+        Self { list, certificate, store, refusals, lifetime, pace, turns: Semaphore::new(AT_ONCE), started: Instant::now() }
+    }
+
+    fn in_pace(&self, asker: &Asker) -> Result<(), Rejection> {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if self.pace.lock().unwrap_or_else(PoisonError::into_inner).allows(asker, now_ms) {
+            return Ok(());
+        }
+        Err(Rejection::new(Refusal::EnrolmentBusy, "faster than enrolments are taken"))
+    }
+
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Rejection> {
+        let turn = timeout(TURN, self.turns.acquire()).await.ok().and_then(Result::ok);
+        turn.ok_or_else(|| Rejection::new(Refusal::EnrolmentBusy, "too many enrolments at once"))
+    }
+
+    async fn enrol(&self, peer: Option<&Peer>, asked: EnrolRequest) -> Result<Enrolled, Refused> {
+        // Before anything is looked up, so that being told to wait tells nothing.
+        self.in_pace(&Asker::Address(peer.map(|peer| peer.address.ip())))?;
+        let _turn = self.turn().await?;
+        let now = now();
+        let unknown = |reason| Rejection::new(Refusal::EnrolmentToken, reason);
+        if asked.token.is_empty() || asked.token.len() > MAX_TOKEN_BYTES {
+            return Err(unknown("what was sent is no enrolment token").into());
+        }
+        let hash = sha256(asked.token.as_bytes());
+        let listed = self.list.by_token(&hash).ok_or_else(|| unknown("the enrolment token is not known"))?;
+        let name = &listed.node.name;
+        if now >= listed.expires {
+            return Err(unknown(&format!("the enrolment token of {name:?} is past its end")).into());
+        }
+        let key = self.key(&asked.request, name)?;
+        let issued = self.issue(&listed.node, &key, now)?;
+        let claim = Claim {
+            cluster: &listed.node.cluster,
+            uid: &listed.node.uid,
+            token: &hex(&hash),
+            key: &key.sha256,
+            serial: &issued.serial,
+            not_after: issued.not_after,
+            at: now,
+        };
+        match self.store.claim_enrolment(&claim).await? {
+            Claimed::Reused => {
+                let reason = format!(
+                    "the enrolment token of {name:?} was used with another key before: it was stolen, or the machine was set up anew; take the \
+                     node's line out of the enrolments file if you do not know which, or give a new token with `enrolment renew`"
+                );
+                Err(Rejection::new(Refusal::EnrolmentReused, reason).into())
+            }
+            claimed => {
+                let again = claimed == Claimed::Again;
+                tracing::info!(node = name, cluster = listed.node.cluster, serial = issued.serial, again, "enrolled");
+                Ok(answer(issued))
+            }
+        }
+    }
+
+    async fn renew(&self, peer: Option<&Peer>, asked: RenewRequest) -> Result<Enrolled, Refused> {
+        let shown = peer.and_then(Peer::certificate);
+        let shown = shown.ok_or_else(|| Rejection::new(Refusal::NoCredentials, "a renewal without a client certificate"))?;
+        let named = certificate::named(shown)?;
+        let now = now();
+        // The handshake has checked that; the connection may be old.
+        if now >= named.not_after {
+            return Err(Rejection::new(Refusal::Expired, "a renewal with a certificate past its end").into());
+        }
+        let node = self.list.node(&named.cluster, &named.uid);
+        let node = node.ok_or_else(|| Rejection::new(Refusal::UnlistedCertificate, "a renewal of a node that is not listed"))?;
+        self.in_pace(&Asker::Node(node.cluster.clone(), node.uid.clone()))?;
+        let _turn = self.turn().await?;
+        let key = self.key(&asked.request, &node.name)?;
+        let issued = self.issue(&node, &key, now)?;
+        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
+        let renewal = Renewal {
+            cluster: &node.cluster,
+            uid: &node.uid,
+            serial: &issued.serial,
+            not_after: issued.not_after,
+            at: now,
+            with: named.not_before.saturating_add(slack),
+        };
+        if !self.store.renew_enrolment(&renewal).await? {
+            let reason = format!("{:?} was enrolled anew since this certificate was issued: somebody has a copy of it", node.name);
+            return Err(Rejection::new(Refusal::EnrolmentReplaced, reason).into());
+        }
+        tracing::debug!(node = node.name, cluster = node.cluster, serial = issued.serial, "renewed");
+        Ok(answer(issued))
+    }
+
+    fn key(&self, request: &[u8], name: &str) -> Result<Key, Rejection> {
+        request::key(request).map_err(|wrong| Rejection::new(Refusal::EnrolmentRequest, format!("{name:?}: {wrong}")))
+    }
+
+    fn issue(&self, node: &NodeIdentity, key: &Key, now: i64) -> Result<Issued, Refused> {
+        let authority = self.certificate.authority().ok_or(AuthorityError::NoCertificate)?;
+        Ok(authority.issue(node, &key.public, now, self.lifetime)?)
+    }
+
+    /// What the other end is told. One that was answered has its time to go, as after a session, and no longer.
+    fn told(&self, answer: Result<Enrolled, Refused>, peer: Option<&Peer>) -> Result<Response<Enrolled>, Status> {
+        let enrolled = answer.map_err(|refused| self.refused(&refused, peer))?;
+        drop(peer.and_then(Peer::begin_session));
+        Ok(Response::new(enrolled))
+    }
+
+    /// Notes the refusal, once, and what the other end hears of it.
+    fn refused(&self, refused: &Refused, peer: Option<&Peer>) -> Status {
+        let address = peer.map(|peer| peer.address);
+        match refused {
+            Refused::Rejected(rejection) => {
+                self.refusals.note(rejection.refusal, address, None, rejection);
+                match rejection.refusal {
+                    Refusal::EnrolmentBusy => Status::resource_exhausted(LATER),
+                    _ => Status::unauthenticated(NOT_ACCEPTED),
+                }
+            }
+            Refused::Store(error) => {
+                self.refusals.note(Refusal::Store, address, None, error);
+                Status::unavailable(LATER)
+            }
+            Refused::Authority(error) => {
+                tracing::error!(error = cause(error), "no certificate can be given to a machine");
+                self.refusals.note(Refusal::EnrolmentAuthority, address, None, error);
+                Status::unavailable(LATER)
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl enrolment_server::Enrolment for Service {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let answer = self.0.enrol(peer.as_ref(), request.into_inner()).await;
+        self.0.told(answer, peer.as_ref())
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Enrolled>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let answer = self.0.renew(peer.as_ref(), request.into_inner()).await;
+        self.0.told(answer, peer.as_ref())
+    }
+}
+
+fn answer(issued: Issued) -> Enrolled {
+    Enrolled {
+        // The authority's own certificate is what the collector trusts already.
+        chain: vec![issued.certificate.to_vec()],
+        not_before_ms: issued.not_before,
+        not_after_ms: issued.not_after,
+        renew_after_ms: issued.renew_after,
+    }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

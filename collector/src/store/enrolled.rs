@@ -1,0 +1,131 @@
+//! Enrolments that were used: which key each token was good for, and the certificate in use. Who may enrol is not known here.
+
+use sqlx::Row;
+
+use super::{Store, StoreError};
+
+/// The use of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// The node's cluster.
+    pub cluster: &'a str,
+    /// The node's uid.
+    pub uid: &'a str,
+    /// SHA-256 of the token, hex.
+    pub token: &'a str,
+    /// SHA-256 of the public key, hex.
+    pub key: &'a str,
+    /// Of the certificate that is the answer, hex.
+    pub serial: &'a str,
+    /// When that ends, Unix milliseconds.
+    pub not_after: i64,
+    /// Now, Unix milliseconds.
+    pub at: i64,
+}
+
+/// A certificate in place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal<'a> {
+    /// The node's cluster.
+    pub cluster: &'a str,
+    /// The node's uid.
+    pub uid: &'a str,
+    /// Of the new one, hex.
+    pub serial: &'a str,
+    /// When the new one ends, Unix milliseconds.
+    pub not_after: i64,
+    /// Now, Unix milliseconds.
+    pub at: i64,
+    /// When the one before was issued, Unix milliseconds of a whole second.
+    pub with: i64,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// The token is used by this key from now on.
+    First,
+    /// By the same key as before.
+    Again,
+    /// Another key had it before.
+    Reused,
+}
+
+impl Store {
+    /// Uses a token for a key: the first one decides. One transaction, so that of two at once one is the first.
+    pub async fn claim_enrolment(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
+        let failed = StoreError::query("use an enrolment token");
+        let mut transaction = self.writer.begin_with("begin immediate").await.map_err(&failed)?;
+        let before = sqlx::query("select token_sha256, key_sha256 from enrolled where cluster = $1 and uid = $2");
+        let before = before.bind(claim.cluster).bind(claim.uid).fetch_optional(&mut *transaction).await.map_err(&failed)?;
+        let claimed = match before {
+            Some(row) if row.try_get::<String, _>(0).map_err(&failed)? == claim.token => {
+                if row.try_get::<String, _>(1).map_err(&failed)? != claim.key {
+                    return Ok(Claimed::Reused);
+                }
+                Claimed::Again
+            }
+            _ => Claimed::First,
+        };
+        let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, serial, not_after, enrolled_at, renewed_at) \
+                   values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict (cluster, uid) do update set token_sha256 = excluded.token_sha256, \
+                   key_sha256 = excluded.key_sha256, serial = excluded.serial, not_after = excluded.not_after, \
+                   enrolled_at = case when enrolled.token_sha256 = excluded.token_sha256 then enrolled.enrolled_at else excluded.enrolled_at end, \
+                   renewed_at = excluded.renewed_at";
+        let query = sqlx::query(sql).bind(claim.cluster).bind(claim.uid).bind(claim.token).bind(claim.key);
+        query.bind(claim.serial).bind(claim.not_after).bind(claim.at).execute(&mut *transaction).await.map_err(&failed)?;
+        transaction.commit().await.map_err(&failed)?;
+        Ok(claimed)
+    }
+
+    /// Notes a node's newest certificate, asked for with one that was issued at `with` (Unix milliseconds, to the second). `false`, and
+    /// nothing is noted, when the machine was enrolled anew since: whoever has a certificate from before is not that machine.
+    pub async fn renew_enrolment(&self, renewal: &Renewal<'_>) -> Result<bool, StoreError> {
+        let Renewal { cluster, uid, serial, not_after, at, with } = *renewal;
+        // The row may be gone with an older database: the certificate is good all the same.
+        let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, serial, not_after, enrolled_at, renewed_at) \
+                   values ($1, $2, '', '', $3, $4, 0, $5) on conflict (cluster, uid) do update set serial = excluded.serial, \
+                   not_after = excluded.not_after, renewed_at = excluded.renewed_at where enrolled.enrolled_at < $6";
+        let query = sqlx::query(sql).bind(cluster).bind(uid).bind(serial).bind(not_after).bind(at).bind(with.saturating_add(1000));
+        let done = query.execute(&self.writer).await.map_err(StoreError::query("note a renewed certificate"))?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_is_good_for_one_key_and_a_new_token_for_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
+        let claim = Claim { cluster: "c", uid: "u", token: "t1", key: "k1", serial: "1", not_after: 10, at: 1 };
+        assert_eq!(store.claim_enrolment(&claim).await.unwrap(), Claimed::First);
+        assert_eq!(store.claim_enrolment(&Claim { serial: "2", ..claim.clone() }).await.unwrap(), Claimed::Again);
+        assert_eq!(store.claim_enrolment(&Claim { key: "k2", ..claim.clone() }).await.unwrap(), Claimed::Reused);
+        let renewal = Renewal { cluster: "c", uid: "u", serial: "3", not_after: 20, at: 2, with: 0 };
+        assert!(store.renew_enrolment(&renewal).await.unwrap());
+        assert_eq!(store.claim_enrolment(&Claim { key: "k2", ..claim.clone() }).await.unwrap(), Claimed::Reused);
+        // Another node's row is another row.
+        assert_eq!(store.claim_enrolment(&Claim { uid: "v", key: "k2", ..claim.clone() }).await.unwrap(), Claimed::First);
+        let renewed = Claim { token: "t2", key: "k2", ..claim.clone() };
+        assert_eq!(store.claim_enrolment(&renewed).await.unwrap(), Claimed::First);
+        assert_eq!(store.claim_enrolment(&renewed).await.unwrap(), Claimed::Again);
+        // Whoever has a certificate from before the new token is not the machine any longer; the machine itself is.
+        let anew = Claim { token: "t3", at: 50_700, ..renewed.clone() };
+        assert_eq!(store.claim_enrolment(&anew).await.unwrap(), Claimed::First);
+        assert!(!store.renew_enrolment(&Renewal { with: 49_000, ..renewal }).await.unwrap());
+        assert!(store.renew_enrolment(&Renewal { with: 50_000, ..renewal }).await.unwrap());
+        // Another database: nobody is known, and everybody stays.
+        assert!(store.renew_enrolment(&Renewal { uid: "x", with: 0, at: 90_000, ..renewal }).await.unwrap());
+        assert!(store.renew_enrolment(&Renewal { uid: "x", with: 0, at: 91_000, ..renewal }).await.unwrap());
+
+        // Two at once: one of them is the first.
+        let (one, other) = (Claim { uid: "w", key: "k1", ..claim.clone() }, Claim { uid: "w", key: "k2", ..claim });
+        let both = tokio::join!(store.claim_enrolment(&one), store.claim_enrolment(&other));
+        let mut both = [both.0.unwrap(), both.1.unwrap()].map(|claimed| format!("{claimed:?}"));
+        both.sort();
+        assert_eq!(both, ["First", "Reused"]);
+    }
+}

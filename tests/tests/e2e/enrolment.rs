@@ -1,0 +1,342 @@
+//! Machines outside a cluster: enrolled by a token, known by their certificates, renewed, and turned away when they should be.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use holdfast_proto::v1::enrolment_client::EnrolmentClient;
+use holdfast_proto::v1::posture_client::PostureClient;
+use holdfast_proto::v1::{self, EnrolRequest, Enrolled, RenewRequest};
+use holdfast_tests::process::{Process, output};
+use holdfast_tests::site::{Site, free_port, recorded};
+use holdfast_tests::tls::{self, Pair, Purpose};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose as Usage, KeyPair};
+use tonic::{Code, Request, Status};
+
+use crate::BINARIES;
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A site whose collector enrols.
+pub(crate) struct Place {
+    pub(crate) site: Site,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { site: Site::new(BINARIES).unwrap() }
+    }
+
+    pub(crate) fn collector(&self, extra: &[&str]) -> Process {
+        let paths = ["enrolments.yaml", "tls/enrolment-ca.crt", "tls/enrolment-ca.key"].map(|name| self.site.path(name));
+        let [list, certificate, key] = paths.each_ref().map(String::as_str);
+        let mut all = vec!["--enrolments", list, "--enrolment-ca-cert", certificate, "--enrolment-ca-key", key];
+        all.extend(extra);
+        self.site.collector(&all).unwrap()
+    }
+
+    /// `add` or `renew`: a token.
+    pub(crate) fn token(&self, command: &str, node: &str) -> String {
+        let list = self.site.path("enrolments.yaml");
+        let arguments = ["enrolment", command, "--enrolments", &list, "--name", node, "--cluster", "test"];
+        let (code, token, errors) = output(Path::new(BINARIES.collector), &arguments).unwrap();
+        assert_eq!(code, 0, "{errors}");
+        token.trim().to_owned()
+    }
+
+    /// An agent that enrols by `NODE.enrolment`.
+    pub(crate) fn agent(&self, node: &str, extra: &[&str]) -> Process {
+        let (host, proc) = recorded("hardened");
+        let site = &self.site;
+        let (url, ca) = (format!("https://127.0.0.1:{}", site.grpc), site.path("tls/ca.crt"));
+        let (identity, token) = (site.path(&format!("{node}.identity")), site.path(&format!("{node}.enrolment")));
+        let (spool, health) = (site.path(&format!("spool-{node}")), format!("127.0.0.1:{}", free_port().unwrap()));
+        let mut all = vec!["run", "--collector", &url, "--ca", &ca, "--identity", &identity, "--enrolment-token-file", &token];
+        all.extend(["--node-name", node, "--spool", &spool, "--health", &health, "--host-root", &host, "--proc", &proc]);
+        all.extend(extra);
+        Process::start(Path::new(BINARIES.agent), &all, Path::new(&site.path(&format!("{node}.log")))).unwrap()
+    }
+
+    pub(crate) fn give(&self, node: &str, token: &str) {
+        std::fs::write(self.site.path(&format!("{node}.enrolment")), token).unwrap();
+    }
+
+    pub(crate) fn identity(&self, node: &str) -> String {
+        std::fs::read_to_string(self.site.path(&format!("{node}.identity/identity.pem"))).unwrap_or_default()
+    }
+
+    pub(crate) fn wait(&self, what: &str, within: Duration, done: impl FnMut(&holdfast_tests::api::Api) -> bool) {
+        let waited = self.site.api().wait(what, within, done);
+        waited.unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.site.log("collector.log"), self.site.log("machine.log")));
+    }
+
+    pub(crate) fn is(&self, node: &'static str, state: &'static str) {
+        self.wait(&format!("{node} is {state}"), WITHIN, |api| api.node_state(node).as_deref() == Some(state));
+    }
+
+    pub(crate) fn refused(&self, code: &str) -> f64 {
+        self.site.api().metric(&format!("holdfast_rejections_total{{reason=\"{code}\"}}"))
+    }
+
+    fn ca(&self) -> String {
+        std::fs::read_to_string(self.site.path("tls/ca.crt")).unwrap()
+    }
+
+    async fn channel(&self, shown: Option<&Pair>) -> anyhow::Result<tonic::transport::Channel> {
+        tls::channel(self.site.grpc, tls::client(&self.ca(), shown).unwrap()).await
+    }
+
+    async fn enrol(&self, token: &str, request: Vec<u8>) -> Result<Enrolled, Status> {
+        let mut client = EnrolmentClient::new(self.channel(None).await.unwrap());
+        client.enrol(EnrolRequest { token: token.to_owned(), request }).await.map(tonic::Response::into_inner)
+    }
+
+    /// Opens a session with a certificate: the code it ends with, `Ok` for a Welcome; `Unknown` when there is no connection.
+    async fn session(&self, shown: &Pair) -> Code {
+        let Ok(channel) = self.channel(Some(shown)).await else { return Code::Unknown };
+        let hello = v1::Hello {
+            protocol_min: 1,
+            protocol_max: 1,
+            agent_version: "test".to_owned(),
+            epoch: 1,
+            state_digest: vec![0; 16],
+            catalogue_hash: vec![0; 16],
+            boot_id: "test".to_owned(),
+            ..v1::Hello::default()
+        };
+        let hello = v1::AgentMessage { message: Some(v1::agent_message::Message::Hello(hello)) };
+        let (say, said) = tokio::sync::mpsc::channel(4);
+        say.send(hello).await.unwrap();
+        let mut client = PostureClient::new(channel);
+        match client.session(Request::new(tokio_stream::wrappers::ReceiverStream::new(said))).await {
+            Err(status) => status.code(),
+            Ok(answer) => match answer.into_inner().message().await {
+                Ok(Some(_)) => Code::Ok,
+                Ok(None) => Code::Unknown,
+                Err(status) => status.code(),
+            },
+        }
+    }
+}
+
+fn request(key: &KeyPair) -> Vec<u8> {
+    CertificateParams::default().serialize_request(key).unwrap().der().to_vec()
+}
+
+fn pair(key: &KeyPair, enrolled: &Enrolled) -> Pair {
+    let certificate = tls::pem("CERTIFICATE", &enrolled.chain[0]);
+    Pair { certificate, key: key.serialize_pem() }
+}
+
+/// Enrols, reports, has its certificate renewed before it ends, and is the same node all along without having been away. Taken out of
+/// the list, it is gone within seconds.
+#[test]
+fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_list() {
+    let place = Place::new();
+    // 20 s, renewed after a little more than 13.
+    let _collector = place.collector(&["--certificate-hours", "0.00556", "--silent-after", "3"]);
+    place.give("machine", &place.token("add", "machine"));
+    let run_as: &[&str] = if nix::unistd::Uid::effective().is_root() { &["--run-as", "65532"] } else { &[] };
+    let _agent = place.agent("machine", run_as);
+    place.is("machine", "reporting");
+    let enrolled = Instant::now();
+    let first = place.identity("machine");
+    let directory = std::path::PathBuf::from(place.site.path("machine.identity"));
+    let (file, own) = (std::fs::metadata(directory.join("identity.pem")).unwrap(), std::fs::metadata(&directory).unwrap());
+    assert_eq!((file.permissions().mode() & 0o777, own.permissions().mode() & 0o777), (0o600, 0o700));
+    assert!(!directory.join("request.key").exists());
+    if !run_as.is_empty() {
+        assert_eq!((file.uid(), own.uid()), (65532, 65532), "what is not the agent's it could not renew");
+    }
+
+    let mut states = std::collections::BTreeSet::new();
+    place.wait("the certificate is renewed twice, and the first has ended", WITHIN, |api| {
+        states.extend(api.node_state("machine"));
+        enrolled.elapsed() > Duration::from_secs(30)
+    });
+    assert_eq!(states.into_iter().collect::<Vec<_>>(), ["reporting"], "nobody saw it away");
+    assert_ne!(place.identity("machine"), first);
+    let log = place.site.log("machine.log");
+    assert!(log.matches("this node has a new certificate").count() >= 3, "{log}");
+    assert!(!log.contains("not renewed") && !log.contains("refused"), "{log}");
+    let nodes = place.site.api().list("/api/v1/nodes", "nodes").unwrap();
+    assert_eq!(nodes.len(), 1, "{nodes:?}");
+    assert!(["expired", "duplicate_agent", "unlisted_certificate", "handshake", "protocol"].iter().all(|code| place.refused(code) == 0.0));
+
+    std::fs::write(place.site.path("enrolments.yaml"), "").unwrap();
+    let removed = Instant::now();
+    place.wait("the session of a machine that is not listed ends", WITHIN, |api| api.metric("holdfast_sessions") == 0.0);
+    assert!(removed.elapsed() < Duration::from_secs(20), "{:?}", removed.elapsed());
+    place.is("machine", "silent");
+    assert!(place.refused("unlisted_certificate") >= 1.0);
+}
+
+/// Off for longer than its certificate held: nothing renews that. The agent says what to do, and takes the new token as it runs.
+#[test]
+fn a_machine_that_was_off_too_long_says_so_and_comes_back_with_a_new_token_as_the_node_it_was() {
+    let place = Place::new();
+    let _collector = place.collector(&["--certificate-hours", "0.003", "--silent-after", "1"]);
+    let token = place.token("add", "machine");
+    place.give("machine", &token);
+    let agent = place.agent("machine", &[]);
+    place.is("machine", "reporting");
+    agent.stop(Duration::from_secs(10)).unwrap();
+    place.is("machine", "stopped");
+    let off = Instant::now();
+    place.wait("the certificate has ended", WITHIN, |_| off.elapsed() > Duration::from_secs(12));
+
+    let _agent = place.agent("machine", &[]);
+    place.wait("the agent says what to do", WITHIN, |_| place.site.log("machine.log").contains("enrolment renew --name 'machine'"));
+    assert_eq!(place.site.api().node_state("machine").as_deref(), Some("stopped"));
+    let fresh = place.token("renew", "machine");
+    assert_ne!(fresh, token);
+    place.give("machine", &fresh);
+    place.is("machine", "reporting");
+    assert_eq!(place.site.api().list("/api/v1/nodes", "nodes").unwrap().len(), 1, "the same node, with its history");
+    // The token before is good for nothing.
+    assert_eq!(place.refused("enrolment_token"), 0.0);
+}
+
+/// One token, one key. Who comes with another key has stolen it, or the machine's own: either way somebody should look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever_is_wrong() {
+    let place = Place::new();
+    let _collector = place.collector(&[]);
+    assert!(place.site.api().text("/metrics").unwrap().contains("holdfast_rejections_total{reason=\"enrolment_reused\"} 0"));
+    let token = place.token("add", "machine");
+    let (own, thief) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let enrolled = place.enrol(&token, request(&own)).await.unwrap();
+    let day = enrolled.not_after_ms - enrolled.not_before_ms;
+    assert_eq!(day, 86_400_000 + 300_000, "a day, from five minutes ago");
+    assert_eq!(place.enrol(&token, request(&own)).await.unwrap().chain.len(), 1, "a lost answer costs nothing");
+
+    let mut forged = request(&own);
+    *forged.last_mut().unwrap() ^= 1;
+    let refusals = [
+        place.enrol(&token, request(&thief)).await,
+        place.enrol("he_nobody", request(&thief)).await,
+        place.enrol("", request(&own)).await,
+        place.enrol(&token, forged).await,
+        place.enrol(&token, vec![0; 5000]).await,
+    ];
+    let told: std::collections::BTreeSet<String> = refusals
+        .into_iter()
+        .map(|refusal| refusal.unwrap_err())
+        .map(|status| format!("{:?} {}", status.code(), status.message()))
+        .collect();
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), ["Unauthenticated not accepted"]);
+    let counted = ["enrolment_reused", "enrolment_token", "enrolment_request"].map(|code| place.refused(code));
+    assert_eq!(counted, [1.0, 2.0, 2.0], "{}", place.site.log("collector.log"));
+    assert!(place.site.log("collector.log").contains("used with another key before"));
+
+    // The machine itself is not harmed, and renews by its certificate; nobody does without one.
+    let shown = pair(&own, &enrolled);
+    assert_eq!(place.session(&shown).await, Code::Ok);
+    let next = KeyPair::generate().unwrap();
+    let mut client = EnrolmentClient::new(place.channel(Some(&shown)).await.unwrap());
+    let renewed = client.renew(RenewRequest { request: request(&next) }).await.unwrap().into_inner();
+    assert_ne!(renewed.chain, enrolled.chain);
+    assert_eq!(place.session(&pair(&next, &renewed)).await, Code::Ok);
+    let mut stranger = EnrolmentClient::new(place.channel(None).await.unwrap());
+    let status = stranger.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "not accepted"));
+
+    // Enrolled anew, by another key: whoever still has the certificate from before does not get another.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let fresh = place.token("renew", "machine");
+    let reborn = KeyPair::generate().unwrap();
+    let enrolled_anew = place.enrol(&fresh, request(&reborn)).await.unwrap();
+    let copy = pair(&next, &renewed);
+    let mut client = EnrolmentClient::new(place.channel(Some(&copy)).await.unwrap());
+    let status = client.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
+    assert_eq!((status.code(), place.refused("enrolment_replaced")), (Code::Unauthenticated, 1.0));
+    let mut client = EnrolmentClient::new(place.channel(Some(&pair(&reborn, &enrolled_anew))).await.unwrap());
+    client.renew(RenewRequest { request: request(&reborn) }).await.unwrap();
+
+    // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
+    let mut client = EnrolmentClient::new(place.channel(None).await.unwrap());
+    let mut codes = Vec::new();
+    for _ in 0..120 {
+        let asked = EnrolRequest { token: "he_guess".to_owned(), request: Vec::new() };
+        codes.push(client.enrol(asked).await.unwrap_err().code());
+    }
+    assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
+    assert!(place.refused("enrolment_busy") >= 1.0);
+    let asked = EnrolRequest { token: fresh, request: request(&reborn) };
+    assert_eq!(client.enrol(asked).await.unwrap_err().code(), Code::ResourceExhausted, "nobody learns by that whether a token is good");
+}
+
+/// Certificates of another CA, of servers, of nobody, past their end: none opens a session, each is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_enrolment_did_not_give_opens_no_session() {
+    let place = Place::new();
+    let _collector = place.collector(&[]);
+    place.token("add", "machine");
+    let list = std::fs::read_to_string(place.site.path("enrolments.yaml")).unwrap();
+    let uid = list.split("\"uid\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let name = format!("spiffe://holdfast/cluster/test/node/{uid}");
+    let path = |name: &str| std::path::PathBuf::from(place.site.path(name));
+    let ours = Pair::read(&path("tls/enrolment-ca.crt"), &path("tls/enrolment-ca.key")).unwrap();
+    let servers = Pair::read(&path("tls/ca.crt"), &path("tls/ca.key")).unwrap();
+    let other = tls::authority("Holdfast enrolment CA").unwrap();
+    let purpose = |uris: &[&str], usages: &[Usage]| Purpose {
+        uris: uris.iter().map(|&uri| uri.to_owned()).collect(),
+        usages: usages.to_vec(),
+        ..Purpose::default()
+    };
+    let client = [Usage::ClientAuth];
+    let good = purpose(&[&name], &client);
+    assert_eq!(place.session(&ours.sign(&good).unwrap()).await, Code::Ok, "this form is the one that counts");
+
+    // The handshake itself says no.
+    let shaken = [
+        other.sign(&good).unwrap(),
+        servers.sign(&good).unwrap(),
+        Pair::read(&path("tls/server.crt"), &path("tls/server.key")).unwrap(),
+        ours.sign(&purpose(&[&name], &[Usage::ServerAuth])).unwrap(),
+        ours.sign(&Purpose { ended: true, ..good.clone() }).unwrap(),
+    ];
+    for shown in &shaken {
+        assert_ne!(place.session(shown).await, Code::Ok, "{}", shown.certificate);
+    }
+    assert_eq!(place.refused("client_certificate"), 5.0, "{}", place.site.log("collector.log"));
+
+    // A good chain that names no node.
+    let nobody = "spiffe://holdfast/cluster/test/node/nobody";
+    let named = [
+        (ours.sign(&purpose(&[], &client)).unwrap(), "malformed_certificate", 1.0),
+        (ours.sign(&purpose(&[&name, nobody], &client)).unwrap(), "malformed_certificate", 2.0),
+        (ours.sign(&purpose(&[&name], &[])).unwrap(), "malformed_certificate", 3.0),
+        (ours.sign(&purpose(&[&name], &[Usage::ClientAuth, Usage::ServerAuth])).unwrap(), "malformed_certificate", 4.0),
+        (ours.sign(&purpose(&[nobody], &client)).unwrap(), "unlisted_certificate", 1.0),
+    ];
+    for (shown, code, count) in &named {
+        assert_eq!(place.session(shown).await, Code::Unauthenticated, "{code}");
+        assert_eq!(place.refused(code), *count, "{}", place.site.log("collector.log"));
+    }
+
+    // TLS 1.2, and whoever does not ask for HTTP/2.
+    let ca = std::fs::read_to_string(place.site.path("tls/ca.crt")).unwrap();
+    let mut silent = tls::client(&ca, None).unwrap();
+    silent.alpn_protocols.clear();
+    assert!(tls::channel(place.site.grpc, silent).await.is_err() || place.refused("handshake") >= 1.0);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(servers.der().unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let old = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+    let mut old = old.with_root_certificates(roots).with_no_client_auth();
+    old.alpn_protocols = vec![b"h2".to_vec()];
+    let old = std::sync::Arc::new(old);
+    assert!(tls::shake(place.site.grpc, std::sync::Arc::clone(&old)).await.is_err(), "TLS 1.2 is off by default");
+
+    let second = Place::new();
+    let _collector = second.collector(&["--allow-tls12"]);
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = Pair::read(Path::new(&second.site.path("tls/ca.crt")), Path::new(&second.site.path("tls/ca.key"))).unwrap();
+    roots.add(ca.der().unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let old = rustls::ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+    let mut old = old.with_root_certificates(roots).with_no_client_auth();
+    old.alpn_protocols = vec![b"h2".to_vec()];
+    assert!(tls::shake(second.site.grpc, std::sync::Arc::new(old)).await.is_ok());
+}
