@@ -102,6 +102,8 @@ refusals! {
     EnrolmentToken = "enrolment_token",
     /// An enrolment token that was used with another key before.
     EnrolmentReused = "enrolment_reused",
+    /// A renewal with a certificate from before the machine was enrolled anew.
+    EnrolmentReplaced = "enrolment_replaced",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",
     /// The enrolment CA does not sign: it is past its end, or its files cannot be used.

@@ -22,6 +22,7 @@ use crate::changes::ChangeFeed;
 use crate::cluster::{self, ApiServer, Cluster};
 use crate::enrolment::{self, Enroller, Enrolments};
 use crate::feeds::{self, Follow, Following};
+use crate::files;
 use crate::fleet;
 use crate::http::{self, App};
 use crate::identity::{Identities, TokenReview, Tokens};
@@ -147,7 +148,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let enrolments = identities.enrolments.clone();
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
-    std::fs::create_dir_all(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
+    files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
     let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;

@@ -222,6 +222,7 @@ impl Shared {
         match shaken {
             Ok(Ok(tls)) if !tls::speaks_http2(tls.get_ref().1) => {
                 refuse(Refusal::Handshake, &"the other end did not ask for HTTP/2");
+                wait_out(place, tls).await;
                 None
             }
             Ok(Ok(tls)) => {
@@ -230,12 +231,7 @@ impl Shared {
             }
             Ok(Err((error, stream))) => {
                 refuse(tls::refusal(&error), &error);
-                place.forfeit();
-                tokio::select! {
-                    () = sleep(PENALTY) => {}
-                    () = place.displaced() => {}
-                }
-                drop(stream);
+                wait_out(place, stream).await;
                 None
             }
             Err(_) => {
@@ -244,6 +240,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// Keeps what failed for a while, unless its place is wanted.
+async fn wait_out<T>(place: &Place, failed: T) {
+    place.forfeit();
+    tokio::select! {
+        () = sleep(PENALTY) => {}
+        () = place.displaced() => {}
+    }
+    drop(failed);
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod disk;
 mod enrolment;
 mod feeds;
 mod fleet;
+mod holders;
 mod hostile;
 mod hostile_pages;
 mod identity;

@@ -17,6 +17,8 @@
 //! More than it was permitted a process gets only by running another program, or by becoming root: the second and the third row.
 
 mod cgroup;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod label;
 mod namespaces;
 mod parse;
