@@ -174,7 +174,9 @@ mod tests {
         assert_eq!(read("server.key"), server);
         assert_ne!(read("enrolment-ca.key"), key);
         std::fs::remove_file(dir.path().join("ca.key")).unwrap();
-        ["enrolment-ca.crt", "enrolment-ca.key"].map(|name| std::fs::remove_file(dir.path().join(name)).unwrap());
+        for name in ["enrolment-ca.crt", "enrolment-ca.key"] {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
         assert!(init(dir.path(), &names).is_err());
     }
 

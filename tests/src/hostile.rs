@@ -141,8 +141,8 @@ pub fn entries(recording: &str, canary: &str) -> Result<Vec<Entry>> {
     let selection = Selection { judged_by: Some(JudgedBy::Node), ..Selection::default() };
     for real in evaluator.evaluate(&facts, &selection)? {
         entries.push(poison.finding(&real.check, None, real.verdict));
-        let subject = format!("pod:{}/{}/x", poison.draw(), poison.draw());
-        entries.push(poison.finding(&real.check, Some(subject), Verdict::Fail));
+        let pod = format!("pod:{}/{}/x", poison.draw(), poison.draw());
+        entries.push(poison.finding(&real.check, Some(pod), Verdict::Fail));
     }
     for payload in payloads(canary) {
         for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::Manual, Verdict::NotApplicable] {

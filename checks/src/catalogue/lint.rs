@@ -15,6 +15,11 @@ use crate::facts::Group;
 /// The longest expression, in bytes.
 const MAX_SOURCE_BYTES: usize = 4 * 1024;
 
+/// Brackets within brackets. The parser recurses by them and has no limit of its own: sixty take all the stack of a debug build.
+const MAX_NESTING: usize = 16;
+/// Operations within operations, loops' own among them: evaluation recurses by them.
+const MAX_DEPTH: usize = 48;
+
 /// Functions an expression may call, CEL operators apart: those that the environment has.
 const FUNCTIONS: [&str; 10] =
     ["contains", "double", "endsWith", "int", "matches", "modeAtMost", "size", "startsWith", "string", "undecided"];
@@ -36,10 +41,27 @@ pub(super) fn expression(source: String, scope: Scope) -> Result<Expression, Str
     if source.len() > MAX_SOURCE_BYTES {
         return Err(format!("the expression is {} bytes long, {MAX_SOURCE_BYTES} are allowed", source.len()));
     }
+    if nesting(&source) > MAX_NESTING {
+        return Err(format!("brackets are nested more than {MAX_NESTING} deep: take it apart into several checks"));
+    }
     let program = ENVIRONMENT.compile(&source).map_err(|error| format!("not a CEL expression: {error}"))?;
-    let mut walk = Walk { scope, bound: Vec::new(), groups: BTreeSet::new() };
+    let mut walk = Walk { scope, bound: Vec::new(), groups: BTreeSet::new(), depth: 0 };
     walk.visit(program.expression())?;
     Ok(Expression { source, reads: walk.groups, program: Arc::new(program) })
+}
+
+/// How deep brackets are nested, at most: those in strings count as well, because what a string is only the parser knows.
+fn nesting(source: &str) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for byte in source.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// Checks an evidence path: plain member access from `it` or a group.
@@ -57,10 +79,21 @@ struct Walk {
     scope: Scope,
     bound: Vec<String>,
     groups: BTreeSet<Group>,
+    depth: usize,
 }
 
 impl Walk {
     fn visit(&mut self, node: &IdedExpr) -> Result<(), String> {
+        if self.depth == MAX_DEPTH {
+            return Err(format!("operations are nested more than {MAX_DEPTH} deep: take it apart into several checks"));
+        }
+        self.depth += 1;
+        let visited = self.visit_inner(node);
+        self.depth -= 1;
+        visited
+    }
+
+    fn visit_inner(&mut self, node: &IdedExpr) -> Result<(), String> {
         match &node.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.name(name),
@@ -140,7 +173,44 @@ fn refused_optional() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENVIRONMENT, FUNCTIONS, Scope, expression};
+    use super::{ENVIRONMENT, FUNCTIONS, MAX_NESTING, MAX_SOURCE_BYTES, Scope, expression};
+    use crate::catalogue::{Catalogue, CatalogueError, Document};
+    use crate::evaluator::{Evaluator, Selection};
+    use crate::facts::{Node, NodeFacts, Reason, Unavailable};
+
+    fn loaded(pass: &str) -> Result<Catalogue, CatalogueError> {
+        let text = format!(
+            "- {{id: a, title: t, severity: low, area: kernel, judged_by: node, pass: \"{pass}\", evidence: [kernel.release], why: w, fix: f}}"
+        );
+        Catalogue::load(&[Document { name: "a.yaml".to_owned(), text }])
+    }
+
+    #[test]
+    fn nesting_is_refused_before_the_parser_or_the_evaluator_runs_out_of_stack() {
+        let nested = |open: &str, inner: &str, close: &str, n: usize| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+        let deep = [
+            nested("(", "true", ")", 60),
+            nested("[", "", "]", 2000),
+            nested("{1: ", "1", "}", 500),
+            nested("[1].all(a, ", "true", ")", 30),
+            nested("(", "", "", MAX_SOURCE_BYTES - 10),
+            format!("{}1 == 2", "1+".repeat(2000)),
+            format!("kernel{} == 1", ".a".repeat(2000)),
+            format!("kernel{} == 1", "[0]".repeat(1300)),
+            format!("1 == 1{}", " == true".repeat(490)),
+            format!("{}true", "true ? true : ".repeat(280)),
+        ];
+        for pass in deep {
+            assert!(loaded(&pass).is_err(), "{:.60}", pass);
+        }
+        let node = NodeFacts::unread(Node::unnamed(), &Unavailable::new(Reason::NotSupported, "none"));
+        for pass in [nested("(", "true", ")", MAX_NESTING), nested("[1].all(a, ", "true", ")", 8), "true || ".repeat(400) + "true"] {
+            let catalogue = loaded(&pass).unwrap_or_else(|error| {
+                panic!("{pass:.60}: {}", std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string))
+            });
+            assert_eq!(Evaluator::new(catalogue).evaluate(&node, &Selection::default()).map(|findings| findings.len()).ok(), Some(1));
+        }
+    }
 
     /// One that is allowed and that the environment does not have makes every verdict of its check unknown.
     #[test]

@@ -73,11 +73,8 @@ impl World {
             5 => {
                 if let Some(write) = self.writes.pop_front() {
                     self.committed = self.committed.max(write.seq);
-                    let written = if argument == 0 {
-                        Written::Fenced
-                    } else {
-                        Written::Committed { refused: write.refused, digest: Digest::EMPTY }
-                    };
+                    let written =
+                        if argument == 0 { Written::Fenced } else { Written::Committed { refused: write.refused, digest: Digest::EMPTY } };
                     self.input(Input::Written(write.seq, written));
                 }
             }

@@ -116,7 +116,13 @@ pub(crate) fn runtimes(data: &[u8]) {
     let mut documents = Vec::new();
     for (at, part) in text.split('\0').take(5).enumerate() {
         let [toml, json] = fuzzing::runtime(part);
-        let role = [DocumentRole::Main, DocumentRole::DropIn, DocumentRole::RegistryHosts, DocumentRole::Registries, DocumentRole::SignaturePolicy];
+        let role = [
+            DocumentRole::Main,
+            DocumentRole::DropIn,
+            DocumentRole::RegistryHosts,
+            DocumentRole::Registries,
+            DocumentRole::SignaturePolicy,
+        ];
         let content: Result<Value, String> = toml.or(json);
         documents.push(RuntimeDocument {
             path: format!("/etc/{at}"),

@@ -1,8 +1,6 @@
 //! Protobuf bytes to domain types: what a collector makes of anything an agent may send.
 
-use holdfast_checks::entries::{
-    Body, MAX_ENTRY_BYTES, MAX_EVIDENCE_ITEMS, MAX_INVENTORY_BYTES, MAX_REASON_BYTES, MAX_SUBJECT_BYTES,
-};
+use holdfast_checks::entries::{Body, MAX_ENTRY_BYTES, MAX_EVIDENCE_ITEMS, MAX_INVENTORY_BYTES, MAX_REASON_BYTES, MAX_SUBJECT_BYTES};
 use holdfast_collector::ingest::convert::{self, Incoming};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Said;

@@ -143,16 +143,22 @@ fn garbage(length: usize) -> Vec<u8> {
     (0..length).map(next).collect()
 }
 
-/// Says 1 MiB/s of nothing in one connection after another.
-async fn babble<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(connect: impl AsyncFn() -> std::io::Result<S>) {
+/// Says 1 MiB/s of nothing in one connection after another, before or after its handshake.
+async fn babble(intruder: Intruder, shaken: bool) {
+    loop {
+        if shaken && let Ok(stream) = intruder.shaken().await {
+            talk(stream).await;
+        } else if let Ok(stream) = intruder.silent().await {
+            talk(stream).await;
+        }
+        tokio::time::sleep(Duration::from_millis(16)).await;
+    }
+}
+
+async fn talk(mut stream: impl tokio::io::AsyncWrite + Unpin) {
     let chunk = garbage(16 * 1024);
     let mut pace = tokio::time::interval(Duration::from_millis(16));
-    loop {
-        if let Ok(mut stream) = connect().await {
-            while stream.write_all(&chunk).await.is_ok() {
-                pace.tick().await;
-            }
-        }
+    while stream.write_all(&chunk).await.is_ok() && stream.flush().await.is_ok() {
         pace.tick().await;
     }
 }
@@ -203,10 +209,9 @@ async fn agents_go_on_and_new_ones_get_in_while_a_collector_is_under_attack() {
 
     let before = siege.before();
     let mut babblers = JoinSet::new();
-    let intruder = siege.intruder.clone();
-    babblers.spawn(async move { babble(async || intruder.silent().await).await });
-    let intruder = siege.intruder.clone();
-    babblers.spawn(async move { babble(async || intruder.shaken().await).await });
+    for shaken in [false, true] {
+        babblers.spawn(babble(siege.intruder.clone(), shaken));
+    }
     for garbage in [garbage(1_000), vec![0x0a; 64 * 1024]] {
         babblers.spawn(babble_inside(siege.intruder.clone(), siege.token(), garbage));
     }
