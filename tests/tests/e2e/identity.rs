@@ -116,12 +116,12 @@ async fn nobody_is_somebody_else() {
         assert!(!rig.log().contains(token.as_str()), "no token is logged");
     }
 
-    // A storm of one bad token is asked about once.
+    // A storm of one bad token is asked about once in five seconds.
     let before = cluster.reviews();
     for _ in 0..20 {
         rig.open(&shown[0].2).await.unwrap_err();
     }
-    assert!(cluster.reviews() <= before + 1, "{} reviews", cluster.reviews() - before);
+    assert!(cluster.reviews() <= before + 3, "{} reviews", cluster.reviews() - before);
 
     // Node a's token for node b's name: what Hello says is no identity.
     let _client = rig.connected(&good, "node-b").await;

@@ -74,7 +74,8 @@ async fn shows(port: u16, config: &Arc<rustls::ClientConfig>, wanted: &Pair) -> 
             let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
             assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed: that would hide a rotation");
             // A ticket would come after the handshake.
-            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 256]);
+            let mut buffer = [0; 256];
+            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut buffer);
             drop(tokio::time::timeout(Duration::from_millis(100), read).await);
             if leaf == wanted {
                 return started.elapsed();
