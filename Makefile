@@ -3,7 +3,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run demo test torture lint bench manifests image
+.PHONY: help run demo test torture fuzz lint bench manifests image
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.* ## /\1\t/p' Makefile | expand -t 12
@@ -25,6 +25,10 @@ torture: ## thousands of simulated networks and random histories, hundreds of ki
 	HOLDFAST_SEEDS=5000 cargo test --release --locked -p holdfast-tests --test simulated -- --nocapture
 	HOLDFAST_MODEL_CASES=100000 cargo test --release --locked -p holdfast-tests --test model -- --nocapture
 	HOLDFAST_KILL_ROUNDS=200 cargo test --locked -p holdfast-tests --test e2e kill -- --nocapture
+
+fuzz: ## random bytes for everything that reads what others wrote, SECONDS=60 each; fetches cargo-fuzz and a nightly compiler if you lack them
+	@scripts/setup build
+	@scripts/fuzz $(or $(SECONDS),60) $(TARGET)
 
 lint: ## formatting and clippy, as CI wants it
 	@scripts/setup build

@@ -2,9 +2,9 @@
 //!
 //! Small files of ours only (certificates, tokens); a device, a pipe or a huge file in their place is an error.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The largest file read: 4 MiB.
@@ -87,6 +87,11 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(&failed)
 }
 
+/// Makes a directory that is ours alone, unless it is there. One that is there stays as open as whoever made it wanted it.
+pub fn private_directory(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Replaces a file in one step: a reader sees the old one or the new one. Mode 0600.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -100,7 +105,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{FileError, create, read, replace};
+    use super::{FileError, create, private_directory, read, replace};
+
+    #[test]
+    fn what_is_weak_in_a_fleet_is_not_for_every_user_of_the_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("state/data");
+        private_directory(&data).unwrap();
+        private_directory(&data).unwrap();
+        assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_private_file_is_private_and_never_overwritten() {

@@ -16,6 +16,8 @@ pub mod enrolment;
 pub mod feeds;
 pub mod files;
 pub mod fleet;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod ingest;

@@ -11,6 +11,8 @@ mod config;
 mod containers;
 mod cri;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod kernel;
 mod listeners;
 mod network;

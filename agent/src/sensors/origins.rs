@@ -5,7 +5,7 @@
 //! names and the program parses in its place ([`flags_file`], MicroK8s). Of the environment only `KUBELET_*` is looked at, of
 //! all these places only words that are flags are kept, and those redacted. Must not know what a flag means.
 
-mod unit;
+pub(super) mod unit;
 
 use holdfast_checks::derive::last_flag;
 use holdfast_checks::facts::{FlagOrigin, FlagOriginKind, Listing, Observed, Skipped, Source, SourceKind, Unavailable};

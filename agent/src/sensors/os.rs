@@ -60,6 +60,13 @@ fn unescape(text: &str) -> String {
         .collect()
 }
 
+/// An `os-release`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &str) {
+    let os = parse(content);
+    assert!(os.fields.len() <= MAX_FIELDS && os.fields.values().all(|value| value.chars().count() <= MAX_VALUE));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

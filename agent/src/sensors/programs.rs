@@ -6,7 +6,7 @@
 //! every part is capped. Must not know what a version is for.
 
 mod crun;
-mod elf;
+pub(super) mod elf;
 mod engines;
 mod go;
 

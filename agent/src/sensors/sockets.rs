@@ -61,20 +61,29 @@ pub(super) fn inode(link: &str) -> Option<u64> {
 
 fn table(host: &Host, path: &str, protocol: &'static str) -> Result<Vec<Socket>, ReadError> {
     let content = host.proc.root().read_capped(path, TABLE_CAP)?;
+    parse(&content, protocol).map_err(|_| ReadError::content(path, "a table of sockets"))
+}
+
+fn parse(content: &[u8], protocol: &'static str) -> Result<Vec<Socket>, procfs_core::ProcError> {
     // Addresses stand in the byte order of the host; the other two numbers play no part in these tables.
     let system =
         ExplicitSystemInfo { boot_time_secs: 0, ticks_per_second: 100, page_size: 4096, is_little_endian: cfg!(target_endian = "little") };
-    let malformed = |_| ReadError::content(path, "a table of sockets");
     if protocol == "tcp" {
-        let TcpNetEntries(entries) = read_table(&content, &system).map_err(malformed)?;
+        let TcpNetEntries(entries) = read_table(content, &system)?;
         let listening = entries.into_iter().filter(|entry| entry.state == TcpState::Listen);
         return Ok(listening.map(|entry| Socket { protocol, address: entry.local_address, inode: entry.inode }).collect());
     }
-    let UdpNetEntries(entries) = read_table(&content, &system).map_err(malformed)?;
+    let UdpNetEntries(entries) = read_table(content, &system)?;
     let waiting = entries.into_iter().filter(|entry| entry.remote_address.port() == 0);
     Ok(waiting.map(|entry| Socket { protocol, address: entry.local_address, inode: entry.inode }).collect())
 }
 
 fn read_table<T: FromBufReadSI>(content: &[u8], system: &SystemInfo) -> Result<T, procfs_core::ProcError> {
     T::from_buf_read(content, system)
+}
+
+/// A table of either kind, and the inode in a link.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &[u8]) {
+    drop((parse(content, "tcp"), parse(content, "udp"), inode(&String::from_utf8_lossy(content))));
 }

@@ -269,5 +269,14 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|half| u16::from_ne_bytes(*half))
 }
 
+/// A datagram, as if from the kernel.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(datagram: &[u8]) {
+    let mut found = Vec::new();
+    events(datagram, &mut found);
+    std::hint::black_box(acknowledged(datagram, 7));
+    assert!(found.len() <= datagram.len() / (NETLINK_HEADER + CONNECTOR_HEADER), "an event has a header");
+}
+
 #[cfg(test)]
 mod tests;

@@ -218,3 +218,9 @@ impl Watch {
         self.full_pass.mul_f64(0.9 + 0.2 * f64::from(draw) / f64::from(u32::MAX))
     }
 }
+
+/// A datagram of the process connector, for tests/fuzzing.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz_connector(datagram: &[u8]) {
+    connector::fuzz(datagram);
+}

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::document::{
-    AgentDocument, CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument, PrivilegesDocument,
-    NodeDocument, OwnerDocument, PodNetworkDocument, RootProcessDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
+    AgentDocument, CertificateDocument, CertificateSaid, GroupDocument, GroupState, HandshakeDocument, ListenerDocument, NetworkDocument,
+    NodeDocument, OwnerDocument, PodNetworkDocument, PrivilegesDocument, RootProcessDocument, SaidDocument, SettingDocument,
+    ShownCertificateDocument,
 };
 use super::{chain, kinds, workloads};
 use crate::entries::{Body, Entry, Key};

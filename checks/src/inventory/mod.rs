@@ -32,8 +32,8 @@ pub use collect::{Inventory, MAX_NODE_BYTES, entries};
 pub use document::{
     AgentDocument, CertificateDocument, CertificateSaid, ComponentDocument, ContainerDocument, GroupDocument, GroupState, HandlerDocument,
     HandshakeDocument, InstalledDocument, KernelDocument, ListenerDocument, NetworkDocument, NodeDocument, OwnerDocument,
-    PodNetworkDocument, PrivilegesDocument, ProgramDocument, RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument, ShownCertificateDocument,
-    SystemDocument,
+    PodNetworkDocument, PrivilegesDocument, ProgramDocument, RootProcessDocument, RuntimeDocument, SaidDocument, SettingDocument,
+    ShownCertificateDocument, SystemDocument,
 };
 pub use restore::facts_for_collector;
 

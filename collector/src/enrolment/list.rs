@@ -160,8 +160,19 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn parse(path: &Path) -> Result<Table, EnrolmentsError> {
+    accept(path, list(path)?)
+}
+
+/// How many machines a file with this text lists.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) -> Option<usize> {
+    let path = Path::new("enrolments.yaml");
+    Some(accept(path, read(path, text).ok()?).ok()?.nodes.len())
+}
+
+fn accept(path: &Path, lines: Vec<Line>) -> Result<Table, EnrolmentsError> {
     let mut table = Table::default();
-    for line in list(path)? {
+    for line in lines {
         let name = line.name.clone();
         let wrong = |problem| EnrolmentsError::Entry { path: path.to_owned(), name: name.clone(), problem };
         let fits = |text: &str| !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
@@ -181,11 +192,14 @@ fn parse(path: &Path) -> Result<Table, EnrolmentsError> {
 }
 
 fn list(path: &Path) -> Result<Vec<Line>, EnrolmentsError> {
-    let text = files::read_text(path)?;
+    read(path, &files::read_text(path)?)
+}
+
+fn read(path: &Path, text: &str) -> Result<Vec<Line>, EnrolmentsError> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    serde_saphyr::from_str(&text).map_err(|source| EnrolmentsError::Malformed { path: path.to_owned(), source: Box::new(source) })
+    serde_saphyr::from_str(text).map_err(|source| EnrolmentsError::Malformed { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Adds a machine to the file, which is created when absent, and returns its token: the only time it is seen. Good for so many hours

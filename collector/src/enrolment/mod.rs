@@ -15,3 +15,9 @@ pub use service::{Enroller, Service};
 
 /// The largest message of an agent, in bytes: a signing request of 4 KiB, a token, and what they are wrapped in.
 pub const MAX_MESSAGE_BYTES: usize = 6 * 1024;
+
+/// A signing request: the hash of its key, hex. And an enrolments file: how many machines it lists.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(content: &[u8]) -> (Option<String>, Option<usize>) {
+    (request::key(content).ok().map(|key| key.sha256), list::fuzz(&String::from_utf8_lossy(content)))
+}

@@ -177,6 +177,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
+/// How many tokens a tokens file with this text has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_tokens(text: &str) -> Option<usize> {
+    token::fuzz(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{bearer, hex, sha256};

@@ -141,7 +141,17 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn parse(path: &Path) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
-    let listed = list(path)?;
+    accept(path, list(path)?)
+}
+
+/// How many tokens a file with this text has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(text: &str) -> Option<usize> {
+    let path = Path::new("tokens.yaml");
+    Some(accept(path, read(path, text).ok()?).ok()?.len())
+}
+
+fn accept(path: &Path, listed: Vec<Token>) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
     let mut nodes = BTreeSet::new();
     let mut tokens = BTreeMap::new();
     for token in listed {
@@ -164,11 +174,14 @@ fn parse(path: &Path) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
 }
 
 fn list(path: &Path) -> Result<Vec<Token>, TokensError> {
-    let text = files::read_text(path)?;
+    read(path, &files::read_text(path)?)
+}
+
+fn read(path: &Path, text: &str) -> Result<Vec<Token>, TokensError> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    serde_saphyr::from_str(&text).map_err(|source| TokensError::Malformed { path: path.to_owned(), source: Box::new(source) })
+    serde_saphyr::from_str(text).map_err(|source| TokensError::Malformed { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// What [`hex`] wrote of 32 bytes.

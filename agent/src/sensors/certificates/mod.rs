@@ -227,6 +227,18 @@ fn blocks(path: &str, content: &[u8]) -> Result<Vec<Result<Vec<u8>, Unavailable>
     if blocks.is_empty() { Err(none_in(path)) } else { Ok(blocks) }
 }
 
+/// A PEM file and a kubeconfig, out of the same bytes, and what their certificates say.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &[u8]) {
+    let read = |content: &[u8]| pem::certificates(content).take(MAX_OF_FILE).flatten().map(|der| x509::certificate(&der)).count();
+    read(content);
+    for user in kubeconfig::users(content).unwrap_or_default() {
+        if let kubeconfig::Place::Here(data) = user.certificate {
+            drop(kubeconfig::decoded(&data).map(|pem| read(&pem)));
+        }
+    }
+}
+
 fn none_in(path: &str) -> Unavailable {
     Unavailable::new(Reason::Malformed, format!("{path}: no certificate in PEM"))
 }

@@ -6,6 +6,8 @@
 
 mod bundles;
 mod docker;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod mountinfo;
 mod mounts;
 mod names;

@@ -273,6 +273,19 @@ fn why(path: &str, status: &Status) -> Unavailable {
     }
 }
 
+/// What is kept of answers that are all made of the same bytes.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &[u8]) {
+    use prost::Message;
+    let messages = Messages {
+        version: Message::decode(content).unwrap_or_default(),
+        sandboxes: Message::decode(content).unwrap_or_default(),
+        containers: Message::decode(content).unwrap_or_default(),
+        images: Message::decode(content).unwrap_or_default(),
+    };
+    drop(Answer::of(messages));
+}
+
 fn late(path: &str) -> Unavailable {
     Unavailable::new(Reason::TimedOut, format!("{path}: no answer within {} s", DEADLINE.as_secs()))
 }

@@ -148,6 +148,12 @@ fn cpu_vulnerabilities(host: &Host) -> Observed<Listing<CpuVulnerability>> {
     Observed::known(listing, Source::new(SourceKind::Kernel, directory), now())
 }
 
+/// GRUB's menu.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    loader::fuzz(text);
+}
+
 fn swaps(host: &Host) -> Observed<Listing<Swap>> {
     // Blanks in a path are written as octal escapes, so that columns hold.
     let swap = |line: &str| {

@@ -285,5 +285,15 @@ fn short(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 
+/// Every line of a configuration.
+#[cfg(feature = "fuzzing")]
+pub(in crate::sensors) fn fuzz(text: &str) {
+    for (_, arguments) in text.lines().filter_map(words::split) {
+        for kind in [Kind::Flag, Kind::Number, Kind::Numbers, Kind::Texts] {
+            drop(value(kind, &arguments));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

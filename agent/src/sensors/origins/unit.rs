@@ -127,6 +127,14 @@ fn environment_file(root: &Root, value: &str, skipped: &mut Vec<Skipped>) -> Opt
     }
 }
 
+/// The assignments of a unit, and their words.
+#[cfg(feature = "fuzzing")]
+pub(in crate::sensors) fn fuzz(text: &str) {
+    for (_, value) in assignments(text) {
+        drop(words(&value));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use holdfast_checks::facts::Package;
 
-use crate::host::{HostFile, ReadError, Root, Stamp};
+use crate::host::{ReadError, Root, Stamp};
 
 const STATUS: &str = "/var/lib/dpkg/status";
 /// Where images without a package manager keep a paragraph each.
@@ -64,6 +64,16 @@ pub(super) fn read(root: &Root, place: &'static str) -> Result<BTreeMap<String, 
     Ok(found)
 }
 
+/// How many packages of interest a database has.
+#[cfg(feature = "fuzzing")]
+pub(in crate::sensors) fn fuzz(content: &[u8]) -> usize {
+    let mut found = BTreeMap::new();
+    for apart in [false, true] {
+        drop(paragraphs(content, STATUS, apart, &mut found));
+    }
+    found.len()
+}
+
 fn matters(name: &str) -> bool {
     let (starts, ends) = NO_PROGRAMS;
     let no_program = starts.iter().any(|start| name.starts_with(start)) || ends.iter().any(|end| name.ends_with(end));
@@ -71,7 +81,7 @@ fn matters(name: &str) -> bool {
 }
 
 /// Reads paragraph by paragraph: the database is never in memory as a whole.
-fn paragraphs(file: HostFile, path: &str, apart: bool, found: &mut BTreeMap<String, Installed>) -> Result<(), ReadError> {
+fn paragraphs(file: impl Read, path: &str, apart: bool, found: &mut BTreeMap<String, Installed>) -> Result<(), ReadError> {
     let mut reader = BufReader::with_capacity(64 * 1024, file);
     let mut paragraph = Paragraph::default();
     let mut line = Vec::new();

@@ -3,7 +3,7 @@
 //! dpkg's database is read once, as a stream, for all packages that could matter, and again only when it has changed; what it says
 //! of a file is checked against the version that the file itself tells. Must not know what a version is for.
 
-mod dpkg;
+pub(super) mod dpkg;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -296,5 +296,11 @@ impl ServerCertVerifier for OneOf {
     }
 }
 
+/// An answer of a kubelet.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(answer: &[u8]) {
+    drop(parse(answer, SocketAddr::from(([127, 0, 0, 1], 10250))));
+}
+
 #[cfg(test)]
 mod tests;

@@ -277,5 +277,13 @@ fn fact(recorded: &RecordedProbe) -> Probe {
     }
 }
 
+/// What a listener answers, over HTTP and in a handshake, fed in pieces of `step` bytes.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &[u8], step: usize) {
+    std::hint::black_box((body::status(content), body::wants_tls(content), body::classify(content)));
+    configz::fuzz(content);
+    handshake::fuzz(content, step);
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use holdfast_checks::facts::{Reason, Unavailable};
 use object::elf::{FileHeader32, FileHeader64, PF_W, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
-use object::read::{ReadCache, ReadRef};
+use object::read::{ReadCache, ReadCacheOps, ReadRef};
 use object::{Endianness, FileKind};
 
 use super::{Wanted, crun, engines, go};
@@ -48,10 +48,17 @@ impl Problem {
 }
 
 /// A file as `object` reads it: each part capped.
-#[derive(Clone, Copy)]
-struct Parts<'a>(&'a ReadCache<HostFile>);
+struct Parts<'a, R: ReadCacheOps>(&'a ReadCache<R>);
 
-impl<'a> ReadRef<'a> for Parts<'a> {
+impl<R: ReadCacheOps> Clone for Parts<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: ReadCacheOps> Copy for Parts<'_, R> {}
+
+impl<'a, R: ReadCacheOps> ReadRef<'a> for Parts<'a, R> {
     fn len(self) -> Result<u64, ()> {
         self.0.len()
     }
@@ -71,7 +78,7 @@ pub(super) fn version(mut file: HostFile, wanted: Wanted) -> Result<String, Prob
     let mut start = [0; 64];
     let mut filled = 0;
     while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
+        match Read::read(&mut file, rest) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(Problem::TimedOut),
@@ -79,21 +86,37 @@ pub(super) fn version(mut file: HostFile, wanted: Wanted) -> Result<String, Prob
         }
     }
     let deadline = file.budget().clone();
-    let cache = ReadCache::new(file);
-    let parts = Parts(&cache);
-    let found = match FileKind::parse(start.get(..filled).unwrap_or_default())? {
-        FileKind::Elf64 => version_in::<FileHeader64<Endianness>>(parts, wanted),
-        FileKind::Elf32 => version_in::<FileHeader32<Endianness>>(parts, wanted),
-        _ => Err(Problem::NoGo),
-    };
+    let found = version_of(start.get(..filled).unwrap_or_default(), file, wanted);
     // Whatever did not parse then, did so for want of time.
     if found.is_err() && deadline.used_up() { Err(Problem::TimedOut) } else { found }
 }
 
-fn version_in<Elf: FileHeader<Endian = Endianness>>(parts: Parts<'_>, wanted: Wanted) -> Result<String, Problem> {
+/// `start` is how `content` starts.
+fn version_of(start: &[u8], content: impl ReadCacheOps, wanted: Wanted) -> Result<String, Problem> {
+    let cache = ReadCache::new(content);
+    let parts = Parts(&cache);
+    match FileKind::parse(start)? {
+        FileKind::Elf64 => version_in::<FileHeader64<Endianness>, _>(parts, wanted),
+        FileKind::Elf32 => version_in::<FileHeader32<Endianness>, _>(parts, wanted),
+        _ => Err(Problem::NoGo),
+    }
+}
+
+/// Everything that a program may be asked.
+#[cfg(feature = "fuzzing")]
+pub(in crate::sensors) fn fuzz(content: &[u8]) {
+    for wanted in [Wanted::Kubernetes, Wanted::Containerd, Wanted::Crio, Wanted::Docker, Wanted::OciRuntime] {
+        let start = content.get(..content.len().min(64)).unwrap_or_default();
+        if let Ok(version) = version_of(start, std::io::Cursor::new(content), wanted) {
+            assert!(version.len() <= 256, "a version is short: {version:.300}");
+        }
+    }
+}
+
+fn version_in<Elf: FileHeader<Endian = Endianness>, R: ReadCacheOps>(parts: Parts<'_, R>, wanted: Wanted) -> Result<String, Problem> {
     let header = Elf::parse(parts)?;
     let endian = header.endian()?;
-    let image = Image::<Elf> { parts, endian, segments: header.program_headers(endian, parts)? };
+    let image = Image::<Elf, R> { parts, endian, segments: header.program_headers(endian, parts)? };
     let sections = header.sections(endian, parts)?;
     let section = |name: &[u8]| sections.section_by_name(endian, name).map(|(_, section)| section.data(endian, parts));
     let written = match section(b".go.buildinfo") {
@@ -122,13 +145,13 @@ fn version_in<Elf: FileHeader<Endian = Endianness>>(parts: Parts<'_>, wanted: Wa
 }
 
 /// A program as it is laid out in memory.
-struct Image<'a, Elf: FileHeader<Endian = Endianness>> {
-    parts: Parts<'a>,
+struct Image<'a, Elf: FileHeader<Endian = Endianness>, R: ReadCacheOps> {
+    parts: Parts<'a, R>,
     endian: Endianness,
     segments: &'a [Elf::ProgramHeader],
 }
 
-impl<'a, Elf: FileHeader<Endian = Endianness>> Image<'a, Elf> {
+impl<'a, Elf: FileHeader<Endian = Endianness>, R: ReadCacheOps> Image<'a, Elf, R> {
     fn loaded(&self) -> impl Iterator<Item = &'a Elf::ProgramHeader> {
         let endian = self.endian;
         self.segments.iter().filter(move |segment| segment.p_type(endian) == PT_LOAD)
@@ -141,7 +164,7 @@ impl<'a, Elf: FileHeader<Endian = Endianness>> Image<'a, Elf> {
     }
 }
 
-impl<'a, Elf: FileHeader<Endian = Endianness>> go::Memory<'a> for Image<'a, Elf> {
+impl<'a, Elf: FileHeader<Endian = Endianness>, R: ReadCacheOps> go::Memory<'a> for Image<'a, Elf, R> {
     fn bytes(&self, address: u64, size: u64) -> Option<&'a [u8]> {
         let end = address.checked_add(size)?;
         let segment = self.loaded().find(|segment| {

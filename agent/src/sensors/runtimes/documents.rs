@@ -105,8 +105,13 @@ impl<'a> Documents<'a> {
         if let Some(members) = value.as_object_mut().filter(|_| !keep.is_empty()) {
             members.retain(|name, _| keep.contains(&name.as_str()));
         }
-        Ok(without_secrets(redact::document(value)))
+        Ok(cleaned(value))
     }
+}
+
+/// What may be kept of a document.
+pub(super) fn cleaned(value: Value) -> Value {
+    without_secrets(redact::document(value))
 }
 
 /// TOML as JSON. What does not parse is told by its line: the parser's own words quote the file.

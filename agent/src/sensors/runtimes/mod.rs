@@ -193,6 +193,12 @@ fn runtime(host: &Host, table: &ProcessTable, packages: &Packages, daemon: &Daem
     runtime
 }
 
+/// TOML and JSON as they become facts, secrets taken out.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) -> [Result<serde_json::Value, String>; 2] {
+    [documents::toml(text), documents::json(text)].map(|read| read.map(documents::cleaned))
+}
+
 fn unread<T>() -> Observed<T> {
     Observed::unavailable_because(Reason::NotSupported, "not read")
 }

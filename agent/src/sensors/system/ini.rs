@@ -126,6 +126,14 @@ pub(super) fn seconds(text: &str) -> Option<i64> {
     (!text.trim().is_empty()).then_some(sum)
 }
 
+/// A file, and each of its values as every kind of value.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    for (_, value) in parse(text, "Journal") {
+        std::hint::black_box((boolean(&value), bytes(&value), seconds(&value)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

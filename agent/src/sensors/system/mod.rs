@@ -90,3 +90,10 @@ fn core_pattern(host: &Host) -> Observed<String> {
 fn recorded() -> Unavailable {
     Unavailable::new(Reason::NotSupported, "a recorded tree says nothing of its disks")
 }
+
+/// systemd's settings, and what a log shipper is told.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    ini::fuzz(text);
+    shippers::fuzz(text);
+}

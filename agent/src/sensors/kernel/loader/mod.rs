@@ -123,3 +123,11 @@ fn is_release(text: &str) -> bool {
 fn cut(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect()
 }
+
+/// A menu, and what starts by it.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    if let Some(choice) = grub::Menu::of(text).chosen(&grub::Environment::default(), "grub.cfg") {
+        assert!(cut(&choice.title).chars().count() <= 120);
+    }
+}

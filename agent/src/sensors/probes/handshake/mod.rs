@@ -221,5 +221,17 @@ fn fact(seen: &Seen, address: SocketAddr, authorities: &[(String, Vec<u8>)]) -> 
     }
 }
 
+/// A server's flight that comes in pieces of `step` bytes, and the certificate in it.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &[u8], step: usize) {
+    let mut flight = flight::Flight::default();
+    for piece in content.chunks(step.max(1)) {
+        if flight.feed(piece).is_err() {
+            return;
+        }
+    }
+    drop(flight.certificate.map(|der| x509::certificate(&der)));
+}
+
 #[cfg(test)]
 mod tests;

@@ -169,3 +169,9 @@ fn shipper(name: &str, said: Said) -> Option<LogShipper> {
         source: said.source,
     })
 }
+
+/// rsyslog's statements.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    rsyslog::fuzz(text);
+}

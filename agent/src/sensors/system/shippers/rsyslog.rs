@@ -5,6 +5,10 @@
 use super::output::{Answer, Output};
 use super::{Files, Said};
 
+/// More actions in one statement, and more parameters of one action, than anybody writes.
+const MAX_ACTIONS: usize = 64;
+const MAX_PARAMETERS: usize = 256;
+
 /// What holds for the older lines that follow.
 #[derive(Debug, Default)]
 struct Legacy {
@@ -28,16 +32,8 @@ fn file(files: &mut Files<'_>, path: &str, said: &mut Said, legacy: &mut Legacy,
             return;
         }
     };
-    let mut statement = String::new();
-    for line in text.lines() {
-        let line = uncommented(line).trim();
-        statement.push_str(line);
-        // An object goes on over lines until its parenthesis closes.
-        if open(&statement) && statement.len() < 64 * 1024 {
-            statement.push(' ');
-            continue;
-        }
-        let whole = std::mem::take(&mut statement);
+    let (statements, whole) = statements(&text);
+    for whole in statements {
         let before = said.outputs.len();
         if let Some(pattern) = included(&whole) {
             match files.expand(&pattern) {
@@ -51,7 +47,37 @@ fn file(files: &mut Files<'_>, path: &str, said: &mut Said, legacy: &mut Legacy,
             path.clone_into(&mut said.source);
         }
     }
-    said.incomplete |= !statement.is_empty();
+    said.incomplete |= !whole;
+}
+
+/// The statements of a file, and whether the last one ends.
+fn statements(text: &str) -> (Vec<String>, bool) {
+    let mut all = Vec::new();
+    let (mut statement, mut opened, mut closed) = (String::new(), 0, 0);
+    for line in text.lines() {
+        let line = uncommented(line).trim();
+        statement.push_str(line);
+        opened += line.matches('(').count();
+        closed += line.matches(')').count();
+        // An object goes on over lines until its parenthesis closes.
+        if opened > closed && statement.len() < 64 * 1024 {
+            statement.push(' ');
+            continue;
+        }
+        all.push(std::mem::take(&mut statement));
+        (opened, closed) = (0, 0);
+    }
+    (all, statement.is_empty())
+}
+
+/// Every statement of a file without those it includes.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    let (mut said, mut legacy) = (Said::default(), Legacy::default());
+    for statement in statements(text).0 {
+        drop(included(&statement));
+        one(&statement, &mut said, &mut legacy);
+    }
 }
 
 /// The line without what follows a `#` outside quotes.
@@ -66,10 +92,6 @@ fn uncommented(line: &str) -> &str {
         }
     }
     line
-}
-
-fn open(statement: &str) -> bool {
-    statement.matches('(').count() > statement.matches(')').count()
 }
 
 fn included(statement: &str) -> Option<String> {
@@ -91,33 +113,32 @@ fn one(statement: &str, said: &mut Said, legacy: &mut Legacy) {
             return;
         }
     }
-    let mut rest = statement;
-    let mut objects = false;
-    while let Some(at) = rest.to_ascii_lowercase().find("action(") {
-        let Some((_, tail)) = rest.split_at_checked(at + "action(".len()) else { return };
-        rest = tail;
-        objects = true;
-        said.outputs.extend(action(tail));
-    }
-    if !objects {
+    let lower_case = statement.to_ascii_lowercase();
+    let mut actions = lower_case.match_indices("action(").peekable();
+    if actions.peek().is_none() {
         said.outputs.extend(older(statement, legacy));
     }
+    for (at, start) in actions.by_ref().take(MAX_ACTIONS) {
+        said.outputs.extend(statement.split_at_checked(at + start.len()).and_then(|(_, parameters)| action(parameters)));
+    }
+    said.incomplete |= actions.next().is_some();
 }
 
 /// `action(type="omfwd" target="h" port="514" protocol="tcp" StreamDriverMode="1" queue.filename="q")`.
 fn action(parameters: &str) -> Option<Output> {
-    let of = |name: &str| parameter(parameters, name).unwrap_or_default();
+    let given = self::parameters(parameters);
+    let of = |name: &str| given.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value).unwrap_or_default();
     let buffered = Answer::of(!of("queue.filename").is_empty() && !of("queue.type").eq_ignore_ascii_case("direct"));
     match of("type").to_ascii_lowercase().as_str() {
         "omfwd" => {
             let udp = !of("protocol").eq_ignore_ascii_case("tcp");
             let encrypted = Answer::of(!udp && of("streamdrivermode") == "1");
-            Some(Output::of_host(if udp { "udp" } else { "tcp" }, &of("target"), &of("port"), encrypted, buffered))
+            Some(Output::of_host(if udp { "udp" } else { "tcp" }, of("target"), of("port"), encrypted, buffered))
         }
-        "omrelp" => Some(Output::of_host("relp", &of("target"), &of("port"), Answer::of(of("tls").eq_ignore_ascii_case("on")), buffered)),
+        "omrelp" => Some(Output::of_host("relp", of("target"), of("port"), Answer::of(of("tls").eq_ignore_ascii_case("on")), buffered)),
         "omhttp" | "omelasticsearch" => {
             let clear = of("usehttps").eq_ignore_ascii_case("off");
-            Some(Output::of_host("http", &of("server"), &of("serverport"), if clear { Answer::No } else { Answer::Unknown }, buffered))
+            Some(Output::of_host("http", of("server"), of("serverport"), if clear { Answer::No } else { Answer::Unknown }, buffered))
         }
         "omkafka" | "omgssapi" => Some(Output { place: "kafka".to_owned(), encrypted: Answer::Unknown, buffered }),
         _ => None,
@@ -138,21 +159,24 @@ fn older(statement: &str, legacy: &Legacy) -> Option<Output> {
 
 /// The value of `name="…"`, names in any case.
 fn parameter(text: &str, name: &str) -> Option<String> {
+    parameters(text).into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+}
+
+/// Every `name="…"` up to the parenthesis that closes, or to what is none.
+fn parameters(text: &str) -> Vec<(&str, &str)> {
+    let mut all = Vec::new();
     let mut rest = text;
-    while let Some((before, tail)) = rest.split_once('=') {
+    while let Some((before, tail)) = rest.split_once('=').filter(|_| all.len() < MAX_PARAMETERS) {
         let key = before.trim_end().rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
-        let value = tail.trim_start().strip_prefix('"')?;
-        let (value, tail) = value.split_once('"')?;
-        if key.eq_ignore_ascii_case(name) {
-            return Some(value.to_owned());
-        }
+        let Some((value, tail)) = tail.trim_start().strip_prefix('"').and_then(|value| value.split_once('"')) else { return all };
+        all.push((key, value));
         // The next action's are its own.
         if tail.trim_start().starts_with(')') {
-            return None;
+            return all;
         }
         rest = tail;
     }
-    None
+    all
 }
 
 fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
