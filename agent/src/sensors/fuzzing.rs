@@ -5,7 +5,9 @@
 
 use serde_json::Value;
 
-use super::{certificates, config, containers, cri, kernel, network, origins, os, packages, probes, processes, programs, runtimes, sockets, system};
+use super::{
+    certificates, config, containers, cri, kernel, network, origins, os, packages, probes, processes, programs, runtimes, sockets, system,
+};
 
 /// YAML as Kubernetes' components read it, secrets taken out: a kubelet's configuration, a drop-in.
 ///
