@@ -42,6 +42,9 @@ pub enum CaError {
         /// As given.
         name: String,
     },
+    /// No randomness.
+    #[error("the system has no random numbers to give: {0}")]
+    Random(getrandom::Error),
     /// Making a certificate failed.
     #[error("make certificate")]
     Certificate(#[from] rcgen::Error),
@@ -73,7 +76,10 @@ pub fn init(out: &Path, names: &[String]) -> Result<bool, CaError> {
         Some(_) if added => {}
         Some(path) => return Err(FileError::Exists { path: PathBuf::clone(path) }.into()),
     }
-    let authority = authority("Holdfast enrolment CA")?;
+    // A name of its own: of two in one file everybody finds the right one.
+    let mut own = [0; 4];
+    getrandom::fill(&mut own).map_err(CaError::Random)?;
+    let authority = authority(&format!("Holdfast enrolment CA {}", crate::identity::hex(&own)))?;
     let contents = [authority.pem(), authority.key().serialize_pem()];
     for (path, (text, mode)) in enrolment.iter().zip(contents.iter().zip([0o644, 0o600])) {
         files::create(path, text.as_bytes(), mode)?;
@@ -168,7 +174,9 @@ mod tests {
         assert_eq!(read("server.key"), server);
         assert_ne!(read("enrolment-ca.key"), key);
         std::fs::remove_file(dir.path().join("ca.key")).unwrap();
-        ["enrolment-ca.crt", "enrolment-ca.key"].map(|name| std::fs::remove_file(dir.path().join(name)).unwrap());
+        for name in ["enrolment-ca.crt", "enrolment-ca.key"] {
+            std::fs::remove_file(dir.path().join(name)).unwrap();
+        }
         assert!(init(dir.path(), &names).is_err());
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feeds::Feeds;
 use crate::nodes::Patience;
+use crate::nodes::membership::Waiting;
 use crate::serve::{EnrolmentOptions, ServeOptions, serve};
 use crate::store::nodes::Origin;
 use crate::store::retention::Retention;
@@ -127,9 +128,14 @@ struct Serve {
     /// How long after its connection was lost a node counts as silent, in seconds.
     #[arg(long, env = "HOLDFAST_SILENT_AFTER", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     silent_after: u64,
-    /// How long a silent node is waited for before it counts as gone, in hours.
+    /// How long a silent node is waited for before it counts as gone, in hours. One whose Node object is listed is waited for until that is
+    /// deleted.
     #[arg(long, env = "HOLDFAST_GONE_AFTER", value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(i64).range(1..=8760))]
     gone_after: i64,
+    /// How long a Node object may be without an agent before that is a finding, in seconds; an agent without a Node object is one after two
+    /// minutes, or as long as this where it is less.
+    #[arg(long, env = "HOLDFAST_UNWATCHED_AFTER", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(i64).range(0..=86_400))]
+    unwatched_after: i64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -285,6 +291,7 @@ fn options(serve: Serve) -> ServeOptions {
         public_url: serve.public_url,
         alert_on_recorded: serve.alert_on_recorded,
         patience,
+        waiting: Waiting::after(serve.unwatched_after.saturating_mul(1000)),
         heartbeat_seconds: serve.heartbeat,
         retention: Retention::default(),
     }

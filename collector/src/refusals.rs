@@ -102,6 +102,8 @@ refusals! {
     EnrolmentToken = "enrolment_token",
     /// An enrolment token that was used with another key before.
     EnrolmentReused = "enrolment_reused",
+    /// A renewal with a certificate from before the machine was enrolled anew.
+    EnrolmentReplaced = "enrolment_replaced",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",
     /// The enrolment CA does not sign: it is past its end, or its files cannot be used.
@@ -189,6 +191,15 @@ mod tests {
         let codes: BTreeSet<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
         assert_eq!(codes.len(), Refusal::ALL.len());
         assert!(codes.iter().all(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+    }
+
+    #[test]
+    fn every_code_has_its_row_in_the_docs_and_no_other_has() {
+        let rows = include_str!("../../docs/refusals.md").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        let documented: Vec<&str> = rows.collect();
+        let codes: BTreeSet<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(documented.iter().copied().collect::<BTreeSet<_>>(), codes);
+        assert_eq!(documented.len(), codes.len(), "one row each");
     }
 
     #[test]

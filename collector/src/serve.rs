@@ -29,6 +29,7 @@ use crate::identity::{Identities, TokenReview, Tokens};
 use crate::ingest::{Ingest, Service, Settings};
 use crate::logs::cause;
 use crate::metrics::Metrics;
+use crate::nodes::membership::{self, Keeping, Waiting};
 use crate::nodes::{Patience, Registry, keeper};
 use crate::peers::{self, Plan, Roster, Shared, Sources};
 use crate::policy::{self, Desk, Policies, Reload};
@@ -103,6 +104,8 @@ pub struct ServeOptions {
     pub alert_on_recorded: bool,
     /// When nodes become silent and gone.
     pub patience: Patience,
+    /// When a Node object without an agent, and an agent without a Node object, are missed.
+    pub waiting: Waiting,
     /// Mean time between heartbeats, in seconds.
     pub heartbeat_seconds: u32,
     /// How long history is kept.
@@ -186,6 +189,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let mut writing = tokio::spawn(writing);
     tasks.spawn(named("accept loop", told(accepting)));
     tasks.spawn(named("gRPC server", async move { Ok(rpc.await?) }));
+    let cluster = api.as_ref().map(|api| Arc::clone(api.cluster()));
     if let Some(api) = api {
         tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
     }
@@ -197,7 +201,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
-    let judging = judging(evaluator, &store, &changes, &askers, &registry, &library, &clock);
+    if let Some(cluster) = cluster.clone() {
+        let (registry, waiting) = (Arc::clone(&registry), options.waiting);
+        let (store, changes, clock) = (store.clone(), changes.clone(), Arc::clone(&clock));
+        let keeping = Keeping { cluster, store, changes, registry, clock, waiting };
+        tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
+    }
+    let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
     let shared = Shared { policies: desk.follow(), roster: askers, store: kept, changes: feed, metrics: counted, clock: time };
@@ -325,6 +335,7 @@ fn judging(
     changes: &ChangeFeed,
     roster: &Arc<Roster>,
     registry: &Arc<Registry>,
+    cluster: Option<Arc<Cluster>>,
     library: &Follow,
     clock: &Clock,
 ) -> fleet::Judging {
@@ -335,7 +346,7 @@ fn judging(
         changes,
         roster,
         registry,
-        cluster: None,
+        cluster,
         library: library.clone(),
         clock: Arc::clone(clock),
         tick: fleet::TICK,

@@ -462,6 +462,53 @@ async fn beyond_the_quota_entries_are_refused_and_the_rest_is_stored() {
 }
 
 #[tokio::test]
+async fn inventory_that_grows_is_held_to_the_quota_like_inventory_that_comes() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let sized =
+        |n: usize, bytes: usize| Entry::inventory("container", &format!("c{n:04}"), &serde_json::json!("x".repeat(bytes)), NOW).unwrap();
+    let small: Vec<Entry> = (0..400).map(|n| sized(n, 1)).collect();
+    assert_eq!(committed(rig.writer.write(delta(&node, 7, 1, small)).await.unwrap()).0.len(), 0);
+    let grown: Vec<Entry> = (0..400).map(|n| sized(n, 2_000)).collect();
+    let (refused, stored) = committed(rig.writer.write(delta(&node, 7, 2, grown.clone())).await.unwrap());
+    assert!(!refused.is_empty() && refused.iter().all(|refusal| refusal.code == RefusalCode::Quota), "{}", refused.len());
+    let bytes = rig.number("select sum(octet_length(json)) from inventory").await;
+    assert!(bytes <= 512 * 1024, "{bytes}");
+    let kept: Vec<Entry> = grown.into_iter().filter(|entry| refused.iter().all(|refusal| refusal.key != entry.key.as_str())).collect();
+    assert_eq!(stored, digest(&kept), "what outgrew the quota is not there in its old shape either");
+    assert_eq!(rig.consistent(node.node_id).await, stored);
+}
+
+#[tokio::test]
+async fn history_beyond_the_quota_of_an_hour_is_counted_and_the_findings_are_what_was_said_last() {
+    let rig = rig().await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let verdict = |n: u64| if n.is_multiple_of(2) { Verdict::Pass } else { Verdict::Fail };
+    let mut at = NOW;
+    let tell = async |seq: u64, numbers: std::ops::Range<u64>, at: i64| {
+        let last = finding("c", "s", verdict(numbers.end - 1));
+        let mut write = delta(&node, 7, seq, vec![last.clone()]);
+        write.at = at;
+        write.transitions = numbers.map(|n| moved(n, &last, Some(verdict(n + 1)), Some(verdict(n)), at)).collect();
+        committed(rig.writer.write(write).await.unwrap())
+    };
+    for seq in 1..=30 {
+        let (refused, _) = tell(seq, seq * 100..(seq + 1) * 100, at).await;
+        assert!(refused.is_empty(), "never an error to the agent");
+    }
+    assert_eq!(rig.number("select count(*) from transitions").await, 2_001, "and one for the finding there is");
+    assert_eq!(rig.number("select collapsed_transitions from nodes").await, 999);
+    assert_eq!(rig.number("select verdict from findings").await, 2, "the last verdict, whatever became of its history");
+    // The same message again is not counted again, and the next hour has room.
+    tell(30, 3_000..3_100, at).await;
+    assert_eq!(rig.number("select collapsed_transitions from nodes").await, 999);
+    at += 60 * 60 * 1000;
+    tell(31, 3_100..3_200, at).await;
+    assert_eq!(rig.number("select count(*) from transitions").await, 2_101);
+    rig.consistent(node.node_id).await;
+}
+
+#[tokio::test]
 async fn a_refused_entry_takes_what_was_stored_under_its_key_with_it() {
     let rig = rig().await;
     let node = rig.open("a", 7, 0, Digest::EMPTY).await;
@@ -771,7 +818,10 @@ async fn a_database_of_before_containers_and_expectations_loses_nothing_and_gain
     ];
     Migrator::with_migrations(before).run(&old).await.unwrap();
     for statement in [
-        "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
         "insert into findings values (1, 'container-root', 'pod:kube-system/kube-proxy-x7k2p/kube-proxy', 'f1', 'node', 2, 3, 't', '', '', '[]', 0, 'd', 'h', 1, 2, 3)",
         "insert into findings values (1, 'container-root', 'pod:shop/web/web', 'f2', 'node', 2, 3, 't', '', '', '[]', 0, 'd', 'h', 1, 2, 3)",
         "insert into findings values (1, 'os', 'node', 'f3', 'node', 4, 3, 't', 'r', 'timeout', '[]', 0, '', 'h', 1, 2, 3)",

@@ -41,7 +41,10 @@ impl Database {
         for id in 1..=3 {
             database
                 .sql(&format!(
-                    "insert into nodes values ({id}, 'c', 'u{id}', 'n{id}', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)"
+                    "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values ({id}, 'c', 'u{id}', 'n{id}', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)"
                 ))
                 .await;
         }
@@ -72,7 +75,10 @@ async fn a_database_of_the_release_before_is_brought_up_to_date_and_shown() {
     let initial = include_str!("../migrations/sqlite/0001_initial.sql").into_sql_str();
     Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)]).run(&old).await.unwrap();
     for statement in [
-        "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 1, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)",
         "insert into inventory values (1, 'component', 'kubelet', '{\"name\":\"kubelet\",\"flavour\":\"kubelet\",\"version\":\"v1.33.1\"}', 'h', 0)",
         "insert into inventory values (1, 'setting', 'kubelet/readOnlyPort', '{\"value\":10255,\"source\":\"file /c\"}', 'h', 0)",
         "insert into inventory values (1, 'listener', 'tcp/::/10255', '{\"protocol\":\"tcp\",\"address\":\"::\",\"port\":10255,\"scope\":\"all\"}', 'h', 0)",

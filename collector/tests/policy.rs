@@ -31,7 +31,10 @@ impl Rig {
         let database = directory.path().join("holdfast.db");
         let store = Store::open(&database).await.unwrap();
         let raw = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&database)).await.unwrap();
-        let node = "insert into nodes values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 5, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)";
+        let node = "insert into nodes (node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, \
+             agent_version, catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, \
+             agent_dropped, clock_skew_ms, truncated_transitions) \
+             values (1, 'c', 'u1', 'n1', 'agent', 'connected', '', 0, 5, 'e', 1, 'd', '1', 'c', 'b', 0, 0, 0, 0, 0, 0, 0, 0, 0)";
         sqlx::query(node).execute(&raw).await.unwrap();
         let views = Views::new(&store, Arc::new(built_in().unwrap()), CursorKey::new([7; 32]));
         Self { store, views, file: directory.path().join("policy.yaml"), _directory: directory }

@@ -25,16 +25,21 @@ pub struct Namespace {
 impl Namespace {
     /// Makes one with the loopback interface up. Needs root and the programs `unshare`, `nsenter` and `ip`.
     pub fn new(log: &Path) -> Result<Self> {
-        let inside = "ip link set lo up && exec sleep 86400";
-        let arguments = ["--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", inside];
+        // The first process of a machine is called so, which is how an agent tells it from a container.
+        let init = log.with_file_name("init");
+        if !init.exists() {
+            std::os::unix::fs::symlink("/bin/sleep", &init).context("name a program init")?;
+        }
+        let inside = format!("ip link set lo up && exec {} 86400", init.display());
+        let arguments = ["--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", "sh", "-c", &inside];
         let holder = Process::start(Path::new("unshare"), &arguments, log)?;
         let started = Instant::now();
         loop {
-            // The one child of `unshare`, as soon as it has become `sleep`: then the interface is up.
+            // The one child of `unshare`, as soon as it has become init: then the interface is up.
             let children = format!("/proc/{0}/task/{0}/children", holder.pid());
             let first = std::fs::read(children).ok().and_then(|text| String::from_utf8_lossy(&text).trim().parse().ok());
             if let Some(first) = first
-                && std::fs::read(format!("/proc/{first}/comm")).is_ok_and(|name| name.starts_with(b"sleep"))
+                && std::fs::read(format!("/proc/{first}/comm")).is_ok_and(|name| name.starts_with(b"init"))
             {
                 return Ok(Self { holder, first });
             }

@@ -140,8 +140,8 @@ pub enum ConnectError {
     },
     /// The collector does not know the token.
     #[error(
-        "the collector at {address} refused this node's credentials: is their line in its tokens file or enrolments file, and is \
-         --token-file the right one ({message})"
+        "the collector at {address} refused this node's token or certificate: is its line in the collector's tokens file or enrolments file, \
+         and is --token-file the right one ({message})"
     )]
     TokenRefused {
         /// Host and port.
@@ -208,13 +208,14 @@ impl ConnectError {
 /// The alert with which the other end refused our certificate. TLS 1.3 tells it only once the handshake is over for us, and the HTTP/2
 /// library keeps nothing of it but the words.
 fn alert(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    const ABOUT_CERTIFICATES: [&str; 8] = [
+    const ABOUT_CERTIFICATES: [&str; 9] = [
         "AccessDenied",
         "BadCertificate",
         "CertificateExpired",
         "CertificateRequired",
         "CertificateRevoked",
         "CertificateUnknown",
+        "DecryptError",
         "UnknownCA",
         "UnsupportedCertificate",
     ];

@@ -16,6 +16,8 @@ use crate::connect::{ConnectError, Credentials, Target};
 
 /// How long the collector may take to answer.
 const ANSWER: Duration = Duration::from_secs(20);
+/// The soonest a new certificate is renewed, in milliseconds: no collector makes an agent spin.
+const SOONEST_MS: i64 = 5_000;
 /// The largest answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
@@ -68,6 +70,12 @@ fn request(key: &KeyPair) -> Result<Vec<u8>, IdentityError> {
     Ok(params.serialize_request(key).map_err(IdentityError::Key)?.der().to_vec())
 }
 
+/// When to renew, as the collector said: but not at once, and not after the end, whatever it said.
+fn sensible(renew_after: i64, now: i64, not_after: i64) -> i64 {
+    let earliest = now.saturating_add((not_after.saturating_sub(now) / 3).max(SOONEST_MS));
+    renew_after.max(earliest).min(not_after.max(earliest))
+}
+
 /// The answer must be about our key: anything else could not be shown, and would only be noticed at the next connection.
 fn identity(key: KeyPair, enrolled: Enrolled, by: &str, address: &str) -> Result<Identity, IdentityError> {
     let wrong = |what| IdentityError::Answer { address: address.to_owned(), what };
@@ -77,10 +85,25 @@ fn identity(key: KeyPair, enrolled: Enrolled, by: &str, address: &str) -> Result
     if !ours {
         return Err(wrong("a certificate that is not for this machine's key"));
     }
-    let identity = Identity::new(key.into(), chain, Some(enrolled.renew_after_ms), by).ok_or_else(|| wrong("no certificate"))?;
     let now = jiff::Timestamp::now().as_millisecond();
+    let mut identity = Identity::new(key.into(), chain, None, by).ok_or_else(|| wrong("no certificate"))?;
+    identity.renew_after = sensible(enrolled.renew_after_ms, now, identity.not_after);
     if identity.not_after <= now {
         return Err(wrong("a certificate that has ended by this machine's clock: set the clock of one of the two"));
     }
     Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sensible;
+
+    #[test]
+    fn what_a_collector_says_of_renewing_is_held_to_what_makes_sense() {
+        let day = 86_400_000;
+        assert_eq!(sensible(day / 3 * 2, 0, day), day / 3 * 2);
+        assert_eq!(sensible(0, 0, day), day / 3, "not at once");
+        assert_eq!(sensible(i64::MIN, 0, 1_000), 5_000, "however short it holds");
+        assert_eq!(sensible(i64::MAX, 0, day), day, "not after the end");
+    }
 }

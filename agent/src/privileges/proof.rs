@@ -122,7 +122,7 @@ pub fn self_test(proc: &Path, host_root: &Path) -> SelfTest {
         sees_other_processes: other.as_ref().filter(|_| ptrace).map(|(_, seen)| *seen),
         no_new_privileges: nix::sys::prctl::get_no_new_privs().unwrap_or(false),
         dumpable: nix::sys::prctl::get_dumpable().unwrap_or(true),
-        attempts: attempts(&other.map_or_else(|| proc.join("1"), |(path, _)| path), host_root),
+        attempts: attempts(other.as_ref().map(|(path, _)| path.as_path()), proc, host_root),
     }
 }
 
@@ -142,17 +142,21 @@ fn another_process(proc: &Path) -> Option<(PathBuf, bool)> {
     seen.map(|path| (path, true)).or_else(|| processes.into_iter().next().map(|path| (path, false)))
 }
 
-fn attempts(other: &Path, host_root: &Path) -> Vec<Attempt> {
-    let root = other.join("root");
+fn attempts(other: Option<&Path>, proc: &Path, host_root: &Path) -> Vec<Attempt> {
     let own = Path::new("/");
     let mut writes = vec![
         write("write a file owned by root", &own.join("etc/passwd"), 0),
         write("create a file in a directory owned by root", &own.join("etc"), libc::O_TMPFILE),
-        write("write a file owned by root through another process", &root.join("etc/passwd"), 0),
-        write("create a file in a directory owned by root through another process", &root.join("etc"), libc::O_TMPFILE),
-        write("write another process's memory", &other.join("mem"), 0),
-        write("set a kernel parameter", &other.with_file_name("sys/kernel/core_pattern"), 0),
+        write("set a kernel parameter", &proc.join("sys/kernel/core_pattern"), 0),
     ];
+    if let Some(other) = other {
+        let root = other.join("root");
+        writes.extend([
+            write("write a file owned by root through another process", &root.join("etc/passwd"), 0),
+            write("create a file in a directory owned by root through another process", &root.join("etc"), libc::O_TMPFILE),
+            write("write another process's memory", &other.join("mem"), 0),
+        ]);
+    }
     if host_root != own {
         writes.extend([
             write("write a file owned by root below the host's root", &host_root.join("etc/passwd"), 0),

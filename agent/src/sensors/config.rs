@@ -102,7 +102,7 @@ pub(super) fn resolved(path: &str, cwd: &str) -> Result<String, Unavailable> {
         return Err(Unavailable::new(Reason::NotSupported, format!("{path}: a name that is no UTF-8")));
     }
     if cwd.is_empty() && !path.starts_with('/') {
-        let detail = format!("{path}: in the working directory of the process, which is not readable");
+        let detail = format!("{path}: in the working directory of the process, which is not readable: needs CAP_SYS_PTRACE");
         return Err(Unavailable::new(Reason::PermissionDenied, detail));
     }
     Ok(absolute(path, cwd))

@@ -80,7 +80,7 @@ fn fact(socket: &Socket, owner: Observed<Owner>) -> Listener {
 }
 
 fn unread(sockets: &Sockets) -> Vec<Skipped> {
-    sockets.unread.iter().map(|(path, error)| Skipped { what: (*path).to_owned(), reason: error.reason() }).collect()
+    sockets.unread.iter().map(|(path, error)| error.skipped(*path)).collect()
 }
 
 /// The processes behind sockets, and whether some could not be asked.
@@ -94,7 +94,7 @@ impl Found<'_> {
         match self.by_inode.get(&inode) {
             Some(seen) => Observed::known(owner(seen), Source::new(SourceKind::Process, "fd"), at),
             None if self.unreadable => {
-                let detail = "some processes or their descriptors are not readable: the agent needs SYS_PTRACE and DAC_READ_SEARCH";
+                let detail = "some processes or their descriptors are not readable: needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH";
                 Observed::unavailable_because(Reason::PermissionDenied, detail)
             }
             None => Observed::unavailable_because(Reason::NotPresent, "no process holds this socket: it is the kernel's own"),

@@ -142,7 +142,27 @@ pub(crate) fn cases() -> Vec<Case> {
             .passes(|facts| admitted(facts, |admission| admission.duplicates = 7))
             .fails(|facts| admitted(facts, |admission| admission.foreign_writes = 1)),
     ];
-    cases.into_iter().map(everywhere).chain(admitted).collect()
+    cases.into_iter().map(everywhere).chain(admitted).chain(membership()).collect()
+}
+
+/// What the collector's watch of Node objects says.
+fn member(change: impl Fn(&mut Membership) + 'static) -> impl Fn(&mut NodeFacts) + 'static {
+    move |facts| change(facts.node.membership.as_mut().and_then(Observed::value_mut).expect("the base knows it"))
+}
+
+fn membership() -> [Case; 2] {
+    let has_agent = Case::of("node-has-agent")
+        .fails(member(|node| (node.agent, node.waited_seconds) = (false, 300)))
+        .not_applicable(|facts| facts.node.membership = None)
+        .not_applicable(member(|node| node.listed = false))
+        .not_applicable(member(|node| (node.agent, node.unwatchable) = (false, "Windows".into())))
+        .unreadable("permission_denied", |facts| facts.node.membership = Some(denied()));
+    let is_known = Case::of("node-is-known")
+        .fails(member(|node| node.listed = false))
+        .not_applicable(|facts| facts.node.membership = None)
+        .not_applicable(member(|node| node.agent = false))
+        .unreadable("permission_denied", |facts| facts.node.membership = Some(denied()));
+    [has_agent, is_known]
 }
 
 /// Without a directory there is one finding of low severity, not a second one that says the same louder.

@@ -42,6 +42,7 @@ pub(crate) fn node() -> NodeFacts {
         profile_because: "/etc/kubernetes/manifests is there".into(),
         cri_allowed: known(false),
         clock: Some(known(Clock { ahead_seconds: -1 })),
+        membership: Some(known(Membership { listed: true, agent: true, unwatchable: String::new(), waited_seconds: 0 })),
         admission: Some(known(crate::agent::admission())),
         ..Node::unnamed()
     };

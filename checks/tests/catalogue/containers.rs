@@ -453,8 +453,8 @@ fn what_is_expected_names_checks_that_there_are_of_containers() {
         |check: &str, subject: &str| holdfast_checks::waivers::expected(&waivers, check, subject).map(|waiver| waiver.id.as_str());
     assert_eq!(covered("pod-privileged", "pod:kube-system/kube-proxy-x7k2p/kube-proxy"), Some("kube-proxy"));
     assert_eq!(covered("container-runtime-socket", "pod:kube-system/kube-proxy-x7k2p/kube-proxy"), None);
-    assert_eq!(covered("container-host-pid", "pod:holdfast/holdfast-agent-x7k2p/agent"), Some("holdfast-agent"));
-    assert_eq!(covered("container-memory-program", "pod:holdfast/holdfast-agent-x7k2p/agent"), None);
+    assert_eq!(covered("container-host-pid", "pod:holdfast-system/holdfast-agent-x7k2p/agent"), Some("holdfast-agent"));
+    assert_eq!(covered("container-memory-program", "pod:holdfast-system/holdfast-agent-x7k2p/agent"), None);
     assert_eq!(covered("pod-privileged", "pod:default/kube-proxy-x7k2p/kube-proxy"), None);
 }
 

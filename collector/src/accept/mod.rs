@@ -139,8 +139,8 @@ pub fn accept(
                     let advice = "trying again ten times a second; raise the limit of open files";
                     shared.refusals.note(Refusal::Accept, None, None, &format_args!("cannot accept connections: {error}: {advice}"));
                     // Whoever has shown nothing holds what an agent could use.
-                    shared.strangers.displace();
-                    handshakes.displace();
+                    handshakes.displace_some();
+                    shared.strangers.displace_some();
                     sleep(BACKOFF).await;
                 }
             }
@@ -168,7 +168,6 @@ impl Shared {
             return self.full(address);
         }
         let Some((stream, peer)) = self.shake(stream, address, &place).await else { return };
-        drop(place);
         let Some(room) = self.take_room().await else { return self.full(address) };
         let connection = TlsConnection::new(
             stream,
@@ -178,6 +177,7 @@ impl Shared {
             (self.metrics.clone(), self.refusals.clone()),
             self.session_within,
         );
+        drop(place);
         if ready.send(Ok(connection)).await.is_err() {
             tracing::debug!(peer = %address, "connected while the collector was stopping");
         }
@@ -222,6 +222,7 @@ impl Shared {
         match shaken {
             Ok(Ok(tls)) if !tls::speaks_http2(tls.get_ref().1) => {
                 refuse(Refusal::Handshake, &"the other end did not ask for HTTP/2");
+                wait_out(place, tls).await;
                 None
             }
             Ok(Ok(tls)) => {
@@ -230,12 +231,7 @@ impl Shared {
             }
             Ok(Err((error, stream))) => {
                 refuse(tls::refusal(&error), &error);
-                place.forfeit();
-                tokio::select! {
-                    () = sleep(PENALTY) => {}
-                    () = place.displaced() => {}
-                }
-                drop(stream);
+                wait_out(place, stream).await;
                 None
             }
             Err(_) => {
@@ -244,6 +240,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// Keeps what failed for a while, unless its place is wanted.
+async fn wait_out<T>(place: &Place, failed: T) {
+    place.forfeit();
+    tokio::select! {
+        () = sleep(PENALTY) => {}
+        () = place.displaced() => {}
+    }
+    drop(failed);
 }
 
 #[cfg(test)]

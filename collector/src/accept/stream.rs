@@ -151,8 +151,9 @@ impl TlsConnection {
         }
         if state == STRANGE && !self.closing {
             let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
-            if place.as_ref().is_some_and(|place| place.poll_displaced(context).is_ready()) {
-                drop(place);
+            let displaced = place.as_ref().is_some_and(|place| place.poll_displaced(context).is_ready());
+            drop(place);
+            if displaced {
                 return Poll::Ready(self.end(Refusal::NoSessionDisplaced, "it had no session when others came"));
             }
         }
@@ -168,7 +169,7 @@ impl TlsConnection {
     /// Ready once a connection may be closed that the server gave up. One that never showed who it is has sent what is no HTTP/2: it
     /// keeps its socket for a while, so that trying again at once is not free.
     fn poll_penalty(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.left || self.peer.standing.state.load(Ordering::Acquire) != STRANGE {
+        if (self.left && !self.closing) || self.peer.standing.state.load(Ordering::Acquire) != STRANGE {
             return Poll::Ready(());
         }
         let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -187,7 +188,8 @@ impl TlsConnection {
         }
     }
 
-    fn end(&self, refusal: Refusal, reason: &str) -> io::Error {
+    fn end(&mut self, refusal: Refusal, reason: &str) -> io::Error {
+        self.left = true;
         self.refusals.note(refusal, Some(self.peer.address), None, &reason);
         io::ErrorKind::TimedOut.into()
     }

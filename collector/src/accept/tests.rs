@@ -10,40 +10,119 @@ use tonic::transport::server::Connected;
 
 use super::*;
 
+struct Rig {
+    _directory: tempfile::TempDir,
+    address: SocketAddr,
+    connector: tokio_rustls::TlsConnector,
+    connections: mpsc::Receiver<std::io::Result<TlsConnection>>,
+    metrics: Metrics,
+}
+
+impl Rig {
+    async fn new(bounds: Bounds) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("tls");
+        crate::ca::init(&out, &["localhost".to_owned()]).unwrap();
+        let certificate = Arc::new(Certificate::load(&out.join("server.crt"), &out.join("server.key")).unwrap());
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::default();
+        let refusals = Refusals::new(metrics.clone());
+        let (connections, accepting) = accept(listener, certificate, bounds, metrics.clone(), refusals, CancellationToken::new());
+        tokio::spawn(accepting);
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(out.join("ca.crt")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut client = client.with_root_certificates(roots).with_no_client_auth();
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        Self { _directory: directory, address, connector, connections, metrics }
+    }
+
+    async fn connect(&mut self) -> (tokio_rustls::client::TlsStream<TcpStream>, TlsConnection) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let client = self.connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+        (client, self.connections.recv().await.unwrap().unwrap())
+    }
+
+    fn refused(&self, refusal: Refusal) -> bool {
+        self.metrics.encode().contains(&format!("holdfast_rejections_total{{reason=\"{}\"}} 1\n", refusal.code()))
+    }
+}
+
+async fn ended(connection: &mut TlsConnection) -> ErrorKind {
+    timeout(Duration::from_secs(10), connection.read_u8()).await.expect("a deadline").unwrap_err().kind()
+}
+
 #[tokio::test]
 async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_known_lasts() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("tls");
-    crate::ca::init(&out, &["localhost".to_owned()]).unwrap();
-    let certificate = Arc::new(Certificate::load(&out.join("server.crt"), &out.join("server.key")).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let bounds = Bounds { session_within: Duration::from_millis(300), ..Bounds::default() };
-    let (mut connections, accepting) =
-        accept(listener, certificate, bounds, Metrics::default(), Refusals::default(), CancellationToken::new());
-    tokio::spawn(accepting);
+    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(300), ..Bounds::default() }).await;
+    let (_quiet, mut stranger) = rig.connect().await;
+    assert_eq!(ended(&mut stranger).await, ErrorKind::TimedOut);
+    assert!(rig.refused(Refusal::NoSession));
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(out.join("ca.crt")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut client = client.with_root_certificates(roots).with_no_client_auth();
-    client.alpn_protocols = vec![b"h2".to_vec()];
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-    let connect = async || {
-        let stream = TcpStream::connect(address).await.unwrap();
-        connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
-    };
-
-    let (_quiet, mut stranger) = (connect().await, connections.recv().await.unwrap().unwrap());
-    let read = timeout(Duration::from_secs(10), stranger.read_u8()).await.expect("a deadline");
-    assert_eq!(read.unwrap_err().kind(), ErrorKind::TimedOut);
-
-    let (_known, mut agent) = (connect().await, connections.recv().await.unwrap().unwrap());
+    let (_known, mut agent) = rig.connect().await;
     agent.connect_info().accepted();
     let session = agent.connect_info().begin_session();
     assert!(session.is_some() && agent.connect_info().begin_session().is_none(), "one session in one connection");
     assert!(timeout(Duration::from_millis(600), agent.read_u8()).await.is_err(), "it waits for the agent");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_not() {
+    // A quarter of four may be without a session.
+    let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() }).await;
+    let (_known, mut agent) = rig.connect().await;
+    agent.connect_info().accepted();
+    let _session = agent.connect_info().begin_session();
+    let (_first, mut first) = rig.connect().await;
+    let (_second, mut second) = rig.connect().await;
+    assert_eq!(ended(&mut first).await, ErrorKind::TimedOut);
+    assert!(rig.refused(Refusal::NoSessionDisplaced));
+    for quiet in [&mut second, &mut agent] {
+        assert!(timeout(Duration::from_millis(300), quiet.read_u8()).await.is_err(), "it stays");
+    }
+}
+
+#[tokio::test]
+async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_refused() {
+    let mut rig = Rig::new(Bounds { connections: 2, ..Bounds::default() }).await;
+    let (_one, one) = rig.connect().await;
+    let (_two, two) = rig.connect().await;
+    for agent in [&one, &two] {
+        agent.connect_info().accepted();
+    }
+    let mut plain = TcpStream::connect(rig.address).await.unwrap();
+    let read = timeout(Duration::from_secs(10), plain.read_u8()).await.expect("refused at once");
+    assert!(read.is_err() && rig.refused(Refusal::ConnectionsFull), "{read:?}");
+    drop(one);
+    rig.connect().await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
+    let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(rig.address).await.unwrap());
+    }
+    let start = std::time::Instant::now();
+    let (_agent, _connection) = timeout(Duration::from_secs(8), rig.connect()).await.expect("long before a handshake times out");
+    assert!(start.elapsed() >= GRACE, "each had its time");
+    assert!(rig.metrics.encode().contains("reason=\"handshake_displaced\""));
+}
+
+#[tokio::test]
+async fn whoever_speaks_no_tls_is_told_at_once_and_let_go_after_a_while() {
+    let rig = Rig::new(Bounds::default()).await;
+    let start = std::time::Instant::now();
+    let mut plain = TcpStream::connect(rig.address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut plain, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    drop(timeout(Duration::from_secs(8), plain.read_to_end(&mut answer)).await.expect("it is let go"));
+    assert!(start.elapsed() >= PENALTY && rig.refused(Refusal::Handshake));
+    assert_eq!(answer.first(), Some(&21), "a TLS alert: {answer:?}");
 }
 
 #[test]
@@ -61,6 +140,6 @@ fn agents_never_get_the_last_descriptors() {
     assert_eq!([room(1_000_000), room(20_000), room(1024), room(0)], [30_000, 18_976, 512, 1]);
     assert!((0..5_000).all(|limit| {
         let bounds = Bounds::default().within(limit);
-        bounds.connections + bounds.handshakes <= (limit * 3 / 4).max(2)
+        bounds.connections + bounds.handshakes <= (limit - limit / 4).max(limit.saturating_sub(RESERVED / 2)).max(2)
     }));
 }

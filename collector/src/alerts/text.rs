@@ -51,19 +51,26 @@ impl Template {
     }
 }
 
-/// A name or line from a node, on one line, without control or direction-changing characters, and not too long.
+/// A name or line from a node, on one line, without control or direction-changing characters, and not too long; and no markup of
+/// those who show alerts: Slack's `<!channel>` and `<https://…|text>`, Markdown's `[text](https://…)`, HTML.
 pub(super) fn safe(text: &str) -> String {
-    let shown = |character: char| if character.is_control() || reorders(character) { '\u{fffd}' } else { character };
-    let mut safe: String = text.chars().take(MAX_CHARACTERS).map(shown).collect();
+    let shown = |character: char| match character {
+        '<' => '‹',
+        '>' => '›',
+        _ if character.is_control() || hidden(character) => '\u{fffd}',
+        _ => character,
+    };
+    let mut safe: String = text.chars().take(MAX_CHARACTERS).map(shown).collect::<String>().replace("](", "] (");
     if text.chars().nth(MAX_CHARACTERS).is_some() {
         safe.push('…');
     }
     safe
 }
 
-/// Characters that change the order in which others are shown, or break lines.
-fn reorders(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
+/// Characters that are not seen, change the order in which others are shown, or break lines.
+fn hidden(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `a, b, c and 211 more`: at most `most` names.
@@ -90,4 +97,16 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = source.source();
     }
     safe(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe;
+
+    #[test]
+    fn a_node_cannot_mention_a_channel_or_hide_a_link_in_an_alert() {
+        assert_eq!(safe("<!channel> <http://evil|here>"), "‹!channel› ‹http://evil|here›");
+        assert_eq!(safe("[here](http://evil)"), "[here] (http://evil)");
+        assert_eq!(safe("a\u{200b}b\u{2060}c\u{ad}d\u{1b}[31m"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}[31m");
+    }
 }

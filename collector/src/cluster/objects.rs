@@ -210,10 +210,12 @@ mod tests {
     fn a_pod_is_of_its_controller_and_not_of_another_owner() {
         let pod = |owners: Value, phase: &str| -> AgentPod {
             let metadata = json!({"name": "agent-x", "uid": "p1", "ownerReferences": owners});
-            let seen: SeenPod = serde_json::from_value(json!({"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": phase}})).unwrap();
+            let seen: SeenPod =
+                serde_json::from_value(json!({"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": phase}})).unwrap();
             seen.kept().unwrap()
         };
-        let owner = |uid: &str, controller: Value| json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": controller});
+        let owner =
+            |uid: &str, controller: Value| json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": uid, "controller": controller});
         let mixed = pod(json!([owner("no", json!(null)), owner("neither", json!(false)), owner("yes", json!(true))]), "Running");
         assert_eq!((mixed.controller.as_str(), mixed.node.as_str(), mixed.ended), ("yes", "n", false));
         assert_eq!(pod(json!([owner("no", json!(false))]), "Failed").controller, "");
@@ -222,7 +224,9 @@ mod tests {
 
     #[test]
     fn an_object_without_a_name_is_none() {
-        for metadata in [json!({}), json!({"name": "", "uid": "u"}), json!({"name": "n\n", "uid": "u"}), json!({"name": "n".repeat(300), "uid": "u"})] {
+        for metadata in
+            [json!({}), json!({"name": "", "uid": "u"}), json!({"name": "n\n", "uid": "u"}), json!({"name": "n".repeat(300), "uid": "u"})]
+        {
             let seen: SeenNode = serde_json::from_value(json!({"metadata": metadata})).unwrap();
             assert_eq!(seen.kept(), None);
         }

@@ -7,7 +7,7 @@ use super::pages::{Ask, Rendered};
 use super::score::Score;
 use super::{marks, words};
 use crate::http::Failure;
-use crate::store::views::{Filter, Group, NodeState, Problem, ReasonRow, Since, TransitionRow};
+use crate::store::views::{Filter, Group, NodeState, NodeTotals, Problem, ReasonRow, Since, TransitionRow};
 
 struct Row {
     reason: ReasonRow,
@@ -25,6 +25,8 @@ struct Coverage {
     last_known: (i64, Filter),
     manual: (i64, Filter),
     silent: (i64, Filter),
+    totals: NodeTotals,
+    unwatched: Filter,
     rows: Vec<Row>,
 }
 
@@ -35,7 +37,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let current = base.with(|filter| filter.state = NodeState::CURRENT.to_vec());
     let of = |verdict: Verdict| current.with(|filter| filter.verdict = vec![verdict]);
     let tally = views.tally(&ask.select(&base)).await?;
-    let totals = views.node_totals(ask.site.started).await?;
+    let totals = views.node_totals_of(&base.cluster, ask.site.started).await?;
     let last = base.with(|filter| {
         filter.state = NodeState::LAST_KNOWN.to_vec();
         filter.verdict = vec![Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::Manual];
@@ -52,8 +54,10 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         last_known: (score.last_known, last),
         manual: (score.manual, of(Verdict::Manual)),
         silent: (views.count_nodes(&ask.select(&silent)).await?, silent),
+        unwatched: Filter { cluster: base.cluster.clone(), state: vec![NodeState::Unwatched], ..Filter::default() },
         rows: rows.collect(),
         score,
+        totals,
     };
     Rendered::new(format!("{} unknown · Coverage", marks::number(score.unknown)), &page)
 }

@@ -42,6 +42,7 @@ struct Fleet {
     recorded: Filter,
     silent: Filter,
     stopped: Filter,
+    unwatched: Filter,
     failing: (i64, Filter),
     expected: (i64, Filter),
     not_known: (i64, Filter),
@@ -117,13 +118,14 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
         problems,
         clusters: views.clusters().await?,
         cluster: base.cluster.first().cloned().unwrap_or_default(),
-        totals: if base.cluster.is_empty() { totals } else { totals_of(ask, &base).await? },
+        totals: views.node_totals_of(&base.cluster, ask.site.started).await?,
         fail: lines(&open, &Severity::ALL),
         unknown: lines(&of(Verdict::Unknown), &Severity::ALL),
         reporting: in_state(NodeState::Reporting),
         recorded: in_state(NodeState::Recorded),
         silent: in_state(NodeState::Silent),
         stopped: in_state(NodeState::Stopped),
+        unwatched: in_state(NodeState::Unwatched),
         failing: (tally.open(|state, found, _| state.current() && found == Verdict::Fail), open.clone()),
         expected: (tally.expected(), of(Verdict::Fail).with(|filter| filter.expected = Some(true))),
         not_known: (score.unknown, of(Verdict::Unknown)),
@@ -141,18 +143,6 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     };
     let title = format!("{} failing · Fleet", marks::number(fleet.failing.0));
     Rendered::new(if totals.all() == 0 { "Fleet".to_owned() } else { title }, &fleet)
-}
-
-/// Node totals of the clusters in `base`.
-async fn totals_of(ask: &Ask<'_>, base: &Filter) -> Result<NodeTotals, Failure> {
-    let count = async |state: NodeState| ask.site.views.count_nodes(&ask.select(&base.with(|filter| filter.state = vec![state]))).await;
-    Ok(NodeTotals {
-        reporting: count(NodeState::Reporting).await?,
-        recorded: count(NodeState::Recorded).await?,
-        silent: count(NodeState::Silent).await?,
-        stopped: count(NodeState::Stopped).await?,
-        ..NodeTotals::default()
-    })
 }
 
 /// The first sentence of a text, for a table.

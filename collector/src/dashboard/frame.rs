@@ -35,6 +35,7 @@ pub(super) struct StatusBar {
     silent: Filter,
     current: Filter,
     stopped: Filter,
+    unwatched: Filter,
     warming: bool,
     /// Why nothing can be stored at present.
     failing: Option<String>,
@@ -50,8 +51,9 @@ impl StatusBar {
             as_of: At(now),
             totals,
             silent: in_state(&[NodeState::Silent]),
-            current: in_state(&NodeState::CURRENT),
+            current: in_state(&NodeState::REPORTED),
             stopped: in_state(&[NodeState::Stopped]),
+            unwatched: in_state(&[NodeState::Unwatched]),
             warming: totals.awaited > 0 && now - site.started < WARM_UP_MILLIS,
             failing: site.app.store.health().failing(),
             reload: view.to_owned(),

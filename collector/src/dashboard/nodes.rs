@@ -1,4 +1,4 @@
-//! Nodes: silent first, then the worst.
+//! Nodes: silent first, then those without an agent, then the worst.
 
 use askama::Template;
 use holdfast_checks::entries::{Severity, Verdict};
@@ -106,6 +106,9 @@ async fn refusing(ask: &Ask<'_>) -> Result<(Vec<(String, String)>, i64), Failure
 
 /// Coverage of one node. A node that does not report has none.
 fn coverage(node: &NodeRow) -> String {
+    if node.state == NodeState::Unwatched {
+        return "nothing".to_owned();
+    }
     if !node.state.current() {
         return "last known".to_owned();
     }

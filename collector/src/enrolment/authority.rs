@@ -18,7 +18,7 @@ use crate::identity::certificate;
 use crate::store::nodes::NodeIdentity;
 
 /// How far in the past a certificate begins, for clocks that lag.
-const SLACK: Duration = Duration::from_mins(5);
+pub(super) const SLACK: Duration = Duration::from_mins(5);
 /// The longest common name of X.509, in characters.
 const MAX_COMMON_NAME: usize = 64;
 

@@ -1,6 +1,6 @@
 //! The gRPC service: who asks, whether they may, and the answer. Strangers hear the same whatever is wrong.
 //!
-//! A connection that only enrols is never accepted as an agent's: it ends by itself, or as any other in which nobody opens a session.
+//! A connection that only enrols is never accepted as an agent's: it ends by itself, or a little later.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
-use super::authority::{AuthorityError, Issued};
+use super::authority::{AuthorityError, Issued, SLACK};
 use super::list::Enrolments;
 use super::pace::{Pace, Rate};
 use super::request::{self, Key};
@@ -20,7 +20,7 @@ use crate::identity::{Rejection, certificate, hex, sha256};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
-use crate::store::enrolled::{Claim, Claimed};
+use crate::store::enrolled::{Claim, Claimed, Renewal};
 use crate::store::nodes::NodeIdentity;
 use crate::store::{Store, StoreError};
 
@@ -162,7 +162,19 @@ impl Enroller {
         let _turn = self.turn().await?;
         let key = self.key(&asked.request, &node.name)?;
         let issued = self.issue(&node, &key, now)?;
-        self.store.renew_enrolment(&node.cluster, &node.uid, &issued.serial, issued.not_after, now).await?;
+        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
+        let renewal = Renewal {
+            cluster: &node.cluster,
+            uid: &node.uid,
+            serial: &issued.serial,
+            not_after: issued.not_after,
+            at: now,
+            with: named.not_before.saturating_add(slack),
+        };
+        if !self.store.renew_enrolment(&renewal).await? {
+            let reason = format!("{:?} was enrolled anew since this certificate was issued: somebody has a copy of it", node.name);
+            return Err(Rejection::new(Refusal::EnrolmentReplaced, reason).into());
+        }
         tracing::debug!(node = node.name, cluster = node.cluster, serial = issued.serial, "renewed");
         Ok(answer(issued))
     }
@@ -174,6 +186,13 @@ impl Enroller {
     fn issue(&self, node: &NodeIdentity, key: &Key, now: i64) -> Result<Issued, Refused> {
         let authority = self.certificate.authority().ok_or(AuthorityError::NoCertificate)?;
         Ok(authority.issue(node, &key.public, now, self.lifetime)?)
+    }
+
+    /// What the other end is told. One that was answered has its time to go, as after a session, and no longer.
+    fn told(&self, answer: Result<Enrolled, Refused>, peer: Option<&Peer>) -> Result<Response<Enrolled>, Status> {
+        let enrolled = answer.map_err(|refused| self.refused(&refused, peer))?;
+        drop(peer.and_then(Peer::begin_session));
+        Ok(Response::new(enrolled))
     }
 
     /// Notes the refusal, once, and what the other end hears of it.
@@ -205,13 +224,13 @@ impl enrolment_server::Enrolment for Service {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let answer = self.0.enrol(peer.as_ref(), request.into_inner()).await;
-        answer.map(Response::new).map_err(|refused| self.0.refused(&refused, peer.as_ref()))
+        self.0.told(answer, peer.as_ref())
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Enrolled>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
         let answer = self.0.renew(peer.as_ref(), request.into_inner()).await;
-        answer.map(Response::new).map_err(|refused| self.0.refused(&refused, peer.as_ref()))
+        self.0.told(answer, peer.as_ref())
     }
 }
 

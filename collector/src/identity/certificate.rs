@@ -24,7 +24,9 @@ pub struct Named {
     pub cluster: String,
     /// The node's uid.
     pub uid: String,
-    /// When the certificate ends, Unix milliseconds.
+    /// When the certificate begins, Unix milliseconds.
+    pub not_before: i64,
+    /// When it ends, Unix milliseconds.
     pub not_after: i64,
 }
 
@@ -53,7 +55,9 @@ pub fn named(der: &CertificateDer<'_>) -> Result<Named, Rejection> {
     let names = names.ok_or_else(|| wrong("it names nobody"))?;
     let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return Err(wrong("it does not have one URI for a name")) };
     let (cluster, uid) = parse(uri).ok_or_else(|| wrong("its name is not spiffe://holdfast/cluster/…/node/…"))?;
-    Ok(Named { cluster, uid, not_after: certificate.validity().not_after.timestamp().saturating_mul(1000) })
+    let [not_before, not_after] =
+        [certificate.validity().not_before, certificate.validity().not_after].map(|time| time.timestamp().saturating_mul(1000));
+    Ok(Named { cluster, uid, not_before, not_after })
 }
 
 fn parse(uri: &str) -> Option<(String, String)> {

@@ -55,6 +55,8 @@ type Told = Box<Result<v1::CollectorMessage, Status>>;
 const CANNOT_COMMIT: &str = "the store cannot commit: come back later";
 /// What an agent is told that comes while the collector stops.
 const STOPPING: &str = "the collector is stopping";
+/// What is told to whoever says what is no message.
+const NO_MESSAGE: &str = "what came is no message, or too large a one";
 /// What is told to whoever opens another session in a connection.
 const ONE_SESSION: &str = "there is a session in this connection";
 /// What an agent is told whose credentials are not accepted, whatever the reason.
@@ -569,7 +571,8 @@ impl Connection {
             }
             End::Refused(refusal, reason) => {
                 self.ingest.refusals.note(*refusal, None, Some(node), reason);
-                (None, true)
+                // Whoever does not read would not hear it.
+                ((*refusal == Refusal::Protocol).then(|| Status::invalid_argument(NO_MESSAGE)), true)
             }
             End::Store(error) => {
                 // The writer has said it for all.

@@ -200,6 +200,9 @@ pub fn hello(wire: v1::Hello) -> Result<Greeting, GreetingError> {
         |text: String, what| if text.len() <= MAX_WORD_BYTES && clean(&text) { Ok(text) } else { Err(GreetingError::Malformed(what)) };
     let hash = Hash::from_slice(&wire.catalogue_hash).ok_or(GreetingError::Malformed("catalogue_hash is not 16 bytes"))?;
     let sent = (wire.capabilities & holdfast_proto::NUMBERS_FROM_WELCOME != 0).then_some(wire.sent_seq);
+    if wire.policy_hash.len() > MAX_WORD_BYTES {
+        return Err(GreetingError::Malformed("policy_hash is longer than 128 bytes"));
+    }
     if wire.last_acked_seq > MAX_SEQ || sent.is_some_and(|sent| sent > MAX_SEQ) {
         return Err(GreetingError::Malformed("a sequence number is out of range"));
     }

@@ -222,8 +222,9 @@ mod tests {
         let mut breaches = Breaches::default();
         breaches.add(Breach::ForeignWrite, "it said that it is <b>", NOW);
         breaches.add(Breach::ForeignWrite, "again", NOW + HOUR_MS - 1);
-        let admission = breaches.admission(NOW + 2 * HOUR_MS - 2);
-        assert_eq!(admission.map(|admission| (admission.foreign_writes, admission.last)), Some((2, "again".to_owned())));
+        let admission = |at| breaches.admission(at).map(|admission| (admission.foreign_writes, admission.last));
+        assert_eq!(admission(NOW + HOUR_MS), Some((2, "again".to_owned())));
+        assert_eq!(admission(NOW + 2 * HOUR_MS - 2), Some((1, "again".to_owned())), "the hour before the last two does not count");
         assert_eq!(breaches.admission(NOW + 2 * HOUR_MS - 1), None);
         assert!(!breaches.is_over(NOW + 2 * HOUR_MS), "it is not stored yet");
         let due: Vec<BreachRow> = breaches.due(1).collect();

@@ -231,7 +231,7 @@ impl Holder {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
     use super::*;
     use crate::store::nodes::{NodeIdentity, Origin};
@@ -302,6 +302,29 @@ mod tests {
         // A restart a minute, each with a spool in memory; then one whose file is there every other time.
         assert!(!(0..20).any(|n| came(speaker(n), n * 60_000)));
         assert!(!(20..40).any(|n| came(speaker(if n % 2 == 0 { 1_000 } else { n }), n * 60_000)));
+    }
+
+    /// Each session asks once a second, from its tick.
+    #[test]
+    #[ignore = "prints a figure"]
+    #[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a figure for whoever looks")]
+    fn cost_of_asking_ten_thousand_whether_they_stand() {
+        use crate::identity::{Identities, Tokens};
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = |n: u32| format!("- {{sha256: {n:064x}, cluster: c, uid: u{n}, name: n{n}}}\n");
+        std::fs::write(file.path(), (0..10_000).map(line).collect::<String>()).unwrap();
+        let identities = Identities { tokens: Some(Tokens::load(file.path()).unwrap()), ..Identities::default() };
+        let admitted: Vec<Admitted> = (0..10_000_u32)
+            .map(|n| {
+                let node = NodeIdentity { cluster: "c".into(), uid: format!("u{n}"), name: format!("n{n}"), origin: Origin::Agent };
+                let mut hash = [0; 32];
+                hash[28..].copy_from_slice(&n.to_be_bytes());
+                Admitted { node, holder: Holder::Token, expires_at: Some(i64::MAX), token_hash: Some(hash) }
+            })
+            .collect();
+        let began = std::time::Instant::now();
+        assert!(admitted.iter().all(|admitted| identities.standing(admitted, 1).is_ok()));
+        println!("10,000 asked in {:?}", began.elapsed());
     }
 
     #[test]

@@ -45,6 +45,14 @@ impl Default for Waiting {
     }
 }
 
+impl Waiting {
+    /// For an agent for so many milliseconds; for a Node object no longer.
+    pub fn after(agent_ms: i64) -> Self {
+        let usual = Self::default();
+        Self { agent_ms, object_ms: usual.object_ms.min(agent_ms), ..usual }
+    }
+}
+
 /// Who has been waited for, since when.
 #[derive(Debug, Default)]
 pub struct Watch {

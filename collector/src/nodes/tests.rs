@@ -142,9 +142,9 @@ fn a_silent_node_that_is_listed_is_awaited_for_as_long_as_it_is() {
         since: 0,
         last_seen: 0,
         clock: None,
-        listed,
         holder: String::new(),
         breaches: Vec::new(),
+        listed,
     };
     let registry = Registry::new(vec![known(1, true), known(2, false)], PATIENCE, at(0));
     assert_eq!(due(&registry, 90_000_000), [(2, NodeState::Gone)]);

@@ -23,6 +23,23 @@ pub struct Claim<'a> {
     pub at: i64,
 }
 
+/// A certificate in place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal<'a> {
+    /// The node's cluster.
+    pub cluster: &'a str,
+    /// The node's uid.
+    pub uid: &'a str,
+    /// Of the new one, hex.
+    pub serial: &'a str,
+    /// When the new one ends, Unix milliseconds.
+    pub not_after: i64,
+    /// Now, Unix milliseconds.
+    pub at: i64,
+    /// When the one before was issued, Unix milliseconds of a whole second.
+    pub with: i64,
+}
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
@@ -61,14 +78,17 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Notes a node's newest certificate.
-    pub async fn renew_enrolment(&self, cluster: &str, uid: &str, serial: &str, not_after: i64, at: i64) -> Result<(), StoreError> {
+    /// Notes a node's newest certificate, asked for with one that was issued at `with` (Unix milliseconds, to the second). `false`, and
+    /// nothing is noted, when the machine was enrolled anew since: whoever has a certificate from before is not that machine.
+    pub async fn renew_enrolment(&self, renewal: &Renewal<'_>) -> Result<bool, StoreError> {
+        let Renewal { cluster, uid, serial, not_after, at, with } = *renewal;
         // The row may be gone with an older database: the certificate is good all the same.
         let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, serial, not_after, enrolled_at, renewed_at) \
-                   values ($1, $2, '', '', $3, $4, $5, $5) on conflict (cluster, uid) do update set serial = excluded.serial, \
-                   not_after = excluded.not_after, renewed_at = excluded.renewed_at";
-        let query = sqlx::query(sql).bind(cluster).bind(uid).bind(serial).bind(not_after).bind(at);
-        query.execute(&self.writer).await.map(drop).map_err(StoreError::query("note a renewed certificate"))
+                   values ($1, $2, '', '', $3, $4, 0, $5) on conflict (cluster, uid) do update set serial = excluded.serial, \
+                   not_after = excluded.not_after, renewed_at = excluded.renewed_at where enrolled.enrolled_at < $6";
+        let query = sqlx::query(sql).bind(cluster).bind(uid).bind(serial).bind(not_after).bind(at).bind(with.saturating_add(1000));
+        let done = query.execute(&self.writer).await.map_err(StoreError::query("note a renewed certificate"))?;
+        Ok(done.rows_affected() > 0)
     }
 }
 
@@ -84,13 +104,22 @@ mod tests {
         assert_eq!(store.claim_enrolment(&claim).await.unwrap(), Claimed::First);
         assert_eq!(store.claim_enrolment(&Claim { serial: "2", ..claim.clone() }).await.unwrap(), Claimed::Again);
         assert_eq!(store.claim_enrolment(&Claim { key: "k2", ..claim.clone() }).await.unwrap(), Claimed::Reused);
-        store.renew_enrolment("c", "u", "3", 20, 2).await.unwrap();
+        let renewal = Renewal { cluster: "c", uid: "u", serial: "3", not_after: 20, at: 2, with: 0 };
+        assert!(store.renew_enrolment(&renewal).await.unwrap());
         assert_eq!(store.claim_enrolment(&Claim { key: "k2", ..claim.clone() }).await.unwrap(), Claimed::Reused);
         // Another node's row is another row.
         assert_eq!(store.claim_enrolment(&Claim { uid: "v", key: "k2", ..claim.clone() }).await.unwrap(), Claimed::First);
         let renewed = Claim { token: "t2", key: "k2", ..claim.clone() };
         assert_eq!(store.claim_enrolment(&renewed).await.unwrap(), Claimed::First);
         assert_eq!(store.claim_enrolment(&renewed).await.unwrap(), Claimed::Again);
+        // Whoever has a certificate from before the new token is not the machine any longer; the machine itself is.
+        let anew = Claim { token: "t3", at: 50_700, ..renewed.clone() };
+        assert_eq!(store.claim_enrolment(&anew).await.unwrap(), Claimed::First);
+        assert!(!store.renew_enrolment(&Renewal { with: 49_000, ..renewal }).await.unwrap());
+        assert!(store.renew_enrolment(&Renewal { with: 50_000, ..renewal }).await.unwrap());
+        // Another database: nobody is known, and everybody stays.
+        assert!(store.renew_enrolment(&Renewal { uid: "x", with: 0, at: 90_000, ..renewal }).await.unwrap());
+        assert!(store.renew_enrolment(&Renewal { uid: "x", with: 0, at: 91_000, ..renewal }).await.unwrap());
 
         // Two at once: one of them is the first.
         let (one, other) = (Claim { uid: "w", key: "k1", ..claim.clone() }, Claim { uid: "w", key: "k2", ..claim });

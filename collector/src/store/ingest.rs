@@ -11,32 +11,41 @@ mod judged;
 mod rows;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_checks::entries::{Digest, Entry, Hash, Key, Transition};
+use holdfast_checks::entries::{Body, Digest, Entry, Finding, Hash, Key, Transition};
 use prometheus_client::metrics::gauge::Gauge;
 use sqlx::SqliteConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::apply::Collapsed;
 use super::nodes::{self, Opened, SessionStart, StateChange, Vitals};
 use super::{Health, Store, StoreError, breaches, health};
 use crate::changes::{Change, ChangeFeed};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::nodes::BreachRow;
+use crate::refusals::{self, Refusals};
 
 /// The most findings stored for one node.
 pub const MAX_FINDINGS: usize = 20_000;
-/// The most inventory stored for one node, in bytes of JSON: twice what an agent may send.
+/// The most inventory stored for one node, in bytes of JSON and keys: twice what an agent may send.
 pub const MAX_INVENTORY: usize = 512 * 1024;
+/// The most transitions kept of one node and hour, beyond one for each finding it has: all of them may come at once, and may have moved.
+/// What is beyond is counted as missing from history; the findings themselves are always what was said last.
+pub const MAX_TRANSITIONS: usize = 2_000;
 /// The most entries stored for one node that this version does not know.
 pub const MAX_OPAQUE: usize = 5_000;
 /// Rows after which a group is committed.
 const GROUP_ROWS: usize = 1000;
 /// Jobs waiting for the writer; beyond that senders wait.
 const QUEUE: usize = 1024;
+
+/// Bytes of what was decoded and is not committed; beyond that senders wait.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long after a failure of the store it is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
@@ -153,6 +162,23 @@ impl NodeWrite {
     }
 }
 
+impl NodeWrite {
+    /// About what it takes up in memory: its texts, and what a row is wrapped in.
+    fn bytes(&self) -> usize {
+        let finding = |finding: &Finding| {
+            let evidence = finding.evidence.iter().map(|item| 256 + item.path.len() + item.source.len());
+            2 * finding.subject.len() + finding.title.len() + finding.reason.len() + evidence.sum::<usize>()
+        };
+        let body = |entry: &Entry| match &entry.body {
+            Body::Finding(of) => finding(of),
+            Body::Inventory(of) => of.json.len() + entry.key.as_str().len(),
+        };
+        let upserts: usize = self.upserts.iter().map(body).sum();
+        let said: usize = self.transitions.iter().map(|moved| moved.because.len() + moved.reason.len()).sum();
+        self.rows() * 256 + upserts + said
+    }
+}
+
 /// What became of a [`NodeWrite`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
@@ -180,8 +206,14 @@ enum Job {
 
 enum Done {
     Opened(Opened),
-    Written(Written),
+    Written(Written, Option<Collapsed>),
     Nothing,
+}
+
+impl Done {
+    fn collapsed(&self) -> Option<&Collapsed> {
+        if let Self::Written(_, collapsed) = self { collapsed.as_ref() } else { None }
+    }
 }
 
 impl Job {
@@ -195,6 +227,17 @@ impl Job {
         }
     }
 
+    /// About what it takes up in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Open(..) => 1024,
+            Self::Write(write, _) => write.bytes(),
+            Self::States(states, _) => states.len() * 128,
+            Self::Vitals(vitals, _) => vitals.len() * 128,
+            Self::Breaches(breaches, _) => breaches.len() * 512,
+        }
+    }
+
     async fn apply(&self, conn: &mut SqliteConnection, log: &mut Vec<Change>) -> Result<Done, StoreError> {
         match self {
             Self::Open(start, _) => {
@@ -203,9 +246,9 @@ impl Job {
                 Ok(Done::Opened(opened))
             }
             Self::Write(write, _) => {
-                let (written, changes) = apply::apply(conn, write).await?;
-                log.extend(changes);
-                Ok(Done::Written(written))
+                let applied = apply::apply(conn, write).await?;
+                log.extend(applied.changes);
+                Ok(Done::Written(applied.written, applied.collapsed))
             }
             Self::States(states, _) => {
                 log.extend(nodes::write_states(conn, states).await?);
@@ -223,7 +266,7 @@ impl Job {
     fn reply(self, result: Result<Done, StoreError>) {
         let heard = match (self, result) {
             (Self::Open(_, reply), Ok(Done::Opened(opened))) => reply.send(Ok(opened)).is_ok(),
-            (Self::Write(_, reply), Ok(Done::Written(written))) => reply.send(Ok(written)).is_ok(),
+            (Self::Write(_, reply), Ok(Done::Written(written, _))) => reply.send(Ok(written)).is_ok(),
             (Self::States(_, reply) | Self::Vitals(_, reply) | Self::Breaches(_, reply), Ok(_)) => reply.send(Ok(())).is_ok(),
             (Self::Open(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
             (Self::Write(_, reply), Err(error)) => reply.send(Err(error)).is_ok(),
@@ -236,19 +279,23 @@ impl Job {
     }
 }
 
-/// Counts a job from when somebody wants it until it is answered.
-struct Ticket(Gauge);
+/// Counts a job from when somebody wants it until it is answered, and holds its share of the bytes under way.
+struct Ticket {
+    under_way: Gauge,
+    #[allow(dead_code, reason = "held until it is dropped")]
+    share: Option<OwnedSemaphorePermit>,
+}
 
 impl Ticket {
     fn new(under_way: &Gauge) -> Self {
         under_way.inc();
-        Self(under_way.clone())
+        Self { under_way: under_way.clone(), share: None }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.dec();
+        self.under_way.dec();
     }
 }
 
@@ -260,6 +307,8 @@ type Queued = (Job, Ticket);
 pub struct Writer {
     jobs: mpsc::Sender<Queued>,
     under_way: Gauge,
+    /// Bytes that may still be under way.
+    room: Arc<Semaphore>,
     health: Health,
 }
 
@@ -313,7 +362,9 @@ impl Writer {
     }
 
     async fn enqueue(&self, job: Job) -> Result<(), StoreError> {
-        let ticket = Ticket::new(&self.under_way);
+        let mut ticket = Ticket::new(&self.under_way);
+        let bytes = u32::try_from(job.bytes().min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+        ticket.share = Arc::clone(&self.room).acquire_many_owned(bytes).await.ok();
         self.jobs.send((job, ticket)).await.map_err(|_| StoreError::Stopped)
     }
 }
@@ -323,11 +374,19 @@ impl Store {
     pub fn writer(&self, feed: ChangeFeed, metrics: Metrics, stop: CancellationToken) -> (Writer, impl Future<Output = ()> + Send + use<>) {
         let (jobs, receiver) = mpsc::channel(QUEUE);
         let store = self.clone();
-        let writer = Writer { jobs, under_way: metrics.writer_jobs(), health: self.health.clone() };
-        (writer, async move { store.write_groups(receiver, &feed, &metrics, &stop).await })
+        let refusals = Refusals::new(metrics.clone());
+        let writer =
+            Writer { jobs, under_way: metrics.writer_jobs(), room: Arc::new(Semaphore::new(QUEUE_BYTES)), health: self.health.clone() };
+        (writer, async move { store.write_groups(receiver, &feed, (&metrics, &refusals), &stop).await })
     }
 
-    async fn write_groups(&self, mut jobs: mpsc::Receiver<Queued>, feed: &ChangeFeed, metrics: &Metrics, stop: &CancellationToken) {
+    async fn write_groups(
+        &self,
+        mut jobs: mpsc::Receiver<Queued>,
+        feed: &ChangeFeed,
+        (metrics, refusals): (&Metrics, &Refusals),
+        stop: &CancellationToken,
+    ) {
         let mut try_at = Instant::now();
         loop {
             let failing = self.health.failing().is_some();
@@ -346,16 +405,16 @@ impl Store {
             };
             let Some(first) = first else { return };
             let group = gather(first, &mut jobs);
-            self.write_group(group, feed, metrics).await;
+            self.write_group(group, feed, (metrics, refusals)).await;
             if !failing {
                 try_at = Instant::now() + TRY_AGAIN;
             }
         }
     }
 
-    async fn write_group(&self, (group, tickets): (Vec<Job>, Vec<Ticket>), feed: &ChangeFeed, metrics: &Metrics) {
+    async fn write_group(&self, (group, tickets): (Vec<Job>, Vec<Ticket>), feed: &ChangeFeed, (metrics, refusals): (&Metrics, &Refusals)) {
         let started = Instant::now();
-        match self.commit(&group, feed).await {
+        match self.commit(&group, feed, refusals).await {
             Ok(done) => {
                 metrics.committed(started.elapsed());
                 group.into_iter().zip(done).for_each(|(job, done)| job.reply(Ok(done)));
@@ -367,7 +426,7 @@ impl Store {
             Err(error) => {
                 tracing::debug!(error = cause(&error), jobs = group.len(), "commit failed: trying each alone");
                 for job in group {
-                    let done = self.commit(std::slice::from_ref(&job), feed).await;
+                    let done = self.commit(std::slice::from_ref(&job), feed, refusals).await;
                     if let Err(error) = &done {
                         self.note(error, metrics);
                     }
@@ -406,7 +465,7 @@ impl Store {
     }
 
     /// One transaction over a group; publishes its changes after the commit.
-    async fn commit(&self, group: &[Job], feed: &ChangeFeed) -> Result<Vec<Done>, StoreError> {
+    async fn commit(&self, group: &[Job], feed: &ChangeFeed, refusals: &Refusals) -> Result<Vec<Done>, StoreError> {
         let mut transaction = self.writer.begin_with("begin immediate").await.map_err(StoreError::query("begin a transaction"))?;
         let mut log = Vec::new();
         let mut done = Vec::with_capacity(group.len());
@@ -416,6 +475,10 @@ impl Store {
         transaction.commit().await.map_err(StoreError::query("commit"))?;
         for change in log {
             feed.publish(change);
+        }
+        for collapsed in done.iter().filter_map(Done::collapsed) {
+            let reason = format_args!("more history than {MAX_TRANSITIONS} changes in an hour: {} are not kept", collapsed.transitions);
+            refusals.note(refusals::Refusal::TransitionQuota, None, Some(&collapsed.node), &reason);
         }
         Ok(done)
     }

@@ -61,6 +61,19 @@ impl Database {
         self.tell(id, ChangeKind::Node);
     }
 
+    /// Every node by name: (state, membership, state's reason).
+    pub(crate) async fn nodes(&self) -> BTreeMap<String, (String, String, String)> {
+        let select = "select name, state, membership, state_reason from nodes";
+        let rows: Vec<(String, String, String, String)> = sqlx::query_as(select).fetch_all(&self.raw).await.unwrap();
+        rows.into_iter().map(|(name, state, membership, reason)| (name, (state, membership, reason))).collect()
+    }
+
+    /// The collector's verdict on a check of the node called so.
+    pub(crate) async fn verdict_on(&self, check: &str, name: &str) -> Option<i64> {
+        let select = "select f.verdict from findings f join nodes n on n.node_id = f.node_id where f.check_id = $1 and n.name = $2";
+        sqlx::query_scalar(select).bind(check).bind(name).fetch_optional(&self.raw).await.unwrap()
+    }
+
     pub(crate) async fn failing(&self, node: i64, check: &str, deciding: &str, since: i64) {
         let insert = "insert into findings (node_id, check_id, subject, finding_id, origin, verdict, severity, title, reason, reason_class, \
             evidence, evidence_truncated, deciding, hash, first_seen, changed_at, updated_at) \

@@ -5,6 +5,7 @@ mod database;
 mod evaluate;
 mod fleet;
 mod import;
+mod membership;
 mod receivers;
 mod restart;
 mod rules;

@@ -50,6 +50,7 @@ fn the_built_in_rules_load() {
             "node-without-agent",
             "agent-without-node",
             "agent-spool-file",
+            "agent-least-privilege",
             "agent-entries-refused",
             "agent-is-alone",
             "agent-speaks-for-itself",

@@ -65,6 +65,11 @@ pub const CHECKS: &str = r#"
   fix: Name a person.
 "#;
 
+/// The columns of a node that fixtures fill; the others have defaults.
+pub const COLUMNS: &str = "node_id, cluster, uid, name, origin, state, state_reason, state_since, session, epoch, seq, digest, agent_version, \
+                           catalogue_hash, boot_id, first_seen, last_seen, confirmed_at, agent_rss, agent_cpu_ms, agent_queued, agent_dropped, \
+                           clock_skew_ms, truncated_transitions";
+
 /// A fleet and the router in front of it.
 pub struct Fleet {
     pub router: Router,
@@ -151,9 +156,10 @@ impl Fleet {
     /// Adds a node.
     pub async fn node(&self, id: i64, cluster: &str, name: &str, origin: &str, state: &str, since: i64) {
         let last = if state == "connected" { NOW - 14_000 } else { since };
-        sqlx::query(
-            "insert into nodes values ($1, $2, $3, $4, $5, $6, '', $7, 1, 'e', 1, 'd', '0.4.1', 'cafe', 'b', $8, $9, $9, 9000000, 12, 0, 0, 0, 0)",
-        )
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "insert into nodes ({COLUMNS}) \
+             values ($1, $2, $3, $4, $5, $6, '', $7, 1, 'e', 1, 'd', '0.4.1', 'cafe', 'b', $8, $9, $9, 9000000, 12, 0, 0, 0, 0)"
+        )))
         .bind(id)
         .bind(cluster)
         .bind(format!("uid-{id}"))

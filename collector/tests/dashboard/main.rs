@@ -23,6 +23,7 @@ mod headers;
 mod hostile;
 mod kubelets;
 mod live;
+mod membership;
 mod numbers;
 mod pages;
 mod policy;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fleet::{Fleet, NOW};
+use crate::fleet::{COLUMNS, Fleet, NOW};
 
 const TRIALS: usize = 100;
 
@@ -19,7 +19,7 @@ async fn pages_of_a_thousand_nodes() {
     let nodes = "with recursive i(n) as (select 1 union all select n + 1 from i where n < 1000)";
     fleet
         .sql(&format!(
-            "insert into nodes {nodes} select n, 'prod', 'uid-' || n, 'node-' || n, 'agent', case when n % 100 = 0 then 'silent' else 'connected' end, \
+            "insert into nodes ({COLUMNS}) {nodes} select n, 'prod', 'uid-' || n, 'node-' || n, 'agent', case when n % 100 = 0 then 'silent' else 'connected' end, \
              '', {NOW} - 86400000, 1, 'e', 1, 'd', '0.4.1', 'cafe', 'b', {NOW} - 86400000, {NOW}, {NOW}, 9000000, 12, 0, 0, 0, 0 from i"
         ))
         .await;
@@ -204,7 +204,7 @@ fn fleet_of(n: i64) -> String {
 async fn nodes(fleet: &Fleet, many: &str) {
     fleet
         .sql(&format!(
-            "insert into nodes {many} select n, 'prod', 'uid-' || n, 'node-' || n, 'agent', 'connected', '', {NOW}, 1, 'e', 1, 'd', '0.4.1', \
+            "insert into nodes ({COLUMNS}) {many} select n, 'prod', 'uid-' || n, 'node-' || n, 'agent', 'connected', '', {NOW}, 1, 'e', 1, 'd', '0.4.1', \
              'cafe', 'b', {NOW}, {NOW}, {NOW}, 9000000, 12, 0, 0, 0, 0 from i"
         ))
         .await;

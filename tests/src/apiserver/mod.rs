@@ -71,8 +71,13 @@ impl ApiServer {
         let config = config.with_no_client_auth().with_single_cert(chain, key)?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
         let own_token = tokens::opaque();
         std::fs::write(directory.path().join("token"), &own_token)?;
         let shared = Arc::new(Shared::new(own_token));

@@ -20,16 +20,33 @@ pub const SETUID: &str = "/become-root";
 
 /// Writes the archive and returns the digest of the image's manifest.
 pub fn write(path: &Path) -> Result<String> {
-    let layer = layer()?;
+    archive(path, &layer()?, PROGRAM)
+}
+
+/// The same of an image that holds another program, with the libraries it loads: path in the image, content.
+pub fn write_program(path: &Path, program: &str, files: &[(String, Vec<u8>)]) -> Result<String> {
+    let mut archive_of = Builder::new(Vec::new());
+    // Where mounts go must be there, in an image with a root that cannot be written.
+    for name in ["etc/", "proc/", "sys/", "dev/", "run/", "host/", "var/", "var/lib/", "var/lib/holdfast/", "usr/", "usr/bin/"] {
+        directory(&mut archive_of, name, 0o755)?;
+    }
+    directory(&mut archive_of, "tmp/", 0o1777)?;
+    for (name, content) in files {
+        file(&mut archive_of, name.trim_start_matches('/'), 0o755, content)?;
+    }
+    archive(path, &archive_of.into_inner()?, program)
+}
+
+fn archive(path: &Path, layer: &[u8], program: &str) -> Result<String> {
     let config = json!({
-        "architecture": architecture(), "os": "linux", "config": {"Entrypoint": [PROGRAM]},
-        "rootfs": {"type": "layers", "diff_ids": [sha256(&layer)]},
+        "architecture": architecture(), "os": "linux", "config": {"Entrypoint": [program]},
+        "rootfs": {"type": "layers", "diff_ids": [sha256(layer)]},
     })
     .to_string();
     let manifest = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes()),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
     })
     .to_string();
     let listed = json!({
@@ -39,7 +56,7 @@ pub fn write(path: &Path) -> Result<String> {
     let index = json!({"schemaVersion": 2, "manifests": [listed]}).to_string();
 
     let mut archive = Builder::new(std::fs::File::create(path)?);
-    for blob in [layer.as_slice(), config.as_bytes(), manifest.as_bytes()] {
+    for blob in [layer, config.as_bytes(), manifest.as_bytes()] {
         let name = format!("blobs/{}", sha256(blob).replace(':', "/"));
         file(&mut archive, &name, 0o644, blob)?;
     }

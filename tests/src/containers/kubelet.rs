@@ -10,10 +10,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::image::{REPOSITORY, TAG};
 use super::pod::Pod;
 use proto::runtime_service_client::RuntimeServiceClient;
-use proto::{CreateContainerRequest, RunPodSandboxRequest, StartContainerRequest};
+use proto::{ContainerConfig, CreateContainerRequest, PodSandboxConfig, RunPodSandboxRequest, StartContainerRequest};
 
 /// The calls of a kubelet that make something.
 #[allow(
@@ -60,14 +59,16 @@ impl Kubelet {
         }
     }
 
-    /// The id of the test's image, as soon as the runtime knows it: what is imported beside it comes to it as an event.
-    pub async fn image(&self) -> Result<String> {
-        let (started, name) = (Instant::now(), format!("{REPOSITORY}:{TAG}"));
+    /// The id of an image, as soon as the runtime knows it: what is imported beside it comes to it as an event.
+    pub async fn image(&self, name: &str) -> Result<String> {
+        let started = Instant::now();
         let mut client = ImageServiceClient::new(self.channel.clone());
         loop {
             let answer = client.list_images(ListImagesRequest {}).await;
             let images = answer.map(|answer| answer.into_inner().images).unwrap_or_default();
-            if let Some(image) = images.into_iter().find(|image| image.repo_tags.contains(&name) && !image.repo_digests.is_empty()) {
+            if let Some(image) =
+                images.into_iter().find(|image| image.repo_tags.iter().any(|tag| tag == name) && !image.repo_digests.is_empty())
+            {
                 return Ok(image.id);
             }
             if started.elapsed() > PATIENCE {
@@ -79,12 +80,15 @@ impl Kubelet {
 
     /// Makes and starts a pod of the image with this id.
     pub async fn run(&self, pod: &Pod, image: &str) -> Result<Made> {
+        self.make(&pod.name, pod.sandbox(), pod.container(image)).await
+    }
+
+    /// Makes and starts what a kubelet made of a pod's specification.
+    pub async fn make(&self, name: &str, config: PodSandboxConfig, container: ContainerConfig) -> Result<Made> {
         let mut client = RuntimeServiceClient::new(self.channel.clone());
-        let failed = |step: &str| format!("{step} of pod {}", pod.name);
-        let config = pod.sandbox();
+        let failed = |step: &str| format!("{step} of pod {name}");
         let sandbox = client.run_pod_sandbox(RunPodSandboxRequest { config: Some(config.clone()) }).await;
         let sandbox = sandbox.with_context(|| failed("sandbox"))?.into_inner().pod_sandbox_id;
-        let container = pod.container(image);
         let create = CreateContainerRequest { pod_sandbox_id: sandbox.clone(), config: Some(container), sandbox_config: Some(config) };
         let container = client.create_container(create).await.with_context(|| failed("container"))?.into_inner().container_id;
         let start = StartContainerRequest { container_id: container.clone() };

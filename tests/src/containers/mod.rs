@@ -6,6 +6,7 @@
 
 pub mod image;
 pub mod kubelet;
+pub mod manifest;
 pub mod mapped;
 pub mod pod;
 
@@ -17,8 +18,9 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;
-use crate::process::{Process, pause};
+use crate::process::{Process, output, pause};
 use kubelet::{Kubelet, Made};
+use manifest::Workload;
 use pod::Pod;
 
 /// Where containerd listens, as on a node.
@@ -28,7 +30,9 @@ const EMPTIED: Duration = Duration::from_secs(10);
 
 /// What is the host's own: nobody else sees it, and it goes with the namespace. `/var/lib` keeps what the machine has there, such as
 /// the package database; the runtime's snapshots cannot lie on an overlay, so they get a file system too.
+/// As systemd leaves it, mounts of the host are passed on to containers that want them.
 const MOUNTS: &str = "
+mount --make-rshared /
 mount -t tmpfs -o mode=755 holdfast /run
 mount -t tmpfs -o mode=755 holdfast /var/log
 mkdir -p /run/var-lib/upper /run/var-lib/work
@@ -79,7 +83,7 @@ impl RuntimeHost {
         let image_digest = image::write(&archive)?;
         let archive = archive.display().to_string();
         inside(&space, "ctr", &["--namespace", "k8s.io", "images", "import", "--base-name", image::REPOSITORY, "--digests", &archive])?;
-        let image = kubelet.image().await.with_context(said)?;
+        let image = kubelet.image(&format!("{}:{}", image::REPOSITORY, image::TAG)).await.with_context(said)?;
         Ok(Self { space, _containerd: containerd, cgroups: Cgroups::default(), directory, image, kubelet, image_digest })
     }
 
@@ -92,6 +96,35 @@ impl RuntimeHost {
             std::fs::write(path, content)?;
         }
         self.kubelet.run(pod, &self.image).await.with_context(|| self.log())
+    }
+
+    /// Imports an image of `program`, a dynamic one, and returns its id.
+    pub async fn import(&self, repository: &str, program: &Path, entry: &str) -> Result<String> {
+        let archive = self.path("program.tar");
+        let mut files = vec![(entry.to_owned(), stripped(program, Path::new(&self.path("stripped")))?)];
+        files.extend(libraries(program)?);
+        image::write_program(Path::new(&archive), entry, &files)?;
+        inside(&self.space, "ctr", &["--namespace", "k8s.io", "images", "import", "--base-name", repository, "--digests", &archive])?;
+        std::fs::remove_file(archive)?;
+        self.kubelet.image(&format!("{repository}:{}", image::TAG)).await.with_context(|| self.log())
+    }
+
+    /// Makes a pod of a manifest and starts its container, with an image of [`Self::import`] or, without one, the tests' own.
+    pub async fn run_workload(&mut self, workload: &Workload, image: Option<&str>) -> Result<Made> {
+        self.cgroups.0.push(workload.cgroup());
+        for (name, content, owner) in workload.files()? {
+            let path = self.outside(&name);
+            // A name that ends with a slash is an empty directory's.
+            if name.ends_with('/') {
+                std::fs::create_dir_all(&path)?;
+            } else {
+                std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
+                std::fs::write(&path, content)?;
+            }
+            std::os::unix::fs::chown(&path, None, owner)?;
+        }
+        let container = workload.container(image.unwrap_or(&self.image), image.is_none())?;
+        self.kubelet.make(&workload.pod, workload.sandbox(), container).await.with_context(|| self.log())
     }
 
     /// A path of this host as this test reaches it.
@@ -108,6 +141,22 @@ impl RuntimeHost {
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path("containerd.log")).unwrap_or_default()).into_owned()
     }
+}
+
+/// The program without what only a debugger reads: it goes through memory several times.
+fn stripped(program: &Path, to: &Path) -> Result<Vec<u8>> {
+    let (from, into) = (program.display().to_string(), to.display().to_string());
+    let (code, _, errors) = output(Path::new("strip"), &["-o", &into, &from])?;
+    ensure!(code == 0, "strip {from}: {errors}");
+    Ok(std::fs::read(to)?)
+}
+
+/// What the dynamic loader would load, and the loader itself, under the names by which they are looked for.
+fn libraries(program: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let (code, listed, errors) = output(Path::new("ldd"), &[&program.display().to_string()])?;
+    ensure!(code == 0, "ldd {}: {errors}", program.display());
+    let paths = listed.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    paths.map(|path| Ok((path.to_owned(), std::fs::read(path)?))).collect()
 }
 
 /// The root directory of what runs in `space`, from outside.

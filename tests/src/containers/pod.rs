@@ -55,10 +55,9 @@ impl Pod {
         Self { name: name.to_owned(), seccomp: true, ..Self::default() }
     }
 
-    /// Its uid: of the shape that Kubernetes gives, and the same for the same name.
+    /// Its uid.
     pub fn uid(&self) -> String {
-        let sum = self.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("{:08x}-5e57-4000-8000-{:012x}", sum >> 32, sum & 0xffff_ffff_ffff)
+        uid(&self.name)
     }
 
     /// The cgroup that the kubelet makes for it, as its cgroupfs driver names it.
@@ -85,8 +84,12 @@ impl Pod {
     }
 
     fn mounts(&self) -> Vec<Mount> {
-        let mount =
-            |host_path: String, container_path: &str, readonly| Mount { container_path: container_path.to_owned(), host_path, readonly };
+        let mount = |host_path: String, container_path: &str, readonly| Mount {
+            container_path: container_path.to_owned(),
+            host_path,
+            readonly,
+            ..Mount::default()
+        };
         let mut mounts = vec![mount(format!("{}/etc-hosts", self.directory()), "/etc/hosts", false)];
         if self.token {
             let volume = format!("{}/{TOKEN_VOLUME}", self.directory());
@@ -101,6 +104,7 @@ impl Pod {
             namespace_options: Some(self.namespaces()),
             privileged: self.privileged,
             seccomp: Some(SecurityProfile { profile_type: ProfileType::RuntimeDefault.into() }),
+            ..LinuxSandboxSecurityContext::default()
         };
         PodSandboxConfig {
             metadata: Some(PodSandboxMetadata { name: self.name.clone(), uid: self.uid(), namespace: NAMESPACE.to_owned() }),
@@ -124,6 +128,7 @@ impl Pod {
             readonly_rootfs: self.read_only,
             no_new_privs: self.no_new_privileges,
             seccomp: Some(SecurityProfile { profile_type: filter.into() }),
+            ..LinuxContainerSecurityContext::default()
         };
         let mut labels = self.labels();
         labels.insert("io.kubernetes.container.name".to_owned(), CONTAINER.to_owned());
@@ -136,6 +141,7 @@ impl Pod {
             labels,
             log_path: format!("{CONTAINER}/0.log"),
             linux: Some(LinuxContainerConfig { security_context: Some(context) }),
+            ..ContainerConfig::default()
         }
     }
 
@@ -152,4 +158,10 @@ impl Pod {
         let label = |name: &str, value: &str| (format!("io.kubernetes.pod.{name}"), value.to_owned());
         HashMap::from([label("name", &self.name), label("namespace", NAMESPACE), label("uid", &self.uid())])
     }
+}
+
+/// A pod's uid: of the shape that Kubernetes gives, and the same for the same name.
+pub(super) fn uid(name: &str) -> String {
+    let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{:08x}-5e57-4000-8000-{:012x}", sum >> 32, sum & 0xffff_ffff_ffff)
 }

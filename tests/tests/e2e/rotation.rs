@@ -74,7 +74,8 @@ async fn shows(port: u16, config: &Arc<rustls::ClientConfig>, wanted: &Pair) -> 
             let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
             assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed: that would hide a rotation");
             // A ticket would come after the handshake.
-            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 256]);
+            let mut ticket = [0; 256];
+            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut ticket);
             drop(tokio::time::timeout(Duration::from_millis(100), read).await);
             if leaf == wanted {
                 return started.elapsed();
@@ -216,7 +217,7 @@ async fn renewed(port: u16, ca: &str, shown: &Pair) -> Option<Pair> {
     let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec();
     let mut client = holdfast_proto::v1::enrolment_client::EnrolmentClient::new(channel);
     let answer = client.renew(holdfast_proto::v1::RenewRequest { request }).await.ok()?.into_inner();
-    Some(Pair { certificate: crate::enrolment::pem("CERTIFICATE", &answer.chain[0]), key: key.serialize_pem() })
+    Some(Pair { certificate: tls::pem("CERTIFICATE", &answer.chain[0]), key: key.serialize_pem() })
 }
 
 fn block(text: &str, label: &str) -> String {

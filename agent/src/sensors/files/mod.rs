@@ -35,7 +35,7 @@ pub(super) fn read(host: &Host, named: Vec<Named>, locations: &[Location]) -> Ob
     let mut reader = Reader::default();
     let (found, failed) = found(host, named);
     for (path, error) in failed {
-        reader.skip(&path, error.reason());
+        reader.refused(&path, &error);
     }
     let host_tree = Tree::new(host, host.root.clone());
     let root = Below { tree: &host_tree, pid: HOST };
@@ -124,7 +124,7 @@ impl Reader {
                 }
             }
             Err(error) if error.is_absent() => {}
-            Err(error) => self.skip(HOMES, error.reason()),
+            Err(error) => self.refused(HOMES, &error),
         }
     }
 
@@ -146,7 +146,7 @@ impl Reader {
             Ok(names) => names,
             Err(error) => {
                 if !error.is_absent() {
-                    self.skip(directory, error.reason());
+                    self.refused(directory, &error);
                 }
                 Vec::new()
             }
@@ -155,6 +155,12 @@ impl Reader {
             self.names.insert(directory.to_owned(), names.clone());
         }
         names
+    }
+
+    /// With the privilege that it takes, where that is what is missing.
+    fn refused(&mut self, path: &str, error: &ReadError) {
+        let skipped = error.skipped(path);
+        self.skip(&skipped.what, skipped.reason);
     }
 
     fn skip(&mut self, path: &str, reason: Reason) {
@@ -211,7 +217,7 @@ impl Reader {
             }
             Err(error) => {
                 if !error.is_absent() {
-                    self.skip(path, error.reason());
+                    self.refused(path, &error);
                 }
                 false
             }

@@ -32,8 +32,7 @@ pub(super) use role::{Role, Workload, role_of};
 pub(super) use seen::Seen;
 pub(super) use table::{Cache, ProcessTable};
 
-/// Does this process table show threads of the kernel, the parent of which is always process 2: only the first one does.
+/// Does this process table show threads of the kernel: only that of the first pid namespace does.
 pub(super) fn has_kernel_threads(host: &crate::host::Host) -> bool {
-    let parent = host.proc.root().read("2/stat").ok().and_then(|content| parse::stat(&content));
-    parent.is_some_and(|parent| parent.kernel_thread)
+    namespaces::kernel_thread(host).is_some()
 }

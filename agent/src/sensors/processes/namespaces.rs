@@ -84,7 +84,7 @@ impl Namespaces {
 }
 
 /// A thread of the kernel, if this is the host's own table.
-fn kernel_thread(host: &Host) -> Option<ProcessDir> {
+pub(super) fn kernel_thread(host: &Host) -> Option<ProcessDir> {
     let process = host.proc.process(KTHREADD).ok()?;
     let stat = parse::stat(&process.read("stat").ok()?)?;
     // Only the kernel can make one of these.

@@ -96,7 +96,10 @@ impl Cache {
         let mut table = ProcessTable { processes, skipped: Vec::new(), at: now(), programs, aside, bundles };
         if host.live() && pids.first() != Some(&1) {
             // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
-            table.skipped.push(Skipped { what: "processes hidden from the agent".to_owned(), reason: Reason::PermissionDenied });
+            table.skipped.push(Skipped {
+                what: "processes hidden from the agent: needs CAP_SYS_PTRACE".to_owned(),
+                reason: Reason::PermissionDenied,
+            });
         }
         let mut before = std::mem::take(&mut self.seen);
         let threads = std::mem::take(&mut self.threads);

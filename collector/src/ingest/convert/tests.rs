@@ -122,6 +122,27 @@ fn no_common_protocol_says_who_speaks_what() {
     insta::assert_snapshot!(error);
 }
 
+#[test]
+fn a_hello_beyond_its_bounds_is_refused() {
+    let good = v1::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        state_digest: vec![0; 16],
+        catalogue_hash: vec![0; 16],
+        policy_hash: vec![1; 16],
+        ..v1::Hello::default()
+    };
+    assert!(hello(good.clone()).is_ok());
+    let bad = [
+        v1::Hello { node_name: "n".repeat(4 * 1024), ..good.clone() },
+        v1::Hello { policy_hash: vec![1; 129], ..good.clone() },
+        v1::Hello { boot_id: "b".repeat(129), ..good },
+    ];
+    for wire in bad {
+        assert!(matches!(hello(wire), Err(GreetingError::Malformed(_))));
+    }
+}
+
 prop_compose! {
     fn any_key()(kind in -1..4, key in "(\\PC{0,12}|[a-z-]{1,8}/\\PC{1,20}|[a-z]{1,3}/.{1,1200})") -> v1::Key {
         v1::Key { kind, key }

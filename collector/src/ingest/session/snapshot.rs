@@ -10,6 +10,8 @@ use crate::store::ingest::{Progress, Refusal};
 
 /// The most keys a snapshot may bring: the store's quota of findings and as much inventory.
 const MAX_KEYS: usize = 40_000;
+/// Bytes of those keys, which are in memory until the last part: a hundred for each, where one may have a thousand.
+const MAX_KEY_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where a snapshot stands.
 #[derive(Debug)]
@@ -38,10 +40,19 @@ pub(super) struct Receiving {
     snapshot: u64,
     next: u32,
     keep: BTreeSet<Key>,
+    key_bytes: usize,
     /// Everything that was sent, and that without what was refused: the agent may know of a refusal already.
     all: Digest,
     accepted: Digest,
     since_ms: u64,
+}
+
+impl Receiving {
+    fn keep(&mut self, key: &Key) {
+        if self.keep.insert(key.clone()) {
+            self.key_bytes = self.key_bytes.saturating_add(key.as_str().len());
+        }
+    }
 }
 
 impl Snapshot {
@@ -63,9 +74,11 @@ impl Snapshot {
     pub(super) fn also(&mut self, upserts: &[(Key, Hash)], gone: &[Key]) {
         let Self::Receiving(receiving) = self else { return };
         for key in gone {
-            receiving.keep.remove(key);
+            if receiving.keep.remove(key) {
+                receiving.key_bytes = receiving.key_bytes.saturating_sub(key.as_str().len());
+            }
         }
-        receiving.keep.extend(upserts.iter().map(|(key, _)| key.clone()));
+        upserts.iter().for_each(|(key, _)| receiving.keep(key));
     }
 
     /// Takes a part; what the write does to the position, or why the snapshot is not usable.
@@ -78,7 +91,15 @@ impl Snapshot {
     ) -> Result<Progress, &'static str> {
         if part.number == 0 {
             let (all, accepted) = (Digest::EMPTY, Digest::EMPTY);
-            *self = Self::Receiving(Receiving { snapshot: part.snapshot, next: 0, keep: BTreeSet::new(), all, accepted, since_ms: now_ms });
+            *self = Self::Receiving(Receiving {
+                snapshot: part.snapshot,
+                next: 0,
+                keep: BTreeSet::new(),
+                key_bytes: 0,
+                all,
+                accepted,
+                since_ms: now_ms,
+            });
         }
         let Self::Receiving(receiving) = self else { return Err("a part came before the first one") };
         if receiving.snapshot != part.snapshot || receiving.next != part.number {
@@ -90,12 +111,12 @@ impl Snapshot {
         for (key, hash) in entries {
             receiving.all.add(key, hash);
             receiving.accepted.add(key, hash);
-            receiving.keep.insert(key.clone());
+            receiving.keep(key);
         }
         for (key, hash) in refused.iter().filter_map(named) {
             receiving.all.add(&key, &hash);
         }
-        if receiving.keep.len() > MAX_KEYS {
+        if receiving.keep.len() > MAX_KEYS || receiving.key_bytes > MAX_KEY_BYTES {
             *self = Self::Asked;
             return Err("it has too many entries");
         }

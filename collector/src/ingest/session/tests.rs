@@ -122,6 +122,39 @@ fn asks_grant(out: &[Output]) -> bool {
     out.iter().any(|output| matches!(output, Output::AskGrant))
 }
 
+/// Each may be a question to an API server.
+#[test]
+fn few_rotated_tokens_are_looked_at() {
+    let (mut rig, _) = Rig::open(Resume::InSync);
+    let mut looked_at = |rig: &mut Rig| {
+        let out = (0..100).flat_map(|n| rig.say(Said::Reauth(v1::Reauth { token: n.to_string() }))).collect::<Vec<_>>();
+        out.iter().filter(|output| matches!(output, Output::Reauth(_))).count()
+    };
+    assert_eq!(looked_at(&mut rig), 4);
+    rig.now.mono_ms += 60_000;
+    assert_eq!(looked_at(&mut rig), 4);
+}
+
+/// Of a check that the collector judges nothing is stored, whatever the message, and both sides come to the same digest.
+#[test]
+fn what_is_judged_here_is_refused_in_a_snapshot_too_and_does_not_break_it() {
+    let identity = NodeIdentity { cluster: "c".into(), uid: "u".into(), name: "n".into(), origin: Origin::Agent };
+    let judged_here = std::sync::Arc::new(["a".to_owned()].into());
+    let (mut rig, _) = Rig::open(Resume::Full);
+    rig.session = Session::new(identity, Settings { judged_here, ..Settings::default() }, rig.now);
+    let digest_of_nothing = Digest::EMPTY.to_bytes().to_vec();
+    let hello = v1::Hello { protocol_max: 1, state_digest: digest_of_nothing, catalogue_hash: vec![0; 16], ..v1::Hello::default() };
+    rig.say(Said::Hello(v1::Hello { protocol_min: 1, ..hello }));
+    rig.input(Input::Opened(Opened { node_id: 1, session: 5, resume: Resume::Full, position: 0, digest: Digest::EMPTY }, 1));
+    rig.input(Input::Granted);
+    let foreign = entry("x");
+    let out = rig.say(part(1, 0, std::slice::from_ref(&foreign), Some(digest(std::slice::from_ref(&foreign)))));
+    let written = write(&out);
+    assert!(written.upserts.is_empty() && written.refused.len() == 1);
+    assert!(matches!(written.progress, Progress::Snapshot { .. }), "it is whole without it");
+    assert!(out.iter().any(|output| matches!(output, Output::Foreign(_))));
+}
+
 #[test]
 fn a_snapshot_waits_for_its_grant_and_heartbeats_do_not_wait() {
     let (mut rig, out) = Rig::open(Resume::Full);

@@ -152,7 +152,7 @@ fn a_result_is_taken_once_in_time_and_only_from_whom_it_was_asked() {
     let mut take =
         |vantage, session, result: &v1::ProbeResult, now| schedule.answered(vantage, session, result, now).map(|answer| answer.met);
     assert_eq!(take(vantage, 1, &answer(id ^ 1), 3_000), Err(NotTaken::Unsolicited));
-    assert_eq!(take(other, 1, &answer(id), 3_000), Err(NotTaken::Unsolicited), "another agent's request");
+    assert_eq!(take(other, 1, &answer(id), 3_000), Err(NotTaken::Foreign), "another agent's request");
     assert_eq!(take(vantage, 2, &answer(id), 3_000), Err(NotTaken::Unsolicited), "another session's request");
     assert_eq!(take(vantage, 1, &answer(0), 3_000), Err(NotTaken::Unsolicited));
     assert_eq!(take(vantage, 1, &answer(id), 3_000), Ok(Met::Asked(ProbeOutcome::Answered, 401)));

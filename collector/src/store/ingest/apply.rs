@@ -10,8 +10,8 @@ use holdfast_checks::inventory::kinds;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use super::rows::{self, Findings, Hashes, Judged, Said, TransitionRow, Upsert};
-use super::{MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
+use super::rows::{self, Documents, Findings, Hashes, Judged, Said, TransitionRow, Upsert};
+use super::{MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, MAX_TRANSITIONS, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
 use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
 use crate::store::{StoreError, changes, containers, severity_number, verdict_number};
@@ -20,11 +20,17 @@ use crate::store::{StoreError, changes, containers, severity_number, verdict_num
 /// what happened in an outage keeps its time, and a clock that starts in 1970 does not make history.
 const BELIEVED_AGE: i64 = 30 * 24 * 60 * 60 * 1000;
 
+/// In milliseconds.
+const HOUR: i64 = 60 * 60 * 1000;
+
 struct Head {
     session: i64,
     epoch: String,
     seq: i64,
     digest: String,
+    name: String,
+    history_hour: i64,
+    history_n: i64,
 }
 
 impl FromRow<'_, SqliteRow> for Head {
@@ -34,6 +40,9 @@ impl FromRow<'_, SqliteRow> for Head {
             epoch: row.try_get("epoch")?,
             seq: row.try_get("seq")?,
             digest: row.try_get("digest")?,
+            name: row.try_get("name")?,
+            history_hour: row.try_get("history_hour")?,
+            history_n: row.try_get("history_n")?,
         })
     }
 }
@@ -41,7 +50,7 @@ impl FromRow<'_, SqliteRow> for Head {
 /// What is stored of the keys a message touches; of everything the node has, for the end of a snapshot.
 struct Stored {
     findings: Findings,
-    inventory: Hashes,
+    inventory: Documents,
     /// Of any kind: a later body under a kind that is known is opaque too.
     opaque: Hashes,
 }
@@ -55,23 +64,47 @@ struct Plan<'a> {
     refused: Vec<Refusal>,
 }
 
-pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<(Written, Vec<Change>), StoreError> {
-    let head = sqlx::query_as::<_, Head>("select session, epoch, seq, digest from nodes where node_id = $1");
+/// What a message did.
+pub(super) struct Applied {
+    /// What its session is told.
+    pub(super) written: Written,
+    pub(super) changes: Vec<Change>,
+    pub(super) collapsed: Option<Collapsed>,
+}
+
+/// History that is not kept, because the node told more of it than it may in an hour.
+pub(super) struct Collapsed {
+    pub(super) node: String,
+    pub(super) transitions: usize,
+}
+
+impl From<Written> for Applied {
+    fn from(written: Written) -> Self {
+        Self { written, changes: Vec::new(), collapsed: None }
+    }
+}
+
+pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<Applied, StoreError> {
+    let sql = "select session, epoch, seq, digest, name, history_hour, history_n from nodes where node_id = $1";
+    let head = sqlx::query_as::<_, Head>(sql);
     let head = head.bind(write.node_id).fetch_optional(&mut *conn).await.map_err(StoreError::query("read a node's position"))?;
-    let Some(head) = head.filter(|head| head.session == write.session) else { return Ok((Written::Fenced, Vec::new())) };
+    let Some(head) = head.filter(|head| head.session == write.session) else { return Ok(Written::Fenced.into()) };
     let epoch = epoch_text(write.epoch);
     let digest = parse_digest(&head.digest)?;
     let seq = i64::try_from(write.seq).unwrap_or(i64::MAX);
     if head.epoch == epoch && seq <= head.seq {
         let refused = repeated_refusals(conn, write).await?;
-        return Ok((Written::Committed { refused, digest }, Vec::new()));
+        return Ok(Written::Committed { refused, digest }.into());
     }
 
     let mut plan = Plan::of(write);
     let sizes = rows::sizes(conn, write.node_id).await?;
     let stored = read(conn, write, &plan, sizes.opaque > 0).await?;
     plan.settle(write, &stored, sizes, foreign(conn, write, &plan).await?.as_ref());
-    let moved = store(conn, write, &plan, &stored, &epoch).await?;
+    let hour = write.at.div_euclid(HOUR);
+    let told = if head.history_hour == hour { head.history_n } else { 0 };
+    let room = MAX_TRANSITIONS.saturating_add(sizes.findings).saturating_sub(usize::try_from(told).unwrap_or(usize::MAX));
+    let moved = store(conn, write, &plan, &stored, &epoch, room).await?;
 
     let digest = match &write.progress {
         // Everything was read: the digest is made anew, so that a wrong one cannot outlive a snapshot.
@@ -79,12 +112,15 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
         Progress::Partial | Progress::Delta => moved_digest(digest, &plan, &stored)?,
     };
     let sql = "update nodes set digest = $2, last_seen = max(last_seen, $3), \
-               truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6 where node_id = $1";
+               truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6, history_hour = $7, history_n = $8, \
+               collapsed_transitions = collapsed_transitions + $9 where node_id = $1";
     // What is stored of half a snapshot is no state an agent ever was in: whoever comes back to it has to send all of it. Keeping the
     // position would let an agent with an older file take it for the one it knows.
     let (epoch, seq) = if write.progress == Progress::Partial { (String::new(), 0) } else { (epoch, seq) };
     let query = sqlx::query(sql).bind(write.node_id).bind(digest.to_string()).bind(write.at);
     let query = query.bind(i64::try_from(write.truncated_transitions).unwrap_or(i64::MAX)).bind(epoch).bind(seq);
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let query = query.bind(hour).bind(told.saturating_add(number(moved.transitions))).bind(number(moved.collapsed));
     query.execute(&mut *conn).await.map_err(StoreError::query("move a node's position"))?;
 
     let mut log = Vec::new();
@@ -93,7 +129,8 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
             log.push(changes::append(conn, write.at, write.node_id, kind, &n.to_string()).await?);
         }
     }
-    Ok((Written::Committed { refused: plan.refused, digest }, log))
+    let collapsed = (moved.collapsed > 0).then_some(Collapsed { node: head.name, transitions: moved.collapsed });
+    Ok(Applied { written: Written::Committed { refused: plan.refused, digest }, changes: log, collapsed })
 }
 
 impl<'a> Plan<'a> {
@@ -128,8 +165,10 @@ impl<'a> Plan<'a> {
         }
         self.gone.retain(|key| stored.hash(key).is_some());
         findings = findings.saturating_sub(self.gone.iter().filter(|key| stored.findings.contains_key(key)).count());
+        inventory =
+            inventory.saturating_sub(self.gone.iter().filter_map(|key| stored.inventory.get(key)).map(|old| old.bytes).sum::<usize>());
         opaque = opaque.saturating_sub(self.gone.iter().filter(|key| stored.opaque.contains_key(key)).count());
-        let mut refused = Vec::new();
+        let (mut refused, mut outgrown) = (Vec::new(), Vec::new());
         // What was stored under it before is not true of the node any longer, as with everything that is refused.
         self.gone.extend(foreign.filter(|key| stored.hash(key).is_some()).cloned());
         self.fresh.retain(|key, entry| {
@@ -140,12 +179,18 @@ impl<'a> Plan<'a> {
                     Some(_) => None,
                     None => take(&mut findings, 1, MAX_FINDINGS),
                 },
-                Body::Inventory(_) if stored.inventory.contains_key(*key) => None,
-                Body::Inventory(document) => take(&mut inventory, document.json.len(), MAX_INVENTORY),
+                Body::Inventory(document) => {
+                    // What it replaces is given back first: one document that grows is as much as a new one.
+                    inventory = inventory.saturating_sub(stored.inventory.get(*key).map_or(0, |old| old.bytes));
+                    take(&mut inventory, rows::bytes(key, &document.json), MAX_INVENTORY)
+                }
             };
             refused.extend(code.map(|code| refusal(key, &entry.hash, code)));
+            outgrown.extend(code.filter(|_| stored.inventory.contains_key(*key)).map(|_| (*key).clone()));
             code.is_none()
         });
+        // What it was before is not true any longer either.
+        self.gone.extend(outgrown);
         self.opaque.retain(|key, hash| {
             let theirs = stored.findings.get(*key).is_some_and(|row| row.origin != Judged::Node.name());
             let code = match stored.opaque.contains_key(*key) {
@@ -206,7 +251,7 @@ impl Stored {
     fn hash(&self, key: &Key) -> Option<&str> {
         let known = match key.kind() {
             Kind::Finding => self.findings.get(key).filter(|row| row.origin == Judged::Node.name()).map(|row| row.hash.as_str()),
-            Kind::Inventory => self.inventory.get(key).map(String::as_str),
+            Kind::Inventory => self.inventory.get(key).map(|row| row.hash.as_str()),
             Kind::Other(_) => None,
         };
         known.or_else(|| self.opaque.get(key).map(String::as_str))
@@ -231,9 +276,19 @@ async fn read(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, h
 struct Moved {
     findings: u64,
     inventory: u64,
+    /// Of history: kept, and beyond what an hour may bring.
+    transitions: usize,
+    collapsed: usize,
 }
 
-async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, stored: &Stored, epoch: &str) -> Result<Moved, StoreError> {
+async fn store(
+    conn: &mut SqliteConnection,
+    write: &NodeWrite,
+    plan: &Plan<'_>,
+    stored: &Stored,
+    epoch: &str,
+    room: usize,
+) -> Result<Moved, StoreError> {
     let (mut findings, mut inventory, mut counts) = (Vec::new(), Vec::<(&Entry, &Inventory)>::new(), BTreeMap::new());
     for (key, entry) in &plan.fresh {
         let same = stored.hash(key) == Some(entry.hash.to_string().as_str());
@@ -270,7 +325,10 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
     containers::upsert(conn, write.node_id, write.at, &inventory.iter().map(|(entry, _)| *entry).collect::<Vec<_>>()).await?;
     rows::add_counts(conn, write.node_id, &counts).await?;
     let appeared: BTreeSet<_> = write.transitions.iter().filter(|transition| transition.from.is_none()).map(|t| t.key.parts()).collect();
-    let history = history(write, rows::said(conn, write.node_id, epoch, &appeared).await?);
+    let mut history = history(write, rows::said(conn, write.node_id, epoch, &appeared).await?);
+    // The oldest are kept: what is beyond is told by what the finding is now.
+    let collapsed = history.len().saturating_sub(room);
+    history.truncate(room);
     let added = rows::insert_transitions(conn, write.node_id, epoch, write.at, &history).await?;
     let accepted = plan.held().map(|(key, _)| key).chain(&plan.gone);
     rows::delete_refused(conn, write.node_id, accepted).await?;
@@ -279,7 +337,8 @@ async fn store(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, 
     let judged = left.iter().filter(|key| key.kind() == Kind::Finding).count();
     let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let findings = number(findings.len() + judged).max(added);
-    Ok(Moved { findings, inventory: number(inventory.len() + opaque.len() + left.len() - judged) })
+    let inventory = number(inventory.len() + opaque.len() + left.len() - judged);
+    Ok(Moved { findings, inventory, transitions: usize::try_from(added).unwrap_or(usize::MAX), collapsed })
 }
 
 /// Transitions as stored. An agent that lost its spool finds everything new again; what was last said of a finding in another epoch is

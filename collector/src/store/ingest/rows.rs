@@ -82,17 +82,34 @@ struct StoredInventory {
     kind: String,
     name: String,
     hash: String,
+    bytes: i64,
+}
+
+/// A stored document, as far as a write needs it.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    pub(super) hash: String,
+    /// What it takes of the quota: its text and its key.
+    pub(super) bytes: usize,
+}
+
+/// What a document takes of the quota: many small ones are as much as one large one.
+pub(super) fn bytes(key: &Key, json: &str) -> usize {
+    let (kind, name) = key.parts();
+    kind.len() + name.len() + json.len()
 }
 
 impl FromRow<'_, SqliteRow> for StoredInventory {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self { kind: row.try_get("kind")?, name: row.try_get("name")?, hash: row.try_get("hash")? })
+        Ok(Self { kind: row.try_get("kind")?, name: row.try_get("name")?, hash: row.try_get("hash")?, bytes: row.try_get("bytes")? })
     }
 }
 
 /// Findings by key.
 pub(super) type Findings = BTreeMap<Key, StoredFinding>;
-/// Hashes of inventory by key.
+/// Inventory by key.
+pub(super) type Documents = BTreeMap<Key, Document>;
+/// Hashes by key.
 pub(super) type Hashes = BTreeMap<Key, String>;
 
 /// The stored findings among `keys`.
@@ -117,21 +134,28 @@ fn by_key(rows: Vec<StoredFinding>) -> Findings {
 }
 
 /// The stored inventory among `keys`.
-pub(super) async fn inventory(conn: &mut SqliteConnection, node_id: i64, keys: &[(&str, &str)]) -> Result<Hashes, StoreError> {
-    let sql = "select i.kind, i.name, i.hash from json_each($2) as k cross join inventory as i \
+pub(super) async fn inventory(conn: &mut SqliteConnection, node_id: i64, keys: &[(&str, &str)]) -> Result<Documents, StoreError> {
+    let sql = "select i.kind, i.name, i.hash, octet_length(i.kind) + octet_length(i.name) + octet_length(i.json) as bytes \
+               from json_each($2) as k cross join inventory as i \
                where i.node_id = $1 and i.kind = k.value ->> 0 and i.name = k.value ->> 1";
     let query = sqlx::query_as::<_, StoredInventory>(sql).bind(node_id).bind(json(keys)?);
-    Ok(hashes(query.fetch_all(conn).await.map_err(StoreError::query("read inventory"))?))
+    Ok(documents(query.fetch_all(conn).await.map_err(StoreError::query("read inventory"))?))
 }
 
 /// All inventory of a node.
-pub(super) async fn all_inventory(conn: &mut SqliteConnection, node_id: i64) -> Result<Hashes, StoreError> {
-    let query = sqlx::query_as::<_, StoredInventory>("select kind, name, hash from inventory where node_id = $1").bind(node_id);
-    Ok(hashes(query.fetch_all(conn).await.map_err(StoreError::query("read a node's inventory"))?))
+pub(super) async fn all_inventory(conn: &mut SqliteConnection, node_id: i64) -> Result<Documents, StoreError> {
+    let sql =
+        "select kind, name, hash, octet_length(kind) + octet_length(name) + octet_length(json) as bytes from inventory where node_id = $1";
+    let query = sqlx::query_as::<_, StoredInventory>(sql).bind(node_id);
+    Ok(documents(query.fetch_all(conn).await.map_err(StoreError::query("read a node's inventory"))?))
 }
 
-fn hashes(rows: Vec<StoredInventory>) -> Hashes {
-    rows.into_iter().map(|row| (Key::inventory(&row.kind, &row.name), row.hash)).collect()
+fn documents(rows: Vec<StoredInventory>) -> Documents {
+    let document = |row: StoredInventory| {
+        let bytes = usize::try_from(row.bytes).unwrap_or(usize::MAX);
+        (Key::inventory(&row.kind, &row.name), Document { hash: row.hash, bytes })
+    };
+    rows.into_iter().map(document).collect()
 }
 
 /// How much of a node is stored.
@@ -148,7 +172,7 @@ pub(super) struct Sizes {
 /// Measures a node.
 pub(super) async fn sizes(conn: &mut SqliteConnection, node_id: i64) -> Result<Sizes, StoreError> {
     let sql = "select (select count(*) from findings where node_id = $1 and origin = 'node'), \
-               (select coalesce(sum(length(json)), 0) from inventory where node_id = $1), \
+               (select coalesce(sum(octet_length(kind) + octet_length(name) + octet_length(json)), 0) from inventory where node_id = $1), \
                (select count(*) from opaque where node_id = $1)";
     let query = sqlx::query_as::<_, (i64, i64, i64)>(sql).bind(node_id);
     let (findings, inventory, opaque) = query.fetch_one(conn).await.map_err(StoreError::query("measure a node"))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_checks::facts::SpoolKind;
-use holdfast_checks::inventory::{AgentDocument, kinds};
+use holdfast_checks::inventory::{AgentDocument, PrivilegesDocument, kinds};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
@@ -34,6 +34,8 @@ pub struct NodeDelivery {
     pub confirmed_at: At,
     /// The agent's account of where it keeps state and history; `null` where it gives none.
     pub spool: Option<SpoolRow>,
+    /// What the agent may do on the node, as it tried on itself when it started; `null` where it did not say.
+    pub privileges: Option<PrivilegesRow>,
     /// The node's clock beside the collector's; `null` when it was never measured.
     pub clock: Option<ClockRow>,
     /// Entries and transitions that waited in the agent at its last heartbeat.
@@ -44,7 +46,7 @@ pub struct NodeDelivery {
     pub refused_total: i64,
     /// The newest of them, up to 50.
     pub refused: Vec<RefusedRow>,
-    /// Transitions that were lost because the node was away for too long.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
     pub truncated_transitions: i64,
     /// Findings that change more often than they are told; `null` where the agent does not say.
     pub flapping: Option<i64>,
@@ -117,6 +119,21 @@ pub struct SpoolRow {
     pub set_aside: String,
 }
 
+/// What an agent may do on its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct PrivilegesRow {
+    /// Its effective uid.
+    pub uid: i64,
+    /// Its effective capabilities.
+    pub capabilities: Vec<String>,
+    /// What it would use and does not have: `CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`, `host_pid`, `host_network`, `host_files`.
+    pub lacks: Vec<String>,
+    /// How many things it tried that it must not be able to do.
+    pub attempts: i64,
+    /// Those that were not refused.
+    pub worked: Vec<String>,
+}
+
 /// A clock beside the collector's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ClockRow {
@@ -173,6 +190,7 @@ impl Views {
             refused: self.refused(node).await?,
             truncated_transitions: node.truncated_transitions,
             flapping: agent.as_ref().map(|agent| agent.flapping),
+            privileges: agent.as_ref().and_then(|agent| agent.privileges.clone()).map(privileges),
             spool: agent.map(spool),
             agent_rss: node.agent_rss,
             agent_cpu_ms: row.get("agent_cpu_ms"),
@@ -239,6 +257,11 @@ pub struct Remarks {
     pub in_memory: bool,
     /// Transitions that are missing from its history.
     pub truncated: i64,
+}
+
+fn privileges(tested: PrivilegesDocument) -> PrivilegesRow {
+    let PrivilegesDocument { uid, capabilities, lacks, attempts, worked } = tested;
+    PrivilegesRow { uid, capabilities, lacks, attempts, worked }
 }
 
 fn spool(agent: AgentDocument) -> SpoolRow {

@@ -39,7 +39,7 @@ pub use checks::{DecidingRow, ReasonRow};
 pub use codes::{At, NodeState};
 pub use containers::{ContainerRow, Containers, MountRow, Privilege, PrivilegeKind};
 pub use cursor::{BadCursor, Cursor, CursorKey};
-pub use delivery::{ClockRow, NodeDelivery, RefusedRow, Remarks, SessionRow, SpoolRow};
+pub use delivery::{ClockRow, NodeDelivery, PrivilegesRow, RefusedRow, Remarks, SessionRow, SpoolRow};
 pub use expectations::Expectation;
 pub(crate) use exposure::telling;
 pub use exposure::{Exposed, ExposedOn, Exposure, PeerAnswer, PeerOutcome, Reach};

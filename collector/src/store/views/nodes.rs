@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::codes::{At, NODE_STATE, NodeState};
-use super::select::Selection;
+use super::select::{Selection, any_of};
 use super::{Page, ViewError, Views, failed};
 
 /// One node.
@@ -39,7 +39,7 @@ pub struct NodeRow {
     pub catalogue_hash: String,
     /// The agent's memory, in bytes.
     pub agent_rss: i64,
-    /// Transitions lost while the node was away for too long.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
     pub truncated_transitions: i64,
     /// How far its clock is off, in milliseconds.
     pub clock_skew_ms: i64,
@@ -177,12 +177,19 @@ impl Views {
 
     /// Nodes by state. `started` tells which live nodes are still awaited.
     pub async fn node_totals(&self, started: i64) -> Result<NodeTotals, ViewError> {
+        self.node_totals_of(&[], started).await
+    }
+
+    /// The same, of any of `clusters`; of all when there is none.
+    pub async fn node_totals_of(&self, clusters: &[String], started: i64) -> Result<NodeTotals, ViewError> {
         let mut query: QueryBuilder<Sqlite> =
             QueryBuilder::new(format!("select {NODE_STATE} as class, count(*) as total, coalesce(sum(case when n.last_seen < "));
         query.push_bind(started).push(
             " then 1 end), 0) as before_start, \
-             coalesce(sum(case when n.membership = 'unwatchable' then 1 end), 0) as unwatchable from nodes n group by class",
+             coalesce(sum(case when n.membership = 'unwatchable' then 1 end), 0) as unwatchable from nodes n where 1 = 1",
         );
+        any_of(&mut query, "n.cluster", clusters.iter().cloned());
+        query.push(" group by class");
         let rows = query.build().fetch_all(&self.reader).await.map_err(failed("count nodes by state"))?;
         let mut totals = NodeTotals::default();
         for row in &rows {
@@ -228,7 +235,7 @@ fn node_row(row: &SqliteRow) -> Option<NodeRow> {
         agent_version: row.get("agent_version"),
         catalogue_hash: row.get("catalogue_hash"),
         agent_rss: row.get("agent_rss"),
-        truncated_transitions: row.get("truncated_transitions"),
+        truncated_transitions: row.get::<i64, _>("truncated_transitions").saturating_add(row.get("collapsed_transitions")),
         clock_skew_ms: row.get("clock_skew_ms"),
         critical: row.get("critical"),
         high: row.get("high"),

@@ -1,0 +1,273 @@
+//! A collector under attack: agents go on as before, a new one gets in, memory and logs stay within bounds, every refusal is counted.
+//!
+//! Everything happens on one machine: who attacks takes the same cores. Latency is compared with the same run's, before.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use holdfast_checks::entries::{State, Verdict};
+use holdfast_proto::v1;
+use holdfast_proto::v1::agent_message::Message;
+use holdfast_tests::figures::Figures;
+use holdfast_tests::intruder::{Intruder, session};
+use holdfast_tests::peer::{Peer, delta, finding};
+use holdfast_tests::sim::ground::Ground;
+use holdfast_tests::sim::{Fleet, Load};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+
+use crate::BINARIES;
+
+/// Agents that go on all the while, and those that come in an attack.
+const AGENTS: u32 = 20;
+const NEWCOMERS: u32 = 20;
+/// Connections of an attack.
+const FLOOD: usize = 2_000;
+/// How long an attack is watched, and what comes before.
+const WATCHED: Duration = Duration::from_secs(5);
+/// Latency that is never held against the collector: debug builds of everybody on the same two cores.
+const FLOOR: Duration = Duration::from_millis(500);
+/// How long a new agent may take to be welcomed, whatever goes on.
+const ENTRY: Duration = Duration::from_secs(15);
+/// What an attack may add to what is resident: 64 KiB for each of its connections.
+const MEMORY_KIB: u64 = 128 * 1024;
+/// What an attack may add to the log.
+const LOG_BYTES: usize = 64 * 1024;
+const CODES: [&str; 5] = ["handshake_displaced", "handshake", "protocol", "slow_reader", "accept"];
+
+struct Siege {
+    ground: Ground,
+    fleet: Fleet,
+    intruder: Intruder,
+    ca: PathBuf,
+    baseline: Duration,
+    newcomers: std::vec::IntoIter<String>,
+}
+
+/// What was so before an attack.
+struct Before {
+    resident: u64,
+    log: usize,
+    refused: [f64; CODES.len()],
+}
+
+impl Siege {
+    async fn lay() -> Self {
+        let ground = Ground::new(BINARIES, AGENTS + NEWCOMERS, 3, &[]).unwrap();
+        let load = Load { agents: AGENTS, entries: 30, ramp: 0.0, flip_rate: 120.0, seed: 3, ..Load::default() };
+        let fleet = Fleet::start(&load, &ground.door()).unwrap();
+        fleet.in_sync(Duration::from_secs(60)).await.unwrap();
+        let ca = PathBuf::from(ground.site.path("tls/ca.crt"));
+        let intruder = Intruder::new(ground.site.grpc, &ca).unwrap();
+        let newcomers = ground.door().tokens.split_off(usize::try_from(AGENTS).unwrap()).into_iter();
+        fleet.meter().take_acks();
+        tokio::time::sleep(WATCHED).await;
+        let baseline = Figures::of(fleet.meter().take_acks());
+        println!("before: {baseline}, {} messages", baseline.len());
+        assert!(baseline.len() > 100, "agents have something to say");
+        Self { ground, fleet, intruder, ca, baseline: baseline.percentile(99), newcomers }
+    }
+
+    fn refused(&self, code: &str) -> f64 {
+        self.ground.site.api().metric(&format!("holdfast_rejections_total{{reason=\"{code}\"}}"))
+    }
+
+    fn before(&self) -> Before {
+        self.fleet.meter().take_acks();
+        let resident = self.ground.memory_kib().0;
+        Before { resident, log: self.ground.site.log("collector.log").len(), refused: CODES.map(|code| self.refused(code)) }
+    }
+
+    /// A token that nobody has used.
+    fn token(&mut self) -> String {
+        self.newcomers.next().unwrap()
+    }
+
+    /// An agent nobody knows comes and says something, trying again as agents do.
+    async fn newcomer(&mut self) -> Duration {
+        let token = self.ground.site.path("newcomer.token");
+        std::fs::write(&token, self.token()).unwrap();
+        let (start, mut tries) = (Instant::now(), 0);
+        loop {
+            tries += 1;
+            let heard = async {
+                let (mut peer, welcome) =
+                    Peer::connect(self.ground.site.grpc, &self.ca, Path::new(&token), 1, 0, &State::default()).await?;
+                let (mut state, entry) = (State::default(), finding("siege-test", "here", Verdict::Pass));
+                state.upsert(entry.clone());
+                peer.say(delta(welcome.seq + 1, &[entry], Vec::new(), state.digest())).await?;
+                peer.acknowledged(welcome.seq + 1).await
+            };
+            match tokio::time::timeout(ENTRY, heard).await {
+                Ok(Ok(_)) => break,
+                failed => assert!(start.elapsed() < ENTRY, "a new agent gets in: {failed:?}, {tries} tries"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        println!("  a new agent is stored after {:.1?}, {tries} tries", start.elapsed());
+        start.elapsed()
+    }
+
+    /// Agents were served, somebody new got in, and nothing grew beyond its bound; which codes were counted.
+    async fn hold(&mut self, attack: &str, before: &Before) -> [f64; CODES.len()] {
+        println!("{attack}:");
+        let start = Instant::now();
+        assert!(self.newcomer().await < ENTRY, "{attack}: a new agent gets in");
+        tokio::time::sleep(WATCHED.saturating_sub(start.elapsed())).await;
+        let acks = Figures::of(self.fleet.meter().take_acks());
+        let grown = self.ground.memory_kib().0.saturating_sub(before.resident);
+        let logged = self.ground.site.log("collector.log").len() - before.log;
+        let now = CODES.map(|code| self.refused(code));
+        let counted: [f64; CODES.len()] = std::array::from_fn(|code| now[code] - before.refused[code]);
+        println!("  {acks}, {} messages; {grown} KiB more resident; {logged} bytes of log; {CODES:?}: {counted:?}", acks.len());
+        let bound = (self.baseline * 10).max(FLOOR);
+        assert!(acks.len() > 50, "{attack}: agents were heard");
+        assert!(acks.percentile(99) <= bound, "{attack}: {acks} where {bound:?} is the bound");
+        assert!(grown < MEMORY_KIB, "{attack}: {grown} KiB more");
+        assert!(logged < LOG_BYTES, "{attack}: {logged} bytes of log");
+        assert_eq!(self.fleet.standing().connected, self.fleet.len(), "{attack}: nobody lost the connection");
+        counted
+    }
+}
+
+/// Bytes that are nothing, the same in every run.
+fn garbage(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        u8::try_from(state >> 56).unwrap()
+    };
+    (0..length).map(next).collect()
+}
+
+/// Says 1 MiB/s of nothing in one connection after another, before or after its handshake.
+async fn babble(intruder: Intruder, shaken: bool) {
+    loop {
+        if shaken && let Ok(stream) = intruder.shaken().await {
+            talk(stream).await;
+        } else if let Ok(stream) = intruder.silent().await {
+            talk(stream).await;
+        }
+        tokio::time::sleep(Duration::from_millis(16)).await;
+    }
+}
+
+async fn talk(mut stream: impl tokio::io::AsyncWrite + Unpin) {
+    let chunk = garbage(16 * 1024);
+    let mut pace = tokio::time::interval(Duration::from_millis(16));
+    while stream.write_all(&chunk).await.is_ok() && stream.flush().await.is_ok() {
+        pace.tick().await;
+    }
+}
+
+fn hello() -> Vec<u8> {
+    let hello =
+        v1::Hello { protocol_min: 1, protocol_max: 1, catalogue_hash: vec![0; 16], state_digest: vec![0; 16], ..v1::Hello::default() };
+    v1::AgentMessage { message: Some(Message::Hello(hello)) }.encode_to_vec()
+}
+
+/// Sessions with good credentials in which what follows is no message, or too large a one.
+async fn babble_inside(intruder: Intruder, token: String, garbage: Vec<u8>) {
+    loop {
+        let said = stream::iter([hello()]).chain(stream::repeat(garbage.clone()));
+        if let Ok(channel) = intruder.channel(64 * 1024).await
+            && let Ok(mut answers) = session(channel, &token, said).await
+        {
+            while let Ok(Some(())) = answers.message().await {}
+        }
+        tokio::time::sleep(Duration::from_millis(16)).await;
+    }
+}
+
+/// The limit of open files of a process, changed while it runs.
+fn limit_files(pid: i32, limit: usize) {
+    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}:20000")]).status().unwrap();
+    assert!(done.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_go_on_and_new_ones_get_in_while_a_collector_is_under_attack() {
+    holdfast_collector::accept::raise_limit().unwrap();
+    let mut siege = Siege::lay().await;
+
+    let before = siege.before();
+    let opening = stream::iter(0..FLOOD).map(|_| siege.intruder.silent()).buffer_unordered(256);
+    let silent: Vec<_> = opening.map(Result::unwrap).collect().await;
+    let [displaced, ..] = siege.hold("2,000 connections in which nothing is said", &before).await;
+    assert!(displaced > 500.0, "{displaced} gave way");
+    drop(silent);
+
+    let before = siege.before();
+    let opening = stream::iter(0..FLOOD).map(|n| siege.intruder.half_open(n.is_multiple_of(2))).buffer_unordered(256);
+    let half_open: Vec<_> = opening.map(Result::unwrap).collect().await;
+    let [displaced, ..] = siege.hold("2,000 handshakes that go no further", &before).await;
+    assert!(displaced > 500.0, "{displaced} gave way");
+    drop(half_open);
+
+    let before = siege.before();
+    let mut babblers = JoinSet::new();
+    for shaken in [false, true] {
+        babblers.spawn(babble(siege.intruder.clone(), shaken));
+    }
+    for garbage in [garbage(1_000), vec![0x0a; 64 * 1024]] {
+        babblers.spawn(babble_inside(siege.intruder.clone(), siege.token(), garbage));
+    }
+    let [_, handshake, protocol, ..] = siege.hold("garbage at 1 MiB/s: as TLS, as HTTP/2 and as messages", &before).await;
+    assert!(handshake > 0.0 && protocol > 1.0, "{handshake} handshakes, {protocol} broke the contract");
+    assert!(handshake + protocol < 300.0, "trying again at once is not free: {handshake} and {protocol}");
+    babblers.shutdown().await;
+
+    // A window of nothing: not even the Welcome can be sent. Seventeen answers fill the outbox.
+    let before = siege.before();
+    let channel = siege.intruder.channel(0).await.unwrap();
+    let said = (1..=40_u64).map(|seq| {
+        let entry = finding("siege-test", &format!("unread-{seq}"), Verdict::Pass);
+        v1::AgentMessage { message: Some(delta(seq, &[entry], Vec::new(), State::default().digest())) }.encode_to_vec()
+    });
+    let said: Vec<Vec<u8>> = std::iter::once(hello()).chain(said).collect();
+    let said = stream::iter(said).then(|message| async {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        message
+    });
+    let token = siege.token();
+    let deaf = session(channel, &token, said.chain(stream::pending())).await.unwrap();
+    siege.hold("an agent that reads nothing", &before).await;
+    let slow = |siege: &Siege| siege.refused("slow_reader") > before.refused[3];
+    let start = Instant::now();
+    while !slow(&siege) {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is let go: {}", siege.ground.site.log("collector.log"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    drop(deaf);
+
+    // No descriptors left: for nothing but a few more connections.
+    let before = siege.before();
+    let pid = siege.ground.pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    limit_files(pid, open + 16);
+    let start = Instant::now();
+    let opening = stream::iter(0..200).map(|_| siege.intruder.silent()).buffer_unordered(64);
+    let waiting: Vec<_> = opening.map(Result::unwrap).collect().await;
+    siege.hold("no descriptor left", &before).await;
+    limit_files(pid, 20_000);
+    let attempts = siege.refused("accept") - before.refused[4];
+    let bound = start.elapsed().as_secs_f64() * 10.0 + 5.0;
+    println!("  {attempts} attempts to accept in {:.1?}", start.elapsed());
+    assert!(attempts > 0.0 && attempts < bound, "{attempts} attempts");
+    drop(waiting);
+    let again = siege.newcomer().await;
+    assert!(again < ENTRY, "all is well again");
+    let answer = async {
+        let mut plain = siege.intruder.silent().await.unwrap();
+        plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        drop(plain.read_to_end(&mut answer).await);
+        answer
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.expect("plain HTTP is turned away at once");
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    siege.fleet.stop().await;
+}
