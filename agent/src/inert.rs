@@ -3,7 +3,9 @@
 /// Characters that move the cursor, colour, reorder or vanish.
 fn active(character: char) -> bool {
     let reorders = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
-    character.is_control() || reorders || matches!(character, '\u{61c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{ad}')
+    character.is_control()
+        || reorders
+        || matches!(character, '\u{61c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{ad}' | '\u{180e}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn shown(text: &str, obeyed: &[char]) -> String {
@@ -33,7 +35,8 @@ pub(crate) fn json(document: &str) -> String {
     let mut result = String::with_capacity(document.len());
     for character in document.chars() {
         if active(character) && character != '\n' {
-            result.extend(format!("\\u{:04x}", u32::from(character)).chars());
+            let units = character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+            result.push_str(&units);
         } else {
             result.push(character);
         }
@@ -54,9 +57,9 @@ mod tests {
 
     #[test]
     fn json_stays_the_same_document() {
-        let value = serde_json::json!({"a": "x\u{202e}y\u{9b}\u{7f}"});
+        let value = serde_json::json!({"a": "x\u{202e}y\u{9b}\u{7f}\u{e0041}"});
         let text = json(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(!text.contains('\u{202e}') && !text.contains('\u{9b}'), "{text}");
+        assert!(!text.contains('\u{202e}') && !text.contains('\u{9b}') && !text.contains('\u{e0041}'), "{text}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

@@ -140,8 +140,8 @@ pub enum ConnectError {
     },
     /// The collector does not know the token.
     #[error(
-        "the collector at {address} refused this node's credentials: is their line in its tokens file or enrolments file, and is \
-         --token-file the right one ({message})"
+        "the collector at {address} refused this node's token or certificate: is its line in the collector's tokens file or enrolments file, \
+         and is --token-file the right one ({message})"
     )]
     TokenRefused {
         /// Host and port.

@@ -4,7 +4,9 @@
 //! Kubernetes runs. What is not the host's is withheld, with the privilege it takes: see ARCHITECTURE, a missing privilege is an
 //! unknown. None of this takes a capability. Must not know checks.
 
-use holdfast_checks::facts::{Group, Kernel, NodeFacts, Observed, Privileges, Reason, Skipped, Source, SourceKind, Sysctls, Unavailable};
+use holdfast_checks::facts::{
+    Group, Kernel, NodeFacts, Observed, Placement, Privileges, Reason, Skipped, Source, SourceKind, Sysctls, Unavailable,
+};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -20,6 +22,7 @@ const INITS: [&str; 2] = ["systemd", "init"];
 /// Is it the host that is seen, one by one. `false`: it is the agent's own container.
 #[derive(Debug, Clone)]
 pub(super) struct Sight {
+    live: bool,
     processes: Observed<bool>,
     network: Observed<bool>,
     files: Observed<bool>,
@@ -28,7 +31,7 @@ pub(super) struct Sight {
 impl Default for Sight {
     fn default() -> Self {
         let untold = || Observed::unavailable_because(Reason::NotSupported, "nothing was read yet");
-        Self { processes: untold(), network: untold(), files: untold() }
+        Self { live: false, processes: untold(), network: untold(), files: untold() }
     }
 }
 
@@ -37,12 +40,12 @@ impl Sight {
     pub(super) fn of(host: &Host, options: &SensorOptions, table: Option<&ProcessTable>) -> Self {
         if !host.live() {
             let taken = || Observed::unavailable_because(Reason::NotSupported, "a recorded tree is taken for the host it was recorded on");
-            return Self { processes: taken(), network: taken(), files: taken() };
+            return Self { live: false, processes: taken(), network: taken(), files: taken() };
         }
         let processes = processes(host, table);
         let first = processes.value() == Some(&true);
         let (network, files) = (network(host, first), files(host, options, first));
-        Self { processes, network, files }
+        Self { live: true, processes, network, files }
     }
 
     /// Fills in what the self-test leaves open.
@@ -76,6 +79,9 @@ impl Sight {
 
     /// Takes out of a group that was just read what is not the host's.
     pub(super) fn withhold(&self, group: Group, facts: &mut NodeFacts) {
+        if group == Group::Containers && self.live {
+            nameless(facts, self.no_files().as_ref());
+        }
         if let Some(why) = self.no_processes() {
             no_processes(group, facts, &why);
         }
@@ -98,8 +104,7 @@ fn no_processes(group: Group, facts: &mut NodeFacts, why: &Unavailable) {
         Group::Listeners => facts.listeners = Observed::Unavailable(why.clone()),
         Group::Files => {
             if let Some(files) = facts.files.value_mut() {
-                let what = "files that kubelets and components name (needs hostPID)".to_owned();
-                files.skipped.push(Skipped { what, reason: why.reason });
+                files.skipped.push(Skipped::because("files that kubelets and components name", why));
             }
         }
         Group::Network => {
@@ -159,12 +164,6 @@ fn no_files(group: Group, facts: &mut NodeFacts, why: &Unavailable) {
         Group::Certificates => facts.certificates = Observed::Unavailable(why.clone()),
         Group::System => facts.system = Observed::Unavailable(why.clone()),
         Group::Runtimes => facts.runtimes = Observed::Unavailable(why.clone()),
-        Group::Containers => {
-            if let Some(containers) = facts.containers.value_mut() {
-                let what = "containers that are known by files only (needs the host's files)".to_owned();
-                containers.skipped.push(Skipped { what, reason: why.reason });
-            }
-        }
         Group::Network => {
             if let Some(network) = facts.network.value_mut() {
                 network.firewall = Observed::Unavailable(why.clone());
@@ -178,6 +177,27 @@ fn no_files(group: Group, facts: &mut NodeFacts, why: &Unavailable) {
             }
         }
         _ => {}
+    }
+}
+
+/// A container of which files would tell who it is, and may not be read: what it is cannot be told from the sandbox of its pod, and it
+/// would be judged under a name that is not its own.
+fn nameless(facts: &mut NodeFacts, no_files: Option<&Unavailable>) {
+    let Some(containers) = facts.containers.value_mut() else { return };
+    let mut skipped = Vec::new();
+    containers.items.retain(|container| {
+        let named = container.pod.value().is_some() && container.name.value().is_some();
+        if named || container.placement != Placement::Pod {
+            return true;
+        }
+        let untold = container.configured.unavailable().filter(|why| why.reason == Reason::PermissionDenied);
+        let why = no_files.or(untold);
+        skipped.extend(why.map(|why| Skipped::because(container.subject.clone(), why)));
+        why.is_none()
+    });
+    containers.skipped.extend(skipped);
+    if let Some(why) = no_files {
+        containers.skipped.push(Skipped::because("containers that only files tell of", why));
     }
 }
 

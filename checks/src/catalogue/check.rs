@@ -61,6 +61,15 @@ pub enum Tier {
     Cri,
 }
 
+impl Tier {
+    /// What a check that needs it says where it is missing, and how it is given.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Cri => "the container runtime's socket (--cri)",
+        }
+    }
+}
+
 /// How a check comes to its verdict.
 #[derive(Debug, Clone)]
 pub enum Judge {

@@ -128,7 +128,12 @@ impl<'a> Sockets<'a> {
         }
         if let Some((unclear, _)) = self.listening.iter().find(|(_, role)| *role == Role::Unclear) {
             let detail = format!("what it serves on port {} did not show", unclear.port);
-            return Observed::unavailable_because(Reason::NotSupported, detail);
+            // Nobody asked: then why is what is missing.
+            let unasked = self.kubelet.probes.unavailable().filter(|why| why.reason == Reason::PermissionDenied);
+            return Observed::Unavailable(match unasked {
+                Some(why) => Unavailable::new(why.reason, format!("{detail}: {}", why.detail)),
+                None => Unavailable::new(Reason::NotSupported, detail),
+            });
         }
         decided(value.into(), Source::new(SourceKind::Socket, "none of its sockets"), self.at)
     }

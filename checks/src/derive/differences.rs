@@ -19,7 +19,7 @@ pub(super) fn differences(kubelet: &Kubelet) -> Observed<Listing<Difference>> {
                 reported: reported.value.clone(),
             }),
             Some(Observed::Unavailable(why)) if why.reason == Reason::NotSupported && OF_THE_RUNTIME.contains(&name.as_str()) => {}
-            Some(Observed::Unavailable(why)) => found.skipped.push(Skipped { what: name.clone(), reason: why.reason }),
+            Some(Observed::Unavailable(why)) => found.skipped.push(Skipped::because(name.clone(), why)),
             None => {}
         }
     }

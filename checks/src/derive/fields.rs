@@ -29,7 +29,7 @@ pub(super) fn unknown(documents: &Observed<Listing<ConfigDocument>>, version: &O
         for document in &documents.items {
             let content = match &document.content {
                 Observed::Unavailable(why) => {
-                    listing.skipped.push(Skipped { what: document.path.clone(), reason: why.reason });
+                    listing.skipped.push(Skipped::because(document.path.clone(), why));
                     continue;
                 }
                 Observed::Known { value, .. } => value,

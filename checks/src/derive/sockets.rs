@@ -17,7 +17,7 @@ pub(super) fn listeners_of(
     listeners.clone().map(|listening| {
         let mut skipped = listening.skipped;
         if let Some(why) = host_network.unavailable() {
-            skipped.push(Skipped { what: "its network namespace".to_owned(), reason: why.reason });
+            skipped.push(Skipped::because("its network namespace", why));
         }
         let mut items = Vec::new();
         for listener in listening.items {
@@ -27,7 +27,7 @@ pub(super) fn listeners_of(
                 // Every process was asked and none holds it: it is the kernel's own (a file server's, a tunnel's).
                 Observed::Unavailable(why) if why.reason == Reason::NotPresent => {}
                 Observed::Unavailable(why) => {
-                    skipped.push(Skipped { what: format!("owner of {}", listener.subject), reason: why.reason });
+                    skipped.push(Skipped::because(format!("owner of {}", listener.subject), why));
                 }
             }
         }

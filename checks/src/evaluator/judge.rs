@@ -38,8 +38,8 @@ impl Bench<'_> {
     /// Every finding of one check, one per subject name.
     pub(super) fn judge(&self, check: &Check, tiers: &BTreeSet<Tier>) -> Vec<Finding> {
         let on_node = |said: Said| vec![self.finding(check, None, NODE_SUBJECT, said)];
-        if !check.needs.is_subset(tiers) {
-            return on_node(Said(Verdict::Unknown, "not_supported: the agent runs without the privilege tier this check needs".to_owned()));
+        if let Some(missing) = check.needs.difference(tiers).next() {
+            return on_node(Said(Verdict::Unknown, format!("not_supported: needs {}", missing.what())));
         }
         let Some(expression) = &check.subjects else {
             return on_node(self.judge_subject(check, self.context));

@@ -247,3 +247,15 @@ pub struct Skipped {
     /// Why.
     pub reason: Reason,
 }
+
+impl Skipped {
+    /// What is missing for `why`, with the privilege that it takes where that is why.
+    pub fn because(what: impl Into<String>, why: &Unavailable) -> Self {
+        let what = what.into();
+        let what = match why.detail.split_once("needs ").filter(|_| why.reason == Reason::PermissionDenied) {
+            Some((_, needs)) => format!("{what}: needs {needs}"),
+            None => what,
+        };
+        Self { what, reason: why.reason }
+    }
+}

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::findings::with_default_verdict;
+use super::marks::visible;
 use crate::http::{Failure, Shared, Site, pairs};
 use crate::store::views::{At, ChainFilter, ChainRow, Filter, FindingRow, NodeRow};
 
@@ -159,7 +160,9 @@ async fn scoped(site: &Site, filter: &Filter, count: usize, rows: serde_json::Va
 /// One CSV line. A cell a spreadsheet would take for a formula gets a quote in front.
 fn csv_line<'a>(cells: impl Iterator<Item = &'a str> + 'a) -> String {
     let cell = |cell: &str| {
-        let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+        let cell = visible(cell);
+        // Spreadsheets look past spaces, and some take the wide forms for the narrow.
+        let guard = if cell.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) { "'" } else { "" };
         format!("\"{guard}{}\"", cell.replace('"', "\"\""))
     };
     let mut line = cells.map(cell).collect::<Vec<_>>().join(",");
@@ -173,6 +176,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_never_a_formula() {
+        assert_eq!(csv_line([" =cmd()", "＝cmd()", "\t=cmd()"].into_iter()), "\"' =cmd()\",\"'＝cmd()\",\"\\u0009=cmd()\"\r\n");
         assert_eq!(csv_line(["=cmd()", "a\"b", "-1", "plain"].into_iter()), "\"'=cmd()\",\"a\"\"b\",\"'-1\",\"plain\"\r\n");
     }
 }

@@ -116,16 +116,16 @@ impl Workload {
             }
             let of_this = self.content.iter().filter(|((of, _), _)| *of == name);
             let mut written: Vec<_> = of_this.map(|((_, file), content)| (format!("{place}/{file}"), content.clone(), group)).collect();
-            // An empty directory is made by a file in it.
+            // An empty directory.
             if written.is_empty() {
-                written.push((format!("{place}/.made"), Vec::new(), group));
+                written.push((format!("{place}/"), Vec::new(), group));
             }
             files.extend(written);
         }
         // `DirectoryOrCreate`.
         let created =
             self.spec["volumes"].as_array().into_iter().flatten().filter(|volume| volume["hostPath"]["type"] == "DirectoryOrCreate");
-        files.extend(created.map(|volume| (format!("{}/.made", text(&volume["hostPath"]["path"])), Vec::new(), None)));
+        files.extend(created.map(|volume| (format!("{}/", text(&volume["hostPath"]["path"])), Vec::new(), None)));
         Ok(files)
     }
 

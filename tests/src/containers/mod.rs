@@ -112,10 +112,15 @@ impl RuntimeHost {
     /// Makes a pod of a manifest and starts its container, with an image of [`Self::import`] or, without one, the tests' own.
     pub async fn run_workload(&mut self, workload: &Workload, image: Option<&str>) -> Result<Made> {
         self.cgroups.0.push(workload.cgroup());
-        for (path, content, owner) in workload.files()? {
-            let path = self.outside(&path);
-            std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
-            std::fs::write(&path, content)?;
+        for (name, content, owner) in workload.files()? {
+            let path = self.outside(&name);
+            // A name that ends with a slash is an empty directory's.
+            if name.ends_with('/') {
+                std::fs::create_dir_all(&path)?;
+            } else {
+                std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
+                std::fs::write(&path, content)?;
+            }
             std::os::unix::fs::chown(&path, None, owner)?;
         }
         let container = workload.container(image.unwrap_or(&self.image), image.is_none())?;

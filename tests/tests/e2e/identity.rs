@@ -54,12 +54,12 @@ impl Rig {
     }
 
     fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        self.site.api().wait(what, SOON, |_| done(self)).unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        let nodes = || self.site.api().text("/api/v1/nodes").unwrap_or_default();
+        self.site.api().wait(what, SOON, |_| done(self)).unwrap_or_else(|error| panic!("{error}\n{}\n{}", nodes(), self.log()));
     }
 
-    /// The node's uid and cluster under a name, as stored.
-    fn stored(&self, name: &str) -> Option<String> {
-        self.site.api().node_state(name)
+    fn state(&self, name: &str) -> String {
+        self.site.api().node_state(name).unwrap_or_default()
     }
 }
 
@@ -116,17 +116,17 @@ async fn nobody_is_somebody_else() {
         assert!(!rig.log().contains(token.as_str()), "no token is logged");
     }
 
-    // A storm of one bad token is asked about once.
+    // A storm of one bad token is asked about once in five seconds.
     let before = cluster.reviews();
     for _ in 0..20 {
         rig.open(&shown[0].2).await.unwrap_err();
     }
-    assert!(cluster.reviews() <= before + 1, "{} reviews", cluster.reviews() - before);
+    assert!(cluster.reviews() <= before + 3, "{} reviews", cluster.reviews() - before);
 
     // Node a's token for node b's name: what Hello says is no identity.
     let _client = rig.connected(&good, "node-b").await;
-    rig.until("node a is connected", |rig| rig.stored("node-a").as_deref() == Some("connected"));
-    assert_eq!(rig.stored("node-b"), None);
+    rig.until("node a reports", |rig| rig.state("node-a") == "reporting");
+    assert_ne!(rig.state("node-b"), "reporting");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,7 @@ mod kill_agent;
 mod kill_collector;
 mod kubelet;
 mod live;
+mod membership;
 mod peers;
 mod policy;
 mod privileges;

@@ -60,6 +60,10 @@ impl Daemons {
 /// One fact per daemon. None is a complete answer where every process could be seen.
 pub(super) fn read(host: &Host, table: &ProcessTable, packages: &Packages) -> Observed<Listing<Runtime>> {
     let mut skipped = table.skipped.clone();
+    // A daemon is told by its program. One whose program may not be looked at is there all the same.
+    let hidden = table.processes.iter().filter(|seen| of_host(seen) && DAEMONS.contains(&seen.fact.name.as_str()));
+    let why = |seen: &Arc<Seen>| seen.fact.exe.unavailable().filter(|why| why.reason == Reason::PermissionDenied).cloned();
+    skipped.extend(hidden.filter_map(|seen| Some(Skipped::because(format!("the process {}", seen.fact.name), &why(seen)?))));
     let mut found: Vec<Daemon> = table.processes.iter().filter(|seen| of_host(seen)).filter_map(|seen| daemon(host, seen)).collect();
     found.sort_by_key(|daemon| (daemon.engine.kind, daemon.rank(), daemon.seen.fact.start_ticks, daemon.seen.fact.pid));
     if found.len() > MAX_RUNTIMES {
@@ -81,6 +85,9 @@ fn of_host(seen: &Seen) -> bool {
     let contained = matches!(seen.fact.placement, Placement::Pod | Placement::Machine) || !seen.fact.container_id.is_empty();
     !contained && seen.fact.uid == 0 && seen.fact.host_network.value() != Some(&false) && seen.fact.user_namespace.value() != Some(&true)
 }
+
+/// What daemons are called, by the kernel too: `k3s` is `k3s-server` or `k3s-agent` there.
+const DAEMONS: [&str; 6] = ["containerd", "crio", "dockerd", "k3s", "k3s-server", "k3s-agent"];
 
 /// Most processes are no daemon by their program's name alone, and cost nothing more.
 fn may_be(seen: &Seen) -> bool {

@@ -101,7 +101,7 @@ impl Found {
                 }
                 match &document.content {
                     Observed::Known { value, .. } => self.hosts(&host_of(directory), value, &document.path),
-                    Observed::Unavailable(why) => self.listing.skipped.push(Skipped { what: document.path.clone(), reason: why.reason }),
+                    Observed::Unavailable(why) => self.listing.skipped.push(Skipped::because(document.path.clone(), why)),
                 }
             }
         }
@@ -175,7 +175,7 @@ impl Found {
                 Observed::Known { value, .. } => value,
                 Observed::Unavailable(why) if why.reason == crate::facts::Reason::NotPresent => continue,
                 Observed::Unavailable(why) => {
-                    self.listing.skipped.push(Skipped { what: document.path.clone(), reason: why.reason });
+                    self.listing.skipped.push(Skipped::because(document.path.clone(), why));
                     continue;
                 }
             };
