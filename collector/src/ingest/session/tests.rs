@@ -126,7 +126,7 @@ fn asks_grant(out: &[Output]) -> bool {
 #[test]
 fn few_rotated_tokens_are_looked_at() {
     let (mut rig, _) = Rig::open(Resume::InSync);
-    let mut looked_at = |rig: &mut Rig| {
+    let looked_at = |rig: &mut Rig| {
         let out = (0..100).flat_map(|n| rig.say(Said::Reauth(v1::Reauth { token: n.to_string() }))).collect::<Vec<_>>();
         out.iter().filter(|output| matches!(output, Output::Reauth(_))).count()
     };
