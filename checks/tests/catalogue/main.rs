@@ -157,8 +157,8 @@ fn a_node_of_which_nothing_was_read_is_unknown_throughout() {
     let unread = |facts: &mut NodeFacts| {
         let why = Unavailable::new(Reason::TimedOut, "everything");
         let (cri_allowed, clock) = (Observed::Unavailable(why.clone()), Some(Observed::Unavailable(why.clone())));
-        let membership = Some(Observed::Unavailable(why.clone()));
-        let node = Node { cri_allowed, clock, membership, ..facts.node.clone() };
+        let (membership, admission) = (Some(Observed::Unavailable(why.clone())), Some(Observed::Unavailable(why.clone())));
+        let node = Node { cri_allowed, clock, membership, admission, ..facts.node.clone() };
         *facts = NodeFacts { agent: Observed::Unavailable(why.clone()), ..NodeFacts::unread(node, &why) };
     };
     for finding in findings_after(&unread, &Selection::default()) {

@@ -302,7 +302,7 @@ impl Connection {
                 }
                 Some(request) = question(&mut self.questions), if self.session.may_be_asked() => Input::Probe(request),
                 Ok(()) = self.policies.changed() => self.policy(),
-                () = taken_over(&self.claim) => return self.taken_over(),
+                () = taken_over(self.claim.as_ref()) => return self.taken_over(),
                 decided = self.reauth.decided(&self.ingest.identities) => match self.renew(decided) {
                     Ok(()) => continue,
                     Err(end) => return end,
@@ -637,7 +637,7 @@ fn leave_at(admitted: &Admitted, now: i64) -> Option<i64> {
 }
 
 /// Another session took over.
-async fn taken_over(claim: &Option<Claim>) {
+async fn taken_over(claim: Option<&Claim>) {
     match claim {
         Some(claim) => claim.taken_over.cancelled().await,
         None => pending().await,

@@ -572,9 +572,8 @@ impl Session {
         live.in_flight = live.in_flight.saturating_sub(1);
         let Written::Committed { refused, digest } = written else { return self.close(Close::Superseded) };
         // What the checks judge was told when it came; this is what only the store knows.
-        let named =
-            |refusal: &&ingest::Refusal| refusal.code == RefusalCode::Foreign && refusal.kind == i32::from(Kind::Inventory.number());
-        if refused.iter().any(|refusal| named(&refusal)) {
+        let inventory = i32::from(Kind::Inventory.number());
+        if refused.iter().any(|refusal| refusal.code == RefusalCode::Foreign && refusal.kind == inventory) {
             self.out.push(Output::Foreign("its agent calls the node as another node of the cluster is called".to_owned()));
         }
         live.stored = digest;

@@ -196,6 +196,8 @@ impl Breaches {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test may fail")]
+
     use super::*;
 
     const NOW: i64 = 500_000 * HOUR_MS + HOUR_MS / 2;

@@ -43,6 +43,21 @@ async fn an_earlier_agent_says_nothing_of_its_spool() {
 }
 
 #[tokio::test]
+async fn a_nodes_page_tells_who_speaks_for_it_and_who_was_refused() {
+    let fleet = Fleet::seeded().await;
+    fleet.sql(&format!("update nodes set holder = 'pod:7f1c', holder_since = {} where node_id = 1", NOW - HOUR)).await;
+    let hour = NOW / HOUR;
+    fleet.sql(&format!("insert into breaches values (1, 'duplicate', {hour}, 7, 'pod:<evil> came', {})", NOW - 60_000)).await;
+    let page = fleet.get(&format!("{PATH}?tab=delivery")).await;
+    let page = page.main();
+    assert!(page.contains("7f1c") && page.contains("another agent, while the node") && page.contains("evil"), "{page}");
+    assert!(!page.contains("<evil>"), "{page}");
+    let delivery = &fleet.get(&format!("/api/v1{PATH}")).await.json()["delivery"];
+    assert_eq!((&delivery["holder"]["credential"], &delivery["holder"]["id"]), (&json!("pod"), &json!("7f1c")));
+    assert_eq!((&delivery["breaches"][0]["kind"], &delivery["breaches"][0]["n"]), (&json!("duplicate"), &json!(7)));
+}
+
+#[tokio::test]
 async fn the_list_marks_what_is_remarkable_and_nothing_else() {
     let fleet = troubled().await;
     // An agent with a file, and a recording, whose agent keeps none.
