@@ -197,13 +197,11 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     assert!(nodes.iter().all(|node| node["state"] == "reporting"), "{nodes:?}");
     fleet.stop().await;
 
-    // A machine with a certificate of the forgotten CA is told what to do, and a new token brings it back as the node it was.
+    // A machine with a certificate of the forgotten CA is turned away, and a new token brings it back as the node it was.
     machine.stop(Duration::from_secs(10)).unwrap();
+    let turned_away = place.refused("client_certificate");
     let _machine = place.agent("machine", &[]);
-    until("the agent says that its certificate is not accepted", || {
-        site.log("machine.log").contains("does not accept this node's certificate")
-    })
-    .await;
+    until("its certificate is not accepted any longer", || place.refused("client_certificate") > turned_away).await;
     place.give("machine", &place.token("renew", "machine"));
     until("the machine is back", || site.api().node_state("machine").as_deref() == Some("reporting")).await;
     let nodes = site.api().list("/api/v1/nodes", "nodes").unwrap();
