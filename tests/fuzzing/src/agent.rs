@@ -81,8 +81,10 @@ impl World {
                 self.input(Input::Tick);
             }
             6 => {
-                self.connected = false;
+                // The good-bye goes out before the stream ends.
+                self.connected &= argument == 0;
                 self.input(if argument == 0 { Input::Stop("test".to_owned()) } else { Input::Disconnected });
+                self.connected = false;
             }
             _ => self.input(Input::Probed(v1::ProbeResult::default())),
         }

@@ -183,3 +183,35 @@ fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str
     let (start, rest) = text.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Said {
+        let (mut said, mut legacy) = (Said::default(), Legacy::default());
+        statements(text).0.iter().for_each(|statement| one(statement, &mut said, &mut legacy));
+        said
+    }
+
+    #[test]
+    fn a_line_full_of_actions_costs_its_length_and_not_the_square_of_it() {
+        // Minutes each, when every action lower-cased and searched all that follows it.
+        let large = |text: &str| read(&text.repeat(1_000_000 / text.len()));
+        let began = std::time::Instant::now();
+        for text in ["action(", "action(a=\"b\" ", "(\n", "action(type=\"omfwd\" target=\"h\") "] {
+            let said = large(text);
+            assert!(said.outputs.len() <= MAX_ACTIONS);
+            assert_eq!(said.incomplete, text.starts_with("action("), "{text}");
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn actions_of_one_line_have_parameters_of_their_own() {
+        let said = read("action(type=\"omfwd\" target=\"a\" port=\"514\") action(type=\"omrelp\" target=\"b\"\n tls=\"on\")\n*.* @@c:514;fmt\n");
+        let places: Vec<&str> = said.outputs.iter().map(|output| output.place.as_str()).collect();
+        assert_eq!(places, ["udp://a:514", "tls://b", "tcp://c:514"]);
+        assert!(!said.incomplete);
+    }
+}
