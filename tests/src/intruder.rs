@@ -58,7 +58,7 @@ impl Intruder {
         TcpStream::connect(self.collector).await
     }
 
-    /// A connection with a whole ClientHello in it, or half of one; the answer is never read.
+    /// A connection with a whole `ClientHello` in it, or half of one; the answer is never read.
     ///
     /// # Errors
     /// The system's own, or of TLS.

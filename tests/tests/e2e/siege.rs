@@ -47,13 +47,14 @@ struct Siege {
     newcomers: std::vec::IntoIter<String>,
 }
 
-/// What was so before an attack.
+/// How it was before an attack.
 struct Before {
     resident: u64,
     log: usize,
     refused: [f64; CODES.len()],
 }
 
+#[allow(clippy::print_stdout, reason = "figures for whoever looks, with --nocapture")]
 impl Siege {
     async fn lay() -> Self {
         let ground = Ground::new(BINARIES, AGENTS + NEWCOMERS, 3, &[]).unwrap();
