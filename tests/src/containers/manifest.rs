@@ -3,6 +3,8 @@
 //!
 //! Only what our own manifests use is translated; a field that is not known here is an error and not left out.
 
+#![allow(clippy::indexing_slicing, reason = "what a JSON value does not have is null, by name and by number")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,6 +48,9 @@ const SECURITY: [&str; 11] = [
     "seLinuxOptions",
     "procMount",
 ];
+
+/// A file on the host: path, content, group. A path that ends with a slash is an empty directory's.
+pub(super) type Placed = (String, Vec<u8>, Option<u32>);
 
 /// One pod of a workload: its template, a name, and what stands in for API objects.
 #[derive(Debug, Clone)]
@@ -99,7 +104,7 @@ impl Workload {
     }
 
     /// What the kubelet puts on the host before it starts the container: path, content, group.
-    pub(super) fn files(&self) -> Result<Vec<(String, Vec<u8>, Option<u32>)>> {
+    pub(super) fn files(&self) -> Result<Vec<Placed>> {
         let group = self.spec["securityContext"]["fsGroup"].as_u64().map(u32::try_from).transpose()?;
         let mut files = vec![
             (format!("{}/etc-hosts", self.directory()), b"127.0.0.1 localhost\n".to_vec(), None),
