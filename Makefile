@@ -35,7 +35,7 @@ lint: ## formatting and clippy, as CI wants it
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: ## print scan cost, memory, idle CPU, time from change to durable, delivery at a thousand agents, and what importing feeds takes
+bench: ## print scan cost, memory, idle CPU, time from change to durable, delivery and connections of a thousand agents, and what importing feeds takes
 	@scripts/setup build
 	cargo bench --locked -p holdfast-tests
 	cargo test --release --locked -p holdfast-agent --lib cost_of_a_pass -- --ignored --nocapture

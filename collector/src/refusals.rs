@@ -127,7 +127,7 @@ refusals! {
     Draining = "draining",
     /// Said of another node than its own.
     ForeignWrite = "foreign_write",
-    /// More history than an agent may tell in an hour.
+    /// More history than an agent may tell.
     TransitionQuota = "transition_quota",
 }
 

@@ -148,16 +148,18 @@ pub async fn channel(port: u16, config: ClientConfig) -> Result<Channel> {
 
 /// PEM of DER.
 pub fn pem(label: &str, der: &[u8]) -> String {
-    // One line is long, and every reader takes it.
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
     for chunk in der.chunks(3) {
         let value = chunk.iter().fold(0_u32, |value, byte| value << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
-            let digit = usize::try_from(value >> (18 - 6 * place) & 63).unwrap();
-            let letter = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[digit];
-            encoded.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+            let digit = usize::try_from(value >> (18 - 6 * place) & 63).unwrap_or_default();
+            let letter = LETTERS.get(digit).filter(|_| place <= chunk.len());
+            encoded.push(letter.map_or('=', |letter| char::from(*letter)));
+        }
+        if encoded.len() % 65 == 64 {
+            encoded.push('\n');
         }
     }
-    let lines: Vec<&str> = encoded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", encoded.trim_end())
 }

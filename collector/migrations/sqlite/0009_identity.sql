@@ -8,10 +8,10 @@ alter table nodes add column membership text not null default '';
 alter table nodes add column membership_since bigint not null default 0;
 alter table nodes add column unwatchable text not null default '';
 
--- The hour (Unix hours) in which history came last and how many transitions it brought, which bounds them; and how many more came than
--- are kept of an hour, ever.
-alter table nodes add column history_hour bigint not null default 0;
-alter table nodes add column history_n bigint not null default 0;
+-- What history a node has used of what it may tell, as of when (Unix milliseconds): it comes back with time. And how many transitions
+-- came beyond that, ever.
+alter table nodes add column history_at bigint not null default 0;
+alter table nodes add column history_spent bigint not null default 0;
 alter table nodes add column collapsed_transitions bigint not null default 0;
 
 -- What was refused of a node whose credentials were good, by hour (Unix hours), so that an hour ends by itself.

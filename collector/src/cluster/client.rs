@@ -183,7 +183,7 @@ impl ApiServer {
         match &answer {
             Ok(_) => self.cluster.answering(Resource::TokenReviews),
             Err(Unanswered(reason)) => {
-                self.cluster.troubled(Resource::TokenReviews, reason.clone(), jiff::Timestamp::now().as_millisecond());
+                self.cluster.troubled(Resource::TokenReviews, reason, jiff::Timestamp::now().as_millisecond());
             }
         }
         answer

@@ -211,7 +211,11 @@ impl Cluster {
     pub fn upsert_node(&self, node: NodeObject) {
         self.update(|known| {
             let room = known.nodes.len() < MOST || known.nodes.contains_key(&node.name);
-            room && known.nodes.insert(node.name.clone(), node.clone()).as_ref() != Some(&node)
+            let news = room && known.nodes.get(&node.name) != Some(&node);
+            if news {
+                known.nodes.insert(node.name.clone(), node);
+            }
+            news
         });
     }
 
@@ -237,7 +241,11 @@ impl Cluster {
         self.update(|known| {
             let room = known.pods.len() < MOST || known.pods.contains_key(&pod.uid);
             let buried = known.graves.contains(&pod.uid);
-            room && !buried && known.pods.insert(pod.uid.clone(), pod.clone()).as_ref() != Some(&pod)
+            let news = room && !buried && known.pods.get(&pod.uid) != Some(&pod);
+            if news {
+                known.pods.insert(pod.uid.clone(), pod);
+            }
+            news
         });
     }
 
@@ -269,13 +277,13 @@ impl Cluster {
     }
 
     /// Notes why the API server does not answer a request of that kind; said in the log once.
-    pub fn troubled(&self, resource: Resource, reason: String, now: i64) {
+    pub fn troubled(&self, resource: Resource, reason: &str, now: i64) {
         self.metrics.apiserver(resource.name(), false);
         let mut first = false;
         self.update(|known| {
             first = known.away.is_empty();
             let since = known.away.get(&resource).map_or(now, |(_, since)| *since);
-            known.away.insert(resource, (reason.clone(), since)).is_none()
+            known.away.insert(resource, (reason.to_owned(), since)).is_none()
         });
         if first {
             let asked = resource.name();

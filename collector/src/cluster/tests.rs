@@ -56,9 +56,9 @@ fn everything_is_listed_once_all_that_is_awaited_came() {
 #[test]
 fn away_is_since_the_first_trouble_until_the_last_one_ends() {
     let cluster = Cluster::new("c");
-    cluster.troubled(Resource::Pods, "refused".into(), 10);
-    cluster.troubled(Resource::Nodes, "refused".into(), 20);
-    cluster.troubled(Resource::Pods, "timed out".into(), 30);
+    cluster.troubled(Resource::Pods, "refused", 10);
+    cluster.troubled(Resource::Nodes, "refused", 20);
+    cluster.troubled(Resource::Pods, "timed out", 30);
     assert_eq!(cluster.away(), Some(("timed out".into(), 10)));
     cluster.answering(Resource::Pods);
     assert_eq!(cluster.away(), Some(("refused".into(), 20)));

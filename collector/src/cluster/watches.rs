@@ -30,14 +30,15 @@ pub async fn follow(api: ApiServer, identity: bool, stop: CancellationToken) {
     cluster.awaits(if identity { &all } else { &all[..1] });
     let nodes = follow_one(api.nodes(), config(), Nodes { cluster: Arc::clone(&cluster), listing: Vec::new() });
     if !identity {
-        stop.run_until_cancelled(nodes).await;
+        stop.run_until_cancelled(Box::pin(nodes)).await;
         return;
     }
     let ours = config().labels(&format!("app.kubernetes.io/name={AGENT}"));
     let pods = follow_one(api.pods(), ours, Pods { cluster: Arc::clone(&cluster), listing: Vec::new() });
     let ours = config().fields(&format!("metadata.name={AGENT}"));
     let daemon_set = follow_one(api.daemon_sets(), ours, DaemonSets { cluster, listing: None });
-    stop.run_until_cancelled(async { tokio::join!(nodes, pods, daemon_set, ask_for_reviews(&api)) }).await;
+    let all = async { tokio::join!(nodes, pods, daemon_set, ask_for_reviews(&api)) };
+    stop.run_until_cancelled(Box::pin(all)).await;
 }
 
 /// Has a token reviewed that is none: at first, so that a missing right is known before the first agent comes, and while reviews are not
@@ -92,12 +93,11 @@ where
             Ok(Event::Apply(object)) => follower.applied(object),
             Ok(Event::Delete(object)) => follower.deleted(object),
             Err(error) => {
-                match reason(F::RESOURCE, &error) {
-                    Some(reason) => follower.cluster().troubled(F::RESOURCE, reason, jiff::Timestamp::now().as_millisecond()),
-                    None => {
-                        tracing::debug!(error = crate::logs::cause(&error), "a watch ended and is begun anew");
-                        again = AGAIN.0;
-                    }
+                if let Some(reason) = reason(F::RESOURCE, &error) {
+                    follower.cluster().troubled(F::RESOURCE, &reason, jiff::Timestamp::now().as_millisecond());
+                } else {
+                    tracing::debug!(error = crate::logs::cause(&error), "a watch ended and is begun anew");
+                    again = AGAIN.0;
                 }
                 tokio::time::sleep(again).await;
                 again = (again * 2).min(AGAIN.1);

@@ -34,9 +34,11 @@ use crate::refusals::{self, Refusals};
 pub const MAX_FINDINGS: usize = 20_000;
 /// The most inventory stored for one node, in bytes of JSON and keys: twice what an agent may send.
 pub const MAX_INVENTORY: usize = 512 * 1024;
-/// The most transitions kept of one node and hour, beyond one for each finding it has: all of them may come at once, and may have moved.
-/// What is beyond is counted as missing from history; the findings themselves are always what was said last.
-pub const MAX_TRANSITIONS: usize = 2_000;
+/// Transitions that a node may tell at once: all that its agent keeps of an outage, and one more for each finding it has. What is
+/// beyond is counted as missing from history; the findings themselves are always what was said last.
+pub const HISTORY_BURST: usize = 10_000;
+/// How many of them it may tell again after an hour.
+pub const HISTORY_PER_HOUR: i64 = 2_000;
 /// The most entries stored for one node that this version does not know.
 pub const MAX_OPAQUE: usize = 5_000;
 /// Rows after which a group is committed.
@@ -477,7 +479,7 @@ impl Store {
             feed.publish(change);
         }
         for collapsed in done.iter().filter_map(Done::collapsed) {
-            let reason = format_args!("more history than {MAX_TRANSITIONS} changes in an hour: {} are not kept", collapsed.transitions);
+            let reason = format_args!("more history than {HISTORY_PER_HOUR} changes an hour: {} are not kept", collapsed.transitions);
             refusals.note(refusals::Refusal::TransitionQuota, None, Some(&collapsed.node), &reason);
         }
         Ok(done)

@@ -47,13 +47,11 @@ impl Claims {
             let why = "the token is not bound to a pod: agents present the one that is projected into their pod";
             return Err(Rejection::new(Refusal::UnboundToken, why));
         };
-        match (claim(&extra, "node-name"), claim(&extra, "node-uid")) {
-            (Some(node_name), Some(node_uid)) => Ok(Self { node_name, node_uid, pod_name, pod_uid }),
-            _ => {
-                let why = "the token names no node: Kubernetes 1.30 or newer is needed, whose tokens do";
-                Err(Rejection::new(Refusal::UnboundToken, why))
-            }
-        }
+        let (Some(node_name), Some(node_uid)) = (claim(&extra, "node-name"), claim(&extra, "node-uid")) else {
+            let why = "the token names no node: Kubernetes 1.30 or newer is needed, whose tokens do";
+            return Err(Rejection::new(Refusal::UnboundToken, why));
+        };
+        Ok(Self { node_name, node_uid, pod_name, pod_uid })
     }
 }
 

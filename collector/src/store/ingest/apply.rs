@@ -11,7 +11,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
 use super::rows::{self, Documents, Findings, Hashes, Judged, Said, TransitionRow, Upsert};
-use super::{MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, MAX_TRANSITIONS, NodeWrite, Progress, Refusal, RefusalCode, Written, parse_hash};
+use super::{
+    HISTORY_BURST, HISTORY_PER_HOUR, MAX_FINDINGS, MAX_INVENTORY, MAX_OPAQUE, NodeWrite, Progress, Refusal, RefusalCode, Written,
+    parse_hash,
+};
 use crate::changes::{Change, ChangeKind};
 use crate::store::nodes::{epoch_text, parse_digest};
 use crate::store::{StoreError, changes, containers, severity_number, verdict_number};
@@ -29,8 +32,8 @@ struct Head {
     seq: i64,
     digest: String,
     name: String,
-    history_hour: i64,
-    history_n: i64,
+    history_at: i64,
+    history_spent: i64,
 }
 
 impl FromRow<'_, SqliteRow> for Head {
@@ -41,9 +44,17 @@ impl FromRow<'_, SqliteRow> for Head {
             seq: row.try_get("seq")?,
             digest: row.try_get("digest")?,
             name: row.try_get("name")?,
-            history_hour: row.try_get("history_hour")?,
-            history_n: row.try_get("history_n")?,
+            history_at: row.try_get("history_at")?,
+            history_spent: row.try_get("history_spent")?,
         })
+    }
+}
+
+impl Head {
+    /// What the node has used of its history, of which some has come back since.
+    fn spent(&self, now: i64) -> i64 {
+        let back = now.saturating_sub(self.history_at).max(0).saturating_mul(HISTORY_PER_HOUR) / HOUR;
+        self.history_spent.saturating_sub(back).max(0)
     }
 }
 
@@ -72,7 +83,7 @@ pub(super) struct Applied {
     pub(super) collapsed: Option<Collapsed>,
 }
 
-/// History that is not kept, because the node told more of it than it may in an hour.
+/// History that is not kept, because the node told more of it than it may.
 pub(super) struct Collapsed {
     pub(super) node: String,
     pub(super) transitions: usize,
@@ -85,7 +96,7 @@ impl From<Written> for Applied {
 }
 
 pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<Applied, StoreError> {
-    let sql = "select session, epoch, seq, digest, name, history_hour, history_n from nodes where node_id = $1";
+    let sql = "select session, epoch, seq, digest, name, history_at, history_spent from nodes where node_id = $1";
     let head = sqlx::query_as::<_, Head>(sql);
     let head = head.bind(write.node_id).fetch_optional(&mut *conn).await.map_err(StoreError::query("read a node's position"))?;
     let Some(head) = head.filter(|head| head.session == write.session) else { return Ok(Written::Fenced.into()) };
@@ -101,9 +112,8 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     let sizes = rows::sizes(conn, write.node_id).await?;
     let stored = read(conn, write, &plan, sizes.opaque > 0).await?;
     plan.settle(write, &stored, sizes, foreign(conn, write, &plan).await?.as_ref());
-    let hour = write.at.div_euclid(HOUR);
-    let told = if head.history_hour == hour { head.history_n } else { 0 };
-    let room = MAX_TRANSITIONS.saturating_add(sizes.findings).saturating_sub(usize::try_from(told).unwrap_or(usize::MAX));
+    let spent = head.spent(write.at);
+    let room = HISTORY_BURST.saturating_add(sizes.findings).saturating_sub(usize::try_from(spent).unwrap_or(usize::MAX));
     let moved = store(conn, write, &plan, &stored, &epoch, room).await?;
 
     let digest = match &write.progress {
@@ -112,7 +122,7 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
         Progress::Partial | Progress::Delta => moved_digest(digest, &plan, &stored)?,
     };
     let sql = "update nodes set digest = $2, last_seen = max(last_seen, $3), \
-               truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6, history_hour = $7, history_n = $8, \
+               truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6, history_at = $7, history_spent = $8, \
                collapsed_transitions = collapsed_transitions + $9 where node_id = $1";
     // What is stored of half a snapshot is no state an agent ever was in: whoever comes back to it has to send all of it. Keeping the
     // position would let an agent with an older file take it for the one it knows.
@@ -120,7 +130,7 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     let query = sqlx::query(sql).bind(write.node_id).bind(digest.to_string()).bind(write.at);
     let query = query.bind(i64::try_from(write.truncated_transitions).unwrap_or(i64::MAX)).bind(epoch).bind(seq);
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let query = query.bind(hour).bind(told.saturating_add(number(moved.transitions))).bind(number(moved.collapsed));
+    let query = query.bind(write.at).bind(spent.saturating_add(number(moved.transitions))).bind(number(moved.collapsed));
     query.execute(&mut *conn).await.map_err(StoreError::query("move a node's position"))?;
 
     let mut log = Vec::new();
@@ -276,7 +286,7 @@ async fn read(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>, h
 struct Moved {
     findings: u64,
     inventory: u64,
-    /// Of history: kept, and beyond what an hour may bring.
+    /// Of history: kept, and beyond what may be told.
     transitions: usize,
     collapsed: usize,
 }

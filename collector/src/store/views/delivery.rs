@@ -46,7 +46,7 @@ pub struct NodeDelivery {
     pub refused_total: i64,
     /// The newest of them, up to 50.
     pub refused: Vec<RefusedRow>,
-    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept.
     pub truncated_transitions: i64,
     /// Findings that change more often than they are told; `null` where the agent does not say.
     pub flapping: Option<i64>,

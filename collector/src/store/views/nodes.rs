@@ -39,7 +39,7 @@ pub struct NodeRow {
     pub catalogue_hash: String,
     /// The agent's memory, in bytes.
     pub agent_rss: i64,
-    /// Transitions that are not in the history: the node was away for too long, or told more than is kept of an hour.
+    /// Transitions that are not in the history: the node was away for too long, or told more than is kept.
     pub truncated_transitions: i64,
     /// How far its clock is off, in milliseconds.
     pub clock_skew_ms: i64,
