@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn actions_of_one_line_have_parameters_of_their_own() {
-        let said = read("action(type=\"omfwd\" target=\"a\" port=\"514\") action(type=\"omrelp\" target=\"b\"\n tls=\"on\")\n*.* @@c:514;fmt\n");
+        let said =
+            read("action(type=\"omfwd\" target=\"a\" port=\"514\") action(type=\"omrelp\" target=\"b\"\n tls=\"on\")\n*.* @@c:514;fmt\n");
         let places: Vec<&str> = said.outputs.iter().map(|output| output.place.as_str()).collect();
         assert_eq!(places, ["udp://a:514", "tls://b", "tcp://c:514"]);
         assert!(!said.incomplete);
