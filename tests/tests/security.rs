@@ -68,7 +68,8 @@ fn every_finding_and_refusal_that_is_named_exists() {
             assert!(catalogue.get(word).is_some(), "SECURITY.md names a finding `{word}`, which no check makes");
             findings += 1;
         }
-        if word.contains('_') && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && word != "catalogue_hash" {
+        let metric = word.starts_with("holdfast_") || word == "catalogue_hash";
+        if word.contains('_') && !metric && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
             assert!(codes.contains(word), "SECURITY.md names a refusal `{word}`, which is no code");
             refusals += 1;
         }

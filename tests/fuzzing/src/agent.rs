@@ -93,7 +93,7 @@ impl World {
     /// The node changes: a finding comes, moves or goes.
     fn judge(&mut self, argument: u8) {
         let mut entries: Vec<Entry> = self.spool.state().iter().cloned().collect();
-        if argument % 4 == 0 {
+        if argument.is_multiple_of(4) {
             entries.pop();
         } else if self.findings < 64 {
             self.findings += 1;

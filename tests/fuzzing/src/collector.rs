@@ -79,7 +79,7 @@ impl World {
                 }
             }
             6 if self.asked => {
-                self.asked = argument % 2 == 0;
+                self.asked = argument.is_multiple_of(2);
                 self.input(if self.asked { Input::Queued } else { Input::Granted });
             }
             7 => {
