@@ -200,7 +200,7 @@ const [html] = arguments, bad = [];
 const parsed = new DOMParser().parseFromString(html, 'text/html');
 const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/u;
 const known = new Set(('html head meta title link script body a header nav ul ol li form label input select option button div p span main h1 h2 h3 h4 section '
-  + 'table caption thead tbody tr th td time strong em code pre dl dt dd details summary svg g rect line path text title defs pattern circle polyline polygon '
+  + 'table caption thead tbody tr th td time strong em code pre dl dt dd details summary svg g rect line path text title desc defs pattern circle polyline polygon '
   + 'footer progress noscript br hr small b i template textarea fieldset legend figure figcaption kbd abbr aside article').split(' '));
 const ids = new Set();
 for (const e of parsed.querySelectorAll('*')) {
