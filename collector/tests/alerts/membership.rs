@@ -97,11 +97,11 @@ impl Rig {
             agent_version,
             catalogue_hash,
             boot_id,
-            holder: "pod:uid".into(),
+            holder: "token".to_owned(),
             at,
         };
         let opened = writer.open_session(start).await.unwrap();
-        self.registry.connected(opened.node_id, opened.session, "pod", Moment { mono_ms: 0, wall_ms: at });
+        self.registry.connected(opened.node_id, opened.session, "token", Moment { mono_ms: 0, wall_ms: at });
         stop.cancel();
         writing.await.unwrap();
         (opened.node_id, opened.session)
