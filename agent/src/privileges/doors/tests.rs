@@ -2,8 +2,8 @@
 
 use super::*;
 
-const EPERM: u32 = 0x0005_0000 | 1;
-const ENOSYS: u32 = 0x0005_0000 | 38;
+const EPERM: u32 = 0x0005_0001;
+const ENOSYS: u32 = 0x0005_0026;
 const ALLOW: u32 = 0x7fff_0000;
 const KILL: u32 = 0x8000_0000;
 
