@@ -557,8 +557,8 @@ mod tests {
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
         let metrics = Metrics::default();
         let writer = Writer { jobs, under_way: metrics.writer_jobs(), room: Arc::clone(&room), health: Health::default() };
-        let one = write(1024 * 1024);
-        assert!(one.bytes() > 1024 * 1024);
+        let one = write(QUEUE_BYTES / 8);
+        assert!(one.bytes() > QUEUE_BYTES / 8);
         let mut answers = Vec::new();
         while let Some(answer) = writer.submit(one.clone()).now_or_never() {
             answers.push(answer.unwrap());
