@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
 
 use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
@@ -178,11 +179,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
     let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let listed = enrolments.clone();
     let enrolling = enrolments.map(|list| {
         let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
         EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
     });
-    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
+    let laid = MapRequestLayer::new(accept::heard::<tonic::body::Body>);
+    let server = http2(options.heartbeat_seconds).layer(laid).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
@@ -196,7 +199,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
-    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
+    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, listed, wall))));
     let clock: Clock = Arc::new(wall);
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
