@@ -1,7 +1,5 @@
 //! Text of a node made harmless for a terminal: control characters and those that turn or hide text are shown, not obeyed.
 
-use std::fmt::Write as _;
-
 /// Characters that move the cursor, colour, reorder or vanish.
 fn active(character: char) -> bool {
     let reorders = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
@@ -37,10 +35,7 @@ pub(crate) fn json(document: &str) -> String {
     let mut result = String::with_capacity(document.len());
     for character in document.chars() {
         if active(character) && character != '\n' {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string cannot fail.
-                drop(write!(result, "\\u{unit:04x}"));
-            }
+            result.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             result.push(character);
         }

@@ -104,7 +104,7 @@ async fn the_daemonset_on_a_real_runtime_is_a_reader_that_sees_the_host() {
         }
         let log = log();
         let said = log.lines().find(|line| line.contains("self-test: ")).unwrap_or_else(|| panic!("{log}"));
-        assert!(said.contains("uid 65532, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; "), "{said}");
+        assert!(said.contains("uid 65523, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; "), "{said}");
         let numbers = said.split("; ").find_map(|part| part.split_once(" attempts refused")).unwrap().0;
         let (refused, tried) = numbers.split_once(" of ").unwrap();
         assert!(refused == tried && tried.parse::<u32>().unwrap() >= 25, "{said}");

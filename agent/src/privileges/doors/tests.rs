@@ -2,6 +2,7 @@
 
 use super::*;
 
+// SECCOMP_RET_ERRNO with the number: 1 and 38.
 const EPERM: u32 = 0x0005_0001;
 const ENOSYS: u32 = 0x0005_0026;
 const ALLOW: u32 = 0x7fff_0000;
