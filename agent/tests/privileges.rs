@@ -83,7 +83,9 @@ fn the_spool_of_an_agent_that_ran_as_the_former_uid_is_taken_over() {
     std::os::unix::fs::symlink(&outside, spool.join("link")).unwrap();
     std::fs::hard_link(directory.path().join("elsewhere"), spool.join("other-name")).unwrap();
     former.extend([spool.join("link"), spool.join("below"), spool.clone()]);
-    former.iter().for_each(|path| owned(path, FORMER));
+    for path in &former {
+        owned(path, FORMER);
+    }
     child("spool_taken_over", &spool);
     for taken in ["", "spool.redb", "spool.redb.broken"] {
         assert_eq!(owner(&spool.join(taken)), DEFAULT_UID, "{taken}");
