@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM scratch AS rootfs
 COPY --from=build /out /
 
-# Starts as root, because Kubernetes gives added capabilities to root only, and becomes nonroot before it does anything.
+# Starts as root, because Kubernetes gives added capabilities to root only, and becomes uid 65523 before it does anything.
 FROM scratch AS agent
 COPY --from=rootfs base/ /
 COPY --from=rootfs agent/ /

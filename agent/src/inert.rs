@@ -35,8 +35,7 @@ pub(crate) fn json(document: &str) -> String {
     let mut result = String::with_capacity(document.len());
     for character in document.chars() {
         if active(character) && character != '\n' {
-            let units = character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-            result.push_str(&units);
+            result.extend(character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             result.push(character);
         }

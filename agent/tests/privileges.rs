@@ -55,6 +55,107 @@ fn a_directory_in_use_is_not_taken_over() {
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&status), 0);
 }
 
+/// Agents ran as 65532 before they had a uid of their own.
+const FORMER: u32 = 65_532;
+
+fn owned(path: &Path, uid: u32) {
+    std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+}
+
+fn owner(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::uid(&std::fs::symlink_metadata(path).unwrap())
+}
+
+#[test]
+fn the_spool_of_an_agent_that_ran_as_the_former_uid_is_taken_over() {
+    if !is_root() {
+        return println!("skipped: needs root");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (spool, outside) = (directory.path().join("spool"), directory.path().join("outside"));
+    std::fs::create_dir_all(spool.join("below")).unwrap();
+    let mut former = vec![outside.clone(), directory.path().join("elsewhere"), spool.join("below/deep")];
+    former.extend(["spool.redb", "spool.redb.broken"].map(|name| spool.join(name)));
+    for file in former.iter().chain([&spool.join("roots")]) {
+        std::fs::write(file, b"x").unwrap();
+    }
+    std::os::unix::fs::symlink(&outside, spool.join("link")).unwrap();
+    std::fs::hard_link(directory.path().join("elsewhere"), spool.join("other-name")).unwrap();
+    former.extend([spool.join("link"), spool.join("below"), spool.clone()]);
+    former.iter().for_each(|path| owned(path, FORMER));
+    child("spool_taken_over", &spool);
+    for taken in ["", "spool.redb", "spool.redb.broken"] {
+        assert_eq!(owner(&spool.join(taken)), DEFAULT_UID, "{taken}");
+    }
+    for left in ["link", "other-name", "below", "below/deep", "../outside", "../elsewhere"] {
+        assert_eq!(owner(&spool.join(left)), FORMER, "{left}");
+    }
+    assert_eq!(owner(&spool.join("roots")), 0);
+}
+
+#[test]
+#[ignore = "run by the_spool_of_an_agent_that_ran_as_the_former_uid_is_taken_over in a child"]
+fn spool_taken_over() {
+    let spool = std::path::PathBuf::from(std::env::var_os(DIRECTORY).expect("run by its parent"));
+    let down = privileges::step_down(Some(DEFAULT_UID), Some(&spool), &[]).expect("steps down");
+    assert!(down.spool.is_none(), "{down:?}");
+    std::fs::OpenOptions::new().write(true).open(spool.join("spool.redb")).expect("what it had is writable for it");
+}
+
+#[test]
+fn what_the_former_uid_has_and_is_no_agents_is_not_taken_over() {
+    if !is_root() {
+        return println!("skipped: needs root");
+    }
+    // Such as the collector's data, whose uid it is still.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("holdfast.sqlite"), b"x").unwrap();
+    owned(directory.path(), FORMER);
+    child("spool_in_use", directory.path());
+    assert_eq!(owner(directory.path()), FORMER);
+}
+
+/// Many pods run as 65532, and so did the agent: with `SYS_PTRACE` it could write their memory.
+#[test]
+fn an_agent_that_shares_its_uid_finds_that_it_could_write_the_others_memory() {
+    if !is_root() {
+        return println!("skipped: needs root");
+    }
+    let uid = 65_000 + std::process::id() % 500;
+    let mut other = std::os::unix::process::CommandExt::uid(Command::new("sleep").arg("60"), uid).spawn().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("uid"), uid.to_string()).unwrap();
+    child("shares_its_uid", &place.path().join("uid"));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    child("shares_no_uid", &place.path().join("uid"));
+}
+
+/// What the self-test says of it, as the uid in the file.
+fn write_own_uid() -> privileges::Attempt {
+    let file = std::env::var_os(DIRECTORY).expect("run by its parent");
+    let uid = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    privileges::step_down(Some(uid), None, &[]).expect("steps down");
+    let test = privileges::self_test(Path::new("/proc"), Path::new("/"));
+    let attempt = test.attempts.into_iter().find(|attempt| attempt.what == "write the memory of another process of its own uid");
+    attempt.expect("it is tried")
+}
+
+#[test]
+#[ignore = "run by an_agent_that_shares_its_uid_finds_that_it_could_write_the_others_memory in a child"]
+fn shares_its_uid() {
+    let attempt = write_own_uid();
+    assert!(!attempt.refused && attempt.answer.ends_with(": it worked"), "{attempt:?}");
+}
+
+#[test]
+#[ignore = "run by an_agent_that_shares_its_uid_finds_that_it_could_write_the_others_memory in a child"]
+fn shares_no_uid() {
+    let attempt = write_own_uid();
+    assert!(attempt.refused && attempt.answer == "no other process has this uid", "{attempt:?}");
+}
+
 #[test]
 #[ignore = "run by a_directory_in_use_is_not_taken_over in a child"]
 fn spool_in_use() {
@@ -72,7 +173,7 @@ fn without_a_uid_the_doors_close_all_the_same() {
 #[test]
 fn an_unprivileged_uid_is_needed() {
     let refused = privileges::step_down(Some(0), None, &[]).expect_err("0 is root");
-    assert_eq!(refused.to_string(), "--run-as 0 is root: name an unprivileged uid such as 65532, or leave out --run-as");
+    assert_eq!(refused.to_string(), "--run-as 0 is root: name an unprivileged uid such as 65523, or leave out --run-as");
 }
 
 #[test]

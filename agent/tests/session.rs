@@ -342,6 +342,49 @@ fn a_probe_request_is_handed_out_and_its_result_sent_while_the_session_lasts() {
     assert!(matches!(early.as_slice(), [Output::Close(Closed::Protocol(_))]), "{early:?}");
 }
 
+fn rotated(token: &str) -> Input {
+    Input::Rotated(token.to_owned())
+}
+
+fn reauth(token: &str) -> Say {
+    Say::Reauth(v1::Reauth { token: token.to_owned() })
+}
+
+#[test]
+fn a_rotated_token_is_told_once_and_before_anything_else() {
+    let mut spool = Spool::in_memory(1);
+    let (mut session, _) = open(&mut spool, v1::welcome::Resume::InSync);
+    scan(&mut spool, vec![finding("a", "node", Verdict::Pass, "")]);
+    let said = sent(session.step(rotated("second"), &mut spool, &moment(2)));
+    assert!(matches!(said.as_slice(), [told, Say::Delta(_)] if *told == reauth("second")), "{said:?}");
+    let beat = sent(session.step(Input::Tick, &mut spool, &moment(13_000)));
+    assert!(matches!(beat.as_slice(), [Say::Heartbeat(_)]), "{beat:?}");
+    assert_eq!(sent(session.step(rotated("third"), &mut spool, &moment(13_001))), [reauth("third")]);
+    let (mut waiting, _) = open(&mut spool, v1::welcome::Resume::Wait);
+    assert_eq!(sent(waiting.step(rotated("fourth"), &mut spool, &moment(2))), [reauth("fourth")], "also while a snapshot waits");
+}
+
+#[test]
+fn a_token_rotated_while_nobody_listens_is_told_after_the_next_welcome_and_only_the_last_of_them() {
+    let mut spool = Spool::in_memory(1);
+    let mut session = Session::new(introduction());
+    assert!(session.step(rotated("second"), &mut spool, &moment(0)).is_empty(), "there is no stream");
+    let greeting = sent(session.step(Input::Connected, &mut spool, &moment(1)));
+    assert!(matches!(greeting.as_slice(), [Say::Hello(_)]), "nothing goes before Welcome: {greeting:?}");
+    assert!(sent(session.step(rotated("third"), &mut spool, &moment(2))).is_empty());
+    assert_eq!(sent(session.step(welcome(v1::welcome::Resume::InSync), &mut spool, &moment(3))), [reauth("third")]);
+    // A collector that is about to stop takes acknowledgements only; the next one hears it.
+    session.step(hear(Hear::Drain(v1::Drain { reconnect_min_ms: 5, reconnect_max_ms: 9 })), &mut spool, &moment(4));
+    assert!(sent(session.step(rotated("fourth"), &mut spool, &moment(5))).is_empty());
+    session.step(Input::Disconnected, &mut spool, &moment(6));
+    session.step(Input::Connected, &mut spool, &moment(7));
+    assert_eq!(sent(session.step(welcome(v1::welcome::Resume::InSync), &mut spool, &moment(8))), [reauth("fourth")]);
+    // One that it was told with a stream that ended is what the next stream is opened with.
+    session.step(Input::Disconnected, &mut spool, &moment(9));
+    session.step(Input::Connected, &mut spool, &moment(10));
+    assert!(sent(session.step(welcome(v1::welcome::Resume::InSync), &mut spool, &moment(11))).is_empty());
+}
+
 #[test]
 fn what_the_agent_can_do_is_said_in_hello() {
     let mut spool = Spool::in_memory(1);

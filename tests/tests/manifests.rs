@@ -170,7 +170,7 @@ fn the_agent_has_exactly_the_documented_privileges() {
 #[test]
 fn the_agent_steps_down_to_a_user_that_is_not_root() {
     let (_, container) = agent();
-    assert!(strings(&container["args"]).contains("--run-as=65532"));
+    assert!(strings(&container["args"]).contains("--run-as=65523"));
 }
 
 #[test]

@@ -17,9 +17,9 @@ use crate::connect::{ConnectError, own_file};
 use crate::x509;
 
 /// Key and certificate.
-const IDENTITY: &str = "identity.pem";
+pub(crate) const IDENTITY: &str = "identity.pem";
 /// The key of a request that was not answered yet.
-const REQUEST: &str = "request.key";
+pub(crate) const REQUEST: &str = "request.key";
 /// Lines before the PEM blocks that say when to renew, and by which token the machine was enrolled (SHA-256).
 const RENEW_AFTER: &str = "renew-after: ";
 /// See [`RENEW_AFTER`].

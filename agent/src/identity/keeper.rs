@@ -32,22 +32,42 @@ pub struct Keeper {
 
 /// What is to be done. More than one thing can be: a token that is refused must not keep the certificate from being renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent things to do, not states of one machine")]
 struct Due {
     /// There is a token that this machine was not enrolled by.
     enrol: bool,
-    /// The certificate should be renewed.
-    renew: bool,
-    /// The certificate is past its end.
-    ended: bool,
-    /// Neither certificate nor token.
-    wanting: bool,
+    /// How the certificate is.
+    certificate: Held,
+}
+
+/// How the certificate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Held {
+    /// There is none.
+    Missing,
+    #[default]
+    Good,
+    /// It should be renewed.
+    Aging,
+    /// It is past its end.
+    Ended,
+}
+
+impl Due {
+    fn renew(self) -> bool {
+        self.certificate == Held::Aging
+    }
 }
 
 fn due(held: Option<&Identity>, renew_at: i64, token: Option<&str>, now: i64) -> Due {
     let enrol = token.is_some_and(|token| held.is_none_or(|held| held.enrolled_by != token));
-    let Some(held) = held else { return Due { enrol, wanting: !enrol, ..Due::default() } };
-    let ended = now >= held.not_after;
-    Due { enrol, ended, renew: !ended && now >= renew_at, wanting: false }
+    let certificate = match held {
+        None => Held::Missing,
+        Some(held) if now >= held.not_after => Held::Ended,
+        Some(_) if now >= renew_at => Held::Aging,
+        Some(_) => Held::Good,
+    };
+    Due { enrol, certificate }
 }
 
 /// Attempts at one thing.
@@ -119,7 +139,7 @@ impl Keeper {
                     }
                 }
             }
-            if let Some(identity) = held.as_ref().filter(|_| fresh.is_none() && due.renew && renewing.allowed()) {
+            if let Some(identity) = held.as_ref().filter(|_| fresh.is_none() && due.renew() && renewing.allowed()) {
                 match self.taken(request::renew(&self.target, identity).await) {
                     Ok(identity) => fresh = Some(identity),
                     Err(error) => {
@@ -145,7 +165,7 @@ impl Keeper {
             let rest = [
                 Some(LOOK),
                 enrolling.left(due.enrol),
-                renewing.left(due.renew),
+                renewing.left(due.renew()),
                 Some(Duration::from_millis(until_renewal)).filter(|rest| !rest.is_zero()),
             ];
             let rest = rest.into_iter().flatten().min().unwrap_or(LOOK);
@@ -162,12 +182,12 @@ impl Keeper {
 
     fn say(&self, due: Due, held: Option<&Identity>) {
         let directory = self.directory.display();
-        if due.wanting {
+        if due.certificate == Held::Missing && !due.enrol {
             tracing::error!(
                 "this node is not enrolled: on the collector's machine, `holdfast-collector enrolment add` prints a token; write it into the \
                  file of --enrolment-token-file"
             );
-        } else if let Some(held) = held.filter(|_| due.ended && !due.enrol) {
+        } else if let Some(held) = held.filter(|_| due.certificate == Held::Ended && !due.enrol) {
             let (name, at) = (&held.name, time(held.not_after));
             tracing::error!(
                 "the certificate of {name} in {directory} ended at {at}, and nothing renews it: enrol again. On the collector's machine, \
@@ -223,17 +243,17 @@ mod tests {
     #[test]
     fn a_machine_enrols_once_renews_in_time_and_says_when_it_cannot() {
         let none = Due::default();
-        assert_eq!(due(None, 0, None, 0), Due { wanting: true, ..none });
-        assert_eq!(due(None, 0, Some("a"), 0), Due { enrol: true, ..none });
+        assert_eq!(due(None, 0, None, 0), Due { certificate: Held::Missing, ..none });
+        assert_eq!(due(None, 0, Some("a"), 0), Due { enrol: true, certificate: Held::Missing });
         let held = held("a");
         assert_eq!(due(Some(&held), 62, Some("a"), 61), none);
-        assert_eq!(due(Some(&held), 62, Some("a"), 62), Due { renew: true, ..none });
-        assert_eq!(due(Some(&held), 62, None, 99), Due { renew: true, ..none });
-        assert_eq!(due(Some(&held), 62, Some("a"), 100), Due { ended: true, ..none });
+        assert_eq!(due(Some(&held), 62, Some("a"), 62), Due { certificate: Held::Aging, ..none });
+        assert_eq!(due(Some(&held), 62, None, 99), Due { certificate: Held::Aging, ..none });
+        assert_eq!(due(Some(&held), 62, Some("a"), 100), Due { certificate: Held::Ended, ..none });
         // A new token, while the certificate is good and after.
         assert_eq!(due(Some(&held), 62, Some("b"), 10), Due { enrol: true, ..none });
-        assert_eq!(due(Some(&held), 62, Some("b"), 70), Due { enrol: true, renew: true, ..none });
-        assert_eq!(due(Some(&held), 62, Some("b"), 100), Due { enrol: true, ended: true, ..none });
+        assert_eq!(due(Some(&held), 62, Some("b"), 70), Due { enrol: true, certificate: Held::Aging });
+        assert_eq!(due(Some(&held), 62, Some("b"), 100), Due { enrol: true, certificate: Held::Ended });
     }
 
     #[test]

@@ -14,6 +14,7 @@ use aws_lc_rs::digest;
 
 use crate::connect::ConnectError;
 
+pub(crate) use file::{IDENTITY, REQUEST};
 pub use file::{Identity, current};
 pub use keeper::Keeper;
 

@@ -451,7 +451,7 @@ async fn fresh(renewed: &mut Option<watch::Receiver<u64>>) {
         return;
     }
     // Nobody renews, or whoever did has ended, and with it the agent.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn draw() -> u32 {

@@ -4,22 +4,27 @@
 //! the change of uid, drop the rest, then close the doors (no new privileges, non-dumpable, file size, seccomp). What a
 //! host does not allow is reported by [`self_test`], not assumed. Must not know sensors, sessions or tokio.
 
+mod directory;
 mod doors;
 mod proof;
 
-use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid};
 
+use directory::make;
+
 pub use doors::DoorsError;
 pub use proof::{Attempt, SelfTest, self_test};
 
-/// The uid that the DaemonSet gives to `--run-as`.
-pub const DEFAULT_UID: u32 = 65_532;
+/// The uid that the DaemonSet gives to `--run-as`: one that nobody else has. The files in `/proc/PID` belong to whom the process runs as,
+/// so that a taken agent with `SYS_PTRACE` could write the memory of every process of its own uid.
+///
+/// Debian reserves 65000 to 65533 and systemd leaves 65520 to 65533 unused; it is neither distroless' `nonroot` (65532), as which many
+/// pods and our collector run, nor `nobody` (65534).
+pub const DEFAULT_UID: u32 = 65_523;
 
 /// Everything the agent keeps: reading processes of other users, and reading files of other users.
 const KEPT: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
@@ -101,7 +106,8 @@ pub struct SteppedDown {
 /// Steps down. Call it once, before any thread starts.
 ///
 /// With `run_as` the agent must be root and becomes that uid. Without it the uid stays, and everything else is given up
-/// all the same. `spool` is made (mode 0700) and given to the new uid first, unless it is there and in use. `groups` are kept: those
+/// all the same. `spool` is made (mode 0700) and given to the new uid first, unless it is there and in
+/// use by somebody else than an agent of the former uid. `groups` are kept: those
 /// of sockets that the agent was allowed to speak to.
 ///
 /// # Errors
@@ -151,23 +157,6 @@ pub fn self_test_on(host_root: &Path, proc: &Path) -> SelfTest {
 /// What the system does not allow.
 pub fn prepare_identity(directory: &Path, run_as: Option<u32>) -> Result<(), IdentityDirectoryError> {
     make(directory, run_as).map_err(|(operation, source)| IdentityDirectoryError { operation, path: directory.to_owned(), source })
-}
-
-/// Makes a directory of the agent's own; else what failed, and the system's answer.
-fn make(own: &Path, run_as: Option<u32>) -> Result<(), (&'static str, io::Error)> {
-    let failed = |operation| move |source| (operation, source);
-    DirBuilder::new().recursive(true).mode(0o700).create(own).map_err(failed("create"))?;
-    let Some(uid) = run_as.filter(|_| Uid::effective().is_root()) else { return Ok(()) };
-    if std::fs::metadata(own).map_err(failed("look at"))?.uid() == uid {
-        return Ok(());
-    }
-    // A directory with something in it is somebody's: naming /tmp by mistake must not take it from everyone.
-    if std::fs::read_dir(own).map_err(failed("look into"))?.next().is_some() {
-        return Err(failed("take over")(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "it is not empty and belongs to another user")));
-    }
-    std::fs::set_permissions(own, Permissions::from_mode(0o700)).map_err(failed("restrict"))?;
-    let given = nix::unistd::chown(own, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)));
-    given.map_err(|source| failed("give away")(source.into()))
 }
 
 fn become_uid(uid: u32, groups: &[u32]) -> Result<(), PrivilegesError> {

@@ -18,6 +18,9 @@ use super::{DEFAULT_UID, KEPT};
 /// The most processes looked at for one of another user.
 const MAX_PROCESSES: usize = 256;
 
+/// The most processes looked at for one of the agent's own uid: one open file system lookup each, once.
+const MAX_OF_ALL: usize = 65_536;
+
 /// One thing the agent must not be able to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -126,20 +129,43 @@ pub fn self_test(proc: &Path, host_root: &Path) -> SelfTest {
     }
 }
 
+/// Every process but this one.
+fn processes(proc: &Path) -> impl Iterator<Item = PathBuf> {
+    let own_pid = std::process::id();
+    let another = move |path: &PathBuf| {
+        let pid: Option<u32> = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        pid.is_some_and(|pid| pid != own_pid)
+    };
+    std::fs::read_dir(proc).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()).filter(another)
+}
+
 /// The process to try things on, and whether its program can be seen: one of another user where there is one.
 ///
 /// Process 1 would do on most hosts; some sandboxes close it even to root.
 fn another_process(proc: &Path) -> Option<(PathBuf, bool)> {
-    let (own, own_pid) = (Uid::effective().as_raw(), std::process::id());
-    let another = |path: &PathBuf| {
-        let pid: Option<u32> = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        pid.is_some_and(|pid| pid != own_pid)
-    };
-    let entries = std::fs::read_dir(proc).ok()?.filter_map(Result::ok).map(|entry| entry.path());
-    let mut processes: Vec<PathBuf> = entries.filter(another).take(MAX_PROCESSES).collect();
+    let own = Uid::effective().as_raw();
+    let mut processes: Vec<PathBuf> = processes(proc).take(MAX_PROCESSES).collect();
     processes.sort_by_key(|path| std::fs::metadata(path).map_or(true, |status| status.uid() == own));
     let seen = processes.iter().find(|path| std::fs::read_link(path.join("exe")).is_ok()).cloned();
     seen.map(|path| (path, true)).or_else(|| processes.into_iter().next().map(|path| (path, false)))
+}
+
+/// Who has the agent's uid has its memory open to a taken agent, which no capability of it is needed for and no mount prevents.
+fn write_own_uid(proc: &Path) -> Attempt {
+    let own = Uid::effective().as_raw();
+    let what = "write the memory of another process of its own uid";
+    // Of a process that is closed even to its own user, such as another agent, these files are root's.
+    let memories = processes(proc).take(MAX_OF_ALL).map(|path| path.join("mem"));
+    let mut tried = memories.filter(|memory| std::fs::metadata(memory).is_ok_and(|status| status.uid() == own)).filter_map(|memory| {
+        // It may have ended by now: then another one is tried.
+        let attempt = write(what, &memory, 0)?;
+        let process = memory.parent().and_then(Path::file_name).unwrap_or_default().display().to_string();
+        Some(Attempt { answer: format!("process {process}: {}", attempt.answer), ..attempt })
+    });
+    let first = tried.next();
+    // Which one is refused does not matter where one is not.
+    let open = if first.as_ref().is_some_and(|attempt| attempt.refused) { tried.find(|attempt| !attempt.refused) } else { None };
+    open.or(first).unwrap_or_else(|| Attempt { what, refused: true, by_uid: true, answer: "no other process has this uid".to_owned() })
 }
 
 fn attempts(other: Option<&Path>, proc: &Path, host_root: &Path) -> Vec<Attempt> {
@@ -165,7 +191,7 @@ fn attempts(other: Option<&Path>, proc: &Path, host_root: &Path) -> Vec<Attempt>
             write("create a file in the host's /run", &host_root.join("run"), libc::O_TMPFILE),
         ]);
     }
-    writes.into_iter().flatten().chain(calls()).collect()
+    writes.into_iter().flatten().chain([write_own_uid(proc)]).chain(calls()).collect()
 }
 
 /// Opens for writing, and writes nothing. `None` where there is nothing to open, which says nothing.
@@ -251,10 +277,10 @@ mod tests {
     fn running_as_root_on_purpose_is_one_calm_line() {
         let (good, line) = test(0).summary();
         assert!(good);
-        insta::assert_snapshot!(line, @"self-test: uid 0, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; 1 of 2 attempts refused; as root it could write the host's files: --run-as 65532 makes it a reader that cannot");
+        insta::assert_snapshot!(line, @"self-test: uid 0, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; 1 of 2 attempts refused; as root it could write the host's files: --run-as 65523 makes it a reader that cannot");
         let (good, line) = test(DEFAULT_UID).summary();
         assert!(good);
-        insta::assert_snapshot!(line, @"self-test: uid 65532, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; 2 of 2 attempts refused");
+        insta::assert_snapshot!(line, @"self-test: uid 65523, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; 2 of 2 attempts refused");
     }
 
     #[test]

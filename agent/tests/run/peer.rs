@@ -60,9 +60,9 @@ impl Peer {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// The next message of the agent, within ten seconds.
+    /// The next message of the agent, within a minute.
     pub(crate) async fn hears(&mut self) -> Say {
-        tokio::time::timeout(Duration::from_secs(10), self.heard.recv()).await.expect("a message in time").expect("a message")
+        tokio::time::timeout(Duration::from_secs(60), self.heard.recv()).await.expect("a message in time").expect("a message")
     }
 
     /// What is in hand of the agent's messages.

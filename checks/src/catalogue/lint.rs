@@ -201,7 +201,7 @@ mod tests {
             format!("{}true", "true ? true : ".repeat(280)),
         ];
         for pass in deep {
-            assert!(loaded(&pass).is_err(), "{:.60}", pass);
+            assert!(loaded(&pass).is_err(), "{pass:.60}");
         }
         let node = NodeFacts::unread(Node::unnamed(), &Unavailable::new(Reason::NotSupported, "none"));
         for pass in [nested("(", "true", ")", MAX_NESTING), nested("[1].all(a, ", "true", ")", 8), "true || ".repeat(400) + "true"] {

@@ -20,7 +20,7 @@ pub(crate) fn agent() -> Agent {
 /// Of an agent as the manifests start it.
 fn privileges() -> Privileges {
     Privileges {
-        uid: 65_532,
+        uid: 65_523,
         capabilities: vec!["CAP_DAC_READ_SEARCH".into(), "CAP_SYS_PTRACE".into()],
         lacks: Vec::new(),
         host_processes: known(true),

@@ -420,7 +420,7 @@ async fn stepped_down(group: u32, heard: impl Fn(&Site) -> bool + Send + 'static
         let site = Site::new(BINARIES).unwrap();
         node.host.space.enter_network().unwrap();
         let _collector = site.collector(&[]).unwrap();
-        let _agent = site.agent_in(&node.host.space, "host", &["--no-probe", "--run-as", "65532", "--cri"]).unwrap();
+        let _agent = site.agent_in(&node.host.space, "host", &["--no-probe", "--run-as", "65523", "--cri"]).unwrap();
         let waited = site.api().wait("the runtime was asked", SHOWN, |_| heard(&site));
         waited.unwrap_or_else(|error| panic!("{error}\n{}", site.log("host.log")));
     };

@@ -34,7 +34,7 @@ impl Watched {
         let site = Site::new(BINARIES).unwrap();
         site.token("host").unwrap();
         let collector = site.collector(&[]).unwrap();
-        let agent = site.agent("host", &["--no-probe", "--run-as", "65532"]).unwrap();
+        let agent = site.agent("host", &["--no-probe", "--run-as", "65523"]).unwrap();
         let watched = Self { site, _collector: collector, _agent: agent };
         watched.wait("its findings are there", SHOWN, |api| api.findings("node=host").is_ok_and(|found| found.len() > 20));
         watched

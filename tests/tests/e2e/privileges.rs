@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{BINARIES, KUBELET};
 
 /// The uid of the manifests.
-const UID: &str = "65532";
+const UID: &str = "65523";
 const BOTH: &str = "+sys_ptrace,+dac_read_search";
 
 /// Verdict and reason by check and subject.

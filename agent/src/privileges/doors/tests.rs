@@ -2,8 +2,9 @@
 
 use super::*;
 
-const EPERM: u32 = 0x0005_0000 | 1;
-const ENOSYS: u32 = 0x0005_0000 | 38;
+// SECCOMP_RET_ERRNO with the number: 1 and 38.
+const EPERM: u32 = 0x0005_0001;
+const ENOSYS: u32 = 0x0005_0026;
 const ALLOW: u32 = 0x7fff_0000;
 const KILL: u32 = 0x8000_0000;
 
