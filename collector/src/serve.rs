@@ -60,6 +60,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Everything the command line decides.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct ServeOptions {
     /// Where the database lives.
     pub data: PathBuf,
@@ -138,6 +139,7 @@ pub struct Serving {
 }
 
 /// Starts a collector; it stops when `cancel` is cancelled, or when a part of it fails.
+#[allow(clippy::too_many_lines, reason = "every part is made and tied to the others once, in order")]
 pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
@@ -205,9 +207,9 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
     if let Some(cluster) = cluster.clone() {
-        let (registry, waiting) = (Arc::clone(&registry), options.waiting);
+        let registry = Arc::clone(&registry);
         let (store, changes, clock) = (store.clone(), changes.clone(), Arc::clone(&clock));
-        let keeping = Keeping { cluster, store, changes, registry, clock, waiting };
+        let keeping = Keeping { cluster, store, changes, registry, clock, waiting: options.waiting };
         tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
     }
     let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
@@ -332,6 +334,7 @@ fn peer_sources(options: &ServeOptions, api: Option<&ApiServer>) -> Result<Optio
     Ok(Some(Sources { list, api }))
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call site, each argument a different part")]
 fn judging(
     evaluator: Arc<Evaluator>,
     store: &Store,

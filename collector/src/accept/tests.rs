@@ -20,7 +20,7 @@ struct Rig {
 }
 
 impl Rig {
-    async fn new(bounds: Bounds) -> Self {
+    fn new(bounds: Bounds) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("tls");
         crate::ca::init(&out, &["localhost".to_owned()]).unwrap();
@@ -59,7 +59,7 @@ async fn ended(connection: &mut TlsConnection) -> ErrorKind {
 
 #[tokio::test]
 async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_known_lasts() {
-    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(300), ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(300), ..Bounds::default() });
     let (_quiet, mut stranger) = rig.connect().await;
     assert_eq!(ended(&mut stranger).await, ErrorKind::TimedOut);
     assert!(rig.refused(Refusal::NoSession));
@@ -74,7 +74,7 @@ async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_
 #[tokio::test]
 async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_not() {
     // A quarter of four may be without a session.
-    let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() });
     let (_known, mut agent) = rig.connect().await;
     agent.connect_info().accepted();
     let _session = agent.connect_info().begin_session();
@@ -89,7 +89,7 @@ async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_no
 
 #[tokio::test]
 async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_refused() {
-    let mut rig = Rig::new(Bounds { connections: 2, ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { connections: 2, ..Bounds::default() });
     let (_one, one) = rig.connect().await;
     let (_two, two) = rig.connect().await;
     for agent in [&one, &two] {
@@ -104,7 +104,7 @@ async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_
 
 #[tokio::test]
 async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
-    let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() });
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(TcpStream::connect(rig.address).await.unwrap());
@@ -117,7 +117,7 @@ async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
 
 #[tokio::test]
 async fn whoever_speaks_no_tls_is_told_at_once_and_let_go_after_a_while() {
-    let rig = Rig::new(Bounds::default()).await;
+    let rig = Rig::new(Bounds::default());
     let start = std::time::Instant::now();
     let mut plain = TcpStream::connect(rig.address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -136,7 +136,7 @@ async fn given_up(connection: &mut TlsConnection) -> Duration {
 
 #[tokio::test]
 async fn only_a_connection_of_which_no_request_came_is_no_http2() {
-    let mut rig = Rig::new(Bounds::default()).await;
+    let mut rig = Rig::new(Bounds::default());
     let (_client, mut asked) = rig.connect().await;
     let mut request = axum::http::Request::new(());
     request.extensions_mut().insert(asked.connect_info());
@@ -150,7 +150,7 @@ async fn only_a_connection_of_which_no_request_came_is_no_http2() {
 
 #[tokio::test]
 async fn a_stranger_that_is_connected_while_the_collector_stops_broke_no_contract() {
-    let mut rig = Rig::new(Bounds::default()).await;
+    let mut rig = Rig::new(Bounds::default());
     let (_client, mut stranger) = rig.connect().await;
     rig.cancel.cancel();
     assert!(given_up(&mut stranger).await < PENALTY);
@@ -159,7 +159,7 @@ async fn a_stranger_that_is_connected_while_the_collector_stops_broke_no_contrac
 
 #[tokio::test]
 async fn a_connection_that_ran_out_of_time_is_counted_once() {
-    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(100), ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(100), ..Bounds::default() });
     let (_quiet, mut stranger) = rig.connect().await;
     assert_eq!(ended(&mut stranger).await, ErrorKind::TimedOut);
     assert_eq!(stranger.write_all(b"words of the server").await.unwrap_err().kind(), ErrorKind::TimedOut);

@@ -116,7 +116,7 @@ impl Enroller {
         if now >= listed.expires {
             return Err(unknown(&format!("the enrolment token of {name:?} is past its end")).into());
         }
-        let key = self.key(&asked.request, name)?;
+        let key = Self::key(&asked.request, name)?;
         let issued = self.issue(&listed.node, &key, now)?;
         let claim = Claim {
             cluster: &listed.node.cluster,
@@ -138,7 +138,7 @@ impl Enroller {
             claimed => {
                 let again = claimed == Claimed::Again;
                 tracing::info!(node = name, cluster = listed.node.cluster, serial = issued.serial, again, "enrolled");
-                Ok(answer(issued))
+                Ok(answer(&issued))
             }
         }
     }
@@ -156,7 +156,7 @@ impl Enroller {
         let node = node.ok_or_else(|| Rejection::new(Refusal::UnlistedCertificate, "a renewal of a node that is not listed"))?;
         self.in_pace(&self.nodes, &(node.cluster.clone(), node.uid.clone()))?;
         let _turn = self.turn().await?;
-        let key = self.key(&asked.request, &node.name)?;
+        let key = Self::key(&asked.request, &node.name)?;
         let issued = self.issue(&node, &key, now)?;
         let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
         let renewal = Renewal {
@@ -172,10 +172,10 @@ impl Enroller {
             return Err(Rejection::new(Refusal::EnrolmentReplaced, reason).into());
         }
         tracing::debug!(node = node.name, cluster = node.cluster, serial = issued.serial, "renewed");
-        Ok(answer(issued))
+        Ok(answer(&issued))
     }
 
-    fn key(&self, request: &[u8], name: &str) -> Result<Key, Rejection> {
+    fn key(request: &[u8], name: &str) -> Result<Key, Rejection> {
         request::key(request).map_err(|wrong| Rejection::new(Refusal::EnrolmentRequest, format!("{name:?}: {wrong}")))
     }
 
@@ -230,7 +230,7 @@ impl enrolment_server::Enrolment for Service {
     }
 }
 
-fn answer(issued: Issued) -> Enrolled {
+fn answer(issued: &Issued) -> Enrolled {
     Enrolled {
         // The authority's own certificate is what the collector trusts already.
         chain: vec![issued.certificate.to_vec()],

@@ -78,7 +78,9 @@ impl Snapshot {
                 receiving.key_bytes = receiving.key_bytes.saturating_sub(key.as_str().len());
             }
         }
-        upserts.iter().for_each(|(key, _)| receiving.keep(key));
+        for (key, _) in upserts {
+            receiving.keep(key);
+        }
     }
 
     /// Takes a part; what the write does to the position, or why the snapshot is not usable.
