@@ -45,6 +45,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 struct Serve {
     /// Directory of the database; created when absent.
     #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR")]

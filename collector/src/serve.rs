@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
 
 use crate::accept::{self, Bounds, Certificate, TlsFiles};
 use crate::alerts::{self, AlertOptions, Clock, Rules};
@@ -59,6 +60,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Everything the command line decides.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct ServeOptions {
     /// Where the database lives.
     pub data: PathBuf,
@@ -137,6 +139,7 @@ pub struct Serving {
 }
 
 /// Starts a collector; it stops when `cancel` is cancelled, or when a part of it fails.
+#[allow(clippy::too_many_lines, reason = "every part is made and tied to the others once, in order")]
 pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<Serving> {
     let catalogue = Arc::new(catalogue::load(options.catalogue.as_deref())?);
     let evaluator = Arc::new(Evaluator::new((*catalogue).clone()));
@@ -178,11 +181,13 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK)
         .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES + MESSAGE_SLACK);
     let lifetime = options.enrolment.as_ref().map_or(Duration::ZERO, |enrolment| enrolment.lifetime);
+    let listed = enrolments.clone();
     let enrolling = enrolments.map(|list| {
         let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
         EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
     });
-    let server = http2(options.heartbeat_seconds).add_service(service).add_optional_service(enrolling);
+    let laid = MapRequestLayer::new(accept::heard::<tonic::body::Body>);
+    let server = http2(options.heartbeat_seconds).layer(laid).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
     let mut tasks = JoinSet::new();
@@ -196,15 +201,15 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
-    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, wall))));
+    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, listed, wall))));
     let clock: Clock = Arc::new(wall);
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
     tasks.spawn(named("feeds", told(keeping)));
     if let Some(cluster) = cluster.clone() {
-        let (registry, waiting) = (Arc::clone(&registry), options.waiting);
+        let registry = Arc::clone(&registry);
         let (store, changes, clock) = (store.clone(), changes.clone(), Arc::clone(&clock));
-        let keeping = Keeping { cluster, store, changes, registry, clock, waiting };
+        let keeping = Keeping { cluster, store, changes, registry, clock, waiting: options.waiting };
         tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
     }
     let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
@@ -329,6 +334,7 @@ fn peer_sources(options: &ServeOptions, api: Option<&ApiServer>) -> Result<Optio
     Ok(Some(Sources { list, api }))
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call site, each argument a different part")]
 fn judging(
     evaluator: Arc<Evaluator>,
     store: &Store,

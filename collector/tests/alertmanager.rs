@@ -81,7 +81,7 @@ async fn a_real_alertmanager_shows_the_alert_until_it_resolves() {
     let shown = eventually("it shows the alert", || async { alertmanager.alerts().await.into_iter().next() }).await;
     assert_eq!(shown["labels"]["alertname"], "Kubelet read-only port reachable");
     assert_eq!(shown["labels"]["cluster"], "prod");
-    assert_eq!(shown["annotations"]["nodes"], "a1\u{fffd}[31m<b>\"\\");
+    assert_eq!(shown["annotations"]["nodes"], "a1\u{fffd}[31m‹b›\"\\");
     assert_eq!(shown["annotations"]["summary"], "Kubelet read-only port reachable on 1 node");
     assert_eq!(shown["status"]["state"], "active");
     assert!(shown["generatorURL"].as_str().unwrap().starts_with("https://holdfast.example.org/alerts/"), "{shown}");

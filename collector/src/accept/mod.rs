@@ -16,7 +16,7 @@ use std::time::Duration;
 use crowd::{Crowd, Place};
 pub use descriptors::raise_limit;
 use nix::errno::Errno;
-pub use stream::{Peer, SessionPlace, TlsConnection};
+pub use stream::{Peer, SessionPlace, TlsConnection, heard};
 pub use tls::{Certificate, CertificateError, TlsFiles};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -97,6 +97,7 @@ struct Shared {
     strangers: Arc<Crowd>,
     metrics: Metrics,
     refusals: Refusals,
+    cancel: CancellationToken,
 }
 
 /// Accepts until cancelled; finished connections come out of the returned channel.
@@ -117,6 +118,7 @@ pub fn accept(
         strangers: Crowd::new(bounds.without_session(), Duration::ZERO),
         metrics,
         refusals,
+        cancel: cancel.clone(),
     });
     let running = async move {
         loop {
@@ -176,6 +178,7 @@ impl Shared {
             room,
             (self.metrics.clone(), self.refusals.clone()),
             self.session_within,
+            self.cancel.clone(),
         );
         drop(place);
         if ready.send(Ok(connection)).await.is_err() {

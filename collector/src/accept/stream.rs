@@ -2,13 +2,14 @@
 //! has a session in it in time.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::http::Request;
 use futures_util::task::AtomicWaker;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,10 +17,11 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::PENALTY;
-use super::crowd::Place;
+use super::crowd::{Place, origin};
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
 
@@ -47,6 +49,8 @@ pub struct Peer {
 #[derive(Debug, Default)]
 struct Standing {
     state: AtomicU8,
+    /// A request came: whatever became of it, the other end speaks HTTP/2.
+    spoke: AtomicBool,
     /// Of the connection's task.
     waker: AtomicWaker,
     /// Among those who have no session.
@@ -65,6 +69,11 @@ impl Peer {
         Self { address, certificate: certificate.map(Arc::new), standing: Arc::default() }
     }
 
+    /// Whom its address stands for: a host that has many addresses of its own counts as one.
+    pub fn origin(&self) -> IpAddr {
+        origin(self.address.ip())
+    }
+
     /// The client certificate, verified in the handshake.
     pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.certificate.as_deref()
@@ -78,11 +87,21 @@ impl Peer {
         }
     }
 
+    fn spoke(&self) {
+        self.standing.spoke.store(true, Ordering::Release);
+    }
+
     /// Takes the connection's one session; `None` while there is another. The connection ends soon after it is given back.
     pub fn begin_session(&self) -> Option<SessionPlace> {
         let begun = self.standing.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| (state != SESSION).then_some(SESSION));
         begun.ok().map(|_| SessionPlace(Arc::clone(&self.standing)))
     }
+}
+
+/// Notes that a request came, before anything is decided about it. To be laid around all services.
+pub fn heard<B>(request: Request<B>) -> Request<B> {
+    request.extensions().get::<Peer>().into_iter().for_each(Peer::spoke);
+    request
 }
 
 /// The one session of a connection; dropping it ends it.
@@ -102,11 +121,15 @@ pub struct TlsConnection {
     peer: Peer,
     metrics: Metrics,
     refusals: Refusals,
+    /// The server gives up every connection then, whoever is at the other end.
+    stopping: CancellationToken,
     /// Until when there must be a session; `None` while there is one.
     deadline: Option<Pin<Box<Sleep>>>,
     seen: u8,
     /// The other end has closed its side.
     left: bool,
+    /// It was refused, and that was noted.
+    ended: bool,
     closing: bool,
     _room: OwnedSemaphorePermit,
 }
@@ -119,6 +142,7 @@ impl TlsConnection {
         room: OwnedSemaphorePermit,
         (metrics, refusals): (Metrics, Refusals),
         patience: Duration,
+        stopping: CancellationToken,
     ) -> Self {
         metrics.connection(1);
         *peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
@@ -127,9 +151,11 @@ impl TlsConnection {
             peer,
             metrics,
             refusals,
+            stopping,
             deadline: Some(Box::pin(sleep(patience))),
             seen: STRANGE,
             left: false,
+            ended: false,
             closing: false,
             _room: room,
         }
@@ -166,10 +192,12 @@ impl TlsConnection {
         Poll::Ready(self.end(Refusal::NoSession, "no session was opened in time"))
     }
 
-    /// Ready once a connection may be closed that the server gave up. One that never showed who it is has sent what is no HTTP/2: it
-    /// keeps its socket for a while, so that trying again at once is not free.
+    /// Ready once a connection may be closed that the server gave up. One of which no request came, and that did
+    /// not leave, has sent what is no HTTP/2: it keeps its socket for a while, so that trying again at once is not free.
     fn poll_penalty(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if (self.left && !self.closing) || self.peer.standing.state.load(Ordering::Acquire) != STRANGE {
+        let standing = &self.peer.standing;
+        let spoke = standing.spoke.load(Ordering::Acquire) || standing.state.load(Ordering::Acquire) != STRANGE;
+        if (self.left && !self.closing) || spoke || self.stopping.is_cancelled() {
             return Poll::Ready(());
         }
         let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +218,10 @@ impl TlsConnection {
 
     fn end(&mut self, refusal: Refusal, reason: &str) -> io::Error {
         self.left = true;
-        self.refusals.note(refusal, Some(self.peer.address), None, &reason);
+        // Its user may read and write on after the first error.
+        if !std::mem::replace(&mut self.ended, true) {
+            self.refusals.note(refusal, Some(self.peer.address), None, &reason);
+        }
         io::ErrorKind::TimedOut.into()
     }
 }

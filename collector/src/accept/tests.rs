@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::transport::server::Connected;
 
 use super::*;
@@ -16,10 +16,11 @@ struct Rig {
     connector: tokio_rustls::TlsConnector,
     connections: mpsc::Receiver<std::io::Result<TlsConnection>>,
     metrics: Metrics,
+    cancel: CancellationToken,
 }
 
 impl Rig {
-    async fn new(bounds: Bounds) -> Self {
+    fn new(bounds: Bounds) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("tls");
         crate::ca::init(&out, &["localhost".to_owned()]).unwrap();
@@ -28,7 +29,8 @@ impl Rig {
         let address = listener.local_addr().unwrap();
         let metrics = Metrics::default();
         let refusals = Refusals::new(metrics.clone());
-        let (connections, accepting) = accept(listener, certificate, bounds, metrics.clone(), refusals, CancellationToken::new());
+        let cancel = CancellationToken::new();
+        let (connections, accepting) = accept(listener, certificate, bounds, metrics.clone(), refusals, cancel.clone());
         tokio::spawn(accepting);
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(out.join("ca.crt")).unwrap()).unwrap();
@@ -37,7 +39,7 @@ impl Rig {
         let mut client = client.with_root_certificates(roots).with_no_client_auth();
         client.alpn_protocols = vec![b"h2".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-        Self { _directory: directory, address, connector, connections, metrics }
+        Self { _directory: directory, address, connector, connections, metrics, cancel }
     }
 
     async fn connect(&mut self) -> (tokio_rustls::client::TlsStream<TcpStream>, TlsConnection) {
@@ -57,7 +59,7 @@ async fn ended(connection: &mut TlsConnection) -> ErrorKind {
 
 #[tokio::test]
 async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_known_lasts() {
-    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(300), ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(300), ..Bounds::default() });
     let (_quiet, mut stranger) = rig.connect().await;
     assert_eq!(ended(&mut stranger).await, ErrorKind::TimedOut);
     assert!(rig.refused(Refusal::NoSession));
@@ -72,7 +74,7 @@ async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_
 #[tokio::test]
 async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_not() {
     // A quarter of four may be without a session.
-    let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() });
     let (_known, mut agent) = rig.connect().await;
     agent.connect_info().accepted();
     let _session = agent.connect_info().begin_session();
@@ -87,7 +89,7 @@ async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_no
 
 #[tokio::test]
 async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_refused() {
-    let mut rig = Rig::new(Bounds { connections: 2, ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { connections: 2, ..Bounds::default() });
     let (_one, one) = rig.connect().await;
     let (_two, two) = rig.connect().await;
     for agent in [&one, &two] {
@@ -102,7 +104,7 @@ async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_
 
 #[tokio::test]
 async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
-    let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() }).await;
+    let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() });
     let mut silent = Vec::new();
     for _ in 0..4 {
         silent.push(TcpStream::connect(rig.address).await.unwrap());
@@ -115,14 +117,53 @@ async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
 
 #[tokio::test]
 async fn whoever_speaks_no_tls_is_told_at_once_and_let_go_after_a_while() {
-    let rig = Rig::new(Bounds::default()).await;
+    let rig = Rig::new(Bounds::default());
     let start = std::time::Instant::now();
     let mut plain = TcpStream::connect(rig.address).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut plain, b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     drop(timeout(Duration::from_secs(8), plain.read_to_end(&mut answer)).await.expect("it is let go"));
     assert!(start.elapsed() >= PENALTY && rig.refused(Refusal::Handshake));
     assert_eq!(answer.first(), Some(&21), "a TLS alert: {answer:?}");
+}
+
+/// What the server does with a connection it gives up.
+async fn given_up(connection: &mut TlsConnection) -> Duration {
+    let start = std::time::Instant::now();
+    timeout(Duration::from_secs(8), connection.shutdown()).await.expect("it is let go").unwrap();
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn only_a_connection_of_which_no_request_came_is_no_http2() {
+    let mut rig = Rig::new(Bounds::default());
+    let (_client, mut asked) = rig.connect().await;
+    let mut request = axum::http::Request::new(());
+    request.extensions_mut().insert(asked.connect_info());
+    heard(request);
+    assert!(given_up(&mut asked).await < PENALTY);
+    assert!(!rig.metrics.encode().contains("reason=\"protocol\""));
+
+    let (_client, mut never) = rig.connect().await;
+    assert!(given_up(&mut never).await >= PENALTY && rig.refused(Refusal::Protocol));
+}
+
+#[tokio::test]
+async fn a_stranger_that_is_connected_while_the_collector_stops_broke_no_contract() {
+    let mut rig = Rig::new(Bounds::default());
+    let (_client, mut stranger) = rig.connect().await;
+    rig.cancel.cancel();
+    assert!(given_up(&mut stranger).await < PENALTY);
+    assert!(!rig.metrics.encode().contains("reason=\"protocol\""));
+}
+
+#[tokio::test]
+async fn a_connection_that_ran_out_of_time_is_counted_once() {
+    let mut rig = Rig::new(Bounds { session_within: Duration::from_millis(100), ..Bounds::default() });
+    let (_quiet, mut stranger) = rig.connect().await;
+    assert_eq!(ended(&mut stranger).await, ErrorKind::TimedOut);
+    assert_eq!(stranger.write_all(b"words of the server").await.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert!(rig.refused(Refusal::NoSession));
 }
 
 #[test]

@@ -250,6 +250,8 @@ fn end(hours: u32, now: Timestamp) -> Timestamp {
 }
 
 fn write(path: &Path, lines: &[Line]) -> Result<(), EnrolmentsError> {
+    // What would not be read must not be written: the collector would not start.
+    accept(path, lines.to_vec())?;
     // JSON is YAML, and quotes what has to be quoted.
     let text: Result<String, _> = lines.iter().map(|line| serde_json::to_string(line).map(|json| format!("- {json}\n"))).collect();
     Ok(files::replace(path, text.unwrap_or_default().as_bytes())?)
@@ -283,6 +285,18 @@ mod tests {
         assert!(list.node("c", "nobody").is_none());
         assert!(add(&path, "c", "node-2", 1, now).unwrap_err().to_string().contains("enrolment renew"));
         assert!(renew(&path, "c", "node-3", 1, now).unwrap_err().to_string().contains("enrolment add"));
+    }
+
+    #[test]
+    fn a_name_that_would_make_the_file_unusable_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("enrolments.yaml");
+        let token = add(&path, "c", "node-1", 24, Timestamp::UNIX_EPOCH).unwrap();
+        for (cluster, name) in [("", "n"), ("c", ""), ("c", "a\nb"), ("c", "n".repeat(254).as_str())] {
+            let refused = add(&path, cluster, name, 24, Timestamp::UNIX_EPOCH).unwrap_err();
+            assert!(refused.to_string().contains("1 to 253 bytes"), "{refused}");
+        }
+        assert!(Enrolments::load(&path).unwrap().by_token(&hash(&token)).is_some());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! How fast enrolments are taken: by everybody together, and by one asker. Pure; the clock is an argument.
 
 use std::collections::BTreeMap;
-use std::hash::Hash;
 
 /// A bucket: attempts a second, and how many may come at once.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +44,7 @@ impl Rate {
     }
 }
 
-impl<K: Ord + Clone + Hash> Pace<K> {
+impl<K: Ord + Clone> Pace<K> {
     /// With every bucket full, for `most` askers at once.
     pub(super) fn new(all: Rate, each: Rate, most: usize) -> Self {
         Self { all: (all, Bucket { left: all.full(), at_ms: 0 }), each, askers: BTreeMap::new(), most }

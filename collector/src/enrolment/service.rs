@@ -28,11 +28,12 @@ use crate::store::{Store, StoreError};
 const AT_ONCE: usize = 4;
 /// How long one may wait for its turn.
 const TURN: Duration = Duration::from_secs(5);
-/// How fast everybody together, and each address or node, is answered.
+/// How fast everybody together, and each address or node, is answered. Strangers and machines that renew are two: a flood of strangers
+/// from many addresses must not cost an enrolled machine its certificate.
 const ALL: Rate = Rate { per_second: 100, burst: 500 };
 /// See [`ALL`]. Many machines may be behind one address.
 const EACH: Rate = Rate { per_second: 5, burst: 50 };
-/// Addresses and nodes remembered.
+/// Addresses remembered, and nodes.
 const REMEMBERED: usize = 4096;
 /// The longest token taken, in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -40,13 +41,6 @@ const MAX_TOKEN_BYTES: usize = 256;
 const NOT_ACCEPTED: &str = "not accepted";
 /// What is said when it is worth coming back.
 const LATER: &str = "come back later";
-
-/// Who is paced.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Asker {
-    Address(Option<IpAddr>),
-    Node(String, String),
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -56,7 +50,8 @@ pub struct Enroller {
     store: Store,
     refusals: Refusals,
     lifetime: Duration,
-    pace: Mutex<Pace<Asker>>,
+    strangers: Mutex<Pace<Option<IpAddr>>>,
+    nodes: Mutex<Pace<(String, String)>>,
     turns: Semaphore,
     started: Instant,
 }
@@ -88,13 +83,14 @@ impl Enroller {
     ) -> Self {
         // An alert on the first one needs to have seen that there was none.
         metrics.rejection_known(Refusal::EnrolmentReused.code());
-        let pace = Mutex::new(Pace::new(ALL, EACH, REMEMBERED));
-        Self { list, certificate, store, refusals, lifetime, pace, turns: Semaphore::new(AT_ONCE), started: Instant::now() }
+        let (strangers, nodes) = (Mutex::new(Pace::new(ALL, EACH, REMEMBERED)), Mutex::new(Pace::new(ALL, EACH, REMEMBERED)));
+        let (turns, started) = (Semaphore::new(AT_ONCE), Instant::now());
+        Self { list, certificate, store, refusals, lifetime, strangers, nodes, turns, started }
     }
 
-    fn in_pace(&self, asker: &Asker) -> Result<(), Rejection> {
+    fn in_pace<K: Ord + Clone>(&self, pace: &Mutex<Pace<K>>, asker: &K) -> Result<(), Rejection> {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if self.pace.lock().unwrap_or_else(PoisonError::into_inner).allows(asker, now_ms) {
+        if pace.lock().unwrap_or_else(PoisonError::into_inner).allows(asker, now_ms) {
             return Ok(());
         }
         Err(Rejection::new(Refusal::EnrolmentBusy, "faster than enrolments are taken"))
@@ -107,7 +103,7 @@ impl Enroller {
 
     async fn enrol(&self, peer: Option<&Peer>, asked: EnrolRequest) -> Result<Enrolled, Refused> {
         // Before anything is looked up, so that being told to wait tells nothing.
-        self.in_pace(&Asker::Address(peer.map(|peer| peer.address.ip())))?;
+        self.in_pace(&self.strangers, &peer.map(Peer::origin))?;
         let _turn = self.turn().await?;
         let now = now();
         let unknown = |reason| Rejection::new(Refusal::EnrolmentToken, reason);
@@ -120,7 +116,7 @@ impl Enroller {
         if now >= listed.expires {
             return Err(unknown(&format!("the enrolment token of {name:?} is past its end")).into());
         }
-        let key = self.key(&asked.request, name)?;
+        let key = Self::key(&asked.request, name)?;
         let issued = self.issue(&listed.node, &key, now)?;
         let claim = Claim {
             cluster: &listed.node.cluster,
@@ -142,7 +138,7 @@ impl Enroller {
             claimed => {
                 let again = claimed == Claimed::Again;
                 tracing::info!(node = name, cluster = listed.node.cluster, serial = issued.serial, again, "enrolled");
-                Ok(answer(issued))
+                Ok(answer(&issued))
             }
         }
     }
@@ -158,9 +154,9 @@ impl Enroller {
         }
         let node = self.list.node(&named.cluster, &named.uid);
         let node = node.ok_or_else(|| Rejection::new(Refusal::UnlistedCertificate, "a renewal of a node that is not listed"))?;
-        self.in_pace(&Asker::Node(node.cluster.clone(), node.uid.clone()))?;
+        self.in_pace(&self.nodes, &(node.cluster.clone(), node.uid.clone()))?;
         let _turn = self.turn().await?;
-        let key = self.key(&asked.request, &node.name)?;
+        let key = Self::key(&asked.request, &node.name)?;
         let issued = self.issue(&node, &key, now)?;
         let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
         let renewal = Renewal {
@@ -176,10 +172,10 @@ impl Enroller {
             return Err(Rejection::new(Refusal::EnrolmentReplaced, reason).into());
         }
         tracing::debug!(node = node.name, cluster = node.cluster, serial = issued.serial, "renewed");
-        Ok(answer(issued))
+        Ok(answer(&issued))
     }
 
-    fn key(&self, request: &[u8], name: &str) -> Result<Key, Rejection> {
+    fn key(request: &[u8], name: &str) -> Result<Key, Rejection> {
         request::key(request).map_err(|wrong| Rejection::new(Refusal::EnrolmentRequest, format!("{name:?}: {wrong}")))
     }
 
@@ -234,7 +230,7 @@ impl enrolment_server::Enrolment for Service {
     }
 }
 
-fn answer(issued: Issued) -> Enrolled {
+fn answer(issued: &Issued) -> Enrolled {
     Enrolled {
         // The authority's own certificate is what the collector trusts already.
         chain: vec![issued.certificate.to_vec()],
@@ -246,4 +242,24 @@ fn answer(issued: Issued) -> Enrolled {
 
 fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_costs_no_enrolled_machine_its_renewal() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::ca::init(dir.path(), &["localhost".to_owned()]).unwrap();
+        let certificate = Certificate::load(&dir.path().join("server.crt"), &dir.path().join("server.key")).unwrap();
+        let list = Arc::new(Enrolments::load(&dir.path().join("enrolments.yaml")).unwrap());
+        let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
+        let metrics = Metrics::default();
+        let enroller = Enroller::new(list, Arc::new(certificate), store, Refusals::default(), &metrics, Duration::from_hours(1));
+        let strangers = (0..10_000_u32).map(|n| Some(IpAddr::from(n.to_be_bytes())));
+        let answered = strangers.filter(|stranger| enroller.in_pace(&enroller.strangers, stranger).is_ok()).count();
+        assert!(answered < 5_000, "{answered}");
+        enroller.in_pace(&enroller.nodes, &("c".to_owned(), "u".to_owned())).unwrap();
+    }
 }

@@ -55,13 +55,14 @@ impl Backlog {
     fn hear(&mut self, heard: &Result<Change, broadcast::error::RecvError>) {
         match heard {
             Ok(Change { kind: ChangeKind::Inventory, node_id, .. }) => drop(self.changed.insert(*node_id)),
-            Ok(Change { kind: ChangeKind::Node, node_id: 0, .. }) => (self.all, self.count) = (true, true),
+            Ok(Change { kind: ChangeKind::Node, node_id: 0, .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                (self.all, self.count) = (true, true);
+            }
             Ok(Change { kind: ChangeKind::Node, node_id, .. }) => {
                 self.changed.insert(*node_id);
                 self.count = true;
             }
             Ok(_) | Err(broadcast::error::RecvError::Closed) => {}
-            Err(broadcast::error::RecvError::Lagged(_)) => (self.all, self.count) = (true, true),
         }
     }
 
@@ -274,7 +275,7 @@ impl Fleet {
         let outside = Outside { peers, clock, admission, membership: membership(&node, self.cluster.as_deref(), pass.now) };
         let basis = basis(&node, &outside, &pass.basis, pass.today);
         // Before its first inventory a node has nothing to judge but that it exists: `unknown` would be noise for a second.
-        if node.documents.is_empty() && !outside.membership.as_ref().and_then(Observed::value).is_some()
+        if node.documents.is_empty() && outside.membership.as_ref().and_then(Observed::value).is_none()
             || self.judged.get(&node_id) == Some(&basis)
         {
             return Ok(false);

@@ -121,6 +121,10 @@ impl Identities {
     /// The node that a certificate names, if it is listed.
     fn admit_certificate(&self, certificate: &CertificateDer<'static>) -> Result<Admitted, Rejection> {
         let named = certificate::named(certificate)?;
+        // The handshake has checked that; the connection may be old.
+        if jiff::Timestamp::now().as_millisecond() >= named.not_after {
+            return Err(Rejection::new(Refusal::Expired, "the certificate is past its end"));
+        }
         let node = self.enrolments.as_ref().and_then(|list| list.node(&named.cluster, &named.uid));
         let unlisted = || Rejection::new(Refusal::UnlistedCertificate, "the certificate's node is not in the enrolments file");
         let node = node.ok_or_else(unlisted)?;
@@ -185,8 +189,34 @@ pub(crate) fn fuzz_tokens(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bearer, hex, sha256};
+    use std::sync::Arc;
+
+    use super::{Enrolments, Identities, Presented, bearer, certificate, hex, sha256};
     use crate::refusals::Refusal;
+
+    /// A connection outlives the certificate that its handshake has verified.
+    #[tokio::test]
+    async fn a_certificate_past_its_end_opens_no_session_in_an_old_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("enrolments.yaml");
+        let line = format!("- {{sha256: \"{}\", cluster: c, uid: u, name: n, expires: 2026-01-01T00:00:00Z}}\n", "a".repeat(64));
+        crate::files::replace(&path, line.as_bytes()).unwrap();
+        let enrolments = Some(Arc::new(Enrolments::load(&path).unwrap()));
+        let identities = Identities { enrolments, ..Identities::default() };
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::URI(certificate::uri("c", "u").try_into().unwrap())];
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        for (year, refused) in [(2099, None), (2020, Some(Refusal::Expired))] {
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let shown = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+            let presented = Presented { authorization: None, certificate: Some(shown.der()) };
+            let admitted = identities.admit(presented).await;
+            assert_eq!(admitted.err().map(|rejection| rejection.refusal), refused);
+            // Whoever sends a token is who the token says, whatever certificate is there.
+            let presented = Presented { authorization: Some(b"Bearer hf_wrong"), ..presented };
+            assert_eq!(identities.admit(presented).await.unwrap_err().refusal, Refusal::UnknownToken);
+        }
+    }
 
     #[test]
     fn the_hash_is_sha_256() {

@@ -208,6 +208,8 @@ pub fn add(path: &Path, cluster: &str, name: &str, origin: Origin) -> Result<Str
     }
     let (sha256, cluster, name) = (hex(&sha256(&token)), cluster.to_owned(), name.to_owned());
     listed.push(Token { sha256, cluster, uid: hex(uid), name, origin });
+    // What would not be read must not be written: no other agent could connect.
+    accept(path, listed.clone())?;
     // JSON is YAML, and quotes what has to be quoted.
     let lines = listed.iter().map(|token| serde_json::to_string(token).map(|json| format!("- {json}\n")));
     let text: Result<String, _> = lines.collect();
@@ -235,6 +237,18 @@ mod tests {
         assert_eq!(tokens.admit(&second).unwrap().node.origin, Origin::Recorded);
         assert_eq!(tokens.admit(&token).unwrap().node, node);
         assert!(matches!(add(&path, "c", "node-2", Origin::Agent), Err(TokensError::Entry { .. })));
+    }
+
+    #[test]
+    fn a_name_that_would_make_the_file_unusable_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.yaml");
+        let token = add(&path, "c", "node-1", Origin::Agent).unwrap();
+        for (cluster, name) in [("", "n"), ("c", ""), ("c", "a\nb"), ("c", "n".repeat(254).as_str())] {
+            let refused = add(&path, cluster, name, Origin::Agent).unwrap_err();
+            assert!(refused.to_string().contains("1 to 253 bytes"), "{refused}");
+        }
+        assert!(Tokens::load(&path).unwrap().admit(&token).is_some());
     }
 
     #[test]

@@ -211,7 +211,9 @@ mod tests {
             breaches.add(Breach::Duplicate, "another agent", NOW + n);
             let due: Vec<BreachRow> = breaches.due(1).collect();
             judged += due.iter().filter(|row| row.moved).count();
-            due.iter().for_each(|row| breaches.settle(row));
+            for row in &due {
+                breaches.settle(row);
+            }
             written.extend(due.into_iter().map(|row| row.hour));
         }
         written.dedup();
@@ -230,7 +232,9 @@ mod tests {
         assert_eq!(breaches.admission(NOW + 2 * HOUR_MS - 1), None);
         assert!(!breaches.is_over(NOW + 2 * HOUR_MS), "it is not stored yet");
         let due: Vec<BreachRow> = breaches.due(1).collect();
-        due.iter().for_each(|row| breaches.settle(row));
+        for row in &due {
+            breaches.settle(row);
+        }
         assert!(breaches.is_over(NOW + 2 * HOUR_MS));
     }
 
@@ -240,7 +244,9 @@ mod tests {
         (0..7).for_each(|_| before.add(Breach::Alternation, "two machines", NOW));
         let stored: Vec<BreachRow> = before.due(1).collect();
         let mut after = Breaches::default();
-        stored.iter().for_each(|row| after.recall(row));
+        for row in &stored {
+            after.recall(row);
+        }
         assert_eq!(after.due(1).count(), 0);
         assert_eq!(after.admission(NOW + 1), before.admission(NOW + 1));
         after.add(Breach::Alternation, "two machines", NOW + 1);

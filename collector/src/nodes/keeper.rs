@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Registry;
+use crate::enrolment::Enrolments;
 use crate::ingest::session::Moment;
 use crate::logs::cause;
 use crate::metrics::Metrics;
@@ -64,8 +65,8 @@ pub async fn flush(registry: &Registry, writer: &Writer) {
     }
 }
 
-/// Writes rollups and deletes what is too old, for ever.
-pub async fn keep_tidy(store: Store, retention: Retention, now: impl Fn() -> i64 + Send) {
+/// Writes rollups and deletes what is too old, for ever; who is in `enrolments` stays known as enrolled.
+pub async fn keep_tidy(store: Store, retention: Retention, enrolments: Option<Arc<Enrolments>>, now: impl Fn() -> i64 + Send) {
     let mut ticks = interval(ROLLUP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 0_u32.. {
@@ -77,6 +78,11 @@ pub async fn keep_tidy(store: Store, retention: Retention, now: impl Fn() -> i64
             match store.sweep(retention, now()).await {
                 Ok(swept) => tracing::debug!(?swept, "old rows deleted"),
                 Err(error) => tracing::error!(error = cause(&error), "old rows not deleted: trying again in an hour"),
+            }
+            let Some(list) = &enrolments else { continue };
+            let listed = |cluster: &str, uid: &str| list.node(cluster, uid).is_some();
+            if let Err(error) = store.forget_enrolled(now().saturating_sub(retention.gone_nodes), listed).await {
+                tracing::error!(error = cause(&error), "enrolments of old not deleted: trying again in an hour");
             }
         }
     }

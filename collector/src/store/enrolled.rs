@@ -90,6 +90,19 @@ impl Store {
         let done = query.execute(&self.writer).await.map_err(StoreError::query("note a renewed certificate"))?;
         Ok(done.rows_affected() > 0)
     }
+
+    /// Forgets nodes whose certificate ended before `limit` (Unix milliseconds) and that are not listed any longer. As long as a node is
+    /// listed its token may be good, and has to stay good for one key only.
+    pub async fn forget_enrolled(&self, limit: i64, listed: impl Fn(&str, &str) -> bool) -> Result<(), StoreError> {
+        let rows = sqlx::query_as::<_, (String, String)>("select cluster, uid from enrolled where not_after < $1").bind(limit);
+        let rows = rows.fetch_all(&self.reader).await.map_err(StoreError::query("find enrolments of old"))?;
+        for (cluster, uid) in rows.into_iter().filter(|(cluster, uid)| !listed(cluster, uid)) {
+            let gone = sqlx::query("delete from enrolled where cluster = $1 and uid = $2 and not_after < $3");
+            let gone = gone.bind(cluster).bind(uid).bind(limit).execute(&self.writer).await;
+            gone.map_err(StoreError::query("forget an enrolment"))?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -127,5 +140,18 @@ mod tests {
         let mut both = [both.0.unwrap(), both.1.unwrap()].map(|claimed| format!("{claimed:?}"));
         both.sort();
         assert_eq!(both, ["First", "Reused"]);
+    }
+
+    #[tokio::test]
+    async fn only_who_is_not_listed_and_has_no_certificate_for_long_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
+        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", serial: "1", not_after: 10, at: 1 };
+        for claim in [claim.clone(), Claim { uid: "listed", ..claim.clone() }, Claim { uid: "young", not_after: 20, ..claim }] {
+            store.claim_enrolment(&claim).await.unwrap();
+        }
+        store.forget_enrolled(20, |cluster, uid| (cluster, uid) == ("c", "listed")).await.unwrap();
+        let left = sqlx::query_scalar::<_, String>("select uid from enrolled order by uid").fetch_all(&store.reader).await.unwrap();
+        assert_eq!(left, ["listed", "young"]);
     }
 }

@@ -520,3 +520,60 @@ fn answer_alone(group: Vec<Job>, error: StoreError) {
         job.reply(Err(error.take().unwrap_or(StoreError::Stopped)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use holdfast_checks::entries::{Kind, Severity};
+
+    use super::*;
+
+    fn write(said: usize) -> NodeWrite {
+        let refused = vec![Refusal { kind: 1, key: "k".into(), hash: Vec::new(), code: RefusalCode::Malformed }];
+        let key = Key::parse(Kind::Finding, "a/1").unwrap();
+        let because = "x".repeat(said);
+        let (number, reason, severity) = (1, String::new(), Severity::Low);
+        let moved = Transition { number, key, from: None, to: None, reason, severity, because, at: 0 };
+        NodeWrite {
+            node_id: 1,
+            session: 1,
+            epoch: 1,
+            seq: 1,
+            at: 1,
+            upserts: Vec::new(),
+            opaque: Vec::new(),
+            gone: Vec::new(),
+            transitions: vec![moved],
+            refused,
+            truncated_transitions: 0,
+            progress: Progress::Delta,
+        }
+    }
+
+    /// However fast the agents are and however slow the disk.
+    #[tokio::test]
+    async fn writes_under_way_take_up_a_bounded_number_of_bytes() {
+        let (jobs, mut receiver) = mpsc::channel(QUEUE);
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        let metrics = Metrics::default();
+        let writer = Writer { jobs, under_way: metrics.writer_jobs(), room: Arc::clone(&room), health: Health::default() };
+        let one = write(QUEUE_BYTES / 8);
+        assert!(one.bytes() > QUEUE_BYTES / 8);
+        let mut answers = Vec::new();
+        while let Some(answer) = writer.submit(one.clone()).now_or_never() {
+            answers.push(answer.unwrap());
+        }
+        assert_eq!(answers.len(), QUEUE_BYTES / one.bytes());
+        assert!(room.available_permits() < one.bytes());
+        // Whoever waits comes in when one is done, and one that is larger than all of it when it is alone.
+        let waiting = writer.submit(one.clone());
+        tokio::pin!(waiting);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(receiver.recv().await);
+        drop(waiting.now_or_never().expect("there is room").unwrap());
+        while receiver.try_recv().is_ok() {}
+        assert_eq!((room.available_permits(), writer.under_way()), (QUEUE_BYTES, 0));
+        assert!(writer.submit(write(QUEUE_BYTES + 1)).now_or_never().is_some());
+        assert_eq!(room.available_permits(), 0);
+    }
+}

@@ -382,7 +382,7 @@ impl Store {
             })?;
             let clock = (at > 0).then_some(Offset { ahead_ms, at });
             let breaches = breaches.remove(&node_id).unwrap_or_default();
-            Ok(KnownNode { node_id, session, state, since, last_seen, clock, listed, holder, breaches })
+            Ok(KnownNode { node_id, session, state, since, last_seen, clock, holder, breaches, listed })
         });
         known.collect()
     }

@@ -10,4 +10,5 @@
 
 mod conversations;
 mod holders;
+mod refused;
 mod rig;

@@ -12,8 +12,11 @@ mod files;
 mod judging;
 mod wire;
 
+/// What a target does with an input.
+pub type Body = fn(&[u8]);
+
 /// Every target: its name, as in `fuzz/fuzz_targets` and `fuzz/corpus`, and what it does.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Body)] = &[
     ("agent_session", agent::session),
     ("answers", files::answers),
     ("capture", files::capture),

@@ -1,5 +1,5 @@
 //! A stand-in for a cluster's API server, as much of it as the collector asks: token reviews, and lists, watches and single objects of
-//! nodes, pods and DaemonSets, over TLS with a CA of its own, for whoever has its one token. What it says is what upstream says (1.36);
+//! nodes, pods and `DaemonSet`s, over TLS with a CA of its own, for whoever has its one token. What it says is what upstream says (1.36);
 //! `store` holds objects and their history, `tokens` those that were minted, `answers` speaks HTTP.
 //!
 //! It runs in threads of its own: tests need no runtime.

@@ -1,5 +1,7 @@
 //! Objects and what happened to them, by resource version.
 
+#![allow(clippy::indexing_slicing, reason = "of a JSON value, which is null where there is nothing")]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};

@@ -280,9 +280,8 @@ impl Workload {
     fn profile(&self, field: &str, none: bool) -> Result<SecurityProfile> {
         let kind = match self.security(field)["type"].as_str() {
             Some("RuntimeDefault") => ProfileType::RuntimeDefault,
-            Some("Unconfined") => ProfileType::Unconfined,
-            // What Kubernetes does where nothing is said, without the kubelet's `seccompDefault`.
-            None => ProfileType::Unconfined,
+            // Without a word, as Kubernetes does without the kubelet's `seccompDefault`.
+            Some("Unconfined") | None => ProfileType::Unconfined,
             Some(other) => bail!("{field}: {other}"),
         };
         Ok(SecurityProfile { profile_type: if none { ProfileType::Unconfined } else { kind }.into() })

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::{BINARIES, KUBELET};
 
 /// The agent's first findings, on a busy machine.
-const SHOWN: Duration = Duration::from_secs(60);
+const SHOWN: Duration = Duration::from_mins(1);
 const NAMESPACE: &str = "holdfast-system";
 /// The agent's name in its image.
 const PROGRAM: &str = "/usr/bin/holdfast-agent";

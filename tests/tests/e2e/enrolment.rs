@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status};
 
 use crate::BINARIES;
 
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// A site whose collector enrols.
 pub(crate) struct Place {

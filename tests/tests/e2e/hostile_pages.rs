@@ -183,7 +183,7 @@ impl Scene {
 
 fn said(evidence: &holdfast_checks::entries::Evidence) -> v1::Evidence {
     let value = evidence.value.as_ref().map(ToString::to_string).unwrap_or_default();
-    v1::Evidence { path: evidence.path.clone(), value, source: evidence.source.clone(), at: evidence.at, ..v1::Evidence::default() }
+    v1::Evidence { path: evidence.path.clone(), value, source: evidence.source.clone(), at: evidence.at }
 }
 
 /// What no reader sees, or sees as something else.
@@ -195,7 +195,7 @@ fn hidden(character: char) -> bool {
 }
 
 /// Looks at a document that was parsed as browsers do, in a page where nothing of it runs.
-const AUDIT: &str = r#"
+const AUDIT: &str = r"
 const [html] = arguments, bad = [];
 const parsed = new DOMParser().parseFromString(html, 'text/html');
 const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/u;
@@ -223,7 +223,7 @@ while (walk.nextNode()) {
   else if (hidden.test(walk.currentNode.data)) bad.push('text hides ' + JSON.stringify(walk.currentNode.data.slice(0, 200)));
 }
 return [bad.slice(0, 5), parsed.body.textContent.includes('h0ld')];
-"#;
+";
 
 /// The links of a page that stay here.
 fn links(html: &str) -> Vec<String> {
@@ -354,7 +354,7 @@ async fn every_string_of_an_agent_is_inert_on_every_page() {
     let late: Vec<Entry> = (0..30).map(|_| poison.finding("late", None, holdfast_checks::entries::Verdict::Fail)).collect();
     scene.send(&late).await;
     let rows = "return document.querySelectorAll('main tbody tr').length";
-    browser.until("they are shown", WITHIN, rows, |rows| rows.as_u64() >= Some(20)).await.unwrap();
+    browser.until("they are shown", WITHIN, rows, |rows| rows.as_u64() >= Some(13)).await.unwrap();
     let html = browser.client.execute("return document.documentElement.outerHTML", Vec::new()).await.unwrap();
     assert_eq!(browser.client.execute("return typeof window.h0ld", Vec::new()).await.unwrap(), json!("undefined"));
     assert_eq!(browser.console_errors().await.unwrap(), Vec::<String>::new(), "nothing was even tried");
@@ -408,6 +408,11 @@ fn strings<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(
+    clippy::too_many_lines,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "one scene, looked at from every side; routes are lower case"
+)]
 async fn every_string_of_an_agent_is_inert_in_every_export_message_and_log() {
     let mut scene = Scene::start().await;
     let routes: Vec<&str> = ROUTES.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

@@ -5,9 +5,12 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::float_cmp,
     clippy::format_push_string,
+    clippy::print_stdout,
     clippy::similar_names,
     clippy::single_match_else,
+    clippy::string_slice,
     reason = "a test may fail, and reads its own files"
 )]
 

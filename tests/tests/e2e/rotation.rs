@@ -130,7 +130,8 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     // The server certificate, from the same CA.
     let config = Arc::new(tls::client(&ca, None).unwrap());
     let second = server(&authority);
-    (secret.set("server.crt", &second.certificate), secret.set("server.key", &second.key));
+    secret.set("server.crt", &second.certificate);
+    secret.set("server.key", &second.key);
     secret.swap();
     let took = shows(site.grpc, &config, &second).await;
     println!("a new server certificate was in use {took:.1?} after the swap");
@@ -146,7 +147,8 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
         shows(site.grpc, &config, &second).await;
     }
     // Half a CA is as bad.
-    (secret.set("server.crt", &second.certificate), secret.set("server.key", &second.key));
+    secret.set("server.crt", &second.certificate);
+    secret.set("server.key", &second.key);
     let stranger = tls::authority("another").unwrap();
     let (old_authority, old_key) = (secret.text("enrolment-ca.crt"), secret.text("enrolment-ca.key"));
     secret.set("enrolment-ca.key", &stranger.key);
@@ -160,7 +162,8 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     let fresh = tls::authority("Holdfast CA 2").unwrap();
     std::fs::write(directory.join("ca.crt"), format!("{ca}{}", fresh.certificate)).unwrap();
     let fourth = server(&fresh);
-    (secret.set("server.crt", &fourth.certificate), secret.set("server.key", &fourth.key));
+    secret.set("server.crt", &fourth.certificate);
+    secret.set("server.key", &fourth.key);
     secret.swap();
     let both = Arc::new(tls::client(&format!("{ca}{}", fresh.certificate), None).unwrap());
     shows(site.grpc, &both, &fourth).await;

@@ -60,7 +60,7 @@ impl Siege {
         let ground = Ground::new(BINARIES, AGENTS + NEWCOMERS, 3, &[]).unwrap();
         let load = Load { agents: AGENTS, entries: 30, ramp: 0.0, flip_rate: 120.0, seed: 3, ..Load::default() };
         let fleet = Fleet::start(&load, &ground.door()).unwrap();
-        fleet.in_sync(Duration::from_secs(60)).await.unwrap();
+        fleet.in_sync(Duration::from_mins(1)).await.unwrap();
         let ca = PathBuf::from(ground.site.path("tls/ca.crt"));
         let intruder = Intruder::new(ground.site.grpc, &ca).unwrap();
         let newcomers = ground.door().tokens.split_off(usize::try_from(AGENTS).unwrap()).into_iter();

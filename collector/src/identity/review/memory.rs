@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_longer_than_its_time_nor_than_the_lifetime() {
-        let (mut memory, start) = (Memory::new(Duration::from_secs(60), 10), Instant::now());
+        let (mut memory, start) = (Memory::new(Duration::from_mins(1), 10), Instant::now());
         memory.put(hash(1), "short", Duration::from_secs(5), start);
-        memory.put(hash(2), "long", Duration::from_secs(3600), start);
+        memory.put(hash(2), "long", Duration::from_hours(1), start);
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!((memory.get(&hash(1), at(4)), memory.get(&hash(2), at(59))), (Some("short"), Some("long")));
         assert_eq!((memory.get(&hash(1), at(5)), memory.get(&hash(2), at(60))), (None, None));
@@ -57,9 +57,9 @@ mod tests {
 
     #[test]
     fn a_flood_is_bounded_and_the_newest_are_kept() {
-        let (mut memory, start) = (Memory::new(Duration::from_secs(60), 100), Instant::now());
+        let (mut memory, start) = (Memory::new(Duration::from_mins(1), 100), Instant::now());
         for n in 0..10_000 {
-            memory.put(hash(n), n, Duration::from_secs(60), start);
+            memory.put(hash(n), n, Duration::from_mins(1), start);
         }
         assert!(memory.young.len() + memory.old.len() <= 100);
         assert!((9_950..10_000).all(|n| memory.get(&hash(n), start) == Some(n)));

@@ -124,7 +124,7 @@ async fn an_api_server_that_fails_is_not_a_no_and_is_asked_again() {
 
 #[tokio::test]
 async fn more_than_may_wait_are_told_to_come_back_at_once() {
-    let rig = rig(answers(&good()).set_delay(Duration::from_secs(60))).await;
+    let rig = rig(answers(&good()).set_delay(Duration::from_mins(1))).await;
     let _all = rig.review.places.try_acquire_many(u32::try_from(CONCURRENT + WAITING).unwrap()).unwrap();
     let rejection = rig.review.admit("pod-token").await.unwrap_err();
     assert!(rejection.undecided() && rejection.reason.contains("may wait"), "{rejection}");

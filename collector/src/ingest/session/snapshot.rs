@@ -78,7 +78,9 @@ impl Snapshot {
                 receiving.key_bytes = receiving.key_bytes.saturating_sub(key.as_str().len());
             }
         }
-        upserts.iter().for_each(|(key, _)| receiving.keep(key));
+        for (key, _) in upserts {
+            receiving.keep(key);
+        }
     }
 
     /// Takes a part; what the write does to the position, or why the snapshot is not usable.
@@ -134,4 +136,47 @@ impl Snapshot {
 fn named(refusal: &Refusal) -> Option<(Key, Hash)> {
     let kind = Kind::from_number(refusal.kind)?;
     Some((Key::parse(kind, &refusal.key)?, Hash::from_slice(&refusal.hash)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(from: usize, n: usize, length: usize) -> Vec<(Key, Hash)> {
+        let key = |n: usize| Key::parse(Kind::Finding, &format!("check/{n:0length$}")).unwrap();
+        (from..from + n).map(|n| (key(n), Hash([1; 16]))).collect()
+    }
+
+    fn part(number: u32) -> Part {
+        Part { snapshot: 1, number, last: false, digest: None }
+    }
+
+    fn held(snapshot: &Snapshot) -> usize {
+        if let Snapshot::Receiving(receiving) = snapshot { receiving.key_bytes } else { 0 }
+    }
+
+    #[test]
+    fn a_snapshot_may_not_bring_more_keys_than_are_kept_in_memory() {
+        // Of a hundred bytes each the number counts, of a thousand their size.
+        for (length, most) in [(94, MAX_KEYS), (994, MAX_KEY_BYTES / 1_000)] {
+            let mut snapshot = Snapshot::Granted { since_ms: 0 };
+            assert_eq!(snapshot.take(&part(0), &entries(0, most, length), &[], 0), Ok(Progress::Partial));
+            assert_eq!(held(&snapshot), most * (length + 6));
+            assert_eq!(snapshot.take(&part(1), &entries(0, most, length), &[], 0), Ok(Progress::Partial), "the same keys once more");
+            assert_eq!(snapshot.take(&part(2), &entries(most, 1, length), &[], 0), Err("it has too many entries"));
+            assert!(matches!(snapshot, Snapshot::Asked), "nothing is kept of it");
+        }
+    }
+
+    #[test]
+    fn what_goes_while_a_snapshot_comes_makes_room() {
+        let most = MAX_KEY_BYTES / 1_000;
+        let mut snapshot = Snapshot::Granted { since_ms: 0 };
+        let all = entries(0, most, 994);
+        snapshot.take(&part(0), &all, &[], 0).unwrap();
+        let gone: Vec<Key> = all.iter().take(10).map(|(key, _)| key.clone()).collect();
+        snapshot.also(&entries(most, 5, 994), &gone);
+        assert_eq!(held(&snapshot), (most - 5) * 1_000);
+        assert_eq!(snapshot.take(&part(1), &entries(most + 5, 5, 994), &[], 0), Ok(Progress::Partial));
+    }
 }
