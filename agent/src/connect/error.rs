@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::alert::{Alert, about_certificates};
 use crate::identity::IdentityFileError;
 
 /// See the module. Shown to people with its sources.
@@ -172,6 +173,10 @@ impl ConnectError {
     pub(super) fn of_handshake(address: &str, ca: &Path, source: io::Error) -> Self {
         use rustls::CertificateError::{NotValidForName, NotValidForNameContext, UnknownIssuer};
         let address = address.to_owned();
+        // TLS 1.2 tells it in the handshake.
+        if let Some(alert) = about_certificates(&source) {
+            return Self::CertificateRefused { address, alert };
+        }
         let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
             Some(rustls::Error::InvalidCertificate(UnknownIssuer)) => Self::UnknownAuthority { address, ca: ca.to_owned() },
@@ -182,16 +187,16 @@ impl ConnectError {
         }
     }
 
-    pub(super) fn of_http2(address: &str, source: tonic::transport::Error) -> Self {
+    pub(super) fn of_http2(address: &str, alert: &Alert, source: tonic::transport::Error) -> Self {
         let address = address.to_owned();
-        match alert(&source) {
+        match alert.heard() {
             Some(alert) => Self::CertificateRefused { address, alert },
             None => Self::Http2 { address, source },
         }
     }
 
-    pub(crate) fn of_status(address: &str, status: &tonic::Status) -> Self {
-        if let Some(alert) = alert(status) {
+    pub(crate) fn of_status(address: &str, alert: &Alert, status: &tonic::Status) -> Self {
+        if let Some(alert) = alert.heard() {
             return Self::CertificateRefused { address: address.to_owned(), alert };
         }
         let (address, message) = (address.to_owned(), printable(status.message()));
@@ -203,28 +208,6 @@ impl ConnectError {
             }
         }
     }
-}
-
-/// The alert with which the other end refused our certificate. TLS 1.3 tells it only once the handshake is over for us, and the HTTP/2
-/// library keeps nothing of it but the words.
-fn alert(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    const ABOUT_CERTIFICATES: [&str; 9] = [
-        "AccessDenied",
-        "BadCertificate",
-        "CertificateExpired",
-        "CertificateRequired",
-        "CertificateRevoked",
-        "CertificateUnknown",
-        "DecryptError",
-        "UnknownCA",
-        "UnsupportedCertificate",
-    ];
-    let mut words = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    words.find_map(|words| {
-        let (_, alert) = words.split_once("received fatal alert: ")?;
-        let alert = alert.split(|letter: char| !letter.is_ascii_alphanumeric()).next()?;
-        ABOUT_CERTIFICATES.contains(&alert).then(|| alert.to_owned())
-    })
 }
 
 /// A peer's words for a log: one line, bounded, without control characters.

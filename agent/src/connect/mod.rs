@@ -3,6 +3,7 @@
 //! Files are read anew at every attempt, so a rotated token or CA needs no restart. One connection is one attempt: nothing
 //! below reconnects by itself. Must not know the session's messages beyond their type, or the spool.
 
+mod alert;
 pub mod backoff;
 mod error;
 pub mod rotation;
@@ -23,16 +24,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+pub(crate) use alert::Alert;
 pub use error::ConnectError;
 pub(crate) use tls::own_file;
 
 use crate::identity::{self, Identity};
+use alert::Remembering;
 
 /// How long each of TCP, TLS and HTTP/2 may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -148,6 +150,7 @@ pub struct Connection {
     channel: Channel,
     token: Option<AsciiMetadataValue>,
     address: String,
+    alert: Alert,
 }
 
 /// Both ends of an open stream.
@@ -223,13 +226,15 @@ impl Target {
         if secured.get_ref().1.alpn_protocol() != Some(tls::HTTP2) {
             return Err(ConnectError::NoHttp2 { address });
         }
+        let alert = Alert::default();
+        let secured = Remembering::new(secured, alert.clone());
         let channel = timed(&address, "speak HTTP/2", Box::pin(self.http2(secured))).await?;
-        let channel = channel.map_err(|source| ConnectError::of_http2(&address, source))?;
-        Ok(Connection { channel, token, address })
+        let channel = channel.map_err(|source| ConnectError::of_http2(&address, &alert, source))?;
+        Ok(Connection { channel, token, address, alert })
     }
 
     /// HTTP/2 over a connection that is already there. When that is lost, so is the channel.
-    async fn http2<S>(&self, secured: TlsStream<S>) -> Result<Channel, tonic::transport::Error>
+    async fn http2<S>(&self, secured: S) -> Result<Channel, tonic::transport::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -252,12 +257,12 @@ impl Target {
 impl Connection {
     /// A connection that somebody else made. `address` is for messages.
     pub fn new(channel: Channel, token: AsciiMetadataValue, address: String) -> Self {
-        Self { channel, token: Some(token), address }
+        Self { channel, token: Some(token), address, alert: Alert::default() }
     }
 
-    /// The HTTP/2 connection, and what to call it.
-    pub(crate) fn into_channel(self) -> (Channel, String) {
-        (self.channel, self.address)
+    /// The HTTP/2 connection, what to call it, and what its TLS hears.
+    pub(crate) fn into_channel(self) -> (Channel, String, Alert) {
+        (self.channel, self.address, self.alert)
     }
 
     /// Opens the stream. What is put in `outgoing` goes out at once; the collector may answer only after the first message.
@@ -278,8 +283,8 @@ impl Connection {
         queue: mpsc::Receiver<AgentMessage>,
         heard: &mpsc::Sender<Result<CollectorMessage, ConnectError>>,
     ) -> Result<(), ConnectError> {
-        let Self { channel, token, address } = self;
-        let lost = |status: tonic::Status| ConnectError::of_status(&address, &status);
+        let Self { channel, token, address, alert } = self;
+        let lost = |status: tonic::Status| ConnectError::of_status(&address, &alert, &status);
         let mut client = PostureClient::new(channel)
             .max_decoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(holdfast_proto::MAX_MESSAGE_BYTES);

@@ -32,7 +32,6 @@ pub struct Keeper {
 
 /// What is to be done. More than one thing can be: a token that is refused must not keep the certificate from being renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "independent things to do, not states of one machine")]
 struct Due {
     /// There is a token that this machine was not enrolled by.
     enrol: bool,

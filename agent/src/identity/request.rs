@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::file::{self, Identity};
 use super::{IdentityError, fingerprint};
-use crate::connect::{ConnectError, Credentials, Target};
+use crate::connect::{Alert, ConnectError, Credentials, Target};
 
 /// How long the collector may take to answer.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -25,12 +25,12 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub(super) async fn enrol(target: &Target, directory: &Path, token: &str) -> Result<Identity, IdentityError> {
     let pem = file::request_key(directory, || Ok(KeyPair::generate().map_err(IdentityError::Key)?.serialize_pem()))?;
     let key = KeyPair::from_pem(&pem).map_err(IdentityError::Key)?;
-    let (mut client, address) = client(target, Credentials::of_nobody(target)?).await?;
+    let (mut client, address, alert) = client(target, Credentials::of_nobody(target)?).await?;
     let question = EnrolRequest { token: token.to_owned(), request: request(&key)? };
     let answer = answered(&address, client.enrol(question)).await?;
     let enrolled = answer.map_err(|status| match status.code() {
         Code::Unauthenticated => IdentityError::EnrolmentRefused { address: address.clone() },
-        _ => failed(&address, &status),
+        _ => failed(&address, &alert, &status),
     })?;
     identity(key, enrolled.into_inner(), &fingerprint(token), &address)
 }
@@ -38,18 +38,21 @@ pub(super) async fn enrol(target: &Target, directory: &Path, token: &str) -> Res
 /// Renews with a new key, over a connection that shows the present certificate.
 pub(super) async fn renew(target: &Target, held: &Identity) -> Result<Identity, IdentityError> {
     let key = KeyPair::generate().map_err(IdentityError::Key)?;
-    let (mut client, address) = client(target, Credentials::of_identity(target, held)?).await?;
+    let (mut client, address, alert) = client(target, Credentials::of_identity(target, held)?).await?;
     let answer = answered(&address, client.renew(RenewRequest { request: request(&key)? })).await?;
     let enrolled = answer.map_err(|status| match status.code() {
         Code::Unauthenticated => IdentityError::RenewalRefused { address: address.clone() },
-        _ => failed(&address, &status),
+        _ => failed(&address, &alert, &status),
     })?;
     identity(key, enrolled.into_inner(), &held.enrolled_by, &address)
 }
 
-async fn client(target: &Target, credentials: Credentials) -> Result<(EnrolmentClient<tonic::transport::Channel>, String), IdentityError> {
-    let (channel, address) = Box::pin(target.dial_with(credentials, |tcp| tcp)).await?.into_channel();
-    Ok((EnrolmentClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES), address))
+/// To ask with, what to call the other end, and what its TLS hears.
+type Client = (EnrolmentClient<tonic::transport::Channel>, String, Alert);
+
+async fn client(target: &Target, credentials: Credentials) -> Result<Client, IdentityError> {
+    let (channel, address, alert) = Box::pin(target.dial_with(credentials, |tcp| tcp)).await?.into_channel();
+    Ok((EnrolmentClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES), address, alert))
 }
 
 async fn answered<T>(address: &str, answer: impl Future<Output = T>) -> Result<T, ConnectError> {
@@ -57,10 +60,10 @@ async fn answered<T>(address: &str, answer: impl Future<Output = T>) -> Result<T
     tokio::time::timeout(ANSWER, answer).await.map_err(late)
 }
 
-fn failed(address: &str, status: &Status) -> IdentityError {
+fn failed(address: &str, alert: &Alert, status: &Status) -> IdentityError {
     match status.code() {
         Code::Unimplemented => IdentityError::NoEnrolment { address: address.to_owned() },
-        _ => ConnectError::of_status(address, status).into(),
+        _ => ConnectError::of_status(address, alert, status).into(),
     }
 }
 

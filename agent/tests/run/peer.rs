@@ -62,7 +62,7 @@ impl Peer {
 
     /// The next message of the agent, within a minute.
     pub(crate) async fn hears(&mut self) -> Say {
-        tokio::time::timeout(Duration::from_secs(60), self.heard.recv()).await.expect("a message in time").expect("a message")
+        tokio::time::timeout(Duration::from_mins(1), self.heard.recv()).await.expect("a message in time").expect("a message")
     }
 
     /// What is in hand of the agent's messages.
