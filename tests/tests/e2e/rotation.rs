@@ -95,6 +95,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::too_many_lines, reason = "one story: each rotation goes on from the last")]
 async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disconnected() {
     let place = Place::new();
     let site = &place.site;
