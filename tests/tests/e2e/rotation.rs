@@ -197,7 +197,7 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     assert!(connections() >= f64::from(AGENTS + 1));
     fleet.flips(false);
     fleet.in_sync(WITHIN).await.unwrap();
-    let nodes = site.api().list("/api/v1/nodes", "nodes").unwrap();
+    let nodes = site.api().list("/api/v1/nodes?limit=100", "nodes").unwrap();
     assert!(nodes.iter().all(|node| node["state"] == "reporting"), "{nodes:?}");
     fleet.stop().await;
 
@@ -213,7 +213,7 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     }
     place.give("machine", &place.token("renew", "machine"));
     until("the machine is back", || site.api().node_state("machine").as_deref() == Some("reporting")).await;
-    let nodes = site.api().list("/api/v1/nodes", "nodes").unwrap();
+    let nodes = site.api().list("/api/v1/nodes?limit=100", "nodes").unwrap();
     assert_eq!(nodes.len(), usize::try_from(AGENTS).unwrap() + 1);
 }
 
