@@ -2,7 +2,7 @@
 //!
 //! Our own loop, because the gRPC library's would spin when file descriptors run out, start handshakes without number
 //! and keep the first certificate for ever. Nothing waits for those who say nothing: a handshake, and a connection without a session,
-//! has a place in a [`crowd`] and gives way when others come. Must not know messages or identities.
+//! has a place in a `crowd` and gives way when others come. Must not know messages or identities.
 
 mod crowd;
 mod descriptors;
