@@ -16,6 +16,7 @@ pub mod enrolment;
 pub mod feeds;
 pub mod files;
 pub mod fleet;
+pub mod followed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod http;

@@ -4,19 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError};
+use crate::followed::Followed;
 use crate::identity::{hex, sha256, unhex};
-use crate::logs::cause;
 use crate::store::nodes::{NodeIdentity, Origin};
 
-/// How often the file is looked at, at most.
-const LOOK: Duration = Duration::from_secs(1);
 /// The longest name in the file, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 
@@ -82,81 +78,36 @@ struct Table {
     nodes: BTreeMap<(String, String), NodeIdentity>,
 }
 
-#[derive(Debug)]
-struct Loaded {
-    table: Table,
-    seen: Option<(SystemTime, u64)>,
-    looked: Instant,
-}
-
 /// The enrolments in use. A changed file is read again; one that is broken changes nothing and says so.
 #[derive(Debug)]
-pub struct Enrolments {
-    path: PathBuf,
-    loaded: Mutex<Loaded>,
-}
+pub struct Enrolments(Followed<Table, EnrolmentsError>);
 
 impl Enrolments {
     /// Reads the file for the first time. One that is not there yet lists nobody: machines may be added later.
     pub fn load(path: &Path) -> Result<Self, EnrolmentsError> {
-        let seen = stamp(path);
-        let table = match parse(path) {
-            Err(EnrolmentsError::File(FileError::Absent { .. })) => {
-                tracing::info!(path = %path.display(), "the enrolments file is not there yet: no machine can enrol");
-                Table::default()
-            }
-            table => table?,
-        };
-        Ok(Self { path: path.to_owned(), loaded: Mutex::new(Loaded { table, seen, looked: Instant::now() }) })
+        Followed::load(path, "enrolments file", parse, first).map(Self)
     }
 
     /// The machine of a token.
     pub fn by_token(&self, hash: &[u8; 32]) -> Option<Listed> {
-        self.find(|table| table.tokens.get(hash).cloned())
+        self.0.find(|table| table.tokens.get(hash).cloned())
     }
 
     /// The node, if it may be here.
     pub fn node(&self, cluster: &str, uid: &str) -> Option<NodeIdentity> {
         let key = (cluster.to_owned(), uid.to_owned());
-        self.find(|table| table.nodes.get(&key).cloned())
-    }
-
-    /// Looks at the file at once for what is not found, so that what was just added is there; else now and then.
-    fn find<T>(&self, find: impl Fn(&Table) -> Option<T>) -> Option<T> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = find(&loaded.table);
-        if (loaded.looked.elapsed() < LOOK && found.is_some()) || !self.refresh(&mut loaded) {
-            return found;
-        }
-        find(&loaded.table)
-    }
-
-    /// Reads the file again when it has changed. A stat and a small local file: not worth a thread.
-    fn refresh(&self, loaded: &mut Loaded) -> bool {
-        loaded.looked = Instant::now();
-        let seen = stamp(&self.path);
-        if seen == loaded.seen {
-            return false;
-        }
-        loaded.seen = seen;
-        match parse(&self.path) {
-            Ok(table) => {
-                tracing::info!(path = %self.path.display(), enrolments = table.nodes.len(), "enrolments file read again");
-                loaded.table = table;
-                true
-            }
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), error = cause(&error), "enrolments file not usable: keeping what was read before");
-                false
-            }
-        }
+        self.0.find(|table| table.nodes.get(&key).cloned())
     }
 }
 
-/// What tells one version of a file from another.
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn first(path: &Path) -> Result<Table, EnrolmentsError> {
+    match parse(path) {
+        Err(EnrolmentsError::File(FileError::Absent { .. })) => {
+            tracing::info!(path = %path.display(), "the enrolments file is not there yet: no machine can enrol");
+            Ok(Table::default())
+        }
+        table => table,
+    }
 }
 
 fn parse(path: &Path) -> Result<Table, EnrolmentsError> {

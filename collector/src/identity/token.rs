@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Admitted, Holder, hex, sha256};
 use crate::files::{self, FileError};
-use crate::logs::cause;
+use crate::followed::Followed;
 use crate::store::nodes::{NodeIdentity, Origin};
 
-/// How often the file is looked at, at most.
-const LOOK: Duration = Duration::from_secs(1);
 /// The longest name in the file, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 
@@ -64,32 +60,17 @@ pub enum TokensError {
     Random(getrandom::Error),
 }
 
-#[derive(Debug)]
-struct Loaded {
-    tokens: BTreeMap<[u8; 32], NodeIdentity>,
-    seen: Option<(SystemTime, u64)>,
-    looked: Instant,
-}
+/// Hash to node.
+type Table = BTreeMap<[u8; 32], NodeIdentity>;
 
 /// The tokens in use. A changed file is read again; one that is broken changes nothing and says so.
 #[derive(Debug)]
-pub struct Tokens {
-    path: PathBuf,
-    loaded: Mutex<Loaded>,
-}
+pub struct Tokens(Followed<Table, TokensError>);
 
 impl Tokens {
     /// Reads the file for the first time. One that is not there yet has no tokens: nodes may be added later.
     pub fn load(path: &Path) -> Result<Self, TokensError> {
-        let seen = stamp(path);
-        let tokens = match parse(path) {
-            Err(TokensError::File(FileError::Absent { .. })) => {
-                tracing::warn!(path = %path.display(), "the tokens file is not there yet: no agent can connect by it");
-                BTreeMap::new()
-            }
-            tokens => tokens?,
-        };
-        Ok(Self { path: path.to_owned(), loaded: Mutex::new(Loaded { tokens, seen, looked: Instant::now() }) })
+        Followed::load(path, "tokens file", parse, first).map(Self)
     }
 
     /// Who shows a token.
@@ -101,46 +82,21 @@ impl Tokens {
 
     /// The node of a token. Looked up by the token's hash: how long that takes tells of the hash, which leads to no token.
     pub fn node(&self, hash: &[u8; 32]) -> Option<NodeIdentity> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = loaded.tokens.get(hash).cloned();
-        if loaded.looked.elapsed() < LOOK && found.is_some() {
-            return found;
-        }
-        if !self.refresh(&mut loaded) {
-            return found;
-        }
-        loaded.tokens.get(hash).cloned()
-    }
-
-    /// Reads the file again when it has changed. A stat and a small local file: not worth a thread.
-    fn refresh(&self, loaded: &mut Loaded) -> bool {
-        loaded.looked = Instant::now();
-        let seen = stamp(&self.path);
-        if seen == loaded.seen {
-            return false;
-        }
-        loaded.seen = seen;
-        match parse(&self.path) {
-            Ok(tokens) => {
-                tracing::info!(path = %self.path.display(), tokens = tokens.len(), "tokens file read again");
-                loaded.tokens = tokens;
-                true
-            }
-            Err(error) => {
-                tracing::error!(path = %self.path.display(), error = cause(&error), "tokens file not usable: keeping the tokens read before");
-                false
-            }
-        }
+        self.0.find(|tokens| tokens.get(hash).cloned())
     }
 }
 
-/// What tells one version of a file from another.
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+fn first(path: &Path) -> Result<Table, TokensError> {
+    match parse(path) {
+        Err(TokensError::File(FileError::Absent { .. })) => {
+            tracing::warn!(path = %path.display(), "the tokens file is not there yet: no agent can connect by it");
+            Ok(Table::new())
+        }
+        tokens => tokens,
+    }
 }
 
-fn parse(path: &Path) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
+fn parse(path: &Path) -> Result<Table, TokensError> {
     accept(path, list(path)?)
 }
 
@@ -151,7 +107,7 @@ pub(crate) fn fuzz(text: &str) -> Option<usize> {
     Some(accept(path, read(path, text).ok()?).ok()?.len())
 }
 
-fn accept(path: &Path, listed: Vec<Token>) -> Result<BTreeMap<[u8; 32], NodeIdentity>, TokensError> {
+fn accept(path: &Path, listed: Vec<Token>) -> Result<Table, TokensError> {
     let mut nodes = BTreeSet::new();
     let mut tokens = BTreeMap::new();
     for token in listed {
