@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    SerialNumber,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
@@ -89,6 +90,8 @@ impl Pair {
         if purpose.ended {
             params.not_after = (SystemTime::now() - Duration::from_hours(1)).into();
         }
+        // As long as enrolment makes them.
+        params.serial_number = Some(SerialNumber::from_slice(&[0x41; 16]));
         let key = KeyPair::generate()?;
         Ok(Self { certificate: params.signed_by(&key, &issuer)?.pem(), key: key.serialize_pem() })
     }

@@ -39,6 +39,8 @@ create table enrolled (
     -- SHA-256, hex: of the enrolment token, and of the public key of the first request.
     token_sha256 text not null,
     key_sha256 text not null,
+    -- What the serial numbers of the certificates that go back to that token begin with, hex.
+    family text not null,
     -- Serial number of the newest certificate, hex, and when it ends, Unix milliseconds.
     serial text not null,
     not_after bigint not null,

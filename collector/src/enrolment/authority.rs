@@ -14,7 +14,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::identity::certificate;
+use crate::identity::certificate::{self, Family};
 use crate::store::nodes::NodeIdentity;
 
 /// How far in the past a certificate begins, for clocks that lag.
@@ -56,7 +56,7 @@ pub enum AuthorityError {
 pub struct Issued {
     /// The node's certificate.
     pub certificate: CertificateDer<'static>,
-    /// Its serial number, hex.
+    /// Its serial number, hex: its family, and 64 random bits.
     pub serial: String,
     /// When it begins, Unix milliseconds.
     pub not_before: i64,
@@ -114,8 +114,15 @@ impl Authority {
         self.not_after
     }
 
-    /// A certificate for a node's key, from `now` (Unix milliseconds) for `lifetime`, as far as the authority's own reaches.
-    pub fn issue(&self, node: &NodeIdentity, key: &SubjectPublicKeyInfo, now: i64, lifetime: Duration) -> Result<Issued, AuthorityError> {
+    /// A certificate for a node's key, of a family, from `now` (Unix milliseconds) for `lifetime`, as far as the authority's own reaches.
+    pub fn issue(
+        &self,
+        node: &NodeIdentity,
+        family: Family,
+        key: &SubjectPublicKeyInfo,
+        now: i64,
+        lifetime: Duration,
+    ) -> Result<Issued, AuthorityError> {
         let lifetime = i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX);
         let now = now.max(0) / 1000 * 1000;
         let not_after = now.saturating_add(lifetime / 1000 * 1000).min(self.not_after);
@@ -134,12 +141,9 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let mut serial = [0; 16];
-        getrandom::fill(&mut serial).map_err(AuthorityError::Random)?;
-        // Positive, and always of one length.
-        if let Some(first) = serial.first_mut() {
-            *first = *first & 0x7f | 0x40;
-        }
+        let mut own = [0; 8];
+        getrandom::fill(&mut own).map_err(AuthorityError::Random)?;
+        let serial = [family.bytes(), own].concat();
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         let certificate = params.signed_by(key, &self.issuer).map_err(AuthorityError::Sign)?.der().clone();
         Ok(Issued { certificate, serial: crate::identity::hex(&serial), not_before, not_after, renew_after })
@@ -178,22 +182,24 @@ mod tests {
     fn a_certificate_names_its_node_and_begins_a_little_earlier() {
         let (certificate, secret) = authority(10);
         let authority = Authority::from_pem(certificate.as_bytes(), secret.as_bytes()).unwrap();
+        let family = Family::of(&[7; 32]);
         let now = 1_900_000_000_999_i64.min(jiff::Timestamp::now().as_millisecond());
-        let issued = authority.issue(&node(), &key(), now, Duration::from_hours(24)).unwrap();
+        let issued = authority.issue(&node(), family, &key(), now, Duration::from_hours(24)).unwrap();
         let start = now / 1000 * 1000;
         assert_eq!(issued.not_before, start - 300_000);
         assert_eq!((issued.not_after, issued.renew_after), (start + 86_400_000, start + 57_600_000));
         let named = certificate::named(&issued.certificate).unwrap();
         assert_eq!((named.cluster.as_str(), named.uid.as_str(), named.not_after), ("c", "u", issued.not_after));
+        assert_eq!(named.family, family);
         let (_, parsed) = X509Certificate::from_der(&issued.certificate).unwrap();
         assert_eq!(parsed.raw_serial_as_string().replace(':', ""), issued.serial);
         assert_eq!(parsed.subject().iter_common_name().next().unwrap().as_str().unwrap().len(), MAX_COMMON_NAME);
-        assert_ne!(authority.issue(&node(), &key(), now, Duration::from_hours(24)).unwrap().serial, issued.serial);
+        assert_ne!(authority.issue(&node(), family, &key(), now, Duration::from_hours(24)).unwrap().serial, issued.serial);
 
         // Never longer than the authority itself; not at all after its end.
-        let issued = authority.issue(&node(), &key(), now, Duration::from_hours(24 * 100)).unwrap();
+        let issued = authority.issue(&node(), family, &key(), now, Duration::from_hours(24 * 100)).unwrap();
         assert_eq!(issued.not_after, authority.not_after());
-        let late = authority.issue(&node(), &key(), authority.not_after(), Duration::from_hours(1));
+        let late = authority.issue(&node(), family, &key(), authority.not_after(), Duration::from_hours(1));
         assert!(matches!(late, Err(AuthorityError::Ended)));
     }
 

@@ -11,12 +11,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Response, Status};
 
-use super::authority::{AuthorityError, Issued, SLACK};
+use super::authority::{AuthorityError, Issued};
 use super::list::Enrolments;
 use super::pace::{Pace, Rate};
 use super::request::{self, Key};
 use crate::accept::{Certificate, Peer};
-use crate::identity::{Rejection, certificate, hex, sha256};
+use crate::identity::certificate::{self, Family};
+use crate::identity::{Rejection, hex, sha256};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
@@ -117,12 +118,14 @@ impl Enroller {
             return Err(unknown(&format!("the enrolment token of {name:?} is past its end")).into());
         }
         let key = Self::key(&asked.request, name)?;
-        let issued = self.issue(&listed.node, &key, now)?;
+        let family = Family::of(&hash);
+        let issued = self.issue(&listed.node, family, &key, now)?;
         let claim = Claim {
             cluster: &listed.node.cluster,
             uid: &listed.node.uid,
             token: &hex(&hash),
             key: &key.sha256,
+            family: &family.hex(),
             serial: &issued.serial,
             not_after: issued.not_after,
             at: now,
@@ -157,15 +160,14 @@ impl Enroller {
         self.in_pace(&self.nodes, &(node.cluster.clone(), node.uid.clone()))?;
         let _turn = self.turn().await?;
         let key = Self::key(&asked.request, &node.name)?;
-        let issued = self.issue(&node, &key, now)?;
-        let slack = i64::try_from(SLACK.as_millis()).unwrap_or(0);
+        let issued = self.issue(&node, named.family, &key, now)?;
         let renewal = Renewal {
             cluster: &node.cluster,
             uid: &node.uid,
             serial: &issued.serial,
             not_after: issued.not_after,
             at: now,
-            with: named.not_before.saturating_add(slack),
+            family: &named.family.hex(),
         };
         if !self.store.renew_enrolment(&renewal).await? {
             let reason = format!("{:?} was enrolled anew since this certificate was issued: somebody has a copy of it", node.name);
@@ -179,9 +181,9 @@ impl Enroller {
         request::key(request).map_err(|wrong| Rejection::new(Refusal::EnrolmentRequest, format!("{name:?}: {wrong}")))
     }
 
-    fn issue(&self, node: &NodeIdentity, key: &Key, now: i64) -> Result<Issued, Refused> {
+    fn issue(&self, node: &NodeIdentity, family: Family, key: &Key, now: i64) -> Result<Issued, Refused> {
         let authority = self.certificate.authority().ok_or(AuthorityError::NoCertificate)?;
-        Ok(authority.issue(node, &key.public, now, self.lifetime)?)
+        Ok(authority.issue(node, family, &key.public, now, self.lifetime)?)
     }
 
     /// What the other end is told. One that was answered has its time to go, as after a session, and no longer.

@@ -7,15 +7,50 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Rejection;
+use super::{Rejection, hex, sha256};
 use crate::refusals::Refusal;
 
 /// What the name of every node begins with.
 const PREFIX: &str = "spiffe://holdfast/cluster/";
 /// What is between the cluster and the uid.
 const BETWEEN: &str = "/node/";
+/// What makes a family of a token's hash.
+const FAMILY: &[u8] = b"holdfast enrolment family";
 /// The longest name taken, in bytes, before it is decoded.
 const MAX_URI_BYTES: usize = 2048;
+
+/// The certificates that go back to one enrolment, by renewals: the first half of their serial numbers. A machine that was enrolled anew
+/// is of another family, and certificates of the one before are not renewed. Not told by times: clocks go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family([u8; 8]);
+
+impl Family {
+    /// Of whoever used the token with this SHA-256; says nothing of the token.
+    pub fn of(token: &[u8; 32]) -> Self {
+        let mut bytes = [0; 8];
+        sha256([FAMILY, token].concat()).iter().zip(&mut bytes).for_each(|(byte, place)| *place = *byte);
+        // A serial number that begins so is positive, and always of one length.
+        if let Some(first) = bytes.first_mut() {
+            *first = *first & 0x7f | 0x40;
+        }
+        Self(bytes)
+    }
+
+    fn of_serial(serial: &[u8]) -> Option<Self> {
+        let (family, own) = serial.split_first_chunk()?;
+        (own.len() == 8).then_some(Self(*family))
+    }
+
+    /// What a serial number begins with.
+    pub fn bytes(self) -> [u8; 8] {
+        self.0
+    }
+
+    /// Hex, as it is stored.
+    pub fn hex(self) -> String {
+        hex(&self.0)
+    }
+}
 
 /// The node a certificate names, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +59,9 @@ pub struct Named {
     pub cluster: String,
     /// The node's uid.
     pub uid: String,
-    /// When the certificate begins, Unix milliseconds.
-    pub not_before: i64,
-    /// When it ends, Unix milliseconds.
+    /// Which enrolment it goes back to.
+    pub family: Family,
+    /// When the certificate ends, Unix milliseconds.
     pub not_after: i64,
 }
 
@@ -55,9 +90,9 @@ pub fn named(der: &CertificateDer<'_>) -> Result<Named, Rejection> {
     let names = names.ok_or_else(|| wrong("it names nobody"))?;
     let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return Err(wrong("it does not have one URI for a name")) };
     let (cluster, uid) = parse(uri).ok_or_else(|| wrong("its name is not spiffe://holdfast/cluster/…/node/…"))?;
-    let [not_before, not_after] =
-        [certificate.validity().not_before, certificate.validity().not_after].map(|time| time.timestamp().saturating_mul(1000));
-    Ok(Named { cluster, uid, not_before, not_after })
+    let family =
+        Family::of_serial(certificate.raw_serial()).ok_or_else(|| wrong("its serial number is not of the form that enrolment gives"))?;
+    Ok(Named { cluster, uid, family, not_after: certificate.validity().not_after.timestamp().saturating_mul(1000) })
 }
 
 fn parse(uri: &str) -> Option<(String, String)> {
@@ -86,7 +121,9 @@ fn decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose as Usage, IsCa, KeyPair, SanType};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose as Usage, IsCa, KeyPair, SanType, SerialNumber,
+    };
 
     use super::*;
 
@@ -94,6 +131,7 @@ mod tests {
         let mut params = CertificateParams::default();
         (params.subject_alt_names, params.extended_key_usages) = (names.to_vec(), usages.to_vec());
         params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        params.serial_number = Some(SerialNumber::from_slice(&[0x41; 16]));
         params
     }
 
@@ -120,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn certificates_of_one_token_are_one_family_and_of_another_token_another() {
+        let family = Family::of(&[1; 32]);
+        assert_eq!(family, Family::of(&[1; 32]));
+        assert_ne!(family, Family::of(&[2; 32]));
+        assert_eq!(family.bytes()[0] & 0xc0, 0x40);
+        assert_eq!(Family::of_serial(&[family.bytes(), [0xff; 8]].concat()), Some(family));
+        assert_eq!((Family::of_serial(&[1; 15]), Family::of_serial(&[1; 17]), Family::of_serial(&[])), (None, None, None));
+    }
+
+    #[test]
     fn whatever_else_the_authority_signed_names_no_node() {
         let good = name(&uri("c", "u"));
         let client = [Usage::ClientAuth];
@@ -134,7 +182,7 @@ mod tests {
         let mut authority = params(std::slice::from_ref(&good), &client);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         assert!(reason(&authority).contains("authority"));
-        let mut twice = params(&[good], &client);
+        let mut twice = params(std::slice::from_ref(&good), &client);
         twice.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0x30, 0x00])];
         assert!(reason(&twice).contains("do not parse"));
         for wrong in [
@@ -151,6 +199,9 @@ mod tests {
         ] {
             assert!(reason(&params(&[name(wrong)], &client)).contains("spiffe://"), "{wrong}");
         }
+        let mut short = params(&[good], &client);
+        short.serial_number = Some(SerialNumber::from_slice(&[0x41; 15]));
+        assert!(reason(&short).contains("serial number"));
         assert!(named(&CertificateDer::from(vec![0x30, 0x00])).is_err());
     }
 }

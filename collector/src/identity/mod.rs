@@ -206,6 +206,7 @@ mod tests {
         let mut params = rcgen::CertificateParams::default();
         params.subject_alt_names = vec![rcgen::SanType::URI(certificate::uri("c", "u").try_into().unwrap())];
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x41; 16]));
         for (year, refused) in [(2099, None), (2020, Some(Refusal::Expired))] {
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let shown = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();

@@ -15,6 +15,8 @@ pub struct Claim<'a> {
     pub token: &'a str,
     /// SHA-256 of the public key, hex.
     pub key: &'a str,
+    /// Of the certificates that go back to this token, hex.
+    pub family: &'a str,
     /// Of the certificate that is the answer, hex.
     pub serial: &'a str,
     /// When that ends, Unix milliseconds.
@@ -30,14 +32,14 @@ pub struct Renewal<'a> {
     pub cluster: &'a str,
     /// The node's uid.
     pub uid: &'a str,
+    /// Of the certificate it was asked for with, and of the new one, hex.
+    pub family: &'a str,
     /// Of the new one, hex.
     pub serial: &'a str,
     /// When the new one ends, Unix milliseconds.
     pub not_after: i64,
     /// Now, Unix milliseconds.
     pub at: i64,
-    /// When the one before was issued, Unix milliseconds of a whole second.
-    pub with: i64,
 }
 
 /// What became of it.
@@ -67,26 +69,27 @@ impl Store {
             }
             _ => Claimed::First,
         };
-        let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, serial, not_after, enrolled_at, renewed_at) \
-                   values ($1, $2, $3, $4, $5, $6, $7, $7) on conflict (cluster, uid) do update set token_sha256 = excluded.token_sha256, \
-                   key_sha256 = excluded.key_sha256, serial = excluded.serial, not_after = excluded.not_after, \
+        let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, family, serial, not_after, enrolled_at, renewed_at) \
+                   values ($1, $2, $3, $4, $5, $6, $7, $8, $8) on conflict (cluster, uid) do update set token_sha256 = excluded.token_sha256, \
+                   key_sha256 = excluded.key_sha256, family = excluded.family, serial = excluded.serial, not_after = excluded.not_after, \
                    enrolled_at = case when enrolled.token_sha256 = excluded.token_sha256 then enrolled.enrolled_at else excluded.enrolled_at end, \
                    renewed_at = excluded.renewed_at";
         let query = sqlx::query(sql).bind(claim.cluster).bind(claim.uid).bind(claim.token).bind(claim.key);
-        query.bind(claim.serial).bind(claim.not_after).bind(claim.at).execute(&mut *transaction).await.map_err(&failed)?;
+        let query = query.bind(claim.family).bind(claim.serial);
+        query.bind(claim.not_after).bind(claim.at).execute(&mut *transaction).await.map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
         Ok(claimed)
     }
 
-    /// Notes a node's newest certificate, asked for with one that was issued at `with` (Unix milliseconds, to the second). `false`, and
-    /// nothing is noted, when the machine was enrolled anew since: whoever has a certificate from before is not that machine.
+    /// Notes a node's newest certificate, asked for with one of the same family. `false`, and nothing is noted, when the machine was
+    /// enrolled anew since: whoever has a certificate of the family before is not that machine.
     pub async fn renew_enrolment(&self, renewal: &Renewal<'_>) -> Result<bool, StoreError> {
-        let Renewal { cluster, uid, serial, not_after, at, with } = *renewal;
-        // The row may be gone with an older database: the certificate is good all the same.
-        let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, serial, not_after, enrolled_at, renewed_at) \
-                   values ($1, $2, '', '', $3, $4, 0, $5) on conflict (cluster, uid) do update set serial = excluded.serial, \
-                   not_after = excluded.not_after, renewed_at = excluded.renewed_at where enrolled.enrolled_at < $6";
-        let query = sqlx::query(sql).bind(cluster).bind(uid).bind(serial).bind(not_after).bind(at).bind(with.saturating_add(1000));
+        let Renewal { cluster, uid, family, serial, not_after, at } = *renewal;
+        // The row may be gone with an older database: the certificate is good all the same, and its family the one that counts.
+        let sql = "insert into enrolled (cluster, uid, token_sha256, key_sha256, family, serial, not_after, enrolled_at, renewed_at) \
+                   values ($1, $2, '', '', $3, $4, $5, 0, $6) on conflict (cluster, uid) do update set serial = excluded.serial, \
+                   not_after = excluded.not_after, renewed_at = excluded.renewed_at where enrolled.family = excluded.family";
+        let query = sqlx::query(sql).bind(cluster).bind(uid).bind(family).bind(serial).bind(not_after).bind(at);
         let done = query.execute(&self.writer).await.map_err(StoreError::query("note a renewed certificate"))?;
         Ok(done.rows_affected() > 0)
     }
@@ -113,26 +116,26 @@ mod tests {
     async fn a_token_is_good_for_one_key_and_a_new_token_for_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
-        let claim = Claim { cluster: "c", uid: "u", token: "t1", key: "k1", serial: "1", not_after: 10, at: 1 };
+        let claim = Claim { cluster: "c", uid: "u", token: "t1", key: "k1", family: "f1", serial: "1", not_after: 10, at: 1 };
         assert_eq!(store.claim_enrolment(&claim).await.unwrap(), Claimed::First);
         assert_eq!(store.claim_enrolment(&Claim { serial: "2", ..claim.clone() }).await.unwrap(), Claimed::Again);
         assert_eq!(store.claim_enrolment(&Claim { key: "k2", ..claim.clone() }).await.unwrap(), Claimed::Reused);
-        let renewal = Renewal { cluster: "c", uid: "u", serial: "3", not_after: 20, at: 2, with: 0 };
+        let renewal = Renewal { cluster: "c", uid: "u", family: "f1", serial: "3", not_after: 20, at: 2 };
         assert!(store.renew_enrolment(&renewal).await.unwrap());
         assert_eq!(store.claim_enrolment(&Claim { key: "k2", ..claim.clone() }).await.unwrap(), Claimed::Reused);
         // Another node's row is another row.
         assert_eq!(store.claim_enrolment(&Claim { uid: "v", key: "k2", ..claim.clone() }).await.unwrap(), Claimed::First);
-        let renewed = Claim { token: "t2", key: "k2", ..claim.clone() };
+        let renewed = Claim { token: "t2", key: "k2", family: "f2", ..claim.clone() };
         assert_eq!(store.claim_enrolment(&renewed).await.unwrap(), Claimed::First);
         assert_eq!(store.claim_enrolment(&renewed).await.unwrap(), Claimed::Again);
-        // Whoever has a certificate from before the new token is not the machine any longer; the machine itself is.
-        let anew = Claim { token: "t3", at: 50_700, ..renewed.clone() };
-        assert_eq!(store.claim_enrolment(&anew).await.unwrap(), Claimed::First);
-        assert!(!store.renew_enrolment(&Renewal { with: 49_000, ..renewal }).await.unwrap());
-        assert!(store.renew_enrolment(&Renewal { with: 50_000, ..renewal }).await.unwrap());
-        // Another database: nobody is known, and everybody stays.
-        assert!(store.renew_enrolment(&Renewal { uid: "x", with: 0, at: 90_000, ..renewal }).await.unwrap());
-        assert!(store.renew_enrolment(&Renewal { uid: "x", with: 0, at: 91_000, ..renewal }).await.unwrap());
+        // Whoever has a certificate from before the new token is not the machine any longer; the machine itself is. At the same
+        // millisecond, or with a clock that went back.
+        assert!(!store.renew_enrolment(&Renewal { at: 1, ..renewal }).await.unwrap());
+        assert!(store.renew_enrolment(&Renewal { family: "f2", at: 0, ..renewal }).await.unwrap());
+        // Another database: nobody is known, and everybody stays; the first that comes says which family it is.
+        assert!(store.renew_enrolment(&Renewal { uid: "x", ..renewal }).await.unwrap());
+        assert!(store.renew_enrolment(&Renewal { uid: "x", ..renewal }).await.unwrap());
+        assert!(!store.renew_enrolment(&Renewal { uid: "x", family: "f2", ..renewal }).await.unwrap());
 
         // Two at once: one of them is the first.
         let (one, other) = (Claim { uid: "w", key: "k1", ..claim.clone() }, Claim { uid: "w", key: "k2", ..claim });
@@ -146,7 +149,7 @@ mod tests {
     async fn only_who_is_not_listed_and_has_no_certificate_for_long_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
-        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", serial: "1", not_after: 10, at: 1 };
+        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", family: "f", serial: "1", not_after: 10, at: 1 };
         for claim in [claim.clone(), Claim { uid: "listed", ..claim.clone() }, Claim { uid: "young", not_after: 20, ..claim }] {
             store.claim_enrolment(&claim).await.unwrap();
         }
