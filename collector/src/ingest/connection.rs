@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::Settings;
-use super::pace::Pace;
+use super::pace::Paces;
 use super::reauth::{Reauth, replaces};
 use super::session::{Close, Input, Moment, Output, Policed, Session};
 use crate::accept::{Peer, SessionPlace};
@@ -77,6 +77,7 @@ pub struct Ingest {
     registry: Arc<Registry>,
     roster: Arc<Roster>,
     policies: Arc<Desk>,
+    paces: Paces,
     metrics: Metrics,
     refusals: Refusals,
     settings: Settings,
@@ -109,6 +110,7 @@ impl Ingest {
             registry,
             roster,
             policies: Arc::default(),
+            paces: Paces::default(),
             refusals: Refusals::new(metrics.clone()),
             metrics,
             grants: Arc::new(Semaphore::new(settings.grants)),
@@ -274,7 +276,7 @@ impl Connection {
     }
 
     async fn talk(&mut self, mut stream: Streaming<v1::AgentMessage>) -> End {
-        let mut pace = Pace::new(self.ingest.now().mono_ms);
+        let pace = self.ingest.paces.of(&self.admitted, self.ingest.now().mono_ms);
         let mut read_at = Instant::now();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
