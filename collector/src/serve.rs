@@ -232,6 +232,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         policies: desk,
         clock,
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let closed = stop.clone().cancelled_owned();
     tasks.spawn(named("HTTP server", async move { Ok(axum::serve(people, router).with_graceful_shutdown(closed).await?) }));
 
