@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::body::ByMessage;
 use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tower::util::MapRequestLayer;
 
 use crate::accept::{self, Bounds, Certificate, TlsFiles};
@@ -186,7 +188,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
         EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
     });
-    let laid = MapRequestLayer::new(accept::heard::<tonic::body::Body>);
+    let laid = MapRequestLayer::new(|request| accept::heard(request).map(by_message));
     let server = http2(options.heartbeat_seconds).layer(laid).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
@@ -376,6 +378,11 @@ fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
         .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
+}
+
+/// So that a session keeps no buffer of the size of its largest message.
+fn by_message(body: Body) -> Body {
+    Body::new(ByMessage::new(body))
 }
 
 fn policing(
