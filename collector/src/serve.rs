@@ -150,11 +150,14 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
-    let enrolments = identities.enrolments.clone();
+    let (enrolments, following) = (identities.enrolments.clone(), identities.follow(&options.cluster));
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
+    if let Some(list) = &enrolments {
+        list.know(store.enrolled().await?);
+    }
     let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
@@ -200,6 +203,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     if let Some(api) = api {
         tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
     }
+    tasks.spawn(named("tokens and enrolments", endless(following)));
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();

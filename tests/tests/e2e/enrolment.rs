@@ -11,7 +11,8 @@ use holdfast_tests::process::{Process, output};
 use holdfast_tests::site::{Site, free_port, recorded};
 use holdfast_tests::tls::{self, Pair, Purpose};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose as Usage, KeyPair};
-use tonic::{Code, Request, Status};
+use tokio::sync::mpsc::Sender;
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::BINARIES;
 
@@ -93,7 +94,12 @@ impl Place {
 
     /// Opens a session with a certificate: the code it ends with, `Ok` for a Welcome; `Unknown` when there is no connection.
     async fn session(&self, shown: &Pair) -> Code {
-        let Ok(channel) = self.channel(Some(shown)).await else { return Code::Unknown };
+        self.open(shown).await.map_or_else(|code| code, |_| Code::Ok)
+    }
+
+    /// Opens one that is there for as long as what comes back.
+    async fn open(&self, shown: &Pair) -> Result<(Sender<v1::AgentMessage>, Streaming<v1::CollectorMessage>), Code> {
+        let channel = self.channel(Some(shown)).await.map_err(|_| Code::Unknown)?;
         let hello = v1::Hello {
             protocol_min: 1,
             protocol_max: 1,
@@ -108,14 +114,18 @@ impl Place {
         let (say, said) = tokio::sync::mpsc::channel(4);
         say.send(hello).await.unwrap();
         let mut client = PostureClient::new(channel);
-        match client.session(Request::new(tokio_stream::wrappers::ReceiverStream::new(said))).await {
-            Err(status) => status.code(),
-            Ok(answer) => match answer.into_inner().message().await {
-                Ok(Some(_)) => Code::Ok,
-                Ok(None) => Code::Unknown,
-                Err(status) => status.code(),
-            },
+        let answer = client.session(Request::new(tokio_stream::wrappers::ReceiverStream::new(said))).await;
+        let mut heard = answer.map_err(|status| status.code())?.into_inner();
+        match heard.message().await {
+            Ok(Some(_)) => Ok((say, heard)),
+            Ok(None) => Err(Code::Unknown),
+            Err(status) => Err(status.code()),
         }
+    }
+
+    async fn renew(&self, shown: &Pair, key: &KeyPair) -> Result<Enrolled, Status> {
+        let mut client = EnrolmentClient::new(self.channel(Some(shown)).await.unwrap());
+        client.renew(RenewRequest { request: request(key) }).await.map(tonic::Response::into_inner)
     }
 }
 
@@ -233,24 +243,12 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     let shown = pair(&own, &enrolled);
     assert_eq!(place.session(&shown).await, Code::Ok);
     let next = KeyPair::generate().unwrap();
-    let mut client = EnrolmentClient::new(place.channel(Some(&shown)).await.unwrap());
-    let renewed = client.renew(RenewRequest { request: request(&next) }).await.unwrap().into_inner();
+    let renewed = place.renew(&shown, &next).await.unwrap();
     assert_ne!(renewed.chain, enrolled.chain);
     assert_eq!(place.session(&pair(&next, &renewed)).await, Code::Ok);
     let mut stranger = EnrolmentClient::new(place.channel(None).await.unwrap());
     let status = stranger.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "not accepted"));
-
-    // Enrolled anew, by another key: whoever still has the certificate from before does not get another.
-    let fresh = place.token("renew", "machine");
-    let reborn = KeyPair::generate().unwrap();
-    let enrolled_anew = place.enrol(&fresh, request(&reborn)).await.unwrap();
-    let copy = pair(&next, &renewed);
-    let mut client = EnrolmentClient::new(place.channel(Some(&copy)).await.unwrap());
-    let status = client.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
-    assert_eq!((status.code(), place.refused("enrolment_replaced")), (Code::Unauthenticated, 1.0));
-    let mut client = EnrolmentClient::new(place.channel(Some(&pair(&reborn, &enrolled_anew))).await.unwrap());
-    client.renew(RenewRequest { request: request(&reborn) }).await.unwrap();
 
     // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
     let mut client = EnrolmentClient::new(place.channel(None).await.unwrap());
@@ -261,8 +259,62 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     }
     assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
     assert!(place.refused("enrolment_busy") >= 1.0);
-    let asked = EnrolRequest { token: fresh, request: request(&reborn) };
+    let asked = EnrolRequest { token, request: request(&own) };
     assert_eq!(client.enrol(asked).await.unwrap_err().code(), Code::ResourceExhausted, "nobody learns by that whether a token is good");
+}
+
+/// Whoever has a copy of a former certificate loses it when the machine is enrolled anew, and not when that certificate ends: the
+/// session that is open, the next one, and renewals; also by a collector that was started since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_former_certificate_is_refused_at_once() {
+    let place = Place::new();
+    let collector = place.collector(&[]);
+    let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let first = place.enrol(&place.token("add", "machine"), request(&old)).await.unwrap();
+    let first = pair(&old, &first);
+    let copy = pair(&old, &place.renew(&first, &old).await.unwrap());
+    let (_say, mut heard) = place.open(&copy).await.unwrap();
+
+    // A new token by itself takes nothing from anybody: the machine may be far from it.
+    let token = place.token("renew", "machine");
+    assert_eq!(place.session(&first).await, Code::Ok);
+    let (_say_again, mut heard_again) = place.open(&copy).await.unwrap();
+    while let Ok(Some(_)) = heard.message().await {}
+    assert_eq!(place.refused("enrolment_replaced"), 0.0);
+
+    let anew = pair(&new, &place.enrol(&token, request(&new)).await.unwrap());
+    let enrolled = Instant::now();
+    let ended = tokio::time::timeout(WITHIN, async {
+        loop {
+            match heard_again.message().await {
+                Ok(Some(_)) => {}
+                ended => break ended,
+            }
+        }
+    });
+    let ended = ended.await.expect("the session of the copy ends").unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    assert!(enrolled.elapsed() < Duration::from_secs(20), "{:?}", enrolled.elapsed());
+    place.wait("that is counted", WITHIN, |_| place.refused("enrolment_replaced") == 1.0);
+    for copy in [&copy, &first] {
+        assert_eq!(place.session(copy).await, Code::Unauthenticated);
+        assert_eq!(place.renew(copy, &old).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+    assert_eq!(place.refused("enrolment_replaced"), 5.0, "{}", place.site.log("collector.log"));
+    assert!(place.site.log("collector.log").contains("was enrolled anew since this certificate was issued"));
+    assert_eq!(place.session(&anew).await, Code::Ok);
+
+    collector.stop(Duration::from_secs(20)).unwrap();
+    let collector = place.collector(&[]);
+    assert_eq!((place.session(&copy).await, place.session(&anew).await), (Code::Unauthenticated, Code::Ok));
+
+    // A database that knows nobody: whoever is listed has to come in, and the first that renews is the machine.
+    collector.stop(Duration::from_secs(20)).unwrap();
+    std::fs::remove_dir_all(place.site.path("data")).unwrap();
+    let _collector = place.collector(&[]);
+    assert_eq!(place.session(&copy).await, Code::Ok);
+    place.renew(&anew, &new).await.unwrap();
+    assert_eq!((place.session(&copy).await, place.session(&anew).await), (Code::Unauthenticated, Code::Ok));
 }
 
 /// Certificates of another CA, of servers, of nobody, past their end: none opens a session, each is counted.
