@@ -79,6 +79,8 @@ refusals! {
     NodeReplaced = "node_replaced",
     /// The API server cannot be asked.
     ReviewUnavailable = "review_unavailable",
+    /// More tokens than may wait are yet to be reviewed, most of them from the same address; or its turn did not come in time.
+    ReviewBusy = "review_busy",
     /// A certificate that names no node of ours.
     MalformedCertificate = "malformed_certificate",
     /// The certificate's node is not, or not any longer, listed.

@@ -114,7 +114,7 @@ impl Ingest {
     async fn admit(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<Admitted, Status> {
         let peer = request.extensions().get::<Peer>();
         let authorization = request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
-        let presented = Presented { authorization, certificate: peer.and_then(Peer::certificate) };
+        let presented = Presented { authorization, certificate: peer.and_then(Peer::certificate), from: peer.map(Peer::origin) };
         let admitted = self.identities.admit(presented).await;
         if let (Ok(_), Some(peer)) = (&admitted, peer) {
             peer.accepted();
