@@ -207,7 +207,7 @@ pub(crate) fn options(alertmanagers: &[String], webhooks: &[String]) -> AlertOpt
 
 /// Tries until it is so, or fails after a generous time.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
-    for _ in 0..300 {
+    for _ in 0..2_400 {
         if let Some(found) = attempt().await {
             return found;
         }

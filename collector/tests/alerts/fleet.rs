@@ -314,6 +314,7 @@ async fn a_restart_moves_no_verdict_and_no_alert() {
     };
     alerting(&database, &cancel).await;
     eventually("it is judged", || async { (database.verdicts(OUTLIER).await.len() == 2).then_some(()) }).await;
+    eventually("it alerts", || async { (!database.store.stored_alerts().await.unwrap().is_empty()).then_some(()) }).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     cancel.cancel();
     tokio::time::sleep(Duration::from_millis(200)).await;
