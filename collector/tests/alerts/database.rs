@@ -215,3 +215,15 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, att
     }
     panic!("waited in vain: {what}");
 }
+
+/// What it says once it has said the same for a while: everything that was under way is done.
+pub(crate) async fn settled<T: PartialEq>(read: impl AsyncFn() -> T) -> T {
+    let (mut last, mut same) = (read().await, 0);
+    while same < 4 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = read().await;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
