@@ -79,6 +79,8 @@ refusals! {
     NodeReplaced = "node_replaced",
     /// The API server cannot be asked.
     ReviewUnavailable = "review_unavailable",
+    /// More tokens than may wait are yet to be reviewed, most of them from the same address; or its turn did not come in time.
+    ReviewBusy = "review_busy",
     /// A certificate that names no node of ours.
     MalformedCertificate = "malformed_certificate",
     /// The certificate's node is not, or not any longer, listed.
@@ -102,7 +104,7 @@ refusals! {
     EnrolmentToken = "enrolment_token",
     /// An enrolment token that was used with another key before.
     EnrolmentReused = "enrolment_reused",
-    /// A renewal with a certificate from before the machine was enrolled anew.
+    /// A certificate from before the machine was enrolled anew.
     EnrolmentReplaced = "enrolment_replaced",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",

@@ -75,7 +75,8 @@ impl Client {
     /// Says Hello for an empty state under a name that it gives itself, and waits for Welcome.
     pub async fn greet(&mut self, node_name: &str) -> Result<v1::Welcome> {
         let hello = v1::Hello { node_name: node_name.to_owned(), ..hello(1, 0, &State::default())? };
-        self.say(Say::Hello(hello)).await?;
+        // A stream that has ended shows when it is listened to.
+        drop(self.say(Say::Hello(hello)).await);
         match self.hear().await? {
             Some(Hear::Welcome(welcome)) => Ok(welcome),
             other => bail!("no Welcome but {other:?}"),

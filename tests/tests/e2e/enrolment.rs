@@ -93,15 +93,22 @@ impl Place {
 
     /// Opens a session with a certificate: the code it ends with, `Ok` for a Welcome; `Unknown` when there is no connection.
     async fn session(&self, shown: &Pair) -> Code {
-        let Ok(channel) = self.channel(Some(shown)).await else { return Code::Unknown };
-        let mut client = match Client::open(channel, None).await {
-            Ok(client) => client,
-            Err(status) => return status.code(),
-        };
+        self.open(shown).await.map_or_else(|code| code, |_| Code::Ok)
+    }
+
+    /// Opens one that is there for as long as what comes back.
+    async fn open(&self, shown: &Pair) -> Result<Client, Code> {
+        let channel = self.channel(Some(shown)).await.map_err(|_| Code::Unknown)?;
+        let mut client = Client::open(channel, None).await.map_err(|status| status.code())?;
         match client.greet("").await {
-            Ok(_) => Code::Ok,
-            Err(error) => error.downcast::<Status>().map_or(Code::Unknown, |status| status.code()),
+            Ok(_) => Ok(client),
+            Err(error) => Err(error.downcast::<Status>().map_or(Code::Unknown, |status| status.code())),
         }
+    }
+
+    async fn renew(&self, shown: &Pair, key: &KeyPair) -> Result<Enrolled, Status> {
+        let mut client = EnrolmentClient::new(self.channel(Some(shown)).await.unwrap());
+        client.renew(RenewRequest { request: request(key) }).await.map(tonic::Response::into_inner)
     }
 }
 
@@ -164,7 +171,7 @@ fn a_machine_that_was_off_too_long_says_so_and_comes_back_with_a_new_token_as_th
     place.give("machine", &token);
     let agent = place.agent("machine", &[]);
     place.is("machine", "reporting");
-    agent.stop(Duration::from_secs(10)).unwrap();
+    agent.stop(WITHIN).unwrap();
     place.is("machine", "stopped");
     // By the clock that ends it, wherever that one goes.
     let ends = SystemTime::now() + Duration::from_secs(20);
@@ -218,24 +225,12 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     let shown = pair(&own, &enrolled);
     assert_eq!(place.session(&shown).await, Code::Ok);
     let next = KeyPair::generate().unwrap();
-    let mut client = EnrolmentClient::new(place.channel(Some(&shown)).await.unwrap());
-    let renewed = client.renew(RenewRequest { request: request(&next) }).await.unwrap().into_inner();
+    let renewed = place.renew(&shown, &next).await.unwrap();
     assert_ne!(renewed.chain, enrolled.chain);
     assert_eq!(place.session(&pair(&next, &renewed)).await, Code::Ok);
     let mut stranger = EnrolmentClient::new(place.channel(None).await.unwrap());
     let status = stranger.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "not accepted"));
-
-    // Enrolled anew, by another key: whoever still has the certificate from before does not get another.
-    let fresh = place.token("renew", "machine");
-    let reborn = KeyPair::generate().unwrap();
-    let enrolled_anew = place.enrol(&fresh, request(&reborn)).await.unwrap();
-    let copy = pair(&next, &renewed);
-    let mut client = EnrolmentClient::new(place.channel(Some(&copy)).await.unwrap());
-    let status = client.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
-    assert_eq!((status.code(), place.refused("enrolment_replaced")), (Code::Unauthenticated, 1.0));
-    let mut client = EnrolmentClient::new(place.channel(Some(&pair(&reborn, &enrolled_anew))).await.unwrap());
-    client.renew(RenewRequest { request: request(&reborn) }).await.unwrap();
 
     // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
     let client = EnrolmentClient::new(place.channel(None).await.unwrap());
@@ -247,7 +242,7 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
         let guesses = futures_util::future::join_all((0..120).map(|_| enrol("he_guess".to_owned(), Vec::new())));
         let (codes, good) = tokio::join!(guesses, async {
             tokio::task::yield_now().await;
-            enrol(fresh.clone(), request(&reborn)).await
+            enrol(token.clone(), request(&own)).await
         });
         assert!(codes.contains(&exhausted), "{codes:?}");
         // Nobody learns by that whether a token is good.
@@ -257,6 +252,49 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
         assert!(round < 20, "a good token is never too fast");
     }
     assert!(place.refused("enrolment_busy") >= 1.0);
+}
+
+/// Whoever has a copy of a former certificate loses it when the machine is enrolled anew, and not when that certificate ends: the
+/// session that is open, the next one, and renewals; also by a collector that was started since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_former_certificate_is_refused_at_once() {
+    let place = Place::new();
+    let collector = place.collector(&[]);
+    let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let first = place.enrol(&place.token("add", "machine"), request(&old)).await.unwrap();
+    let first = pair(&old, &first);
+    let copy = pair(&old, &place.renew(&first, &old).await.unwrap());
+    let mut former = place.open(&copy).await.unwrap();
+
+    // A new token by itself takes nothing from anybody: the machine may be far from it.
+    let token = place.token("renew", "machine");
+    assert_eq!(place.session(&first).await, Code::Ok);
+    let mut latter = place.open(&copy).await.unwrap();
+    assert_eq!(former.end().await.code(), Code::Aborted);
+    assert_eq!(place.refused("enrolment_replaced"), 0.0);
+
+    let anew = pair(&new, &place.enrol(&token, request(&new)).await.unwrap());
+    assert_eq!(latter.end().await.code(), Code::Unauthenticated, "and not when the certificate ends");
+    place.wait("that is counted", WITHIN, |_| place.refused("enrolment_replaced") == 1.0);
+    for copy in [&copy, &first] {
+        assert_eq!(place.session(copy).await, Code::Unauthenticated);
+        assert_eq!(place.renew(copy, &old).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+    assert_eq!(place.refused("enrolment_replaced"), 5.0, "{}", place.site.log("collector.log"));
+    assert!(place.site.log("collector.log").contains("was enrolled anew since this certificate was issued"));
+    assert_eq!(place.session(&anew).await, Code::Ok);
+
+    collector.stop(WITHIN).unwrap();
+    let collector = place.collector(&[]);
+    assert_eq!((place.session(&copy).await, place.session(&anew).await), (Code::Unauthenticated, Code::Ok));
+
+    // A database that knows nobody: whoever is listed has to come in, and the first that renews is the machine.
+    collector.stop(WITHIN).unwrap();
+    std::fs::remove_dir_all(place.site.path("data")).unwrap();
+    let _collector = place.collector(&[]);
+    assert_eq!(place.session(&copy).await, Code::Ok);
+    place.renew(&anew, &new).await.unwrap();
+    assert_eq!((place.session(&copy).await, place.session(&anew).await), (Code::Unauthenticated, Code::Ok));
 }
 
 /// Certificates of another CA, of servers, of nobody, past their end: none opens a session, each is counted.

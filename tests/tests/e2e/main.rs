@@ -27,6 +27,7 @@ mod holders;
 mod hostile;
 mod hostile_pages;
 mod identity;
+mod incluster;
 mod kill;
 mod kill_agent;
 mod kill_collector;
