@@ -117,7 +117,7 @@ struct Serve {
     /// Webhook to send alerts to; may be repeated.
     #[arg(long, env = "HOLDFAST_WEBHOOK", value_name = "URL", value_delimiter = ',')]
     webhook: Vec<String>,
-    /// How people reach the dashboard, for links in alerts.
+    /// How people reach the dashboard, for links in alerts; its name is answered on loopback too.
     #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     /// Let recorded nodes alert like live ones: for a demonstration.

@@ -106,7 +106,7 @@ refusals! {
     EnrolmentToken = "enrolment_token",
     /// An enrolment token that was used with another key before.
     EnrolmentReused = "enrolment_reused",
-    /// A renewal with a certificate from before the machine was enrolled anew.
+    /// A certificate from before the machine was enrolled anew.
     EnrolmentReplaced = "enrolment_replaced",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",

@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::body::ByMessage;
 use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tower::util::MapRequestLayer;
 
 use crate::accept::{self, Bounds, Certificate, TlsFiles};
@@ -148,11 +150,14 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
-    let enrolments = identities.enrolments.clone();
+    let (enrolments, following) = (identities.enrolments.clone(), identities.follow(&options.cluster));
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
+    if let Some(list) = &enrolments {
+        list.know(store.enrolled().await?);
+    }
     let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
@@ -186,7 +191,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
         EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
     });
-    let laid = MapRequestLayer::new(accept::heard::<tonic::body::Body>);
+    let laid = MapRequestLayer::new(|request| accept::heard(request).map(by_message));
     let server = http2(options.heartbeat_seconds).layer(laid).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
@@ -198,6 +203,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     if let Some(api) = api {
         tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
     }
+    tasks.spawn(named("tokens and enrolments", endless(following)));
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
@@ -234,6 +240,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         cluster: vouching,
         clock,
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let closed = stop.clone().cancelled_owned();
     tasks.spawn(named("HTTP server", async move { Ok(axum::serve(people, router).with_graceful_shutdown(closed).await?) }));
 
@@ -377,6 +384,11 @@ fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
         .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
+}
+
+/// So that a session keeps no buffer of the size of its largest message.
+fn by_message(body: Body) -> Body {
+    Body::new(ByMessage::new(body))
 }
 
 fn policing(

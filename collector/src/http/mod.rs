@@ -7,13 +7,14 @@ mod failure;
 mod headers;
 mod health;
 mod query;
+mod rebinding;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use holdfast_checks::catalogue::Catalogue;
 use tokio::sync::Semaphore;
@@ -108,6 +109,7 @@ pub fn router(app: App) -> Router {
     }
     let views = Views::new(&app.store, Arc::clone(&app.catalogue), CursorKey::new(key));
     let started = (app.clock)();
+    let own_name = rebinding::own_name(app.public_url.as_deref());
     let site: Shared =
         Arc::new(Site { app, views, started, streams: Arc::new(Semaphore::new(MAX_STREAMS)), renderings: Renderings::default() });
     Router::new()
@@ -121,6 +123,7 @@ pub fn router(app: App) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(CsrfLayer::new())
+        .layer(from_fn_with_state(own_name, rebinding::guard))
         .layer(CatchPanicLayer::custom(failure::panicked))
         .layer(from_fn(headers::add))
 }

@@ -81,8 +81,9 @@ pub async fn keep_tidy(store: Store, retention: Retention, enrolments: Option<Ar
             }
             let Some(list) = &enrolments else { continue };
             let listed = |cluster: &str, uid: &str| list.node(cluster, uid).is_some();
-            if let Err(error) = store.forget_enrolled(now().saturating_sub(retention.gone_nodes), listed).await {
-                tracing::error!(error = cause(&error), "enrolments of old not deleted: trying again in an hour");
+            match store.forget_enrolled(now().saturating_sub(retention.gone_nodes), listed).await {
+                Ok(forgotten) => forgotten.iter().for_each(|enrolled| list.forget(enrolled)),
+                Err(error) => tracing::error!(error = cause(&error), "enrolments of old not deleted: trying again in an hour"),
             }
         }
     }

@@ -3,6 +3,7 @@
 use sqlx::Row;
 
 use super::{Store, StoreError};
+use crate::identity::certificate::Family;
 
 /// The use of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,17 @@ pub struct Renewal<'a> {
     pub not_after: i64,
     /// Now, Unix milliseconds.
     pub at: i64,
+}
+
+/// A machine that is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The node's cluster.
+    pub cluster: String,
+    /// The node's uid.
+    pub uid: String,
+    /// Of the certificates that count for it.
+    pub family: Family,
 }
 
 /// What became of it.
@@ -94,18 +106,33 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Forgets nodes whose certificate ended before `limit` (Unix milliseconds) and that are not listed any longer. As long as a node is
-    /// listed its token may be good, and has to stay good for one key only.
-    pub async fn forget_enrolled(&self, limit: i64, listed: impl Fn(&str, &str) -> bool) -> Result<(), StoreError> {
-        let rows = sqlx::query_as::<_, (String, String)>("select cluster, uid from enrolled where not_after < $1").bind(limit);
-        let rows = rows.fetch_all(&self.reader).await.map_err(StoreError::query("find enrolments of old"))?;
-        for (cluster, uid) in rows.into_iter().filter(|(cluster, uid)| !listed(cluster, uid)) {
-            let gone = sqlx::query("delete from enrolled where cluster = $1 and uid = $2 and not_after < $3");
-            let gone = gone.bind(cluster).bind(uid).bind(limit).execute(&self.writer).await;
-            gone.map_err(StoreError::query("forget an enrolment"))?;
-        }
-        Ok(())
+    /// Every machine that is enrolled.
+    pub async fn enrolled(&self) -> Result<Vec<Enrolled>, StoreError> {
+        let rows = sqlx::query_as::<_, (String, String, String)>("select cluster, uid, family from enrolled").fetch_all(&self.reader);
+        Ok(rows.await.map_err(StoreError::query("read enrolments"))?.into_iter().filter_map(enrolled).collect())
     }
+
+    /// Forgets nodes whose certificate ended before `limit` (Unix milliseconds) and that are not listed any longer. As long as a node is
+    /// listed its token may be good, and has to stay good for one key only. Those that were forgotten.
+    pub async fn forget_enrolled(&self, limit: i64, listed: impl Fn(&str, &str) -> bool) -> Result<Vec<Enrolled>, StoreError> {
+        let rows =
+            sqlx::query_as::<_, (String, String, String)>("select cluster, uid, family from enrolled where not_after < $1").bind(limit);
+        let rows = rows.fetch_all(&self.reader).await.map_err(StoreError::query("find enrolments of old"))?;
+        let mut forgotten = Vec::new();
+        for (cluster, uid, family) in rows.into_iter().filter(|(cluster, uid, _)| !listed(cluster, uid)) {
+            let gone = sqlx::query("delete from enrolled where cluster = $1 and uid = $2 and not_after < $3");
+            let gone = gone.bind(&cluster).bind(&uid).bind(limit).execute(&self.writer).await;
+            if gone.map_err(StoreError::query("forget an enrolment"))?.rows_affected() > 0 {
+                forgotten.extend(enrolled((cluster, uid, family)));
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+/// A row whose family is none says nothing: whoever wrote it was not us.
+fn enrolled((cluster, uid, family): (String, String, String)) -> Option<Enrolled> {
+    Some(Enrolled { cluster, uid, family: Family::from_hex(&family)? })
 }
 
 #[cfg(test)]
@@ -149,12 +176,17 @@ mod tests {
     async fn only_who_is_not_listed_and_has_no_certificate_for_long_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
-        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", family: "f", serial: "1", not_after: 10, at: 1 };
+        let family = Family::of(&[1; 32]);
+        let text = family.hex();
+        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", family: &text, serial: "1", not_after: 10, at: 1 };
         for claim in [claim.clone(), Claim { uid: "listed", ..claim.clone() }, Claim { uid: "young", not_after: 20, ..claim }] {
             store.claim_enrolment(&claim).await.unwrap();
         }
-        store.forget_enrolled(20, |cluster, uid| (cluster, uid) == ("c", "listed")).await.unwrap();
-        let left = sqlx::query_scalar::<_, String>("select uid from enrolled order by uid").fetch_all(&store.reader).await.unwrap();
-        assert_eq!(left, ["listed", "young"]);
+        let forgotten = store.forget_enrolled(20, |cluster, uid| (cluster, uid) == ("c", "listed")).await.unwrap();
+        let enrolled = |uid: &str| Enrolled { cluster: "c".into(), uid: uid.into(), family };
+        assert_eq!(forgotten, [enrolled("gone")]);
+        let mut left = store.enrolled().await.unwrap();
+        left.sort_by(|a, b| a.uid.cmp(&b.uid));
+        assert_eq!(left, [enrolled("listed"), enrolled("young")]);
     }
 }
