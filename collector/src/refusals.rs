@@ -50,6 +50,8 @@ refusals! {
     HandshakeTimeout = "handshake_timeout",
     /// A TLS handshake gave way to newer ones while as many were under way as may be.
     HandshakeDisplaced = "handshake_displaced",
+    /// No agent came of too many handshakes of one address.
+    HandshakeRate = "handshake_rate",
     /// Nobody opened a session in the connection in time.
     NoSession = "no_session",
     /// A connection without a session gave way to newer ones.

@@ -218,6 +218,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let keeping = Keeping { cluster, store, changes, registry, clock, waiting: options.waiting };
         tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
     }
+    let vouching = cluster.clone().filter(|_| options.token_review);
     let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
@@ -236,6 +237,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         public_url: options.public_url,
         library,
         policies: desk,
+        cluster: vouching,
         clock,
     });
     let router = router.into_make_service_with_connect_info::<SocketAddr>();

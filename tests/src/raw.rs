@@ -1,5 +1,6 @@
 //! A gRPC client with nothing of the agent's: shows any credentials, says anything, and hears the status as it was sent.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use holdfast_proto::v1::{self, AgentMessage};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +25,11 @@ use crate::process::PATIENCE;
 
 /// A connection over TLS to the collector's port for agents.
 pub async fn channel(ca: &Path, port: u16) -> Result<Channel> {
+    channel_from([127, 0, 0, 1].into(), ca, port).await
+}
+
+/// The same from another address of this machine.
+pub async fn channel_from(address: IpAddr, ca: &Path, port: u16) -> Result<Channel> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca)?)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -33,7 +40,9 @@ pub async fn channel(ca: &Path, port: u16) -> Result<Channel> {
     let connect = tower::service_fn(move |_| {
         let connector = connector.clone();
         async move {
-            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((address, 0).into())?;
+            let stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
             let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, stream).await?))
         }

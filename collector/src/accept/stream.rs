@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::PENALTY;
+use super::allowance::Allowance;
 use super::crowd::{Place, origin};
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
@@ -46,7 +47,7 @@ pub struct Peer {
     standing: Arc<Standing>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Standing {
     state: AtomicU8,
     /// A request came: whatever became of it, the other end speaks HTTP/2.
@@ -55,6 +56,7 @@ struct Standing {
     waker: AtomicWaker,
     /// Among those who have no session.
     place: Mutex<Option<Place>>,
+    allowance: Arc<Allowance>,
 }
 
 impl Standing {
@@ -65,8 +67,15 @@ impl Standing {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
-        Self { address, certificate: certificate.map(Arc::new), standing: Arc::default() }
+    pub(super) fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>, allowance: Arc<Allowance>) -> Self {
+        let standing = Standing {
+            state: AtomicU8::new(STRANGE),
+            spoke: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            place: Mutex::new(None),
+            allowance,
+        };
+        Self { address, certificate: certificate.map(Arc::new), standing: Arc::new(standing) }
     }
 
     /// Whom its address stands for: a host that has many addresses of its own counts as one.
@@ -83,6 +92,7 @@ impl Peer {
     pub fn accepted(&self) {
         drop(self.standing.place.lock().unwrap_or_else(PoisonError::into_inner).take());
         if self.standing.state.compare_exchange(STRANGE, KNOWN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.standing.allowance.give_back(self.origin());
             self.standing.waker.wake();
         }
     }

@@ -103,6 +103,32 @@ async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_
 }
 
 #[tokio::test]
+async fn an_address_of_whose_handshakes_no_agent_comes_has_no_more_and_another_one_has() {
+    let mut rig = Rig::new(Bounds { strange: Rate { burst: 3, per_second: 0 }, ..Bounds::default() });
+    let mut open = Vec::new();
+    for _ in 0..6 {
+        let (client, connection) = rig.connect().await;
+        connection.connect_info().accepted();
+        open.push((client, connection));
+    }
+    for _ in 0..3 {
+        // Silent ones cost no handshake.
+        drop(TcpStream::connect(rig.address).await.unwrap());
+        open.push(rig.connect().await);
+    }
+    let shake = async |from: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(rig.address).await.unwrap();
+        rig.connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
+    };
+    assert!(shake([127, 0, 0, 1]).await.is_err() && rig.refused(Refusal::HandshakeRate));
+    shake([127, 0, 0, 2]).await.unwrap();
+    open.last().unwrap().1.connect_info().accepted();
+    shake([127, 0, 0, 1]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
     let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() });
     let mut silent = Vec::new();

@@ -288,6 +288,7 @@ pub(super) fn speaks_http2(connection: &rustls::ServerConnection) -> bool {
 pub(super) fn refusal(error: &std::io::Error) -> Refusal {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
+        _ if error.kind() == std::io::ErrorKind::QuotaExceeded => Refusal::HandshakeRate,
         Some(rustls::Error::InvalidCertificate(_)) => Refusal::ClientCertificate,
         _ => Refusal::Handshake,
     }

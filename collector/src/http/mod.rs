@@ -29,6 +29,7 @@ pub(crate) use failure::{ErrorBody, Failure};
 pub(crate) use query::{decode, pairs};
 
 use crate::changes::ChangeFeed;
+use crate::cluster::Cluster;
 use crate::dashboard::Renderings;
 use crate::feeds::Follow;
 use crate::policy::Desk;
@@ -65,6 +66,8 @@ pub struct App {
     pub library: Follow,
     /// What agents are to hold.
     pub policies: Arc<Desk>,
+    /// What the API server says of who agents are; `None` where it is not asked.
+    pub cluster: Option<Arc<Cluster>>,
     /// The time.
     pub clock: Clock,
 }

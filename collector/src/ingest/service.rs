@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Settings;
 use super::connection::{Connection, Told, words};
+use super::pace::Paces;
 use super::session::Moment;
 use crate::accept::Peer;
 use crate::identity::{Admitted, Identities, Presented};
@@ -37,6 +38,7 @@ pub struct Ingest {
     pub(super) registry: Arc<Registry>,
     pub(super) roster: Arc<Roster>,
     pub(super) policies: Arc<Desk>,
+    pub(super) paces: Paces,
     pub(super) metrics: Metrics,
     pub(super) refusals: Refusals,
     pub(super) settings: Settings,
@@ -69,6 +71,7 @@ impl Ingest {
             registry,
             roster,
             policies: Arc::default(),
+            paces: Paces::default(),
             refusals: Refusals::new(metrics.clone()),
             metrics,
             grants: Arc::new(Semaphore::new(settings.grants)),

@@ -1,9 +1,12 @@
 //! Who is let in in a cluster, and who is not: a real collector over real TLS, a stand-in API server over TLS of its own, and clients
 //! that show whatever they like.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use holdfast_tests::apiserver::{ApiServer, Claims, Mode};
+use holdfast_tests::raw::{Client, channel_from};
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::rig::Rig;
@@ -165,4 +168,95 @@ async fn a_right_that_is_missing_is_named() {
     assert_eq!(rig.open(&token).await.unwrap_err().code(), Code::Unavailable);
     rig.cluster.forbid(None);
     rig.connected(&token, "node-a").await;
+}
+
+/// Shows one well-made forged token after another, from an address of its own, in as many connections at once.
+fn flood(rig: &Rig, connections: usize) -> JoinSet<()> {
+    let mut all = JoinSet::new();
+    for _ in 0..connections {
+        let (ca, port) = (rig.site.path("tls/ca.crt"), rig.site.grpc);
+        all.spawn(async move {
+            loop {
+                let Ok(channel) = channel_from([127, 0, 0, 2].into(), Path::new(&ca), port).await else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let mut shown = JoinSet::new();
+                for _ in 0..4 {
+                    let channel = channel.clone();
+                    shown.spawn(async move {
+                        while let Err(status) = Client::open(channel.clone(), Some(&Claims::of("node-a").token())).await {
+                            if !["credentials not accepted", "credentials cannot be checked now: come back later"]
+                                .contains(&status.message())
+                            {
+                                break;
+                            }
+                        }
+                    });
+                }
+                while shown.join_next().await.is_some() {}
+            }
+        });
+    }
+    all
+}
+
+/// A slow API server, and an address that shows 600 forged tokens at a time: asked in turn, an agent would wait half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_forged_tokens_keeps_no_agent_of_another_address_out() {
+    let cluster = ApiServer::start().unwrap();
+    cluster.review_within(Duration::from_secs(1));
+    let tokens: Vec<String> = (0..5).map(|n| cluster.add_agent(&format!("node-{n}"))).collect();
+    let rig = Rig::start(cluster);
+    let flooding = flood(&rig, 150);
+    let waiting = |rig: &Rig| rig.site.api().metric("holdfast_token_reviews_waiting");
+    rig.until("the flood waits to be reviewed", |rig| waiting(rig) > 300.0);
+    let mut clients = Vec::new();
+    for (n, token) in tokens.iter().enumerate() {
+        rig.until("it still waits", |rig| waiting(rig) > 300.0);
+        let began = Instant::now();
+        let mut opened = rig.open(token).await;
+        // An agent comes again; in turn, no try would be long enough.
+        for _ in 0..2 {
+            opened = if opened.is_ok() { opened } else { rig.open(token).await };
+        }
+        let mut client = opened.unwrap_or_else(|status| panic!("{status} after {:.1?}\n{}", began.elapsed(), rig.log()));
+        client.greet(&format!("node-{n}")).await.unwrap();
+        clients.push(client);
+    }
+    rig.until("the flood hears that it is too much", |rig| rig.refused("review_busy") > 0.0);
+    rig.until("and that it is forged", |rig| rig.refused("not_authenticated") > 0.0);
+    rig.until("which is logged", |rig| rig.logged("review_busy") > 0);
+    assert!(rig.cluster.reviews_at_once() <= 20, "{} at once", rig.cluster.reviews_at_once());
+    drop(flooding);
+    for client in &mut clients {
+        assert!(tokio::time::timeout(Duration::from_millis(50), client.end()).await.is_err(), "sessions live on");
+    }
+}
+
+/// The API server is trusted, and may be broken: nothing it answers takes more than its bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_end_is_ended_said_and_asked_for_again() {
+    const PEAK_KIB: u64 = 400 * 1024;
+    let cluster = ApiServer::start().unwrap();
+    let (first, late) = (cluster.add_agent("node-a"), cluster.add_agent("late"));
+    cluster.behave(Mode::Endless);
+    let rig = Rig::start(cluster);
+    rig.until("pages are ended", |rig| rig.log().contains("an answer of the API server is larger than 64 MiB"));
+    assert_eq!(rig.open(&first).await.unwrap_err().code(), Code::Unavailable);
+    rig.cluster.behave(Mode::Up);
+    let mut client = rig.connected(&first, "node-a").await;
+    rig.until("all is listed", |rig| rig.log().contains("the API server answers again"));
+    rig.cluster.behave(Mode::Endless);
+    rig.until("lines are ended", |rig| rig.log().contains("a line of the API server's watch is longer than 4 MiB"));
+    assert_eq!(rig.open(&late).await.unwrap_err().code(), Code::Unavailable);
+    let page = rig.site.api().text("/").unwrap();
+    assert!(page.contains("The API server does not answer</strong> since"), "{page}");
+    rig.cluster.behave(Mode::Up);
+    rig.connected(&late, "late").await;
+    rig.until("it is over", |rig| !rig.site.api().text("/").unwrap_or_default().contains("The API server does not answer"));
+    assert!(tokio::time::timeout(Duration::from_millis(100), client.end()).await.is_err(), "the session has seen nothing of it");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.collector.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap();
+    assert!(peak < PEAK_KIB, "{peak} KiB at most");
 }

@@ -13,7 +13,7 @@ use crate::BINARIES;
 pub(crate) struct Rig {
     pub(crate) site: Site,
     pub(crate) cluster: ApiServer,
-    _collector: Process,
+    pub(crate) collector: Process,
 }
 
 impl Rig {
@@ -21,7 +21,7 @@ impl Rig {
         let site = Site::new(BINARIES).unwrap();
         let kubeconfig = cluster.kubeconfig().display().to_string();
         let collector = site.collector(&["--token-review", "--kubeconfig", &kubeconfig, "--cluster", "test"]).unwrap();
-        Self { site, cluster, _collector: collector }
+        Self { site, cluster, collector }
     }
 
     /// Shows a token; nothing was said yet.
