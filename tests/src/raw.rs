@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use holdfast_checks::entries::State;
@@ -19,8 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
-/// Longest wait for one message.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::peer::hello;
+use crate::process::PATIENCE;
 
 /// A connection over TLS to the collector's port for agents.
 pub async fn channel(ca: &Path, port: u16) -> Result<Channel> {
@@ -75,18 +74,9 @@ impl Client {
 
     /// Says Hello for an empty state under a name that it gives itself, and waits for Welcome.
     pub async fn greet(&mut self, node_name: &str) -> Result<v1::Welcome> {
-        let hello = v1::Hello {
-            protocol_min: 1,
-            protocol_max: 1,
-            agent_version: "test".to_owned(),
-            epoch: 1,
-            state_digest: State::default().digest().to_bytes().to_vec(),
-            catalogue_hash: vec![0; 16],
-            boot_id: "test".to_owned(),
-            node_name: node_name.to_owned(),
-            ..v1::Hello::default()
-        };
-        self.say(Say::Hello(hello)).await?;
+        let hello = v1::Hello { node_name: node_name.to_owned(), ..hello(1, 0, &State::default())? };
+        // A stream that has ended shows when it is listened to.
+        drop(self.say(Say::Hello(hello)).await);
         match self.hear().await? {
             Some(Hear::Welcome(welcome)) => Ok(welcome),
             other => bail!("no Welcome but {other:?}"),

@@ -1,67 +1,15 @@
 //! Who is let in in a cluster, and who is not: a real collector over real TLS, a stand-in API server over TLS of its own, and clients
 //! that show whatever they like.
 
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::apiserver::{ApiServer, Claims, Mode};
-use holdfast_tests::process::Process;
-use holdfast_tests::raw::{Client, channel};
-use holdfast_tests::site::Site;
-use tonic::{Code, Status};
+use tonic::Code;
 
-use crate::BINARIES;
+use crate::rig::Rig;
 
-const SOON: Duration = Duration::from_secs(30);
-
-struct Rig {
-    site: Site,
-    cluster: ApiServer,
-    _collector: Process,
-}
-
-impl Rig {
-    fn start(cluster: ApiServer) -> Self {
-        let site = Site::new(BINARIES).unwrap();
-        let kubeconfig = cluster.kubeconfig().display().to_string();
-        let collector = site.collector(&["--token-review", "--kubeconfig", &kubeconfig, "--cluster", "test"]).unwrap();
-        Self { site, cluster, _collector: collector }
-    }
-
-    async fn open(&self, token: &str) -> Result<Client, Status> {
-        let ca = self.site.path("tls/ca.crt");
-        Client::open(channel(Path::new(&ca), self.site.grpc).await.unwrap(), Some(token)).await
-    }
-
-    async fn connected(&self, token: &str, name: &str) -> Client {
-        let mut client = self.open(token).await.unwrap_or_else(|status| panic!("{status}\n{}", self.log()));
-        client.greet(name).await.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
-        client
-    }
-
-    fn log(&self) -> String {
-        self.site.log("collector.log")
-    }
-
-    fn refused(&self, code: &str) -> f64 {
-        self.site.api().metric(&format!("holdfast_rejections_total{{reason=\"{code}\"}}"))
-    }
-
-    fn logged(&self, code: &str) -> usize {
-        let lines = self.log();
-        let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.filter(|line| line["code"] == code && line["message"] == "refused").count()
-    }
-
-    fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let nodes = || self.site.api().text("/api/v1/nodes").unwrap_or_default();
-        self.site.api().wait(what, SOON, |_| done(self)).unwrap_or_else(|error| panic!("{error}\n{}\n{}", nodes(), self.log()));
-    }
-
-    fn state(&self, name: &str) -> String {
-        self.site.api().node_state(name).unwrap_or_default()
-    }
-}
+/// How long a refusal is remembered, seconds.
+const REMEMBERED: u64 = 5;
 
 /// Every way to be somebody else, one after the other: each refused, counted under its own code, logged, and told nothing.
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +41,7 @@ async fn nobody_is_somebody_else() {
         ("opaque", "not_authenticated", "abc".to_owned()),
         ("of a deleted pod", "not_authenticated", deleted),
         ("for the API server", "wrong_audience", cluster.mint(Claims { audience: "https://kubernetes.default.svc".into(), ..claims() })),
-        ("expired", "expired", cluster.mint(claims().ending_in(-1))),
+        ("expired", "expired", cluster.mint(claims().ending_in(-60))),
         ("of another account", "wrong_account", cluster.mint(Claims { user: "system:serviceaccount:default:default".into(), ..claims() })),
         ("bound to nothing", "unbound_token", cluster.mint(Claims { pod: None, node: None, ..claims() })),
         ("without a node, as before 1.30", "unbound_token", cluster.mint(Claims { node: None, ..claims() })),
@@ -116,12 +64,13 @@ async fn nobody_is_somebody_else() {
         assert!(!rig.log().contains(token.as_str()), "no token is logged");
     }
 
-    // A storm of one bad token is asked about once in five seconds.
-    let before = cluster.reviews();
+    // A storm of one bad token is asked about once in five seconds, however long it takes.
+    let (before, began) = (cluster.reviews(), Instant::now());
     for _ in 0..20 {
         rig.open(&shown[0].2).await.unwrap_err();
     }
-    assert!(cluster.reviews() <= before + 3, "{} reviews", cluster.reviews() - before);
+    let (asked, most) = (cluster.reviews() - before, 2 + began.elapsed().as_secs() / REMEMBERED);
+    assert!(u64::try_from(asked).unwrap() <= most, "{asked} reviews where {most} are the most");
 
     // Node a's token for node b's name: what Hello says is no identity.
     let _client = rig.connected(&good, "node-b").await;

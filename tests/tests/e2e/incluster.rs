@@ -15,7 +15,7 @@ use holdfast_tests::api::Api;
 use holdfast_tests::apiserver::{ApiServer, Claims};
 use holdfast_tests::containers::manifest::Workload;
 use holdfast_tests::containers::{FIRST_POD, RuntimeHost};
-use holdfast_tests::site::START;
+use holdfast_tests::process::PATIENCE;
 use tokio::runtime::Handle;
 
 use crate::BINARIES;
@@ -77,7 +77,7 @@ impl Deployed {
         let api = Api::new(format!("http://{FIRST_POD}:8080"));
         let deployed = Self { host, cluster, collector, agent, api };
         // The probes of the manifest.
-        deployed.until("the collector is live and ready", START, |all| ["/livez", "/readyz"].iter().all(|path| all.api.text(path).is_ok()));
+        deployed.until("the collector is live and ready", PATIENCE, |all| ["/livez", "/readyz"].iter().all(|path| all.api.text(path).is_ok()));
         deployed
     }
 

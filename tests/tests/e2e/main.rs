@@ -39,6 +39,7 @@ mod policy;
 mod privileges;
 mod receivers;
 mod recorded;
+mod rig;
 mod rotation;
 mod siege;
 mod silence;
