@@ -262,6 +262,7 @@ fn options(serve: Serve) -> ServeOptions {
         grace_ms: serve.silent_after.saturating_mul(1000),
         warm_up_ms: u64::from(serve.heartbeat).saturating_mul(3000),
         gone_ms: serve.gone_after.saturating_mul(3_600_000),
+        ..Patience::default()
     };
     ServeOptions {
         data: serve.data,

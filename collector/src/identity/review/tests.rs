@@ -246,6 +246,11 @@ fn every_claim_is_needed() {
     let claims = |value: Value| Claims::of(serde_json::from_value(value).unwrap(), AUDIENCE, "holdfast-system");
     assert_eq!(claims(good()).unwrap().node_uid, "uid-a");
     let without = |name: &str| extra(&BOUND.into_iter().filter(|(claim, _)| *claim != name).collect::<Vec<_>>());
+    let twice = |name: &str, values: &Value| {
+        let mut extra = extra(&BOUND);
+        extra[format!("authentication.kubernetes.io/{name}")] = values.clone();
+        status(USER, AUDIENCE, &extra)
+    };
     for (value, refusal, said) in [
         (json!({"user": {}}), Refusal::NotAuthenticated, "not authenticated"),
         (
@@ -266,6 +271,10 @@ fn every_claim_is_needed() {
         (status(USER, AUDIENCE, &without("pod-name")), Refusal::UnboundToken, "not bound to a pod"),
         (status(USER, AUDIENCE, &without("node-name")), Refusal::UnboundToken, "1.30"),
         (status(USER, AUDIENCE, &without("node-uid")), Refusal::UnboundToken, "1.30"),
+        (twice("node-name", &json!(["a", "b"])), Refusal::UnboundToken, "1.30"),
+        (twice("node-uid", &json!(["uid-b", "uid-a"])), Refusal::UnboundToken, "1.30"),
+        (twice("pod-uid", &json!([])), Refusal::UnboundToken, "not bound to a pod"),
+        (twice("pod-uid", &json!([""])), Refusal::UnboundToken, "not bound to a pod"),
     ] {
         let rejection = claims(value.clone()).unwrap_err();
         assert_eq!(rejection.refusal, refusal, "{value}");
