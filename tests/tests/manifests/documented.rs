@@ -62,9 +62,9 @@ fn the_agent_is_granted_what_the_guide_names() {
 fn of_all_that_the_agent_is_granted_the_guide_says_what_is_missing_without() {
     let (pod, container) = agent();
     let rows: Vec<String> = [UNKNOWN, NEEDED].into_iter().flat_map(table).map(|row| row[0].clone()).collect();
-    let added = strings(&container["securityContext"]["capabilities"]["add"]);
+    let given = strings(&container["securityContext"]["capabilities"]["add"]);
     let said: BTreeSet<String> = rows.iter().flat_map(|row| capabilities(row)).collect();
-    assert_eq!(said, added);
+    assert_eq!(said, given);
     for shared in shared(&pod) {
         assert!(rows.contains(&shared), "no row {shared}");
     }
@@ -81,8 +81,8 @@ fn of_all_that_the_agent_is_granted_the_guide_says_what_is_missing_without() {
 
 /// Verbs and resources of all rules; what binds them, namespace and name.
 fn rights() -> BTreeSet<String> {
-    let roles = ["Role", "ClusterRole"].into_iter().flat_map(of_kind);
-    let rules: Vec<Value> = roles.flat_map(|role| role["rules"].as_array().unwrap().clone()).collect();
+    let all = ["Role", "ClusterRole"].into_iter().flat_map(of_kind);
+    let rules: Vec<Value> = all.flat_map(|role| role["rules"].as_array().unwrap().clone()).collect();
     let words = rules.iter().flat_map(|rule| {
         ["verbs", "resources", "resourceNames"]
             .into_iter()
