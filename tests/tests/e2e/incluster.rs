@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use holdfast_tests::apiserver::{ApiServer, Claims};
 use holdfast_tests::containers::manifest::Workload;
 use holdfast_tests::containers::{FIRST_POD, RuntimeHost};
 use holdfast_tests::process::PATIENCE;
+use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::BINARIES;
@@ -149,6 +151,7 @@ async fn both_manifests_in_a_cluster_go_on_while_its_tokens_and_its_ca_are_repla
         its_own_token(&mut all, started);
         the_clusters_ca(&mut all, started);
         the_agents_token(&mut all);
+        a_token_that_is_not_the_agents(&mut all, &images[1], &here);
 
         // And what the watches tell is heard: its pod is deleted.
         assert_eq!(all.opened(), 1, "one session through all of it\n{}", all.log(&all.collector));
@@ -202,4 +205,25 @@ fn the_agents_token(all: &mut Deployed) {
     all.until("the agent shows it, and it is reviewed", SOON, |all| all.cluster.reviews() > reviews);
     println!("agent's token: reviewed {:.1} s after it was replaced", replaced.elapsed().as_secs_f64());
     assert_eq!(all.api.node_state("n1").as_deref(), Some("reporting"));
+}
+
+/// The kubelet makes a token the own of the uid that the container starts with, which is root here: the agent reads it by
+/// `DAC_READ_SEARCH` after it has stepped down, and without delivers nothing.
+fn a_token_that_is_not_the_agents(all: &mut Deployed, image: &str, here: &Handle) {
+    let token = all.host.outside(&all.host.volume_of(&all.agent, "collector-token").unwrap()).join("token");
+    let status = std::fs::metadata(&token).unwrap();
+    assert_eq!((status.uid(), status.mode() & 0o777), (0, 0o600));
+    let mut blind = Workload { pod: "holdfast-agent-blind".to_owned(), ..all.agent.clone() };
+    let container = &mut blind.spec["containers"][0];
+    container["securityContext"]["capabilities"]["add"] = json!(["SYS_PTRACE", "SETUID", "SETGID", "CHOWN"]);
+    for argument in container["args"].as_array_mut().unwrap() {
+        if argument.as_str().unwrap().starts_with("--health=") {
+            *argument = json!("--health=127.0.0.1:0");
+        }
+    }
+    here.block_on(all.host.run_workload(&blind, Some(image))).unwrap();
+    all.until("it says why", SOON, |all| {
+        let log = all.log(&blind);
+        log.contains("/var/run/secrets/holdfast/token") && log.contains("ermission denied")
+    });
 }
