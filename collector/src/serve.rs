@@ -45,10 +45,10 @@ const DATABASE: &str = "holdfast.db";
 /// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
 /// gives a connection 64 KiB.
 const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
-/// Streams in one connection: an agent needs one.
-const STREAMS: u32 = 4;
+/// Streams in one connection: an agent needs one, and the other is told so.
+const STREAMS: u32 = 2;
 /// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
-const HEADERS: u32 = 16 * 1024;
+const HEADERS: u32 = 12 * 1024;
 /// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
 /// connection ends. An agent resets none.
 const RESETS: (usize, usize) = (8, 16);
@@ -150,11 +150,14 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
-    let enrolments = identities.enrolments.clone();
+    let (enrolments, following) = (identities.enrolments.clone(), identities.follow(&options.cluster));
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
+    if let Some(list) = &enrolments {
+        list.know(store.enrolled().await?);
+    }
     let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
@@ -200,10 +203,11 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     if let Some(api) = api {
         tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
     }
+    tasks.spawn(named("tokens and enrolments", endless(following)));
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
-    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, listed, wall))));
+    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), Arc::clone(&registry), options.retention, listed, wall))));
     let clock: Clock = Arc::new(wall);
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
@@ -214,6 +218,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let keeping = Keeping { cluster, store, changes, registry, clock, waiting: options.waiting };
         tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
     }
+    let vouching = cluster.clone().filter(|_| options.token_review);
     let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
@@ -232,8 +237,10 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         public_url: options.public_url,
         library,
         policies: desk,
+        cluster: vouching,
         clock,
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let closed = stop.clone().cancelled_owned();
     tasks.spawn(named("HTTP server", async move { Ok(axum::serve(people, router).with_graceful_shutdown(closed).await?) }));
 

@@ -22,7 +22,6 @@ use tonic::{Status, Streaming};
 
 use self::credentials::{leave_at, taken_over};
 use self::end::{End, unreadable};
-use super::pace::Pace;
 use super::reauth::Reauth;
 use super::service::Ingest;
 use super::session::{Close, Input, Output, Session};
@@ -105,7 +104,7 @@ impl Connection {
     }
 
     async fn talk(&mut self, mut stream: Streaming<v1::AgentMessage>) -> End {
-        let mut pace = Pace::new(self.ingest.now().mono_ms);
+        let pace = self.ingest.paces.of(&self.admitted, self.ingest.now().mono_ms);
         let mut read_at = Instant::now();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Settings;
 use super::connection::{Connection, Told, words};
+use super::pace::Paces;
 use super::session::Moment;
 use crate::accept::Peer;
 use crate::identity::{Admitted, Identities, Presented};
@@ -37,6 +38,7 @@ pub struct Ingest {
     pub(super) registry: Arc<Registry>,
     pub(super) roster: Arc<Roster>,
     pub(super) policies: Arc<Desk>,
+    pub(super) paces: Paces,
     pub(super) metrics: Metrics,
     pub(super) refusals: Refusals,
     pub(super) settings: Settings,
@@ -69,6 +71,7 @@ impl Ingest {
             registry,
             roster,
             policies: Arc::default(),
+            paces: Paces::default(),
             refusals: Refusals::new(metrics.clone()),
             metrics,
             grants: Arc::new(Semaphore::new(settings.grants)),
@@ -114,7 +117,7 @@ impl Ingest {
     async fn admit(&self, request: &Request<Streaming<v1::AgentMessage>>) -> Result<Admitted, Status> {
         let peer = request.extensions().get::<Peer>();
         let authorization = request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
-        let presented = Presented { authorization, certificate: peer.and_then(Peer::certificate) };
+        let presented = Presented { authorization, certificate: peer.and_then(Peer::certificate), from: peer.map(Peer::origin) };
         let admitted = self.identities.admit(presented).await;
         if let (Ok(_), Some(peer)) = (&admitted, peer) {
             peer.accepted();
