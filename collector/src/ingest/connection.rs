@@ -275,3 +275,21 @@ async fn question(questions: &mut Option<mpsc::Receiver<v1::ProbeRequest>>) -> O
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, Session};
+
+    /// What the function's future takes up.
+    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There are tens of thousands of them: what is rare is boxed where it is large.
+    #[test]
+    fn a_session_s_task_is_small() {
+        let (task, machine) = (size_of_future(Connection::run), size_of::<Session>());
+        assert!(task <= 5 * 1024, "the task of a session has {task} bytes");
+        assert!(machine <= 512, "the machine in it has {machine} bytes");
+    }
+}
