@@ -12,6 +12,7 @@ mod token;
 pub use review::TokenReview;
 pub use token::{Tokens, add};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
@@ -43,7 +44,7 @@ impl Rejection {
 
     /// Could not be decided now: it is worth coming back.
     pub fn undecided(&self) -> bool {
-        self.refusal == Refusal::ReviewUnavailable
+        matches!(self.refusal, Refusal::ReviewUnavailable | Refusal::ReviewBusy)
     }
 }
 
@@ -54,6 +55,8 @@ pub struct Presented<'a> {
     pub authorization: Option<&'a [u8]>,
     /// The client certificate, whose chain the handshake has verified.
     pub certificate: Option<&'a CertificateDer<'static>>,
+    /// Whom the address stands for that it comes from; `None` in a session, whose agent is known.
+    pub from: Option<IpAddr>,
 }
 
 /// Who speaks for a node. The newest session of one holder supersedes its older ones; another holder has to wait until it is gone.
@@ -118,7 +121,7 @@ impl Identities {
             return Ok(admitted);
         }
         match &self.review {
-            Some(review) => review.admit(token).await,
+            Some(review) => review.admit(token, presented.from).await,
             None => Err(Rejection::new(Refusal::UnknownToken, "the token is not known")),
         }
     }
@@ -231,7 +234,7 @@ mod tests {
         for (year, refused) in [(2099, None), (2020, Some(Refusal::Expired))] {
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let shown = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
-            let presented = Presented { authorization: None, certificate: Some(shown.der()) };
+            let presented = Presented { authorization: None, certificate: Some(shown.der()), from: None };
             let admitted = identities.admit(presented).await;
             assert_eq!(admitted.err().map(|rejection| rejection.refusal), refused);
             // Whoever sends a token is who the token says, whatever certificate is there.

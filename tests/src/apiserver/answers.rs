@@ -18,6 +18,7 @@ use futures_util::stream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -34,11 +35,19 @@ const WATCH: u64 = 300;
 /// Everything the server knows.
 #[derive(Debug)]
 pub(super) struct Shared {
-    own_token: String,
+    /// Tokens of whoever may ask, and how often each did.
+    pub(super) own: Mutex<BTreeMap<String, usize>>,
+    /// How often somebody without one of them asked.
+    pub(super) unauthorized: AtomicUsize,
+    pub(super) tls: Mutex<Arc<ServerConfig>>,
     pub(super) store: Mutex<Store>,
     pub(super) tokens: Mutex<BTreeMap<String, Claims>>,
     pub(super) forbidden: Mutex<Option<&'static str>>,
     pub(super) reviews: AtomicUsize,
+    /// How long a review takes, how many are under way, and were at most.
+    pub(super) slowness: Mutex<Duration>,
+    reviewing: AtomicUsize,
+    pub(super) reviewed_at_once: AtomicUsize,
     pub(super) lists: AtomicUsize,
     mode: watch::Sender<Mode>,
     /// Something happened to an object.
@@ -48,11 +57,29 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(own_token: String) -> Self {
+    pub(super) fn new(own_token: String, tls: Arc<ServerConfig>) -> Self {
         let (mode, changed, cuts) = (watch::Sender::new(Mode::Up), bell(), bell());
         let (reviews, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (store, tokens, forbidden) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { own_token, store, tokens, forbidden, reviews, lists, mode, changed, cuts }
+        let (slowness, reviewing, reviewed_at_once) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (own, unauthorized) = (Mutex::new(BTreeMap::from([(own_token, 0)])), AtomicUsize::new(0));
+        let tls = Mutex::new(tls);
+        Self {
+            own,
+            unauthorized,
+            tls,
+            store,
+            tokens,
+            forbidden,
+            reviews,
+            slowness,
+            reviewing,
+            reviewed_at_once,
+            lists,
+            mode,
+            changed,
+            cuts,
+        }
     }
 
     pub(super) fn tell(&self) {
@@ -70,7 +97,7 @@ impl Shared {
 }
 
 /// Serves connections until the runtime ends.
-pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let router = Router::new()
         .route("/apis/authentication.k8s.io/v1/tokenreviews", post(review))
         .route("/api/v1/nodes", get(many_nodes))
@@ -87,7 +114,8 @@ pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: 
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let (acceptor, router, shared) = (acceptor.clone(), router.clone(), Arc::clone(&shared));
+        let acceptor = TlsAcceptor::from(Arc::clone(&lock(&shared.tls)));
+        let (router, shared) = (router.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
             let mut cut = shared.cuts.subscribe();
             if *shared.mode.borrow() == Mode::Away {
@@ -124,9 +152,15 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         Mode::Up | Mode::Away => {}
         Mode::Failing => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: request timed out"),
         Mode::Hanging => std::future::pending().await,
+        Mode::Endless => {
+            let spaces = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b' '; 64 * 1024])));
+            return ([("content-type", "application/json")], Body::from_stream(spaces)).into_response();
+        }
     }
     let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if bearer != format!("Bearer {}", shared.own_token) {
+    let known = lock(&shared.own).get_mut(bearer.trim_start_matches("Bearer ")).map(|asked| *asked += 1).is_some();
+    if !known {
+        shared.unauthorized.fetch_add(1, Ordering::SeqCst);
         return failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized");
     }
     if let Some(plural) = *lock(&shared.forbidden)
@@ -140,9 +174,29 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     next.run(request).await
 }
 
+/// A review that is under way.
+struct Reviewing(Arc<Shared>);
+
+impl Reviewing {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        let now = shared.reviewing.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.reviewed_at_once.fetch_max(now, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Reviewing {
+    fn drop(&mut self) {
+        self.0.reviewing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// As upstream: a token that is not accepted is an error in the status, and the answer is a 201 all the same.
 async fn review(State(shared): State<Arc<Shared>>, asked: Bytes) -> Response {
     shared.reviews.fetch_add(1, Ordering::SeqCst);
+    let _under_way = Reviewing::begin(&shared);
+    let slowness = *lock(&shared.slowness);
+    tokio::time::sleep(slowness).await;
     let Ok(mut review) = serde_json::from_slice::<Value>(&asked) else {
         return failure(StatusCode::BAD_REQUEST, "BadRequest", "the body is not JSON");
     };

@@ -8,11 +8,15 @@ mod answers;
 mod store;
 mod tokens;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -20,7 +24,6 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use self::answers::Shared;
 pub use self::store::Kind;
@@ -46,6 +49,8 @@ pub enum Mode {
     Failing,
     /// Requests are taken, and nothing is answered.
     Hanging,
+    /// Answers begin well and never end: spaces, in one line.
+    Endless,
 }
 
 /// A running API server. Dropping it ends it.
@@ -55,23 +60,31 @@ pub struct ApiServer {
     shared: Arc<Shared>,
     // Ends everything that runs in it.
     runtime: Option<Runtime>,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
+}
+
+/// A new authority in a new directory, and TLS with a certificate of it.
+fn server_config(tls: &Path, names: &[String]) -> Result<Arc<ServerConfig>> {
+    holdfast_collector::ca::init(tls, names)?;
+    let chain = vec![CertificateDer::from_pem_file(tls.join("server.crt"))?];
+    let key = PrivateKeyDer::from_pem_file(tls.join("server.key"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_no_client_auth().with_single_cert(chain, key)?))
 }
 
 impl ApiServer {
-    /// Starts one that knows our DaemonSet and nothing else.
+    /// Starts one on loopback that knows our DaemonSet and nothing else.
     pub fn start() -> Result<Self> {
+        Self::start_at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// The same at an address of the network that the calling thread is in.
+    pub fn start_at(address: SocketAddr) -> Result<Self> {
         let directory = TempDir::new()?;
-        let tls = directory.path().join("tls");
-        holdfast_collector::ca::init(&tls, &["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-        let chain = vec![CertificateDer::from_pem_file(tls.join("server.crt"))?];
-        let key = PrivateKeyDer::from_pem_file(tls.join("server.key"))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let config = config.with_no_client_auth().with_single_cert(chain, key)?;
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let tls = server_config(&directory.path().join("tls"), &names(address))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = {
@@ -80,8 +93,8 @@ impl ApiServer {
         };
         let own_token = tokens::opaque();
         std::fs::write(directory.path().join("token"), &own_token)?;
-        let shared = Arc::new(Shared::new(own_token));
-        runtime.spawn(answers::serve(listener, acceptor, Arc::clone(&shared)));
+        let shared = Arc::new(Shared::new(own_token, tls));
+        runtime.spawn(answers::serve(listener, Arc::clone(&shared)));
         let server = Self { directory, shared, runtime: Some(runtime), address };
         std::fs::write(server.kubeconfig(), server.kubeconfig_text())?;
         server.add_daemon_set("uid-daemonset-1");
@@ -214,9 +227,53 @@ impl ApiServer {
         self.shared.cut();
     }
 
+    /// Ends every connection and every watch.
+    pub fn disconnect(&self) {
+        self.shared.cut();
+    }
+
+    /// The token that whoever asks has to show: the first one, as long as there is no other.
+    pub fn own_token(&self) -> Result<String> {
+        Ok(String::from_utf8(std::fs::read(self.directory.path().join("token"))?)?)
+    }
+
+    /// Another one in its place. From now on the one before is worth nothing.
+    pub fn replace_own_token(&self) -> String {
+        let token = tokens::opaque();
+        *lock(&self.shared.own) = BTreeMap::from([(token.clone(), 0)]);
+        token
+    }
+
+    /// How often somebody asked with a token that is accepted now.
+    pub fn authorized(&self) -> usize {
+        lock(&self.shared.own).values().sum()
+    }
+
+    /// How often somebody asked without one.
+    pub fn unauthorized(&self) -> usize {
+        self.shared.unauthorized.load(Ordering::SeqCst)
+    }
+
+    /// A new authority: new connections are shown a certificate of it. Returns its own certificate, PEM.
+    pub fn replace_authority(&self) -> Result<Vec<u8>> {
+        let tls = self.directory.path().join("tls-2");
+        *lock(&self.shared.tls) = server_config(&tls, &names(self.address))?;
+        Ok(std::fs::read(tls.join("ca.crt"))?)
+    }
+
     /// How many token reviews were asked for.
     pub fn reviews(&self) -> usize {
         self.shared.reviews.load(Ordering::SeqCst)
+    }
+
+    /// Has every review take so long from now on.
+    pub fn review_within(&self, slowness: Duration) {
+        *lock(&self.shared.slowness) = slowness;
+    }
+
+    /// How many reviews were under way at once, at most.
+    pub fn reviews_at_once(&self) -> usize {
+        self.shared.reviewed_at_once.load(Ordering::SeqCst)
     }
 
     /// How many lists were asked for, pages counted one by one.
@@ -230,7 +287,7 @@ impl ApiServer {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> std::net::SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -242,6 +299,11 @@ impl Drop for ApiServer {
             runtime.shutdown_background();
         }
     }
+}
+
+/// What its certificate is for.
+fn names(address: SocketAddr) -> [String; 2] {
+    ["localhost".to_owned(), address.ip().to_string()]
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

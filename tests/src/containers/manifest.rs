@@ -6,6 +6,7 @@
 #![allow(clippy::indexing_slicing, reason = "what a JSON value does not have is null, by name and by number")]
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::kubelet::proto::{
     PodSandboxMetadata, SeLinuxOption, SecurityProfile,
 };
 use super::pod::uid;
+use super::volumes::File;
 
 /// What Kubernetes hides of a container's `/proc` and `/sys` unless it is privileged (`pkg/securitycontext/util.go`).
 const MASKED: [&str; 10] = [
@@ -49,8 +51,25 @@ const SECURITY: [&str; 11] = [
     "procMount",
 ];
 
-/// A file on the host: path, content, group. A path that ends with a slash is an empty directory's.
-pub(super) type Placed = (String, Vec<u8>, Option<u32>);
+/// What is on the host before a container starts.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// A file, with its content.
+    File(String, Vec<u8>),
+    /// An empty directory, of the pod's group where it has one.
+    Directory(String, Option<u32>),
+    /// A volume that the kubelet fills.
+    Volume(String, Vec<File>),
+}
+
+/// The cluster that a pod is in, as far as its container is told of it.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Where the API server's Service is: every container gets it in its environment.
+    pub api: Option<SocketAddr>,
+    /// Lines of `/etc/hosts`, in place of the cluster's DNS.
+    pub hosts: Vec<(IpAddr, String)>,
+}
 
 /// One pod of a workload: its template, a name, and what stands in for API objects.
 #[derive(Debug, Clone)]
@@ -65,6 +84,8 @@ pub struct Workload {
     pub content: BTreeMap<(String, String), Vec<u8>>,
     /// What the downward API says.
     pub node: String,
+    /// What else there is.
+    pub around: Surroundings,
 }
 
 impl Workload {
@@ -103,34 +124,70 @@ impl Workload {
         self.spec["automountServiceAccountToken"] != false
     }
 
-    /// What the kubelet puts on the host before it starts the container: path, content, group.
+    /// The pod's uid.
+    pub fn uid(&self) -> String {
+        uid(&self.pod)
+    }
+
+    fn group(&self) -> Option<u32> {
+        self.spec["securityContext"]["fsGroup"].as_u64().and_then(|group| u32::try_from(group).ok())
+    }
+
+    /// What the kubelet puts on the host before it starts the container.
     pub(super) fn files(&self) -> Result<Vec<Placed>> {
-        let group = self.spec["securityContext"]["fsGroup"].as_u64().map(u32::try_from).transpose()?;
+        let named = self.around.hosts.iter().map(|(address, name)| format!("{address} {name}\n"));
+        let hosts: String = std::iter::once("127.0.0.1 localhost\n".to_owned()).chain(named).collect();
         let mut files = vec![
-            (format!("{}/etc-hosts", self.directory()), b"127.0.0.1 localhost\n".to_vec(), None),
-            (self.termination_log(), Vec::new(), None),
+            Placed::File(format!("{}/etc-hosts", self.directory()), hosts.into_bytes()),
+            Placed::File(self.termination_log(), Vec::new()),
         ];
         if self.automounts() {
-            files.push((format!("{}/{TOKEN}/token", self.directory()), b"not a token".to_vec(), group));
+            files.push(Placed::File(format!("{}/{TOKEN}/token", self.directory()), b"not a token".to_vec()));
         }
         for volume in self.spec["volumes"].as_array().context("volumes")? {
-            let name = text(&volume["name"]);
             let (place, host) = self.place(volume)?;
-            if host {
-                continue;
+            let filled = ["projected", "configMap", "secret"].iter().any(|kind| volume.get(kind).is_some());
+            if filled {
+                files.push(Placed::Volume(place, self.filled(volume)?));
+            } else if !host {
+                files.push(Placed::Directory(format!("{place}/"), self.group()));
+            } else if volume["hostPath"]["type"] == "DirectoryOrCreate" {
+                files.push(Placed::Directory(place, None));
             }
-            let of_this = self.content.iter().filter(|((of, _), _)| *of == name);
-            let mut written: Vec<_> = of_this.map(|((_, file), content)| (format!("{place}/{file}"), content.clone(), group)).collect();
-            // An empty directory.
-            if written.is_empty() {
-                written.push((format!("{place}/"), Vec::new(), group));
-            }
-            files.extend(written);
         }
-        // `DirectoryOrCreate`.
-        let created =
-            self.spec["volumes"].as_array().into_iter().flatten().filter(|volume| volume["hostPath"]["type"] == "DirectoryOrCreate");
-        files.extend(created.map(|volume| (format!("{}/", text(&volume["hostPath"]["path"])), Vec::new(), None)));
+        Ok(files)
+    }
+
+    /// The volume of that name: where it is on the host, and what is in it.
+    pub(super) fn volume(&self, name: &str) -> Result<(String, Vec<File>)> {
+        let volumes = self.spec["volumes"].as_array().context("volumes")?;
+        let volume = volumes.iter().find(|volume| volume["name"] == name).with_context(|| format!("a volume {name}"))?;
+        Ok((self.place(volume)?.0, self.filled(volume)?))
+    }
+
+    /// What is in a config map's, a secret's or a projected volume. A token is its user's own; the rest is root's, and readable by the
+    /// pod's group (`pkg/volume/projected`, `pkg/volume/volume_linux.go`).
+    fn filled(&self, volume: &Value) -> Result<Vec<File>> {
+        let (name, group) = (text(&volume["name"]), self.group());
+        let kind = ["projected", "configMap", "secret"].into_iter().find_map(|kind| volume.get(kind)).context("a volume that is filled")?;
+        let mode = u32::try_from(kind["defaultMode"].as_u64().unwrap_or(0o644))?;
+        let user = u32::try_from(self.security("runAsUser").as_u64().unwrap_or_default())?;
+        let sources = || kind["sources"].as_array().into_iter().flatten();
+        let is_token = |file: &str| sources().any(|source| source["serviceAccountToken"]["path"] == file);
+        let file = |file: &str, content: &[u8]| {
+            let (mode, owner) = if is_token(file) { (0o600, user) } else { (mode, 0) };
+            let mode = if group.is_some() { mode | 0o440 } else { mode };
+            File { name: file.to_owned(), content: content.to_vec(), mode, owner, group }
+        };
+        let given = self.content.iter().filter(|((of, _), _)| *of == name);
+        let mut files: Vec<File> = given.map(|((_, path), content)| file(path, content)).collect();
+        for item in sources().flat_map(|source| source["downwardAPI"]["items"].as_array().into_iter().flatten()) {
+            let said = match item["fieldRef"]["fieldPath"].as_str() {
+                Some("metadata.namespace") => self.namespace.as_bytes(),
+                _ => bail!("a field of the downward API that is not known here: {item}"),
+            };
+            files.push(file(&text(&item["path"]), said));
+        }
         Ok(files)
     }
 
@@ -296,7 +353,11 @@ impl Workload {
             };
             Ok(KeyValue { key: text(&variable["name"]), value })
         };
-        self.only()["env"].as_array().into_iter().flatten().map(variable).collect()
+        let service = self.around.api.into_iter().flat_map(|api| {
+            let pairs = [("HOST", api.ip().to_string()), ("PORT", api.port().to_string()), ("PORT_HTTPS", api.port().to_string())];
+            pairs.map(|(name, value)| Ok(KeyValue { key: format!("KUBERNETES_SERVICE_{name}"), value }))
+        });
+        self.only()["env"].as_array().into_iter().flatten().map(variable).chain(service).collect()
     }
 
     fn labels(&self) -> HashMap<String, String> {

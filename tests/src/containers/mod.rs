@@ -9,7 +9,11 @@ pub mod kubelet;
 pub mod manifest;
 pub mod mapped;
 pub mod pod;
+pub mod volumes;
 
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,13 +24,13 @@ use tempfile::TempDir;
 use crate::namespace::Namespace;
 use crate::process::{Process, output, pause};
 use kubelet::{Kubelet, Made};
-use manifest::Workload;
+use manifest::{Placed, Workload};
 use pod::Pod;
 
 /// Where containerd listens, as on a node.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 /// How long cgroups may take to become empty after their processes were killed.
-const EMPTIED: Duration = Duration::from_secs(10);
+const EMPTIED: Duration = Duration::from_mins(1);
 
 /// What is the host's own: nobody else sees it, and it goes with the namespace. `/var/lib` keeps what the machine has there, such as
 /// the package database; the runtime's snapshots cannot lie on an overlay, so they get a file system too.
@@ -50,6 +54,31 @@ case $CNI_COMMAND in
 esac
 "#;
 
+/// A network plugin that gives every pod an address of its own and the host for a router, as many a real one does.
+const CONNECTS: &str = r#"#!/bin/sh
+set -e
+inside() { nsenter --net="$CNI_NETNS" ip "$@"; }
+case $CNI_COMMAND in
+  ADD)
+    n=$(($(cat "$CNI_PATH/last" 2>/dev/null || echo 1) + 1))
+    echo $n >"$CNI_PATH/last"
+    ip link add "pod$n" type veth peer name "peer$n"
+    ip link set "peer$n" netns "$CNI_NETNS"
+    ip addr add 10.88.0.1/32 dev "pod$n"
+    ip link set "pod$n" up
+    ip route add "10.88.0.$n/32" dev "pod$n"
+    inside link set "peer$n" name "$CNI_IFNAME"
+    inside addr add "10.88.0.$n/32" dev "$CNI_IFNAME"
+    inside link set "$CNI_IFNAME" up
+    inside route add 10.88.0.1 dev "$CNI_IFNAME" scope link
+    inside route add default via 10.88.0.1
+    printf '{"cniVersion":"0.3.1","interfaces":[{"name":"%s","sandbox":"%s"}],"ips":[{"version":"4","interface":0,"address":"10.88.0.%s/32"}]}\n' "$CNI_IFNAME" "$CNI_NETNS" $n ;;
+  VERSION) printf '{"cniVersion":"0.3.1","supportedVersions":["0.3.1","0.4.0","1.0.0"]}\n' ;;
+esac
+"#;
+/// The address of the first pod on a host of [`RuntimeHost::connected`].
+pub const FIRST_POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 88, 0, 2));
+
 /// A host whose containers are made by a real containerd. Dropping it ends them all.
 #[derive(Debug)]
 pub struct RuntimeHost {
@@ -66,13 +95,22 @@ pub struct RuntimeHost {
 }
 
 impl RuntimeHost {
-    /// Starts one and imports the image.
+    /// Starts one and imports the image. Its pods speak with nobody.
     pub async fn start() -> Result<Self> {
+        Self::with_plugin(PLUGIN).await
+    }
+
+    /// The same with pods that reach the host and each other.
+    pub async fn connected() -> Result<Self> {
+        Self::with_plugin(CONNECTS).await
+    }
+
+    async fn with_plugin(plugin: &str) -> Result<Self> {
         let directory = TempDir::new()?;
         let at = |name: &str| directory.path().join(name);
         let space = Namespace::new(&at("namespace.log"))?;
         inside(&space, "sh", &["-ec", MOUNTS])?;
-        network(&at("cni"))?;
+        network(&at("cni"), plugin)?;
         std::fs::write(at("config.toml"), configuration(&at("cni")))?;
         let config = at("config.toml").display().to_string();
         let containerd = space.start("containerd", &["--config", &config], &at("containerd.log"), &[])?;
@@ -100,31 +138,65 @@ impl RuntimeHost {
 
     /// Imports an image of `program`, a dynamic one, and returns its id.
     pub async fn import(&self, repository: &str, program: &Path, entry: &str) -> Result<String> {
+        self.import_all(repository, &[(program, entry)]).await
+    }
+
+    /// The same of several programs, each with its path in the image. The first one is started.
+    pub async fn import_all(&self, repository: &str, programs: &[(&Path, &str)]) -> Result<String> {
         let archive = self.path("program.tar");
-        let mut files = vec![(entry.to_owned(), stripped(program, Path::new(&self.path("stripped")))?)];
-        files.extend(libraries(program)?);
+        let (_, entry) = programs.first().context("a program")?;
+        let mut files = BTreeMap::new();
+        for (program, path) in programs {
+            files.extend(libraries(program)?);
+            files.insert((*path).to_owned(), stripped(program, Path::new(&self.path("stripped")))?);
+        }
         image::write_program(Path::new(&archive), entry, &files)?;
         inside(&self.space, "ctr", &["--namespace", "k8s.io", "images", "import", "--base-name", repository, "--digests", &archive])?;
         std::fs::remove_file(archive)?;
         self.kubelet.image(&format!("{repository}:{}", image::TAG)).await.with_context(|| self.log())
     }
 
+    /// The pid of a container's first process, seen from this host.
+    pub fn first_of(&self, container: &str) -> Result<String> {
+        let listed = inside(&self.space, "ctr", &["--namespace", "k8s.io", "tasks", "list"])?;
+        let line = listed.lines().find(|line| line.starts_with(container)).with_context(|| format!("no {container}: {listed}"))?;
+        Ok(line.split_whitespace().nth(1).context("a pid")?.to_owned())
+    }
+
     /// Makes a pod of a manifest and starts its container, with an image of [`Self::import`] or, without one, the tests' own.
     pub async fn run_workload(&mut self, workload: &Workload, image: Option<&str>) -> Result<Made> {
         self.cgroups.0.push(workload.cgroup());
-        for (name, content, owner) in workload.files()? {
-            let path = self.outside(&name);
-            // A name that ends with a slash is an empty directory's.
-            if name.ends_with('/') {
-                std::fs::create_dir_all(&path)?;
-            } else {
-                std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
-                std::fs::write(&path, content)?;
+        for placed in workload.files()? {
+            match placed {
+                Placed::File(path, content) => {
+                    let path = self.outside(&path);
+                    std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
+                    std::fs::write(&path, content)?;
+                }
+                Placed::Directory(path, group) => {
+                    let path = self.outside(&path);
+                    std::fs::create_dir_all(&path)?;
+                    if group.is_some() {
+                        std::os::unix::fs::chown(&path, None, group)?;
+                        std::fs::set_permissions(&path, Permissions::from_mode(0o2775))?;
+                    }
+                }
+                Placed::Volume(path, files) => volumes::publish(&self.outside(&path), &files)?,
             }
-            std::os::unix::fs::chown(&path, None, owner)?;
         }
         let container = workload.container(image.unwrap_or(&self.image), image.is_none())?;
         self.kubelet.make(&workload.pod, workload.sandbox(), container).await.with_context(|| self.log())
+    }
+
+    /// Replaces what is in a volume of a running pod, as a kubelet does when a token is renewed or an object has changed.
+    pub fn replace_volume(&self, workload: &Workload, name: &str) -> Result<()> {
+        let (place, files) = workload.volume(name)?;
+        volumes::publish(&self.outside(&place), &files)
+    }
+
+    /// Where a volume of a pod is on this host.
+    pub fn volume_of(&self, workload: &Workload, name: &str) -> Result<String> {
+        Ok(workload.volume(name)?.0)
     }
 
     /// A path of this host as this test reaches it.
@@ -188,12 +260,12 @@ conf_dir = "{cni}"
     )
 }
 
-fn network(directory: &Path) -> Result<()> {
+fn network(directory: &Path, plugin: &str) -> Result<()> {
     std::fs::create_dir(directory)?;
-    for name in ["loopback", "nothing"] {
+    for (name, plugin) in [("loopback", PLUGIN), ("nothing", plugin)] {
         let path = directory.join(name);
-        std::fs::write(&path, PLUGIN)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::write(&path, plugin)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
     }
     let list = r#"{"cniVersion": "0.3.1", "name": "nothing", "plugins": [{"type": "nothing"}]}"#;
     Ok(std::fs::write(directory.join("nothing.conflist"), list)?)

@@ -5,7 +5,8 @@
 //! - `appArmorProfile: {type: Unconfined}`: the kernel of a test may be without AppArmor. That the default profile would hide other
 //!   processes is what the line's comment says.
 //! - `seLinuxOptions: {type: spc_t}`: the same of SELinux.
-//! - `serviceAccountToken: {expirationSeconds: 3600}`: rotation by a real kubelet. The token here is of a tokens file, in the same place.
+//! - `serviceAccountToken: {expirationSeconds: 3600}`: rotation by a real kubelet. The token here is of a tokens file, in the same place;
+//!   `incluster` has one that an API server vouches for, and replaces it as a kubelet does.
 //! - `resources.limits`: the tests' containerd is given none, because not every machine that tests may set them.
 //! - `--collector`: the collector listens on a port that was free, on the host's loopback.
 
@@ -15,24 +16,26 @@ use std::time::Duration;
 
 use holdfast_checks::waivers;
 use holdfast_tests::containers::RuntimeHost;
-use holdfast_tests::containers::manifest::Workload;
+use holdfast_tests::containers::manifest::{Surroundings, Workload};
 use holdfast_tests::site::Site;
 use serde_json::{Value, json};
 
 use crate::{BINARIES, KUBELET};
 
 /// The agent's first findings, on a busy machine.
-const SHOWN: Duration = Duration::from_mins(1);
+const SHOWN: Duration = holdfast_tests::process::PATIENCE;
 const NAMESPACE: &str = "holdfast-system";
 /// The agent's name in its image.
-const PROGRAM: &str = "/usr/bin/holdfast-agent";
+pub(crate) const PROGRAM: &str = "/usr/bin/holdfast-agent";
 
 /// A pod of a manifest of `deploy/kustomize/base`, with what stands in for objects of the API.
-fn workload(file: &str, pod: &str, content: BTreeMap<(String, String), Vec<u8>>) -> Workload {
+pub(crate) fn workload(file: &str, pod: &str, content: BTreeMap<(String, String), Vec<u8>>) -> Workload {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kustomize/base").join(file);
-    let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // As Kubernetes reads it: 0440 is octal.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let manifest: Value = serde_saphyr::from_str_with_options(&std::fs::read_to_string(path).unwrap(), options).unwrap();
     let spec = manifest["spec"]["template"]["spec"].clone();
-    Workload { namespace: NAMESPACE.to_owned(), pod: pod.to_owned(), spec, content, node: "n1".to_owned() }
+    Workload { namespace: NAMESPACE.to_owned(), pod: pod.to_owned(), spec, content, node: "n1".to_owned(), around: Surroundings::default() }
 }
 
 fn agent(pod: &str) -> Workload {
@@ -45,7 +48,7 @@ type Fails = BTreeSet<String>;
 /// Verdicts on one container, by check.
 fn judged(host: &RuntimeHost, subject: &str) -> BTreeMap<String, String> {
     let arguments = ["scan", "-o", "json", "--no-probe", "--node-name", "n1"];
-    let (code, report, errors) = host.space.output(BINARIES.agent, &arguments).unwrap();
+    let (code, report, errors) = holdfast_tests::process::in_time(|| host.space.output(BINARIES.agent, &arguments)).unwrap();
     assert_eq!(code, 0, "{errors}");
     let report: Value = serde_json::from_str(&report).unwrap();
     let about = report["findings"].as_array().unwrap().iter().filter(|finding| finding["subject"] == subject);

@@ -11,6 +11,9 @@
     reason = "a test may fail, and reads its own repository"
 )]
 
+mod admission;
+mod documented;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -239,6 +242,26 @@ fn the_collector_fits_pod_security_restricted() {
     }
 }
 
+/// A token that Kubernetes mounts by itself is good for a year where the API server extends it, which is the default.
+#[test]
+fn the_collectors_token_is_good_for_an_hour() {
+    let (pod, container) = collector();
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(object("ServiceAccount", "holdfast-collector")["automountServiceAccountToken"], false);
+    let mount = named(&container["volumeMounts"], "api-access");
+    // Where every client library looks for it.
+    assert_eq!(mount, &json!({"name": "api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true}));
+    let sources = named(&pod["volumes"], "api-access")["projected"]["sources"].clone();
+    assert_eq!(
+        sources,
+        json!([
+            {"serviceAccountToken": {"expirationSeconds": 3600, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        ])
+    );
+}
+
 #[test]
 fn the_collector_may_review_tokens_and_read_nodes_and_the_agents_pods() {
     let rules = |kind: &str| -> Vec<Value> { of_kind(kind).into_iter().map(|role| role["rules"].clone()).collect() };
@@ -281,21 +304,6 @@ fn the_agents_are_those_that_the_collector_knows() {
 }
 
 #[test]
-fn only_the_daemon_set_controller_may_run_a_pod_as_the_agent() {
-    let policy = object("ValidatingAdmissionPolicy", "holdfast-agent")["spec"].clone();
-    assert_eq!(policy["failurePolicy"], "Fail");
-    let constraints = &policy["matchConstraints"];
-    assert_eq!(constraints["namespaceSelector"], json!({"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}));
-    let pods = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
-    assert_eq!(constraints["resourceRules"], pods);
-    assert!(policy["matchConditions"][0]["expression"].as_str().unwrap().ends_with("== 'holdfast-agent'"));
-    let controller = "request.userInfo.username == 'system:serviceaccount:kube-system:daemon-set-controller'";
-    assert_eq!(policy["validations"][0]["expression"], controller);
-    let binding = object("ValidatingAdmissionPolicyBinding", "holdfast-agent")["spec"].clone();
-    assert_eq!(binding, json!({"policyName": "holdfast-agent", "validationActions": ["Deny"]}));
-}
-
-#[test]
 fn two_collectors_never_share_the_database() {
     let deployment = object("Deployment", "holdfast-collector");
     assert_eq!(deployment["spec"]["replicas"], 1);
@@ -321,7 +329,11 @@ fn services_and_policy_reach_the_collectors_ports() {
         assert_eq!(spec["publishNotReadyAddresses"], always, "{service}");
     }
     let policy = object("NetworkPolicy", "holdfast-collector")["spec"].clone();
-    assert_eq!(policy["policyTypes"], json!(["Ingress"]));
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let api = json!([{"ports": [{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]}]);
+    assert_eq!(policy["egress"], api, "the API server, and nothing else");
+    let nothing = json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]});
+    assert_eq!(object("NetworkPolicy", NAMESPACE)["spec"], nothing, "what no policy allows is denied");
     let rules = policy["ingress"].as_array().unwrap();
     for rule in rules {
         let guarded = rule.get("from").is_some();
