@@ -224,6 +224,31 @@ fn the_first_start_says_enrolled_before_any_warning_and_what_is_wrong_when_somet
     alone.stop(Duration::from_secs(10)).unwrap();
 }
 
+/// Two files that name one cluster: a machine that is in both is two nodes. Said when it becomes so, with where, and once.
+#[test]
+fn a_cluster_that_two_files_name_is_warned_of_with_where_and_once() {
+    let place = Place::new();
+    place.token("add", "machine");
+    let _collector = place.collector(&[]);
+    let warnings = || {
+        let log = place.site.log("collector.log");
+        log.lines().filter(|line| line.contains("one cluster by more than one way in")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), Vec::<String>::new());
+    place.site.token("other").unwrap();
+    place.wait("it is warned of", WITHIN, |_| !warnings().is_empty());
+    let line = warnings().remove(0);
+    for named in ["\"cluster\":\"test\"", &place.site.path("tokens.yaml"), &place.site.path("enrolments.yaml")] {
+        assert!(line.contains(named), "{named}: {line}");
+    }
+    let read = |file: &str| place.site.log("collector.log").matches(&format!("{file} read again")).count();
+    let before = read("tokens file");
+    place.site.token("third").unwrap();
+    place.wait("the file is read again", WITHIN, |_| read("tokens file") > before);
+    holdfast_tests::process::pause(Duration::from_millis(300));
+    assert_eq!(warnings().len(), 1, "nothing new");
+}
+
 /// Off for longer than its certificate held: nothing renews that. The agent says what to do, and takes the new token as it runs.
 #[test]
 fn a_machine_that_was_off_too_long_says_so_and_comes_back_with_a_new_token_as_the_node_it_was() {
