@@ -125,7 +125,7 @@ fn an_agent_that_shares_its_uid_finds_that_it_could_write_the_others_memory() {
         return println!("skipped: needs root");
     }
     let uid = 65_000 + std::process::id() % 500;
-    let mut other = std::os::unix::process::CommandExt::uid(Command::new("sleep").arg("60"), uid).spawn().unwrap();
+    let mut other = std::os::unix::process::CommandExt::uid(Command::new("sleep").arg("600"), uid).spawn().unwrap();
     let place = tempfile::tempdir().unwrap();
     std::fs::write(place.path().join("uid"), uid.to_string()).unwrap();
     child("shares_its_uid", &place.path().join("uid"));

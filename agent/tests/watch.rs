@@ -29,24 +29,26 @@ impl Watching {
         Self { pending, thread: Some(thread) }
     }
 
-    /// Is `group` asked for within five seconds.
+    /// Is `group` asked for, however busy this machine is.
     fn asks_for(&self, group: Group) -> bool {
-        self.asks_within(Duration::from_secs(5), group)
+        self.asks_within(PATIENCE, group)
     }
 
-    /// When it is not, nothing can be asked after this: what comes later is taken and dropped.
     fn asks_within(&self, time: Duration, group: Group) -> bool {
-        let (pending, until) = (Arc::clone(&self.pending), Instant::now() + time);
-        let (done, seen) = std::sync::mpsc::sync_channel(1);
-        std::thread::spawn(move || {
-            while let Some(wanted) = pending.take() {
-                if wanted == Wanted::All || matches!(&wanted, Wanted::Groups(groups) if groups.contains(&group)) {
-                    done.send(()).ok();
-                    return;
-                }
+        let until = Instant::now() + time;
+        loop {
+            if self.pending.take_until(Some(until)).expect("it is not closed").includes(group) {
+                return true;
             }
-        });
-        seen.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
+            if Instant::now() >= until {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until all that was done before has been told.
+    fn settles(&self, group: Group) {
+        while self.asks_within(Duration::from_millis(500), group) {}
     }
 }
 
@@ -58,6 +60,8 @@ impl Drop for Watching {
 }
 
 const LONG: Duration = Duration::from_hours(1);
+/// Only what never comes takes so long.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_file_written_renamed_or_whose_mode_changes_is_seen() {
@@ -125,7 +129,7 @@ fn a_process_of_this_machine_is_told_by_the_kernel_or_seen_in_the_listing() {
     if told.value().is_some() {
         let is_told = |pid: i64| {
             let started = Instant::now();
-            while started.elapsed() < Duration::from_secs(5) {
+            while started.elapsed() < PATIENCE {
                 match watching.pending.take_touched() {
                     Touched::All => return true,
                     Touched::Processes(pids) if pids.contains(&pid) => return true,
@@ -213,6 +217,7 @@ fn a_file_beside_a_watched_directory_touches_nothing() {
     std::fs::create_dir(&directory).unwrap();
     let watching = Watching::start(proc.path(), vec![(directory, [Group::Files].into())], false, LONG);
     assert!(watching.asks_for(Group::Files), "it may have changed before it was watched");
+    watching.settles(Group::Files);
     std::fs::write(root.path().join("other"), "a").unwrap();
     assert!(!watching.asks_within(Duration::from_millis(500), Group::Files));
 }
@@ -253,10 +258,13 @@ fn udp_sockets_of_clients_make_no_work() {
 fn a_file_can_be_watched_by_name_while_its_directory_is_busy() {
     let (proc, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let watching = Watching::start(proc.path(), vec![(run.path().join("reboot-required"), [Group::Kernel].into())], false, LONG);
+    watching.settles(Group::Kernel);
     std::fs::write(run.path().join("reboot-required"), "").unwrap();
     assert!(watching.asks_for(Group::Kernel), "it comes");
+    watching.settles(Group::Kernel);
     std::fs::remove_file(run.path().join("reboot-required")).unwrap();
     assert!(watching.asks_for(Group::Kernel), "it goes");
+    watching.settles(Group::Kernel);
     std::fs::write(run.path().join("xtables.lock"), "").unwrap();
     assert!(!watching.asks_within(Duration::from_millis(500), Group::Kernel), "another");
 }

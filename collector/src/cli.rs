@@ -117,7 +117,7 @@ struct Serve {
     /// Webhook to send alerts to; may be repeated.
     #[arg(long, env = "HOLDFAST_WEBHOOK", value_name = "URL", value_delimiter = ',')]
     webhook: Vec<String>,
-    /// How people reach the dashboard, for links in alerts.
+    /// How people reach the dashboard, for links in alerts; its name is answered on loopback too.
     #[arg(long, env = "HOLDFAST_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     /// Let recorded nodes alert like live ones: for a demonstration.
@@ -262,6 +262,7 @@ fn options(serve: Serve) -> ServeOptions {
         grace_ms: serve.silent_after.saturating_mul(1000),
         warm_up_ms: u64::from(serve.heartbeat).saturating_mul(3000),
         gone_ms: serve.gone_after.saturating_mul(3_600_000),
+        ..Patience::default()
     };
     ServeOptions {
         data: serve.data,

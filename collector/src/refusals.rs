@@ -50,6 +50,8 @@ refusals! {
     HandshakeTimeout = "handshake_timeout",
     /// A TLS handshake gave way to newer ones while as many were under way as may be.
     HandshakeDisplaced = "handshake_displaced",
+    /// No agent came of too many handshakes of one address.
+    HandshakeRate = "handshake_rate",
     /// Nobody opened a session in the connection in time.
     NoSession = "no_session",
     /// A connection without a session gave way to newer ones.
@@ -79,6 +81,8 @@ refusals! {
     NodeReplaced = "node_replaced",
     /// The API server cannot be asked.
     ReviewUnavailable = "review_unavailable",
+    /// More tokens than may wait are yet to be reviewed, most of them from the same address; or its turn did not come in time.
+    ReviewBusy = "review_busy",
     /// A certificate that names no node of ours.
     MalformedCertificate = "malformed_certificate",
     /// The certificate's node is not, or not any longer, listed.
@@ -102,7 +106,7 @@ refusals! {
     EnrolmentToken = "enrolment_token",
     /// An enrolment token that was used with another key before.
     EnrolmentReused = "enrolment_reused",
-    /// A renewal with a certificate from before the machine was enrolled anew.
+    /// A certificate from before the machine was enrolled anew.
     EnrolmentReplaced = "enrolment_replaced",
     /// A signing request that is none.
     EnrolmentRequest = "enrolment_request",

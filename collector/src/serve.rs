@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use holdfast_checks::catalogue::{Catalogue, JudgedBy};
 use holdfast_checks::evaluator::Evaluator;
+use holdfast_proto::body::ByMessage;
 use holdfast_proto::v1::enrolment_server::EnrolmentServer;
 use holdfast_proto::v1::posture_server::PostureServer;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tower::util::MapRequestLayer;
 
 use crate::accept::{self, Bounds, Certificate, TlsFiles};
@@ -43,10 +45,10 @@ const DATABASE: &str = "holdfast.db";
 /// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
 /// gives a connection 64 KiB.
 const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
-/// Streams in one connection: an agent needs one.
-const STREAMS: u32 = 4;
+/// Streams in one connection: an agent needs one, and the other is told so.
+const STREAMS: u32 = 2;
 /// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
-const HEADERS: u32 = 16 * 1024;
+const HEADERS: u32 = 12 * 1024;
 /// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
 /// connection ends. An agent resets none.
 const RESETS: (usize, usize) = (8, 16);
@@ -148,11 +150,14 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let metrics = Metrics::default();
     let api = api_server(&options, &metrics).await?;
     let identities = identities(&options, api.as_ref(), &metrics)?;
-    let enrolments = identities.enrolments.clone();
+    let (enrolments, following) = (identities.enrolments.clone(), identities.follow(&options.cluster));
     let sources = peer_sources(&options, api.as_ref())?;
     let desk = Arc::new(policies(&options, &catalogue)?);
     files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
+    if let Some(list) = &enrolments {
+        list.know(store.enrolled().await?);
+    }
     let grpc = accept::listen(options.listen).with_context(|| format!("listen for agents on {}", options.listen))?;
     let people = TcpListener::bind(options.http).await.with_context(|| format!("listen for people on {}", options.http))?;
     let (grpc_addr, http_addr) = (grpc.local_addr()?, people.local_addr()?);
@@ -186,7 +191,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let enroller = Enroller::new(list, Arc::clone(&certificate), store.clone(), refusals, &metrics, lifetime);
         EnrolmentServer::new(enrolment::Service(Arc::new(enroller))).max_decoding_message_size(enrolment::MAX_MESSAGE_BYTES)
     });
-    let laid = MapRequestLayer::new(accept::heard::<tonic::body::Body>);
+    let laid = MapRequestLayer::new(|request| accept::heard(request).map(by_message));
     let server = http2(options.heartbeat_seconds).layer(laid).add_service(service).add_optional_service(enrolling);
     let rpc = server.serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
 
@@ -198,10 +203,11 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     if let Some(api) = api {
         tasks.spawn(named("cluster watches", told(cluster::follow(api, options.token_review, stop.clone()))));
     }
+    tasks.spawn(named("tokens and enrolments", endless(following)));
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
-    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, listed, wall))));
+    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), Arc::clone(&registry), options.retention, listed, wall))));
     let clock: Clock = Arc::new(wall);
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;
@@ -212,6 +218,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         let keeping = Keeping { cluster, store, changes, registry, clock, waiting: options.waiting };
         tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
     }
+    let vouching = cluster.clone().filter(|_| options.token_review);
     let judging = judging(evaluator, &store, &changes, &askers, &registry, cluster, &library, &clock);
     tasks.spawn(named("fleet rules", told(fleet::run(judging, stop.clone()))));
     let (kept, feed, counted, time) = (store.clone(), changes.clone(), metrics.clone(), Arc::clone(&clock));
@@ -230,8 +237,10 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
         public_url: options.public_url,
         library,
         policies: desk,
+        cluster: vouching,
         clock,
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let closed = stop.clone().cancelled_owned();
     tasks.spawn(named("HTTP server", async move { Ok(axum::serve(people, router).with_graceful_shutdown(closed).await?) }));
 
@@ -375,6 +384,11 @@ fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
         .http2_max_local_error_reset_streams(Some(RESETS.1))
         .http2_keepalive_interval(Some(every))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
+}
+
+/// So that a session keeps no buffer of the size of its largest message.
+fn by_message(body: Body) -> Body {
+    Body::new(ByMessage::new(body))
 }
 
 fn policing(

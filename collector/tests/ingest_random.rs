@@ -51,7 +51,7 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("there is room again");
+        tokio::time::timeout(Duration::from_mins(2), waiting).await.expect("there is room again");
     }
 
     async fn open(&self, epoch: u64) -> Opened {
@@ -386,7 +386,7 @@ async fn on_a_disk_that_becomes_read_only() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("read-only is said");
+    tokio::time::timeout(Duration::from_mins(2), waiting).await.expect("read-only is said");
     let stored = sqlx::query_scalar::<_, i64>("select count(*) from findings").fetch_one(&rig.raw).await.unwrap();
     assert!(stored >= 50, "what is stored is still read");
     mount(&["umount", "--lazy"], &data);

@@ -1,7 +1,7 @@
 //! The prost codec with small buffers: an idle stream should cost the collector little.
 //!
-//! tonic's default holds 8 KiB each way per stream, and a decode buffer never shrinks below its largest message
-//! (measured: 34 KiB per connection idle against 151 KiB after one 100 KiB message). Messages are capped at 16 KiB.
+//! tonic's default holds 8 KiB each way per stream. Messages are capped at 16 KiB. What a decoder's buffer has grown to it keeps, unless
+//! messages come as [`body`](crate::body) cuts them.
 
 use std::marker::PhantomData;
 
@@ -9,8 +9,10 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::ProstCodec;
 
-/// Bytes allocated at once, and bytes after which the encoder yields to the transport.
-const BUFFERS: (usize, usize) = (512, crate::MAX_MESSAGE_BYTES);
+/// Bytes an encoder allocates at once, and after which it yields to the transport.
+const ENCODER: (usize, usize) = (512, crate::MAX_MESSAGE_BYTES);
+/// Bytes a decoder allocates before anything came: none, so that the first message is treated as all others.
+const DECODER: (usize, usize) = (0, crate::MAX_MESSAGE_BYTES);
 
 /// [`ProstCodec`] with [`BufferSettings`] for many mostly idle streams.
 #[derive(Debug, Clone)]
@@ -33,10 +35,10 @@ where
     type Decoder = <ProstCodec<T, U> as Codec>::Decoder;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFERS.0, BUFFERS.1))
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(ENCODER.0, ENCODER.1))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFERS.0, BUFFERS.1))
+        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(DECODER.0, DECODER.1))
     }
 }

@@ -4,6 +4,7 @@
 //! Depends on nothing of ours and holds no logic. Conversion to and from domain types lives where it is needed: the
 //! agent's is infallible, the collector's treats every message as hostile.
 
+pub mod body;
 pub mod codec;
 
 /// The largest message either side encodes or accepts, in bytes. The agent packs by bytes and never reaches it.

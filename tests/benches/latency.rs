@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use holdfast_tests::api::Api;
 use holdfast_tests::bundle::Bundle;
 use holdfast_tests::figures::Figures;
-use holdfast_tests::site::{Binaries, Site, free_port};
+use holdfast_tests::port;
+use holdfast_tests::site::{Binaries, Site};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 const BINARIES: Binaries =
@@ -115,7 +116,7 @@ async fn main() {
     let site = Site::new(BINARIES).expect("a site");
     site.token("host").expect("a token");
     let _collector = site.collector(&[]).expect("the collector starts");
-    let health = format!("127.0.0.1:{}", free_port().expect("a port"));
+    let health = format!("127.0.0.1:{}", port::reserve().expect("a port"));
     let _agent = site.agent("host", &["--no-probe", "--no-damping", "--health", &health]).expect("the agent starts");
     let stored = |api: &Api| api.findings("node=host").is_ok_and(|found| found.len() > 20);
     site.api().wait("the host is stored", Duration::from_mins(1), stored).expect("the agent reports");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::process::pause;
 
 /// Longest wait for one answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// A collector's address.
 #[derive(Debug, Clone)]

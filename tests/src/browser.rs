@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::{ParseError, Url};
 
-use crate::process::Process;
-use crate::site::free_port;
+use crate::port;
+use crate::process::{PATIENCE, Process};
 
 /// Where Debian puts them.
 const DRIVER: &str = "/usr/bin/chromedriver";
@@ -45,7 +45,7 @@ impl Browser {
             bail!("{DRIVER} is missing: apt-get install chromium chromium-driver");
         }
         let profile = TempDir::new()?;
-        let port = free_port()?;
+        let port = port::reserve()?;
         let driver = Process::start(Path::new(DRIVER), &[&format!("--port={port}")], &profile.path().join("driver.log"))?;
         let mut arguments: Vec<String> = [
             "--headless",
@@ -77,7 +77,7 @@ impl Browser {
         let client = loop {
             match ClientBuilder::rustls()?.capabilities(capabilities.clone()).connect(&format!("http://127.0.0.1:{port}")).await {
                 Ok(client) => break client,
-                Err(error) if start.elapsed() > Duration::from_secs(30) => {
+                Err(error) if start.elapsed() > PATIENCE => {
                     return Err(error).context("chromedriver did not start a session");
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

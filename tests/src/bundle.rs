@@ -134,7 +134,7 @@ impl Bundle {
         let mut pods: Vec<_> = mounts.map(|mount| mount.join("kubepods")).collect();
         pods.push(Path::new("/sys/fs/cgroup/kubepods").to_owned());
         let pods: Vec<_> = pods.into_iter().map(|parent| parent.join(format!("pod{}", self.pod))).collect();
-        for _ in 0..50 {
+        for _ in 0..3_000 {
             let left = pods.iter().filter(|pod| pod.is_dir()).filter(|pod| std::fs::remove_dir(pod).is_err()).count();
             if left == 0 {
                 return Ok(());

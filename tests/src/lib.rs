@@ -18,6 +18,7 @@ pub mod hostile;
 pub mod intruder;
 pub mod namespace;
 pub mod peer;
+pub mod port;
 pub mod process;
 pub mod raw;
 pub mod restless;

@@ -9,10 +9,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::process::{Process, output, pause};
-
-/// How long making one may take on a busy machine.
-const MADE: Duration = Duration::from_secs(10);
+use crate::process::{PATIENCE, Process, output, pause};
 
 /// New network, pid and mount namespaces, held by a process that sleeps. Everything in them ends with it.
 #[derive(Debug)]
@@ -43,8 +40,8 @@ impl Namespace {
             {
                 return Ok(Self { holder, first });
             }
-            if started.elapsed() > MADE {
-                bail!("no namespaces within {MADE:?}: {}", String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()));
+            if started.elapsed() > PATIENCE {
+                bail!("no namespaces within {PATIENCE:?}: {}", String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()));
             }
             pause(Duration::from_millis(10));
         }
@@ -73,8 +70,8 @@ impl Namespace {
         // Whoever starts it again at once finds its files and sockets free.
         let asked = Instant::now();
         while children.iter().any(|child| Path::new("/proc").join(child.to_string()).exists()) {
-            if asked.elapsed() > MADE {
-                bail!("{children:?}: killed and still there after {MADE:?}");
+            if asked.elapsed() > PATIENCE {
+                bail!("{children:?}: killed and still there after {PATIENCE:?}");
             }
             pause(Duration::from_millis(1));
         }

@@ -9,7 +9,7 @@ use holdfast_checks::entries::{Body, Digest, Entry, Evidence, Finding, Severity,
 use holdfast_proto::v1;
 
 /// Longest wait for one message.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// One open session.
 #[derive(Debug)]
@@ -19,19 +19,7 @@ impl Peer {
     /// Connects and says Hello for a state of `digest`.
     pub async fn connect(port: u16, ca: &Path, token: &Path, epoch: u64, last_acked: u64, state: &State) -> Result<(Self, v1::Welcome)> {
         let mut peer = Self::open(port, ca, token).await?;
-        let hello = v1::Hello {
-            protocol_min: 1,
-            protocol_max: 1,
-            agent_version: "test".to_owned(),
-            epoch,
-            last_acked_seq: last_acked,
-            state_digest: state.digest().to_bytes().to_vec(),
-            entries: u32::try_from(state.len())?,
-            catalogue_hash: vec![0; 16],
-            boot_id: "test".to_owned(),
-            ..v1::Hello::default()
-        };
-        peer.say(v1::agent_message::Message::Hello(hello)).await?;
+        peer.say(v1::agent_message::Message::Hello(hello(epoch, last_acked, state)?)).await?;
         match peer.hear().await?.message {
             Some(v1::collector_message::Message::Welcome(welcome)) => Ok((peer, welcome)),
             other => anyhow::bail!("no Welcome but {other:?}"),
@@ -71,6 +59,22 @@ impl Peer {
             }
         }
     }
+}
+
+/// What an agent of that spool says first, of a state of which it knows that so much was acknowledged.
+pub fn hello(epoch: u64, last_acked: u64, state: &State) -> Result<v1::Hello> {
+    Ok(v1::Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        agent_version: "test".to_owned(),
+        epoch,
+        last_acked_seq: last_acked,
+        state_digest: state.digest().to_bytes().to_vec(),
+        entries: u32::try_from(state.len())?,
+        catalogue_hash: vec![0; 16],
+        boot_id: "test".to_owned(),
+        ..v1::Hello::default()
+    })
 }
 
 /// A finding as an agent would send it.

@@ -1,8 +1,8 @@
 //! A gRPC client with nothing of the agent's: shows any credentials, says anything, and hears the status as it was sent.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use holdfast_checks::entries::State;
@@ -13,17 +13,23 @@ use holdfast_proto::v1::{self, AgentMessage};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
-/// Longest wait for one message.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::peer::hello;
+use crate::process::PATIENCE;
 
 /// A connection over TLS to the collector's port for agents.
 pub async fn channel(ca: &Path, port: u16) -> Result<Channel> {
+    channel_from([127, 0, 0, 1].into(), ca, port).await
+}
+
+/// The same from another address of this machine.
+pub async fn channel_from(address: IpAddr, ca: &Path, port: u16) -> Result<Channel> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca)?)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -34,7 +40,9 @@ pub async fn channel(ca: &Path, port: u16) -> Result<Channel> {
     let connect = tower::service_fn(move |_| {
         let connector = connector.clone();
         async move {
-            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((address, 0).into())?;
+            let stream = socket.connect(([127, 0, 0, 1], port).into()).await?;
             let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, stream).await?))
         }
@@ -75,18 +83,9 @@ impl Client {
 
     /// Says Hello for an empty state under a name that it gives itself, and waits for Welcome.
     pub async fn greet(&mut self, node_name: &str) -> Result<v1::Welcome> {
-        let hello = v1::Hello {
-            protocol_min: 1,
-            protocol_max: 1,
-            agent_version: "test".to_owned(),
-            epoch: 1,
-            state_digest: State::default().digest().to_bytes().to_vec(),
-            catalogue_hash: vec![0; 16],
-            boot_id: "test".to_owned(),
-            node_name: node_name.to_owned(),
-            ..v1::Hello::default()
-        };
-        self.say(Say::Hello(hello)).await?;
+        let hello = v1::Hello { node_name: node_name.to_owned(), ..hello(1, 0, &State::default())? };
+        // A stream that has ended shows when it is listened to.
+        drop(self.say(Say::Hello(hello)).await);
         match self.hear().await? {
             Some(Hear::Welcome(welcome)) => Ok(welcome),
             other => bail!("no Welcome but {other:?}"),

@@ -1,18 +1,14 @@
 //! A collector and its agents in one temporary directory.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::api::Api;
 use crate::namespace::Namespace;
-use crate::process::{Process, output};
-
-/// How long starting may take on a busy machine.
-pub const START: Duration = Duration::from_secs(30);
+use crate::port;
+use crate::process::{PATIENCE, Process, output};
 
 /// Paths of the two binaries under test, from `CARGO_BIN_EXE_…`.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +34,7 @@ impl Site {
     /// Makes a directory with a CA and a server certificate, and reserves two ports.
     pub fn new(binaries: Binaries) -> Result<Self> {
         let directory = TempDir::new()?;
-        let site = Self { binaries, directory, grpc: free_port()?, http: free_port()? };
+        let site = Self { binaries, directory, grpc: port::reserve()?, http: port::reserve()? };
         let out = site.path("tls");
         let (code, _, errors) =
             output(Path::new(binaries.collector), &["ca", "init", "--out", &out, "--dns", "localhost", "--dns", "127.0.0.1"])?;
@@ -86,7 +82,9 @@ impl Site {
     }
 
     fn ready(&self) -> Result<()> {
-        self.api().wait("the collector is ready", START, |api| api.text("/readyz").is_ok()).with_context(|| self.log("collector.log"))?;
+        self.api()
+            .wait("the collector is ready", PATIENCE, |api| api.text("/readyz").is_ok())
+            .with_context(|| self.log("collector.log"))?;
         Ok(())
     }
 
@@ -119,8 +117,8 @@ impl Site {
         let token = self.directory.path().join(format!("{node}.token"));
         let token = if token.is_file() { token } else { self.token(node)? };
         let (url, token) = (format!("https://127.0.0.1:{}", self.grpc), token.display().to_string());
-        let (ca, spool, health) = (self.path("tls/ca.crt"), self.path(&format!("spool-{node}")), format!("127.0.0.1:{}", free_port()?));
-        let health = if extra.contains(&"--health") { Vec::new() } else { vec!["--health", &health] };
+        let (ca, spool) = (self.path("tls/ca.crt"), self.path(&format!("spool-{node}")));
+        let health = if extra.contains(&"--health") { Vec::new() } else { vec!["--health", "127.0.0.1:0"] };
         let mut arguments = vec!["run", "--collector", &url, "--ca", &ca, "--token-file", &token, "--node-name", node];
         arguments.extend(["--cluster", "test", "--spool", &spool]);
         arguments.extend(health);
@@ -137,11 +135,6 @@ impl Site {
     pub fn database(&self) -> PathBuf {
         self.directory.path().join("data/holdfast.db")
     }
-}
-
-/// A port nobody listens on right now.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// A recorded node's `--host-root` and `--proc`.

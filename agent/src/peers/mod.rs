@@ -189,7 +189,7 @@ mod tests {
         let (listener, target) = silent();
         drop(listener);
         peers.start(1, target);
-        let result = tokio::time::timeout(Duration::from_secs(20), peers.next()).await.unwrap();
+        let result = tokio::time::timeout(Duration::from_mins(1), peers.next()).await.unwrap();
         assert_eq!((result.request, result.refused_by_agent, result.outcome.as_str(), result.status), (1, false, "refused", 0));
     }
 

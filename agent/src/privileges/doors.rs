@@ -123,14 +123,15 @@ const OPEN_TREE_ATTR: libc::c_long = 467;
 #[cfg(target_arch = "x86_64")]
 const X32: i64 = 0x4000_0000;
 
-/// Calls that x32 has under numbers of its own, with what denies them here (`syscall_64.tbl`, 520 to 547).
+/// Calls that x32 has under numbers of its own, with what denies them here (`syscall_64.tbl`, 512 to 547).
 #[cfg(target_arch = "x86_64")]
 const X32_OWN: &[(i64, libc::c_long)] = &[
+    (514, libc::SYS_ioctl),
     (520, libc::SYS_execve),
     (521, libc::SYS_ptrace),
     (524, libc::SYS_rt_sigqueueinfo),
     (528, libc::SYS_kexec_load),
-    (530, libc::SYS_move_pages),
+    (533, libc::SYS_move_pages),
     (536, libc::SYS_rt_tgsigqueueinfo),
     (539, libc::SYS_process_vm_readv),
     (540, libc::SYS_process_vm_writev),

@@ -50,7 +50,7 @@ mod tests {
             job
         };
         let results = aside.run(vec![1, 2, 3].into_iter().map(hang)).unwrap();
-        let second = Duration::from_secs(1);
+        let second = Duration::from_secs(6);
         assert_eq!(results.recv_timeout(second * 10), Ok(1));
         assert!(results.recv_timeout(Duration::from_millis(50)).is_err());
         assert!(aside.run(vec![1].into_iter()).is_none(), "it still hangs");

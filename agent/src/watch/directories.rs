@@ -159,6 +159,6 @@ mod tests {
         directories.set(wanted);
         assert!(directories.watched.len() <= MAX_DIRECTORIES);
         std::fs::write(own.join("config.yaml"), "x").unwrap();
-        assert_eq!(directories.wait(Duration::from_secs(5)).unwrap(), BTreeSet::from([Group::Kubelets]));
+        assert_eq!(directories.wait(Duration::from_mins(1)).unwrap(), BTreeSet::from([Group::Kubelets]));
     }
 }

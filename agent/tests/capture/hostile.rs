@@ -15,7 +15,7 @@ fn refused(archive: &[u8]) -> String {
     fs::write(&path, archive).unwrap();
     let started = Instant::now();
     let output = agent(["scan", "--facts", path.to_str().unwrap()]);
-    assert!(started.elapsed() < Duration::from_secs(30));
+    assert!(started.elapsed() < Duration::from_mins(2));
     let words = text(&output.stderr);
     assert_eq!((code(&output), text(&output.stdout).as_str()), (2, ""), "{words}");
     assert!(words.contains("bad.tar.zst"), "names the file: {words}");

@@ -140,7 +140,7 @@ fn a_bad_pod_network_configuration_is_unknown_with_the_reason(#[case] content: &
     let why = network.cni.unavailable().unwrap();
     assert_eq!(why.reason, reason, "{}", why.detail);
     assert!(why.detail.contains(words) && why.detail.contains("05-first.conflist"), "{}", why.detail);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_mins(2));
     assert!(network.sshd.value().is_some(), "everything else is known");
 }
 

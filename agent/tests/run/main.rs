@@ -91,7 +91,7 @@ async fn a_session_that_the_collector_ends_is_told_in_its_words() {
     assert!(matches!(peer.hears().await, Say::Hello(_)));
     stream.incoming.recv().await.expect("a Welcome").expect("not an error");
     peer.stop();
-    let end = tokio::time::timeout(Duration::from_secs(5), stream.incoming.recv()).await.expect("is noticed");
+    let end = tokio::time::timeout(Duration::from_mins(1), stream.incoming.recv()).await.expect("is noticed");
     let Some(Err(error @ ConnectError::Ended { .. })) = end else { panic!("{end:?}") };
     assert!(error.to_string().ends_with("ended the session: The service is currently unavailable: this collector is stopping"), "{error}");
 }
@@ -140,7 +140,7 @@ async fn a_port_that_opens_and_closes_reaches_the_collector_and_stopping_says_go
             break;
         }
     }
-    tokio::time::timeout(Duration::from_secs(5), running).await.expect("it stops").expect("no panic").expect("no error");
+    tokio::time::timeout(Duration::from_mins(1), running).await.expect("it stops").expect("no panic").expect("no error");
 }
 
 #[tokio::test]

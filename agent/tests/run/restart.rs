@@ -12,7 +12,7 @@ use holdfast_proto::v1::agent_message::Message as Say;
 
 use super::peer::Peer;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A recorded node, which does not change by itself, with its agent's files.
 struct Node {

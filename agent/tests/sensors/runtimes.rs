@@ -277,7 +277,7 @@ fn a_bad_document_makes_its_settings_unknown(#[case] make: fn(&Tree), #[case] re
     make(&tree);
     let started = Instant::now();
     let facts = derived(&tree);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_mins(2), "{:?}", started.elapsed());
     let runtime = &facts.runtimes.value().unwrap().items[0];
     for name in ["disable_apparmor", "stream_server_address", "cgroup_driver", "cri_enabled"] {
         assert_eq!(runtime.settings[name].unavailable().map(|why| why.reason), Some(reason), "{name}: {:?}", runtime.settings[name]);
@@ -398,7 +398,7 @@ fn a_running_containerd_is_read() {
     let child =
         Command::new("/usr/bin/containerd").args(["--config", &at("config.toml")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child = Running(child.unwrap());
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !Path::new(&at("c.sock")).exists() {
         assert!(Instant::now() < deadline, "it does not start");
         std::thread::sleep(Duration::from_millis(20));

@@ -79,7 +79,7 @@ async fn on_a_full_disk() {
     }
     writer.submit(whole(&large)).unwrap();
     assert!(matches!(next(&mut writer).await, Event::Saved));
-    writer.finish(None, Duration::from_secs(10)).await.unwrap();
+    writer.finish(None, Duration::from_mins(1)).await.unwrap();
     let opened = SpoolFile::open(&dir).unwrap();
     assert_eq!((opened.image, opened.set_aside), (Some(large), None));
 }
@@ -145,7 +145,7 @@ async fn on_a_read_only_disk() {
         }
         let Event::Ready { set_aside } = event else { panic!("there is a disk again") };
         assert_eq!(set_aside.is_some(), bad);
-        writer.finish(Some(whole(&image(6, 6))), Duration::from_secs(10)).await.unwrap();
+        writer.finish(Some(whole(&image(6, 6))), Duration::from_mins(1)).await.unwrap();
         assert_eq!(SpoolFile::open(&dir).unwrap().image, Some(image(6, 6)));
     }
 }

@@ -31,7 +31,7 @@ async fn one_save_is_under_way_and_its_outcome_is_told() {
             assert!(matches!(next(&mut writer).await, Event::Saved));
         }
     }
-    writer.finish(Some(whole(&image(30, 7))), Duration::from_secs(10)).await.unwrap();
+    writer.finish(Some(whole(&image(30, 7))), Duration::from_mins(1)).await.unwrap();
     assert_eq!(SpoolFile::open(dir.path()).unwrap().image, Some(image(30, 7)));
 }
 
@@ -48,7 +48,7 @@ async fn a_writer_without_a_file_opens_one_when_it_can() {
     assert!(matches!(next(&mut writer).await, Event::Ready { set_aside: None }));
     writer.submit(whole(&image(4, 4))).unwrap();
     assert!(matches!(next(&mut writer).await, Event::Saved));
-    writer.finish(None, Duration::from_secs(10)).await.unwrap();
+    writer.finish(None, Duration::from_mins(1)).await.unwrap();
     assert_eq!(SpoolFile::open(dir.path()).unwrap().image, Some(image(4, 4)));
 }
 
@@ -76,7 +76,7 @@ async fn a_file_that_went_bad_meanwhile_is_set_aside_and_told() {
     writer.submit(whole(&large(3500))).unwrap();
     assert!(matches!(next(&mut writer).await, Event::Failed(_)));
     assert!(matches!(next(&mut writer).await, Event::Ready { .. }));
-    writer.finish(None, Duration::from_secs(10)).await.unwrap();
+    writer.finish(None, Duration::from_mins(1)).await.unwrap();
     std::fs::write(dir.path().join(FILE_NAME), b"bad").unwrap();
     let mut writer = Writer::start(dir.path().to_owned(), None, QUICK).unwrap();
     let Event::Ready { set_aside: Some(aside) } = next(&mut writer).await else { panic!("it was bad") };
@@ -89,10 +89,10 @@ async fn the_end_is_bounded_also_without_a_file() {
     let _holder = SpoolFile::open(dir.path()).unwrap().file;
     let long = Retry { first: Duration::from_mins(10), most: Duration::from_mins(10) };
     let writer = Writer::start(dir.path().to_owned(), None, long).unwrap();
-    let end = writer.finish(Some(whole(&image(1, 1))), Duration::from_secs(10)).await;
+    let end = writer.finish(Some(whole(&image(1, 1))), Duration::from_mins(1)).await;
     assert!(matches!(end, Err(Unfinished::NoFile)), "{end:?}");
     let writer = Writer::start(dir.path().to_owned(), None, long).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), writer.finish(None, Duration::from_mins(1)))
+    tokio::time::timeout(Duration::from_secs(50), writer.finish(None, Duration::from_mins(1)))
         .await
         .expect("it does not wait for a retry")
         .unwrap();
@@ -114,6 +114,6 @@ async fn a_dropped_writer_lets_go_of_the_file() {
     assert!(matches!(event, Event::Unread { transitions: 9 }), "{event:?}");
     assert!(!writer.is_ready());
     assert!(matches!(next(&mut writer).await, Event::Ready { set_aside: None }));
-    writer.finish(None, Duration::from_secs(10)).await.unwrap();
+    writer.finish(None, Duration::from_mins(1)).await.unwrap();
     assert_eq!(SpoolFile::open(dir.path()).unwrap().image, Some(image(9, 9)));
 }

@@ -2,17 +2,22 @@
 //!
 //! Our own loop, because the gRPC library's would spin when file descriptors run out, start handshakes without number
 //! and keep the first certificate for ever. Nothing waits for those who say nothing: a handshake, and a connection without a session,
-//! has a place in a `crowd` and gives way when others come. Must not know messages or identities.
+//! has a place in a `crowd` and gives way when others come; what a handshake costs is bounded for each address (`allowance`).
+//! Must not know messages or identities.
 
+mod allowance;
 mod crowd;
 mod descriptors;
 mod stream;
 mod tls;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allowance::Allowance;
+pub use allowance::Rate;
 use crowd::{Crowd, Place};
 pub use descriptors::raise_limit;
 use nix::errno::Errno;
@@ -39,6 +44,9 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const ROOM: Duration = Duration::from_secs(1);
 /// Descriptors that agents may not have: database, dashboard, alerts, and handshakes.
 const RESERVED: usize = 1024;
+/// Connections without a session, however many there may be with one: each may hold what two requests that are not whole take up. More
+/// agents than that are never between their handshake and the answer to their credentials.
+const STRANGERS: usize = 4096;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
 /// Connections that the system keeps for us: a fleet comes back all at once. The system may allow fewer (`net.core.somaxconn`).
@@ -51,13 +59,20 @@ pub struct Bounds {
     pub connections: usize,
     /// Handshakes under way at once.
     pub handshakes: usize,
+    /// Handshakes of one address of which no agent comes.
+    pub strange: Rate,
     /// How long a connection may last without a session whose credentials were accepted.
     pub session_within: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 30_000, handshakes: 512, session_within: Duration::from_secs(20) }
+        Self {
+            connections: 30_000,
+            handshakes: 512,
+            strange: Rate { burst: 4_000, per_second: 50 },
+            session_within: Duration::from_secs(20),
+        }
     }
 }
 
@@ -71,7 +86,7 @@ impl Bounds {
 
     /// Connections without a session: where there are more, one gives way.
     fn without_session(&self) -> usize {
-        self.connections.div_ceil(4)
+        self.connections.div_ceil(4).min(STRANGERS)
     }
 }
 
@@ -95,6 +110,7 @@ struct Shared {
     cap: Arc<Semaphore>,
     /// Those without a session among them.
     strangers: Arc<Crowd>,
+    allowance: Arc<Allowance>,
     metrics: Metrics,
     refusals: Refusals,
     cancel: CancellationToken,
@@ -116,6 +132,7 @@ pub fn accept(
         session_within: bounds.session_within,
         cap: Arc::new(Semaphore::new(bounds.connections)),
         strangers: Crowd::new(bounds.without_session(), Duration::ZERO),
+        allowance: Arc::new(Allowance::new(bounds.strange)),
         metrics,
         refusals,
         cancel: cancel.clone(),
@@ -214,7 +231,17 @@ impl Shared {
             tracing::debug!(peer = %address, %error, "the connection was gone at once");
             return None;
         }
-        let shaking = self.certificate.acceptor().accept(stream).into_fallible();
+        let shaking = async {
+            // Before something came there is nothing to compute.
+            if let Err(error) = stream.readable().await {
+                return Err((error, stream));
+            }
+            if !self.allowance.take(address.ip()) {
+                let many = std::io::Error::new(ErrorKind::QuotaExceeded, "no agent came of too many handshakes of this address");
+                return Err((many, stream));
+            }
+            self.certificate.acceptor().accept(stream).into_fallible().await
+        };
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE_TIMEOUT, shaking) => shaken,
             () = place.displaced() => {
@@ -230,7 +257,7 @@ impl Shared {
             }
             Ok(Ok(tls)) => {
                 let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.clone().into_owned());
-                Some((tls, Peer::new(address, certificate)))
+                Some((tls, Peer::new(address, certificate, Arc::clone(&self.allowance))))
             }
             Ok(Err((error, stream))) => {
                 refuse(tls::refusal(&error), &error);

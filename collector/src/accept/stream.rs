@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, TE};
 use futures_util::task::AtomicWaker;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::PENALTY;
+use super::allowance::Allowance;
 use super::crowd::{Place, origin};
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
@@ -46,7 +48,7 @@ pub struct Peer {
     standing: Arc<Standing>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Standing {
     state: AtomicU8,
     /// A request came: whatever became of it, the other end speaks HTTP/2.
@@ -55,6 +57,7 @@ struct Standing {
     waker: AtomicWaker,
     /// Among those who have no session.
     place: Mutex<Option<Place>>,
+    allowance: Arc<Allowance>,
 }
 
 impl Standing {
@@ -65,8 +68,15 @@ impl Standing {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
-        Self { address, certificate: certificate.map(Arc::new), standing: Arc::default() }
+    pub(super) fn new(address: SocketAddr, certificate: Option<CertificateDer<'static>>, allowance: Arc<Allowance>) -> Self {
+        let standing = Standing {
+            state: AtomicU8::new(STRANGE),
+            spoke: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            place: Mutex::new(None),
+            allowance,
+        };
+        Self { address, certificate: certificate.map(Arc::new), standing: Arc::new(standing) }
     }
 
     /// Whom its address stands for: a host that has many addresses of its own counts as one.
@@ -83,6 +93,7 @@ impl Peer {
     pub fn accepted(&self) {
         drop(self.standing.place.lock().unwrap_or_else(PoisonError::into_inner).take());
         if self.standing.state.compare_exchange(STRANGE, KNOWN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.standing.allowance.give_back(self.origin());
             self.standing.waker.wake();
         }
     }
@@ -98,9 +109,22 @@ impl Peer {
     }
 }
 
+/// What is read of a request beside its path. The rest is forgotten at once: a stranger's request may wait for its end until the connection
+/// has to go, and hundreds of headers take up a hundred kilobytes.
+const HEADERS: [HeaderName; 6] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    TE,
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("grpc-timeout"),
+];
+
 /// Notes that a request came, before anything is decided about it. To be laid around all services.
-pub fn heard<B>(request: Request<B>) -> Request<B> {
+pub fn heard<B>(mut request: Request<B>) -> Request<B> {
     request.extensions().get::<Peer>().into_iter().for_each(Peer::spoke);
+    let all = std::mem::take(request.headers_mut());
+    request.headers_mut().extend(HEADERS.into_iter().filter_map(|name| all.get(&name).cloned().map(|value| (name, value))));
     request
 }
 

@@ -103,6 +103,32 @@ async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_
 }
 
 #[tokio::test]
+async fn an_address_of_whose_handshakes_no_agent_comes_has_no_more_and_another_one_has() {
+    let mut rig = Rig::new(Bounds { strange: Rate { burst: 3, per_second: 0 }, ..Bounds::default() });
+    let mut open = Vec::new();
+    for _ in 0..6 {
+        let (client, connection) = rig.connect().await;
+        connection.connect_info().accepted();
+        open.push((client, connection));
+    }
+    for _ in 0..3 {
+        // Silent ones cost no handshake.
+        drop(TcpStream::connect(rig.address).await.unwrap());
+        open.push(rig.connect().await);
+    }
+    let shake = async |from: [u8; 4]| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let stream = socket.connect(rig.address).await.unwrap();
+        rig.connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
+    };
+    assert!(shake([127, 0, 0, 1]).await.is_err() && rig.refused(Refusal::HandshakeRate));
+    shake([127, 0, 0, 2]).await.unwrap();
+    open.last().unwrap().1.connect_info().accepted();
+    shake([127, 0, 0, 1]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_handshake_that_goes_no_further_gives_way_to_one_that_does() {
     let mut rig = Rig::new(Bounds { handshakes: 2, ..Bounds::default() });
     let mut silent = Vec::new();
@@ -183,4 +209,74 @@ fn agents_never_get_the_last_descriptors() {
         let bounds = Bounds::default().within(limit);
         bounds.connections + bounds.handshakes <= (limit - limit / 4).max(limit.saturating_sub(RESERVED / 2)).max(2)
     }));
+}
+
+/// Server certificate, its key, enrolment CA and its key, each valid from and to so many seconds from now.
+fn written(directory: &std::path::Path, server: (i64, i64), authority: (i64, i64)) -> TlsFiles {
+    let at = |seconds: i64| {
+        let (now, by) = (std::time::SystemTime::now(), Duration::from_secs(seconds.unsigned_abs()));
+        if seconds < 0 { now - by } else { now + by }
+    };
+    let mut files = Vec::new();
+    for (name, (begins, ends), ca) in [("server", server, false), ("enrolment", authority, true)] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (at(begins).into(), at(ends).into());
+        if ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        for (suffix, text) in [("crt", params.self_signed(&key).unwrap().pem()), ("key", key.serialize_pem())] {
+            files.push(directory.join(format!("{name}.{suffix}")));
+            std::fs::write(files.last().unwrap(), text).unwrap();
+        }
+    }
+    let [certificate, key, ca, ca_key] = files.try_into().unwrap();
+    TlsFiles { certificate, key, enrolment: Some((ca, ca_key)), allow_tls12: false }
+}
+
+/// Every agent would turn away, and no machine could renew: those in use are better for as long as they are good.
+#[test]
+fn a_certificate_that_is_not_valid_yet_and_an_enrolment_ca_that_has_ended_do_not_replace_good_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let (good, later, over) = ((-60, 3_600), (1_800, 3_600), (-7_200, -3_600));
+    let certificate = Certificate::open(written(directory.path(), good, good)).unwrap();
+    let ends = certificate.authority().unwrap().not_after();
+    let mut refused = |server, authority| {
+        written(directory.path(), server, authority);
+        certificate.reload().unwrap_err()
+    };
+    assert!(matches!(refused(later, good), CertificateError::NotYet { .. }));
+    assert!(matches!(refused(over, good), CertificateError::Ended { .. }));
+    assert!(matches!(refused(good, over), CertificateError::Authority { .. }));
+    assert_eq!(certificate.authority().unwrap().not_after(), ends, "those before are in use");
+    written(directory.path(), good, good);
+    assert!(certificate.reload().unwrap());
+    // What is in use is of no use to anybody itself.
+    let bad = Certificate::open(written(directory.path(), over, over)).unwrap();
+    written(directory.path(), later, over);
+    assert!(bad.reload().unwrap());
+}
+
+/// Four requests with hundreds of headers each, none of them whole, took up 270 KiB of a connection that nobody knew.
+#[test]
+fn of_a_request_only_the_headers_that_are_read_are_kept() {
+    let mut request = axum::http::Request::post("/holdfast.v1.Enrolment/Enrol").body(()).unwrap();
+    for number in 0..400 {
+        let name: axum::http::HeaderName = format!("x-{number}").parse().unwrap();
+        request.headers_mut().insert(name, "x".parse().unwrap());
+    }
+    for (name, value) in [("authorization", "Bearer t"), ("content-type", "application/grpc"), ("te", "trailers")] {
+        request.headers_mut().append(name, value.parse().unwrap());
+        request.headers_mut().append(name, "another".parse().unwrap());
+    }
+    let kept = heard(request);
+    let kept: Vec<_> = kept.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(kept, [("authorization", "Bearer t"), ("content-type", "application/grpc"), ("te", "trailers")]);
+}
+
+/// Of 30,000 connections a quarter could be those of strangers, who could fill a gigabyte with them.
+#[test]
+fn strangers_are_no_more_than_a_few_thousand() {
+    assert_eq!(Bounds::default().without_session(), STRANGERS);
+    assert_eq!(Bounds { connections: 1_000, ..Bounds::default() }.without_session(), 250);
 }

@@ -41,14 +41,17 @@ pub(super) fn due(alerts: &[Alert], now: i64) -> Vec<&Alert> {
 /// An alert as Alertmanager reads it.
 pub(super) fn posted<'a>(alert: &'a Alert, now: i64, interval: Duration, public_url: Option<&str>) -> Posted<'a> {
     let ahead = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).saturating_mul(INTERVALS_AHEAD);
+    // Where the clock went back both may be yet to come: Alertmanager refuses what ends before it starts, and takes what ends later for
+    // firing.
     let ends_at = match alert.state {
         AlertState::Firing => now.saturating_add(ahead),
-        AlertState::Resolved => alert.ends_at,
+        AlertState::Resolved => alert.ends_at.min(now),
     };
+    let starts_at = alert.starts_at.min(now).min(ends_at);
     Posted {
         labels: &alert.labels,
         annotations: &alert.annotations,
-        starts_at: rfc3339(alert.starts_at),
+        starts_at: rfc3339(starts_at),
         ends_at: rfc3339(ends_at),
         generator_url: public_url.map(|url| format!("{url}{}", alert.page())),
     }
@@ -57,4 +60,45 @@ pub(super) fn posted<'a>(alert: &'a Alert, now: i64, interval: Duration, public_
 /// Unix milliseconds as RFC 3339 in UTC. Times that have no date are the epoch.
 pub(super) fn rfc3339(at: i64) -> String {
     jiff::Timestamp::from_millisecond(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_checks::entries::Severity;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn alert(state: AlertState, starts_at: i64, ends_at: i64) -> Alert {
+        Alert {
+            fingerprint: "f".to_owned(),
+            rule: "r".to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            severity: Severity::High,
+            state,
+            nodes: 1,
+            link: "/findings".to_owned(),
+            starts_at,
+            ends_at,
+            updated_at: starts_at,
+        }
+    }
+
+    /// Refused by Alertmanager for ending before it starts, or taken for one that fires until the hour is over.
+    #[test]
+    fn an_alert_of_before_the_clock_was_put_back_is_sent_as_what_it_is_now() {
+        let sent = |alert: Alert| {
+            let posted = posted(&alert, NOW, Duration::from_mins(1), None);
+            (posted.starts_at, posted.ends_at)
+        };
+        let firing = sent(alert(AlertState::Firing, NOW + HOUR, 0));
+        assert_eq!(firing, (rfc3339(NOW), rfc3339(NOW + 240_000)));
+        let resolved = sent(alert(AlertState::Resolved, NOW + HOUR, NOW + HOUR + 5));
+        assert_eq!(resolved, (rfc3339(NOW), rfc3339(NOW)));
+        // And where it was not, as they were.
+        assert_eq!(sent(alert(AlertState::Resolved, NOW - HOUR, NOW - 5)), (rfc3339(NOW - HOUR), rfc3339(NOW - 5)));
+    }
 }

@@ -15,6 +15,8 @@ use crate::store::containers::NOT_KNOWN;
 
 /// Node names in a sentence.
 const NAMES_IN_TEXT: usize = 10;
+/// A start that lies further ahead than this was told by a clock that has been put right since.
+const CLOCK_WAS_AHEAD_MS: i64 = 60_000;
 /// Node names in the `nodes` annotation.
 const NAMES_IN_ANNOTATION: usize = 100;
 /// Distinct evidence lines in an alert.
@@ -169,7 +171,7 @@ pub fn evaluate(rules: &Rules, snapshot: &Snapshot, now: i64) -> Vec<Alert> {
 fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
     let mut groups: BTreeMap<Vec<String>, Group<'a>> = BTreeMap::new();
     let mut join = |node_id: i64, node: &Node, failing: Option<&Failing>, since: i64| {
-        if (node.recorded && !snapshot.alert_on_recorded) || since.saturating_add(rule.hold_ms) > now {
+        if (node.recorded && !snapshot.alert_on_recorded) || !held(rule, since, now) {
             return;
         }
         let value = |label: &GroupLabel| match label {
@@ -208,6 +210,12 @@ fn groups<'a>(rule: &'a Rule, snapshot: &Snapshot, now: i64) -> Vec<Group<'a>> {
         }
     }
     groups.into_values().collect()
+}
+
+/// Has it been so for as long as the rule asks. What began when a clock was ahead that was put right since is not waited for: that could
+/// be hours.
+fn held(rule: &Rule, since: i64, now: i64) -> bool {
+    since.saturating_add(rule.hold_ms) <= now || since > now.saturating_add(CLOCK_WAS_AHEAD_MS)
 }
 
 /// The one alert about version knowledge, which is no node's.

@@ -1,12 +1,10 @@
 //! The way to the API server: from inside the cluster or by a kubeconfig, over TLS that trusts its CA and nothing else, through no
-//! proxy, every request bounded in time. Rotated tokens and CAs are picked up, which kube does. Must not know what answers are for.
+//! proxy, every answer bounded in time and size (`bounds`). Rotated tokens and CAs are picked up, which kube does. Must not know what answers are for.
 
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::{Request, Response, StatusCode};
@@ -18,8 +16,8 @@ use kube::{Api, Client, Config, Resource as _};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use tower::{BoxError, Layer, Service};
 
+use super::bounds::Bounds;
 use super::objects::{SeenDaemonSet, SeenNode, SeenPod};
 use super::{AgentPod, Cluster, NodeObject, Resource};
 use crate::files::{self, FileError};
@@ -30,8 +28,6 @@ pub(crate) const AGENT: &str = "holdfast-agent";
 const NAMESPACE: &str = "holdfast-system";
 /// How long a single request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the API server may take to begin an answer: a page of a list is made first.
-const HEAD: Duration = Duration::from_secs(15);
 /// How long nothing may come within an answer. A watch is asked for anew before that.
 const SILENCE: Duration = Duration::from_mins(5);
 /// The largest answer to a single request, in bytes.
@@ -129,7 +125,7 @@ impl ApiServer {
         };
         let url = config.cluster_url.to_string();
         let builder = ClientBuilder::try_from(config).map_err(|source| ConnectError::Client { url, source: Box::new(source) })?;
-        let client = builder.with_layer(&Patience(Arc::clone(&cluster))).build();
+        let client = builder.with_layer(&Bounds(Arc::clone(&cluster))).build();
         Ok(Self { client, namespace, cluster })
     }
 
@@ -140,7 +136,7 @@ impl ApiServer {
         let mut config = Config::new(url.parse().unwrap());
         config.root_cert = Some(Vec::new());
         config.default_retry = false;
-        let client = ClientBuilder::try_from(config).unwrap().with_layer(&Patience(Arc::clone(&cluster))).build();
+        let client = ClientBuilder::try_from(config).unwrap().with_layer(&Bounds(Arc::clone(&cluster))).build();
         Self { client, namespace: namespace.to_owned(), cluster }
     }
 
@@ -331,55 +327,4 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     text.chars().take(MAX_SAID).collect()
-}
-
-/// Bounds how long the API server may take to begin an answer, and notes that a watch has begun: a quiet one says nothing by itself.
-#[derive(Debug, Clone)]
-struct Patience(Arc<Cluster>);
-
-impl<S> Layer<S> for Patience {
-    type Service = Patient<S>;
-
-    fn layer(&self, inner: S) -> Patient<S> {
-        Patient { cluster: Arc::clone(&self.0), inner }
-    }
-}
-
-#[derive(Debug)]
-struct Patient<S> {
-    cluster: Arc<Cluster>,
-    inner: S,
-}
-
-impl<S, B> Service<Request<Body>> for Patient<S>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<B>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let watched = watched(request.uri());
-        let (cluster, answer) = (Arc::clone(&self.cluster), self.inner.call(request));
-        Box::pin(async move {
-            let answer = timeout(HEAD, answer).await.map_err(|_| format!("no answer within {} s", HEAD.as_secs()))??;
-            if let Some(resource) = watched.filter(|_| answer.status().is_success()) {
-                cluster.answering(resource);
-            }
-            Ok(answer)
-        })
-    }
-}
-
-/// What a request watches, if it does.
-fn watched(uri: &axum::http::Uri) -> Option<Resource> {
-    uri.query().filter(|query| query.split('&').any(|pair| pair == "watch=true"))?;
-    let plural = uri.path().rsplit('/').next();
-    [Resource::Nodes, Resource::Pods, Resource::DaemonSets].into_iter().find(|resource| Some(resource.name()) == plural)
 }

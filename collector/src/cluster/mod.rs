@@ -1,9 +1,10 @@
 //! The cluster as its API server tells it: its Node objects, our DaemonSet and that one's pods, followed by watches; and what a
 //! service-account token is, asked once each.
 //!
-//! `client` is the way there, `objects` what is kept of an answer, `watches` keeps [`Cluster`] true. Lookups are from memory and never
+//! `client` is the way there, `bounds` what an answer may cost, `objects` what is kept of an answer, `watches` keeps [`Cluster`] true. Lookups are from memory and never
 //! wait. While the API server is away they answer from what was known last and say so. Must not know sessions, the store or pages.
 
+mod bounds;
 mod client;
 mod objects;
 mod watches;

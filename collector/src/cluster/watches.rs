@@ -12,14 +12,13 @@ use kube::runtime::watcher::{self, Event};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use super::bounds::LASTS;
 use super::client::{AGENT, ApiServer};
 use super::objects::{SeenDaemonSet, SeenNode, SeenPod};
 use super::{Cluster, MOST, Resource};
 
 /// Objects in one page.
 const PAGE: u32 = 100;
-/// How long one watch lasts, in seconds, before it is asked for anew.
-const LASTS: u32 = 240;
 /// How soon a failed request is tried again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
@@ -97,7 +96,8 @@ where
                     follower.cluster().troubled(F::RESOURCE, &reason, jiff::Timestamp::now().as_millisecond());
                 } else {
                     tracing::debug!(error = crate::logs::cause(&error), "a watch ended and is begun anew");
-                    again = AGAIN.0;
+                    // One that is beyond its bounds would be so again at once.
+                    again = if follower.cluster().is_troubled(F::RESOURCE) { again } else { AGAIN.0 };
                 }
                 tokio::time::sleep(again).await;
                 again = (again * 2).min(AGAIN.1);

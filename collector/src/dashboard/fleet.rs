@@ -8,7 +8,7 @@ use super::marks;
 use super::pages::{Ask, Rendered};
 use super::score::Score;
 use crate::http::Failure;
-use crate::store::views::{ChainFilter, Filter, Group, GroupRow, NodeState, NodeTotals, Problem};
+use crate::store::views::{At, ChainFilter, Filter, Group, GroupRow, NodeState, NodeTotals, Problem};
 
 /// Rows of "Fix first".
 const FIRST: usize = 10;
@@ -31,6 +31,8 @@ struct First {
 #[template(path = "fleet.html")]
 struct Fleet {
     now: i64,
+    /// Why the API server does not answer, and since when.
+    away: Option<(String, At)>,
     problems: Vec<Problem>,
     clusters: Vec<String>,
     cluster: String,
@@ -115,6 +117,7 @@ pub(super) async fn page(ask: &Ask<'_>) -> Result<Rendered, Failure> {
     let in_state = |state: NodeState| base.with(|filter| filter.state = vec![state]);
     let fleet = Fleet {
         now: ask.now,
+        away: ask.site.app.cluster.as_ref().and_then(|cluster| cluster.away()).map(|(reason, since)| (reason, At(since))),
         problems,
         clusters: views.clusters().await?,
         cluster: base.cluster.first().cloned().unwrap_or_default(),

@@ -142,6 +142,7 @@ pub(super) fn failed(failure: &Failure) -> Result<Rendered, Failure> {
     let heading = match failure {
         Failure::Bad(_) => "That cannot be asked",
         Failure::NotFound(_) => "Not found",
+        Failure::Misdirected(_) => "Not here",
         Failure::Internal(_) | Failure::Busy(_) | Failure::Template(_) => "No answer",
     };
     let retry = failure.status().is_server_error();

@@ -112,9 +112,9 @@ impl Enroller {
             return Err(unknown("what was sent is no enrolment token").into());
         }
         let hash = sha256(asked.token.as_bytes());
-        let listed = self.list.by_token(&hash).ok_or_else(|| unknown("the enrolment token is not known"))?;
+        let listed = self.list.by_token(&hash).await.ok_or_else(|| unknown("the enrolment token is not known"))?;
         let name = &listed.node.name;
-        if now >= listed.expires {
+        if listed.expires.is_none_or(|end| now >= end) {
             return Err(unknown(&format!("the enrolment token of {name:?} is past its end")).into());
         }
         let key = Self::key(&asked.request, name)?;
@@ -130,7 +130,14 @@ impl Enroller {
             not_after: issued.not_after,
             at: now,
         };
-        match self.store.claim_enrolment(&claim).await? {
+        let writing = self.list.families.writing().await;
+        let claimed = self.store.claim_enrolment(&claim).await?;
+        if claimed != Claimed::Reused {
+            // From here on nobody else's certificate counts for this node.
+            self.list.families.take(&listed.node.cluster, &listed.node.uid, family);
+        }
+        drop(writing);
+        match claimed {
             Claimed::Reused => {
                 let reason = format!(
                     "the enrolment token of {name:?} was used with another key before: it was stolen, or the machine was set up anew; take the \
@@ -155,8 +162,9 @@ impl Enroller {
         if now >= named.not_after {
             return Err(Rejection::new(Refusal::Expired, "a renewal with a certificate past its end").into());
         }
-        let node = self.list.node(&named.cluster, &named.uid);
+        let node = self.list.find(&named.cluster, &named.uid).await;
         let node = node.ok_or_else(|| Rejection::new(Refusal::UnlistedCertificate, "a renewal of a node that is not listed"))?;
+        self.list.current(&node, named.family)?;
         self.in_pace(&self.nodes, &(node.cluster.clone(), node.uid.clone()))?;
         let _turn = self.turn().await?;
         let key = Self::key(&asked.request, &node.name)?;
@@ -169,10 +177,13 @@ impl Enroller {
             at: now,
             family: &named.family.hex(),
         };
+        let writing = self.list.families.writing().await;
         if !self.store.renew_enrolment(&renewal).await? {
-            let reason = format!("{:?} was enrolled anew since this certificate was issued: somebody has a copy of it", node.name);
-            return Err(Rejection::new(Refusal::EnrolmentReplaced, reason).into());
+            // The store knows of a family that memory does not: another process has written to it.
+            return Err(Rejection::new(Refusal::EnrolmentReplaced, format!("{:?} was enrolled anew", node.name)).into());
         }
+        self.list.families.take(&node.cluster, &node.uid, named.family);
+        drop(writing);
         tracing::debug!(node = node.name, cluster = node.cluster, serial = issued.serial, "renewed");
         Ok(answer(&issued))
     }
@@ -217,18 +228,32 @@ impl Enroller {
     }
 }
 
+/// Whoever asked may go away while it is written; what is in memory is then what is in the store all the same. How many wait is bounded by
+/// the pace, and how long by [`TURN`].
+async fn to_the_end<T: Send + 'static>(answering: impl Future<Output = Result<T, Status>> + Send + 'static) -> Result<T, Status> {
+    tokio::spawn(answering).await.unwrap_or_else(|_| Err(Status::unavailable(LATER)))
+}
+
 #[tonic::async_trait]
 impl enrolment_server::Enrolment for Service {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<Enrolled>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
-        let answer = self.0.enrol(peer.as_ref(), request.into_inner()).await;
-        self.0.told(answer, peer.as_ref())
+        let enroller = Arc::clone(&self.0);
+        let answering = async move {
+            let answer = enroller.enrol(peer.as_ref(), request.into_inner()).await;
+            enroller.told(answer, peer.as_ref())
+        };
+        to_the_end(answering).await
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Enrolled>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
-        let answer = self.0.renew(peer.as_ref(), request.into_inner()).await;
-        self.0.told(answer, peer.as_ref())
+        let enroller = Arc::clone(&self.0);
+        let answering = async move {
+            let answer = enroller.renew(peer.as_ref(), request.into_inner()).await;
+            enroller.told(answer, peer.as_ref())
+        };
+        to_the_end(answering).await
     }
 }
 

@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// It is not there.
     #[error("{0}")]
     NotFound(String),
+    /// Not under this name.
+    #[error("{0}")]
+    Misdirected(&'static str),
     /// Our fault. The cause goes to the log, not to the reader.
     #[error("the store did not answer: try again, and look for the request id in the collector's log")]
     Internal(#[source] ViewError),
@@ -47,7 +50,7 @@ impl From<askama::Error> for Failure {
 /// An error as the API gives it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ErrorBody {
-    /// For programs: `bad_request`, `not_found`, `unavailable`, `internal`.
+    /// For programs: `bad_request`, `not_found`, `misdirected`, `unavailable`, `internal`.
     pub(crate) error_code: &'static str,
     /// For people.
     pub(crate) message: String,
@@ -68,6 +71,7 @@ impl Failure {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Internal(_) | Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Template(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -82,6 +86,7 @@ impl Failure {
         let error_code = match self {
             Self::Bad(_) => "bad_request",
             Self::NotFound(_) => "not_found",
+            Self::Misdirected(_) => "misdirected",
             Self::Internal(_) | Self::Busy(_) => "unavailable",
             Self::Template(_) => "internal",
         };

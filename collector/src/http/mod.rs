@@ -7,13 +7,14 @@ mod failure;
 mod headers;
 mod health;
 mod query;
+mod rebinding;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use holdfast_checks::catalogue::Catalogue;
 use tokio::sync::Semaphore;
@@ -28,6 +29,7 @@ pub(crate) use failure::{ErrorBody, Failure};
 pub(crate) use query::{decode, pairs};
 
 use crate::changes::ChangeFeed;
+use crate::cluster::Cluster;
 use crate::dashboard::Renderings;
 use crate::feeds::Follow;
 use crate::policy::Desk;
@@ -64,6 +66,8 @@ pub struct App {
     pub library: Follow,
     /// What agents are to hold.
     pub policies: Arc<Desk>,
+    /// What the API server says of who agents are; `None` where it is not asked.
+    pub cluster: Option<Arc<Cluster>>,
     /// The time.
     pub clock: Clock,
 }
@@ -105,6 +109,7 @@ pub fn router(app: App) -> Router {
     }
     let views = Views::new(&app.store, Arc::clone(&app.catalogue), CursorKey::new(key));
     let started = (app.clock)();
+    let own_name = rebinding::own_name(app.public_url.as_deref());
     let site: Shared =
         Arc::new(Site { app, views, started, streams: Arc::new(Semaphore::new(MAX_STREAMS)), renderings: Renderings::default() });
     Router::new()
@@ -118,6 +123,7 @@ pub fn router(app: App) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         .layer(CsrfLayer::new())
+        .layer(from_fn_with_state(own_name, rebinding::guard))
         .layer(CatchPanicLayer::custom(failure::panicked))
         .layer(from_fn(headers::add))
 }

@@ -20,8 +20,8 @@ const FAMILY: &[u8] = b"holdfast enrolment family";
 const MAX_URI_BYTES: usize = 2048;
 
 /// The certificates that go back to one enrolment, by renewals: the first half of their serial numbers. A machine that was enrolled anew
-/// is of another family, and certificates of the one before are not renewed. Not told by times: clocks go back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// is of another family, and certificates of the one before count no longer. Not told by times: clocks go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Family([u8; 8]);
 
 impl Family {
@@ -34,6 +34,11 @@ impl Family {
             *first = *first & 0x7f | 0x40;
         }
         Self(bytes)
+    }
+
+    /// What [`Family::hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(|family| Self(family.to_be_bytes())).filter(|family| family.hex() == text)
     }
 
     fn of_serial(serial: &[u8]) -> Option<Self> {
@@ -164,6 +169,8 @@ mod tests {
         assert_ne!(family, Family::of(&[2; 32]));
         assert_eq!(family.bytes()[0] & 0xc0, 0x40);
         assert_eq!(Family::of_serial(&[family.bytes(), [0xff; 8]].concat()), Some(family));
+        assert_eq!(Family::from_hex(&family.hex()), Some(family));
+        assert_eq!(["", "+", "4141", "+141414141414141", "41414141414141414", "414141414141414G"].map(Family::from_hex), [None; 6]);
         assert_eq!((Family::of_serial(&[1; 15]), Family::of_serial(&[1; 17]), Family::of_serial(&[])), (None, None, None));
     }
 

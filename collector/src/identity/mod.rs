@@ -4,17 +4,21 @@
 //! enrolled machine's client certificate. The node's name and uid come from here and from nowhere else. Must not know messages or the store's tables.
 
 pub mod certificate;
+pub mod list;
+mod overlaps;
 mod review;
 mod token;
 
 pub use review::TokenReview;
-pub(crate) use token::unhex;
-pub use token::{Token, Tokens, TokensError, add};
+pub use token::{Tokens, add};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
+use self::certificate::Family;
+use self::overlaps::Way;
 use crate::enrolment::Enrolments;
 use crate::refusals::Refusal;
 use crate::store::nodes::NodeIdentity;
@@ -40,7 +44,7 @@ impl Rejection {
 
     /// Could not be decided now: it is worth coming back.
     pub fn undecided(&self) -> bool {
-        self.refusal == Refusal::ReviewUnavailable
+        matches!(self.refusal, Refusal::ReviewUnavailable | Refusal::ReviewBusy)
     }
 }
 
@@ -51,6 +55,8 @@ pub struct Presented<'a> {
     pub authorization: Option<&'a [u8]>,
     /// The client certificate, whose chain the handshake has verified.
     pub certificate: Option<&'a CertificateDer<'static>>,
+    /// Whom the address stands for that it comes from; `None` in a session, whose agent is known.
+    pub from: Option<IpAddr>,
 }
 
 /// Who speaks for a node. The newest session of one holder supersedes its older ones; another holder has to wait until it is gone.
@@ -60,8 +66,8 @@ pub enum Holder {
     Token,
     /// The agent's pod, by its uid.
     Pod(String),
-    /// The enrolled machine, by its node's uid.
-    Enrolment(String),
+    /// The enrolled machine, by its node's uid and the family of its certificates: enrolled anew it is another.
+    Enrolment(String, Family),
 }
 
 impl Holder {
@@ -70,7 +76,7 @@ impl Holder {
         match self {
             Self::Token => "token".to_owned(),
             Self::Pod(uid) => format!("pod:{uid}"),
-            Self::Enrolment(uid) => format!("enrolment:{uid}"),
+            Self::Enrolment(uid, _) => format!("enrolment:{uid}"),
         }
     }
 }
@@ -106,29 +112,46 @@ impl Identities {
     /// Why they do not stand for any.
     pub async fn admit(&self, presented: Presented<'_>) -> Result<Admitted, Rejection> {
         if let (None, Some(certificate)) = (presented.authorization, presented.certificate) {
-            return self.admit_certificate(certificate);
+            return self.admit_certificate(certificate).await;
         }
         let token = bearer(presented.authorization)?;
-        if let Some(admitted) = self.tokens.as_ref().and_then(|tokens| tokens.admit(token)) {
+        if let Some(tokens) = &self.tokens
+            && let Some(admitted) = tokens.admit(token).await
+        {
             return Ok(admitted);
         }
         match &self.review {
-            Some(review) => review.admit(token).await,
+            Some(review) => review.admit(token, presented.from).await,
             None => Err(Rejection::new(Refusal::UnknownToken, "the token is not known")),
         }
     }
 
     /// The node that a certificate names, if it is listed.
-    fn admit_certificate(&self, certificate: &CertificateDer<'static>) -> Result<Admitted, Rejection> {
+    async fn admit_certificate(&self, certificate: &CertificateDer<'static>) -> Result<Admitted, Rejection> {
         let named = certificate::named(certificate)?;
         // The handshake has checked that; the connection may be old.
         if jiff::Timestamp::now().as_millisecond() >= named.not_after {
             return Err(Rejection::new(Refusal::Expired, "the certificate is past its end"));
         }
-        let node = self.enrolments.as_ref().and_then(|list| list.node(&named.cluster, &named.uid));
         let unlisted = || Rejection::new(Refusal::UnlistedCertificate, "the certificate's node is not in the enrolments file");
-        let node = node.ok_or_else(unlisted)?;
-        Ok(Admitted { node, holder: Holder::Enrolment(named.uid), expires_at: Some(named.not_after), token_hash: None })
+        let list = self.enrolments.as_ref().ok_or_else(unlisted)?;
+        let node = list.find(&named.cluster, &named.uid).await.ok_or_else(unlisted)?;
+        list.current(&node, named.family)?;
+        let holder = Holder::Enrolment(named.uid, named.family);
+        Ok(Admitted { node, holder, expires_at: Some(named.not_after), token_hash: None })
+    }
+
+    /// Follows the files, and warns of clusters that more than one way in names, for ever. `cluster` is what the API server's is called.
+    pub fn follow(&self, cluster: &str) -> impl Future<Output = ()> + Send + use<> {
+        let tokens = self.tokens.as_ref().map(|tokens| (token::TOKENS.file, tokens.0.clone()));
+        let enrolments = self.enrolments.as_ref().map(|list| ("enrolments file", list.file.clone()));
+        let files: Vec<_> = tokens.into_iter().chain(enrolments).collect();
+        let api = self.review.as_ref().map(|_| Way::Api(cluster.to_owned()));
+        let ways = files.iter().map(|(kind, file)| Way::File(kind, file.clone())).chain(api).collect();
+        async move {
+            let following = futures_util::future::join_all(files.into_iter().map(|(_, file)| file.follow()));
+            tokio::join!(following, overlaps::watch(ways));
+        }
     }
 
     /// Do credentials that were accepted before still hold at `now` (Unix milliseconds). From memory; never waits.
@@ -139,10 +162,11 @@ impl Identities {
         if admitted.expires_at.is_some_and(|end| now >= end) {
             return Err(Rejection::new(Refusal::Expired, "the credentials are past their end and no fresh ones came"));
         }
-        if let (Holder::Enrolment(uid), Some(list)) = (&admitted.holder, &self.enrolments)
-            && list.node(&admitted.node.cluster, uid).as_ref() != Some(&admitted.node)
-        {
-            return Err(Rejection::new(Refusal::UnlistedCertificate, "the enrolments file does not list this node any longer"));
+        if let (Holder::Enrolment(uid, family), Some(list)) = (&admitted.holder, &self.enrolments) {
+            if list.node(&admitted.node.cluster, uid).as_ref() != Some(&admitted.node) {
+                return Err(Rejection::new(Refusal::UnlistedCertificate, "the enrolments file does not list this node any longer"));
+            }
+            return list.current(&admitted.node, *family);
         }
         match (&admitted.holder, &self.tokens, admitted.token_hash) {
             (Holder::Token, Some(tokens), Some(hash)) if tokens.node(&hash).as_ref() != Some(&admitted.node) => {
@@ -184,7 +208,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// How many tokens a tokens file with this text has.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_tokens(text: &str) -> Option<usize> {
-    token::fuzz(text)
+    token::TOKENS.fuzz(text)
 }
 
 #[cfg(test)]
@@ -210,7 +234,7 @@ mod tests {
         for (year, refused) in [(2099, None), (2020, Some(Refusal::Expired))] {
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let shown = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
-            let presented = Presented { authorization: None, certificate: Some(shown.der()) };
+            let presented = Presented { authorization: None, certificate: Some(shown.der()), from: None };
             let admitted = identities.admit(presented).await;
             assert_eq!(admitted.err().map(|rejection| rejection.refusal), refused);
             // Whoever sends a token is who the token says, whatever certificate is there.

@@ -3,20 +3,23 @@
 //! Accepted is only a token for our audience, of our agents' service account, bound to a pod on a node; and only where that pod is one
 //! of our DaemonSet, on that node, and the node still the one that the token names (`claims`). Answers are remembered by the token's
 //! hash (`memory`), few are asked for at once and one for the same token at a time, so that a storm of reconnects cannot hurt the API
-//! server.
+//! server; and whoever floods waits behind those who do not (`queue`).
 
 mod claims;
 mod memory;
+mod queue;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::OnceCell;
+use tokio::time::timeout_at;
 
 use self::claims::{Claims, Place, expiry};
 use self::memory::Memory;
+use self::queue::{Full, Limits, Queue};
 use super::{Admitted, Holder, Rejection, sha256};
 use crate::cluster::{ApiServer, Unanswered};
 use crate::metrics::Metrics;
@@ -25,10 +28,8 @@ use crate::store::nodes::{NodeIdentity, Origin};
 
 /// The audience agents' tokens are made for.
 const AUDIENCE: &str = "holdfast-collector";
-/// Reviews under way at once.
-const CONCURRENT: usize = 20;
-/// Reviews that may wait for their turn.
-const WAITING: usize = 1_000;
+/// Reviews under way at once; of one address three quarters of them, and as many forged tokens a second; those that may wait for their turn.
+const LIMITS: Limits = Limits { at_once: 20, of_one: 15, waiting: 1_000, rest: Duration::from_secs(1) };
 /// How long a decision may take, waiting for its turn and a fresh look at pod and node included.
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// How long an acceptance is remembered, and how many are.
@@ -46,8 +47,7 @@ type Pending = Arc<OnceCell<Result<Admitted, Rejection>>>;
 pub struct TokenReview {
     api: ApiServer,
     metrics: Metrics,
-    places: Semaphore,
-    turns: Semaphore,
+    queue: Arc<Queue>,
     accepted: Mutex<Memory<Admitted>>,
     refused: Mutex<Memory<Rejection>>,
     pending: Mutex<BTreeMap<Hash, Pending>>,
@@ -59,19 +59,18 @@ impl TokenReview {
         Self {
             api,
             metrics,
-            places: Semaphore::new(CONCURRENT + WAITING),
-            turns: Semaphore::new(CONCURRENT),
+            queue: Queue::new(LIMITS),
             accepted: Mutex::new(Memory::new(ACCEPTED.0, ACCEPTED.1)),
             refused: Mutex::new(Memory::new(REFUSED.0, REFUSED.1)),
             pending: Mutex::default(),
         }
     }
 
-    /// Who shows a token.
+    /// Who shows a token, from an address or, where that is `None`, in a session.
     ///
     /// # Errors
     /// Why it is not accepted, or that this cannot be decided now.
-    pub async fn admit(&self, token: &str) -> Result<Admitted, Rejection> {
+    pub async fn admit(&self, token: &str, from: Option<IpAddr>) -> Result<Admitted, Rejection> {
         let hash = sha256(token);
         if let Some(admitted) = lock(&self.accepted).get(&hash, Instant::now()) {
             // The pod may be gone since.
@@ -80,8 +79,9 @@ impl TokenReview {
         if let Some(rejection) = lock(&self.refused).get(&hash, Instant::now()) {
             return Err(rejection);
         }
+        claims::hopeful(token, AUDIENCE, jiff::Timestamp::now().as_millisecond())?;
         let shared = Shared { review: self, hash, decision: Arc::clone(lock(&self.pending).entry(hash).or_default()) };
-        shared.decision.get_or_init(|| self.decide_once(token, hash)).await.clone()
+        shared.decision.get_or_init(|| self.decide_once(token, hash, from)).await.clone()
     }
 
     /// Does what was accepted before still hold, by what is known of pod and node. While the API server is away it does.
@@ -105,14 +105,9 @@ impl TokenReview {
     }
 
     /// Decides, within bounds, and remembers.
-    async fn decide_once(&self, token: &str, hash: Hash) -> Result<Admitted, Rejection> {
-        let Ok(_place) = self.places.try_acquire() else {
-            self.metrics.reviewed("unavailable");
-            return Err(unavailable("more tokens than may wait are yet to be reviewed"));
-        };
+    async fn decide_once(&self, token: &str, hash: Hash, from: Option<IpAddr>) -> Result<Admitted, Rejection> {
         let _waiting = Waiting::new(&self.metrics);
-        let decided = timeout(TIMEOUT, self.decide(token, hash)).await;
-        let decided = decided.unwrap_or_else(|_| Err(unavailable(format!("not decided within {} s", TIMEOUT.as_secs()))));
+        let decided = self.decide_in_turn(token, hash, from).await;
         let now = Instant::now();
         match &decided {
             Ok(admitted) => {
@@ -125,14 +120,29 @@ impl TokenReview {
         }
         self.metrics.reviewed(match &decided {
             Ok(_) => "accepted",
+            Err(rejection) if rejection.refusal == Refusal::ReviewBusy => "busy",
             Err(rejection) if rejection.undecided() => "unavailable",
             Err(_) => "refused",
         });
         decided
     }
 
+    /// Waits for its turn, and decides.
+    async fn decide_in_turn(&self, token: &str, hash: Hash, from: Option<IpAddr>) -> Result<Admitted, Rejection> {
+        let end = tokio::time::Instant::now() + TIMEOUT;
+        let busy = |why: String| Rejection::new(Refusal::ReviewBusy, why);
+        let turn = timeout_at(end, self.queue.turn(from)).await;
+        let turn = turn.map_err(|_| busy(format!("its turn to be reviewed did not come within {} s", TIMEOUT.as_secs())))?;
+        let mut turn = turn.map_err(|Full| busy("more tokens than may wait are yet to be reviewed".to_owned()))?;
+        let decided = timeout_at(end, self.decide(token, hash)).await;
+        let decided = decided.unwrap_or_else(|_| Err(unavailable(format!("not decided within {} s", TIMEOUT.as_secs()))));
+        if decided.is_ok() {
+            turn.went_well();
+        }
+        decided
+    }
+
     async fn decide(&self, token: &str, hash: Hash) -> Result<Admitted, Rejection> {
-        let _turn = self.turns.acquire().await.map_err(|_| unavailable("no turn"))?;
         let unanswered = |Unanswered(why)| unavailable(why);
         let status = self.api.review(token, AUDIENCE).await.map_err(unanswered)?;
         let claims = Claims::of(status, AUDIENCE, self.api.namespace())?;

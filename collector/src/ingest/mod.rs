@@ -1,18 +1,20 @@
 //! Ingest: the collector's side of a session, from messages to writes and answers.
 //!
 //! `session` decides, as a state machine without socket, clock or store; `convert` turns hostile messages into domain
-//! types; `connection` carries the machine's outputs out over one gRPC stream, and `reauth` has rotated tokens looked at beside it. Must not know TLS, pages or SQL.
+//! types; `connection` carries the machine's outputs out over one gRPC stream, and `reauth` has rotated tokens looked at beside it;
+//! `service` says who may open one. Must not know TLS, pages or SQL.
 
 mod connection;
 pub mod convert;
 mod pace;
 mod reauth;
+mod service;
 pub mod session;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use connection::{Ingest, Service};
+pub use service::{Ingest, Service};
 
 /// What sessions are told and held to.
 #[derive(Debug, Clone)]

@@ -46,7 +46,7 @@ impl Reauth {
                 let (identities, token) = (Arc::clone(identities), Arc::clone(&waiting.token));
                 Box::pin(async move {
                     let authorization = format!("Bearer {token}");
-                    let presented = Presented { authorization: Some(authorization.as_bytes()), certificate: None };
+                    let presented = Presented { authorization: Some(authorization.as_bytes()), certificate: None, from: None };
                     identities.admit(presented).await
                 })
             });

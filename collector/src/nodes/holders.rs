@@ -224,7 +224,7 @@ impl Holder {
         match self {
             Self::Token => "token",
             Self::Pod(_) => "pod",
-            Self::Enrolment(_) => "enrolment",
+            Self::Enrolment(..) => "enrolment",
         }
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::Row;
 
 use super::{Store, StoreError};
+use crate::identity::certificate::Family;
 
 /// The use of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,17 @@ pub struct Renewal<'a> {
     pub at: i64,
 }
 
+/// A machine that is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The node's cluster.
+    pub cluster: String,
+    /// The node's uid.
+    pub uid: String,
+    /// Of the certificates that count for it.
+    pub family: Family,
+}
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
@@ -58,10 +70,14 @@ impl Store {
     pub async fn claim_enrolment(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
         let failed = StoreError::query("use an enrolment token");
         let mut transaction = self.writer.begin_with("begin immediate").await.map_err(&failed)?;
-        let before = sqlx::query("select token_sha256, key_sha256 from enrolled where cluster = $1 and uid = $2");
+        let before = sqlx::query("select token_sha256, key_sha256, family from enrolled where cluster = $1 and uid = $2");
         let before = before.bind(claim.cluster).bind(claim.uid).fetch_optional(&mut *transaction).await.map_err(&failed)?;
         let claimed = match before {
-            Some(row) if row.try_get::<String, _>(0).map_err(&failed)? == claim.token => {
+            // The family too: with an older database the use of the token is forgotten, but not by a machine that has renewed since.
+            Some(row)
+                if row.try_get::<String, _>(0).map_err(&failed)? == claim.token
+                    || row.try_get::<String, _>(2).map_err(&failed)? == claim.family =>
+            {
                 if row.try_get::<String, _>(1).map_err(&failed)? != claim.key {
                     return Ok(Claimed::Reused);
                 }
@@ -94,18 +110,33 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Forgets nodes whose certificate ended before `limit` (Unix milliseconds) and that are not listed any longer. As long as a node is
-    /// listed its token may be good, and has to stay good for one key only.
-    pub async fn forget_enrolled(&self, limit: i64, listed: impl Fn(&str, &str) -> bool) -> Result<(), StoreError> {
-        let rows = sqlx::query_as::<_, (String, String)>("select cluster, uid from enrolled where not_after < $1").bind(limit);
-        let rows = rows.fetch_all(&self.reader).await.map_err(StoreError::query("find enrolments of old"))?;
-        for (cluster, uid) in rows.into_iter().filter(|(cluster, uid)| !listed(cluster, uid)) {
-            let gone = sqlx::query("delete from enrolled where cluster = $1 and uid = $2 and not_after < $3");
-            let gone = gone.bind(cluster).bind(uid).bind(limit).execute(&self.writer).await;
-            gone.map_err(StoreError::query("forget an enrolment"))?;
-        }
-        Ok(())
+    /// Every machine that is enrolled.
+    pub async fn enrolled(&self) -> Result<Vec<Enrolled>, StoreError> {
+        let rows = sqlx::query_as::<_, (String, String, String)>("select cluster, uid, family from enrolled").fetch_all(&self.reader);
+        Ok(rows.await.map_err(StoreError::query("read enrolments"))?.into_iter().filter_map(enrolled).collect())
     }
+
+    /// Forgets nodes whose certificate ended before `limit` (Unix milliseconds) and that are not listed any longer. As long as a node is
+    /// listed its token may be good, and has to stay good for one key only. Those that were forgotten.
+    pub async fn forget_enrolled(&self, limit: i64, listed: impl Fn(&str, &str) -> bool) -> Result<Vec<Enrolled>, StoreError> {
+        let rows =
+            sqlx::query_as::<_, (String, String, String)>("select cluster, uid, family from enrolled where not_after < $1").bind(limit);
+        let rows = rows.fetch_all(&self.reader).await.map_err(StoreError::query("find enrolments of old"))?;
+        let mut forgotten = Vec::new();
+        for (cluster, uid, family) in rows.into_iter().filter(|(cluster, uid, _)| !listed(cluster, uid)) {
+            let gone = sqlx::query("delete from enrolled where cluster = $1 and uid = $2 and not_after < $3");
+            let gone = gone.bind(&cluster).bind(&uid).bind(limit).execute(&self.writer).await;
+            if gone.map_err(StoreError::query("forget an enrolment"))?.rows_affected() > 0 {
+                forgotten.extend(enrolled((cluster, uid, family)));
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+/// A row whose family is none says nothing: whoever wrote it was not us.
+fn enrolled((cluster, uid, family): (String, String, String)) -> Option<Enrolled> {
+    Some(Enrolled { cluster, uid, family: Family::from_hex(&family)? })
 }
 
 #[cfg(test)]
@@ -145,16 +176,34 @@ mod tests {
         assert_eq!(both, ["First", "Reused"]);
     }
 
+    /// A used token is good for nothing, also after the database was lost: the machine's own certificate says by which it was enrolled.
+    #[tokio::test]
+    async fn a_used_token_is_not_good_again_with_an_empty_database_once_its_machine_has_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
+        let renewal = Renewal { cluster: "c", uid: "u", family: "f1", serial: "3", not_after: 20, at: 2 };
+        assert!(store.renew_enrolment(&renewal).await.unwrap());
+        let thief = Claim { cluster: "c", uid: "u", token: "t1", key: "k2", family: "f1", serial: "4", not_after: 20, at: 3 };
+        assert_eq!(store.claim_enrolment(&thief).await.unwrap(), Claimed::Reused);
+        let anew = Claim { token: "t2", family: "f2", ..thief };
+        assert_eq!(store.claim_enrolment(&anew).await.unwrap(), Claimed::First, "a new token is");
+    }
+
     #[tokio::test]
     async fn only_who_is_not_listed_and_has_no_certificate_for_long_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
-        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", family: "f", serial: "1", not_after: 10, at: 1 };
+        let family = Family::of(&[1; 32]);
+        let text = family.hex();
+        let claim = Claim { cluster: "c", uid: "gone", token: "t", key: "k", family: &text, serial: "1", not_after: 10, at: 1 };
         for claim in [claim.clone(), Claim { uid: "listed", ..claim.clone() }, Claim { uid: "young", not_after: 20, ..claim }] {
             store.claim_enrolment(&claim).await.unwrap();
         }
-        store.forget_enrolled(20, |cluster, uid| (cluster, uid) == ("c", "listed")).await.unwrap();
-        let left = sqlx::query_scalar::<_, String>("select uid from enrolled order by uid").fetch_all(&store.reader).await.unwrap();
-        assert_eq!(left, ["listed", "young"]);
+        let forgotten = store.forget_enrolled(20, |cluster, uid| (cluster, uid) == ("c", "listed")).await.unwrap();
+        let enrolled = |uid: &str| Enrolled { cluster: "c".into(), uid: uid.into(), family };
+        assert_eq!(forgotten, [enrolled("gone")]);
+        let mut left = store.enrolled().await.unwrap();
+        left.sort_by(|a, b| a.uid.cmp(&b.uid));
+        assert_eq!(left, [enrolled("listed"), enrolled("young")]);
     }
 }

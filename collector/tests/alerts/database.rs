@@ -207,11 +207,23 @@ pub(crate) fn options(alertmanagers: &[String], webhooks: &[String]) -> AlertOpt
 
 /// Tries until it is so, or fails after a generous time.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
-    for _ in 0..300 {
+    for _ in 0..2_400 {
         if let Some(found) = attempt().await {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("waited in vain: {what}");
+}
+
+/// What it says once it has said the same for a while: everything that was under way is done.
+pub(crate) async fn settled<T: PartialEq>(read: impl AsyncFn() -> T) -> T {
+    let (mut last, mut same) = (read().await, 0);
+    while same < 4 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let now = read().await;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
 }

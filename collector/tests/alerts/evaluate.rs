@@ -51,6 +51,20 @@ fn judge_on(snapshot: &mut Snapshot, now: i64) -> Vec<Alert> {
     snapshot.previous.clone()
 }
 
+/// What began by a clock that was an hour ahead raised no alert for that hour.
+#[test]
+fn a_clock_that_was_put_back_by_an_hour_holds_no_alert_back() {
+    let hour = 60 * MINUTE;
+    let mut snapshot = fleet([node("prod", "a1", "connected")], vec![failing(1, PORT)]);
+    let at = |snapshot: &Snapshot, now: i64| judge(snapshot, now).into_iter().map(|alert| alert.starts_at).collect::<Vec<_>>();
+    assert_eq!(at(&snapshot, START - hour), [START - hour], "it began at the latest now");
+    // A step of seconds is waited for.
+    assert_eq!(at(&snapshot, START - 2_000), [0; 0]);
+    // One that fires goes on firing.
+    snapshot.previous = judge(&snapshot, START);
+    assert_eq!(at(&snapshot, START - hour), [START]);
+}
+
 #[test]
 fn every_built_in_rule_fires_as_one_alert_per_cluster() {
     let nodes = [node("prod", "a1", "connected"), node("prod", "a2", "silent"), node("lab", "b1", "connected")];

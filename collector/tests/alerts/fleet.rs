@@ -20,7 +20,7 @@ use holdfast_collector::{alerts, fleet};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Database, Hand, eventually, nobody_connected, options};
+use crate::database::{Database, Hand, eventually, nobody_connected, options, settled};
 
 const OS: &str = r#"{"id":"debian","id_like":[],"version_id":"11","pretty_name":"Debian GNU/Linux 11","fields":{}}"#;
 const KERNEL: &str = r##"{"release":"5.10.0-33-amd64","version":"#1 SMP Debian 5.10.226-1 (2024-10-03)"}"##;
@@ -209,8 +209,7 @@ async fn an_import_of_known_exploited_vulnerabilities_upgrades_the_nodes_they_ma
     eventually("both are judged", || async { (verdict(1).await.is_some() && verdict(2).await.is_some()).then_some(()) }).await;
     assert_ne!(verdict(1).await, Some(FAIL));
     // The census follows the first round.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = (database.findings(1).await, database.findings(2).await, database.chain(2).await);
+    let before = settled(async || (database.findings(1).await, database.findings(2).await, database.chain(2).await)).await;
 
     hand.forward(60_000);
     import.send_replace(knowing(&["CVE-2099-0001", "CVE-2099-0002"]));
@@ -314,14 +313,15 @@ async fn a_restart_moves_no_verdict_and_no_alert() {
     };
     alerting(&database, &cancel).await;
     eventually("it is judged", || async { (database.verdicts(OUTLIER).await.len() == 2).then_some(()) }).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    cancel.cancel();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    eventually("it alerts", || async { (!database.store.stored_alerts().await.unwrap().is_empty()).then_some(()) }).await;
     let told = async |database: &Database| {
         let history = database.all_history().await;
         (database.findings(1).await, database.findings(2).await, history, database.store.stored_alerts().await.unwrap())
     };
-    let before = told(&database).await;
+    let before = settled(async || told(&database).await).await;
+    cancel.cancel();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(told(&database).await, before);
     assert!(!before.3.is_empty());
 
     database.restart().await;

@@ -14,7 +14,7 @@ use holdfast_collector::{alerts, fleet};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Database, Hand, START, eventually, nobody_connected, options};
+use crate::database::{Database, Hand, START, eventually, nobody_connected, options, settled};
 
 const CHECK: &str = "kernel-known-exploited";
 const FAIL: i64 = 2;
@@ -89,11 +89,14 @@ async fn a_file_of_cisa_that_is_imported_writes_to_the_nodes_it_matches_and_to_n
     eventually("all are judged", || async { (database.verdicts(CHECK).await.len() == 7).then_some(()) }).await;
     assert!(!database.verdicts(CHECK).await.contains(&FAIL));
     // The census follows the first round.
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let mut before = Vec::new();
-    for node in 1..=7 {
-        before.push((database.findings(node).await, database.chain_json(node).await));
-    }
+    let before = settled(async || {
+        let mut all = Vec::new();
+        for node in 1..=7 {
+            all.push((database.findings(node).await, database.chain_json(node).await));
+        }
+        all
+    })
+    .await;
 
     hand.forward(60_000);
     let mut heard = database.changes.follow();

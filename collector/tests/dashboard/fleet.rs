@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use holdfast_checks::catalogue::{Catalogue, Document};
 use holdfast_checks::versions::Link;
 use holdfast_collector::changes::ChangeFeed;
+use holdfast_collector::cluster::Cluster;
 use holdfast_collector::feeds::Library;
 use holdfast_collector::http::{App, router};
 use holdfast_collector::policy::Desk;
@@ -80,6 +81,7 @@ pub struct Fleet {
     pub library: tokio::sync::watch::Sender<Arc<Library>>,
     /// What agents are to hold.
     pub policies: Arc<Desk>,
+    pub cluster: Arc<Cluster>,
     path: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -130,6 +132,7 @@ impl Fleet {
         let (changes, cancel) = (ChangeFeed::default(), CancellationToken::new());
         let (library, follow) = tokio::sync::watch::channel(Arc::new(library));
         let policies = Arc::new(Desk::default());
+        let cluster = Cluster::new("prod");
         let app = App {
             store,
             catalogue: Arc::new(catalogue),
@@ -139,10 +142,11 @@ impl Fleet {
             public_url: None,
             library: follow,
             policies: Arc::clone(&policies),
+            cluster: Some(Arc::clone(&cluster)),
             clock: Arc::new(|| NOW),
         };
         let pool = open(&path).await;
-        Self { router: router(app), changes, cancel, pool, library, policies, path, _directory: directory }
+        Self { router: router(app), changes, cancel, pool, library, policies, cluster, path, _directory: directory }
     }
 
     /// Runs a statement of the fixture.

@@ -1,6 +1,8 @@
 //! What readers see, page by page.
 
-use crate::fleet::Fleet;
+use holdfast_collector::cluster::Resource;
+
+use crate::fleet::{Fleet, NOW};
 
 /// The main part with its time-of-run parts removed, one tag a line.
 pub async fn shown(fleet: &Fleet, path: &str) -> String {
@@ -57,6 +59,18 @@ async fn a_fleet_without_nodes_shows_no_number_no_share_and_no_tick() {
         assert_eq!(page.status, 200, "{path}");
         assert!(!page.main().contains('%') && !page.main().contains('✓'), "{path}: {}", page.main());
     }
+}
+
+/// What the API server says of itself is a stranger's text.
+#[tokio::test]
+async fn while_the_api_server_does_not_answer_the_fleet_page_says_since_when_and_what_that_means() {
+    let fleet = Fleet::seeded().await;
+    let banner = async || fleet.get("/").await.main().lines().filter(|line| line.contains("API server")).collect::<String>();
+    assert_eq!(banner().await, "");
+    fleet.cluster.troubled(Resource::TokenReviews, "the API server answered 500 <script>etcd\u{202e}</script>", NOW - 180_000);
+    insta::assert_snapshot!("fleet_page_without_the_api_server", banner().await);
+    fleet.cluster.answering(Resource::TokenReviews);
+    assert_eq!(banner().await, "");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn start(rig: &Rig) -> Running {
 impl Running {
     /// Waits until the library is as it should be.
     async fn until(&mut self, wanted: impl Fn(&Library) -> bool) -> Arc<Library> {
-        let met = tokio::time::timeout(Duration::from_secs(20), self.follow.wait_for(|library| wanted(library))).await;
+        let met = tokio::time::timeout(Duration::from_mins(2), self.follow.wait_for(|library| wanted(library))).await;
         Arc::clone(&met.expect("in time").unwrap())
     }
 }

@@ -9,7 +9,7 @@ use holdfast_proto::v1::collector_message::Message as Hear;
 use holdfast_proto::v1::posture_client::PostureClient;
 use holdfast_proto::v1::welcome::Resume;
 use tokio::time::timeout;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 use crate::rig::*;
 
@@ -224,71 +224,6 @@ async fn what_breaks_the_contract_ends_its_own_session_with_a_clear_error() {
     assert_eq!(client.ack().await.seq, 1);
     drop(client);
     rig.stop().await;
-}
-
-#[tokio::test]
-async fn bytes_that_are_no_tls_and_no_protobuf_harm_nobody() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let rig = rig().await;
-    let mut plain = tokio::net::TcpStream::connect(rig.serving.grpc_addr).await.unwrap();
-    plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    timeout(PATIENCE, plain.read_to_end(&mut answer)).await.unwrap().ok();
-
-    // A gRPC frame of random bytes on the session's own path.
-    let mut grpc = tonic::client::Grpc::new(rig.channel().await);
-    grpc.ready().await.unwrap();
-    let frames = tokio_stream::iter([vec![0xff_u8; 300], vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff]]);
-    let mut request = Request::new(frames);
-    request.metadata_mut().insert("authorization", format!("Bearer {}", rig.token).parse().unwrap());
-    let path = "/holdfast.v1.Posture/Session".parse().unwrap();
-    let mut answers = grpc.streaming(request, path, Bytes).await.unwrap().into_inner();
-    let ended = async { while let Ok(Some(())) = answers.message().await {} };
-    timeout(PATIENCE, ended).await.unwrap();
-
-    let mut client = rig.client().await;
-    assert_eq!(client.greet(7, 0, Digest::EMPTY).await.resume(), Resume::InSync);
-    drop(client);
-    rig.stop().await;
-}
-
-/// A codec that sends bytes as they are.
-#[derive(Clone, Copy)]
-struct Bytes;
-
-impl tonic::codec::Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl tonic::codec::Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), Status> {
-        use prost::bytes::BufMut;
-        buffer.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl tonic::codec::Decoder for Bytes {
-    type Item = ();
-    type Error = Status;
-
-    fn decode(&mut self, _: &mut tonic::codec::DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        Ok(Some(()))
-    }
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
@@ -69,7 +69,7 @@ pub(crate) async fn start(dir: tempfile::TempDir) -> Rig {
         webhook: Vec::new(),
         public_url: None,
         alert_on_recorded: false,
-        patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000 },
+        patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000, ..Patience::default() },
         waiting: Waiting::default(),
         heartbeat_seconds: 60,
         retention: Retention::default(),
@@ -121,7 +121,7 @@ impl Rig {
 
     pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.cancel.cancel();
-        timeout(Duration::from_secs(10), self.serving.join).await.expect("stops within 10 s").unwrap().unwrap();
+        timeout(PATIENCE, self.serving.join).await.expect("stops").unwrap().unwrap();
         self.dir
     }
 }

@@ -44,6 +44,10 @@ pub(super) struct Shared {
     pub(super) tokens: Mutex<BTreeMap<String, Claims>>,
     pub(super) forbidden: Mutex<Option<&'static str>>,
     pub(super) reviews: AtomicUsize,
+    /// How long a review takes, how many are under way, and were at most.
+    pub(super) slowness: Mutex<Duration>,
+    reviewing: AtomicUsize,
+    pub(super) reviewed_at_once: AtomicUsize,
     pub(super) lists: AtomicUsize,
     mode: watch::Sender<Mode>,
     /// Something happened to an object.
@@ -57,9 +61,10 @@ impl Shared {
         let (mode, changed, cuts) = (watch::Sender::new(Mode::Up), bell(), bell());
         let (reviews, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (store, tokens, forbidden) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (slowness, reviewing, reviewed_at_once) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
         let (own, unauthorized) = (Mutex::new(BTreeMap::from([(own_token, 0)])), AtomicUsize::new(0));
         let tls = Mutex::new(tls);
-        Self { own, unauthorized, tls, store, tokens, forbidden, reviews, lists, mode, changed, cuts }
+        Self { own, unauthorized, tls, store, tokens, forbidden, reviews, slowness, reviewing, reviewed_at_once, lists, mode, changed, cuts }
     }
 
     pub(super) fn tell(&self) {
@@ -132,6 +137,10 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         Mode::Up | Mode::Away => {}
         Mode::Failing => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: request timed out"),
         Mode::Hanging => std::future::pending().await,
+        Mode::Endless => {
+            let spaces = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b' '; 64 * 1024])));
+            return ([("content-type", "application/json")], Body::from_stream(spaces)).into_response();
+        }
     }
     let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let known = lock(&shared.own).get_mut(bearer.trim_start_matches("Bearer ")).map(|asked| *asked += 1).is_some();
@@ -150,9 +159,29 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     next.run(request).await
 }
 
+/// A review that is under way.
+struct Reviewing(Arc<Shared>);
+
+impl Reviewing {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        let now = shared.reviewing.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.reviewed_at_once.fetch_max(now, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Reviewing {
+    fn drop(&mut self) {
+        self.0.reviewing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// As upstream: a token that is not accepted is an error in the status, and the answer is a 201 all the same.
 async fn review(State(shared): State<Arc<Shared>>, asked: Bytes) -> Response {
     shared.reviews.fetch_add(1, Ordering::SeqCst);
+    let _under_way = Reviewing::begin(&shared);
+    let slowness = *lock(&shared.slowness);
+    tokio::time::sleep(slowness).await;
     let Ok(mut review) = serde_json::from_slice::<Value>(&asked) else {
         return failure(StatusCode::BAD_REQUEST, "BadRequest", "the body is not JSON");
     };

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustls::ServerConfig;
@@ -48,6 +49,8 @@ pub enum Mode {
     Failing,
     /// Requests are taken, and nothing is answered.
     Hanging,
+    /// Answers begin well and never end: spaces, in one line.
+    Endless,
 }
 
 /// A running API server. Dropping it ends it.
@@ -261,6 +264,16 @@ impl ApiServer {
     /// How many token reviews were asked for.
     pub fn reviews(&self) -> usize {
         self.shared.reviews.load(Ordering::SeqCst)
+    }
+
+    /// Has every review take so long from now on.
+    pub fn review_within(&self, slowness: Duration) {
+        *lock(&self.shared.slowness) = slowness;
+    }
+
+    /// How many reviews were under way at once, at most.
+    pub fn reviews_at_once(&self) -> usize {
+        self.shared.reviewed_at_once.load(Ordering::SeqCst)
     }
 
     /// How many lists were asked for, pages counted one by one.

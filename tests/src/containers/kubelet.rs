@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::pod::Pod;
+use crate::process::PATIENCE;
 use proto::runtime_service_client::RuntimeServiceClient;
 use proto::{ContainerConfig, CreateContainerRequest, PodSandboxConfig, RunPodSandboxRequest, StartContainerRequest};
 
@@ -27,9 +28,6 @@ use proto::{ContainerConfig, CreateContainerRequest, PodSandboxConfig, RunPodSan
 pub mod proto {
     tonic::include_proto!("runtime.v1");
 }
-
-/// How long the runtime may take for anything on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a runtime made of a pod.
 #[derive(Debug, Clone)]

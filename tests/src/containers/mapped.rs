@@ -11,12 +11,10 @@ use serde_json::json;
 use super::RuntimeHost;
 use super::image::{self, PROGRAM, REPOSITORY, TAG};
 use super::pod::{CONTAINER, NAMESPACE, Pod};
-use crate::process::pause;
+use crate::process::{PATIENCE, pause};
 
 /// The host's uid and gid that is root inside.
 pub const MAPPED: i64 = 100_000;
-/// How long runc may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl RuntimeHost {
     /// Runs a pod's container in a user namespace whose root is [`MAPPED`], and returns its id.

@@ -30,7 +30,7 @@ use pod::Pod;
 /// Where containerd listens, as on a node.
 pub const SOCKET: &str = "/run/containerd/containerd.sock";
 /// How long cgroups may take to become empty after their processes were killed.
-const EMPTIED: Duration = Duration::from_secs(10);
+const EMPTIED: Duration = Duration::from_mins(1);
 
 /// What is the host's own: nobody else sees it, and it goes with the namespace. `/var/lib` keeps what the machine has there, such as
 /// the package database; the runtime's snapshots cannot lie on an overlay, so they get a file system too.

@@ -30,11 +30,20 @@ pub(super) struct View {
     account: Arc<Mutex<Account>>,
     digest: Mutex<Digest>,
     flips: AtomicU64,
+    /// Where its line takes judgements from.
+    judged: Mutex<Option<mpsc::WeakSender<Judgement>>>,
 }
 
 impl View {
     pub(super) fn new(name: String, digest: Digest) -> Self {
-        Self { name, gauges: Arc::default(), account: Arc::default(), digest: Mutex::new(digest), flips: AtomicU64::new(0) }
+        Self {
+            name,
+            gauges: Arc::default(),
+            account: Arc::default(),
+            digest: Mutex::new(digest),
+            flips: AtomicU64::new(0),
+            judged: Mutex::default(),
+        }
     }
 
     pub(super) fn account(&self) -> Arc<Mutex<Account>> {
@@ -48,7 +57,13 @@ impl View {
     /// Has the collector acknowledged everything, or said that it has it.
     pub(super) fn is_in_sync(&self) -> bool {
         let settled = self.account.lock().unwrap_or_else(PoisonError::into_inner).settled();
-        settled && self.is_connected() && self.gauges.unsent.load(Ordering::Relaxed) == 0
+        settled && !self.has_more_to_say() && self.is_connected() && self.gauges.unsent.load(Ordering::Relaxed) == 0
+    }
+
+    /// Is there a judgement that its line has not taken yet.
+    fn has_more_to_say(&self) -> bool {
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.as_ref().and_then(mpsc::WeakSender::upgrade).is_some_and(|judged| judged.capacity() < judged.max_capacity())
     }
 
     /// The digest of what the node is.
@@ -112,6 +127,7 @@ impl Agent {
         // Damped, a verdict that flips would be told when it rests: every flip is to be counted.
         let line = line.undamped().with_skew(self.skew_ms);
         let (judged, judgements) = mpsc::channel(JUDGEMENTS);
+        *self.view.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged.downgrade());
         let stop = CancellationToken::new();
         let line = tokio::spawn(Box::pin(line.run(judgements, stop.clone())));
         // Nobody listens only when the line died, and then that shows as an agent that is not connected.

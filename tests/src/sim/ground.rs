@@ -1,7 +1,6 @@
 //! A collector for a simulated fleet, in a process of its own, and what the kernel says of it.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -9,11 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::dice::Dice;
 use super::{Door, name};
 use crate::figures::{cpu_ticks, peak_kib, resident_kib};
-use crate::process::Process;
+use crate::process::{PATIENCE, Process};
 use crate::site::{Binaries, Site};
-
-/// How long stopping may take.
-const STOP: Duration = Duration::from_secs(30);
 
 /// A collector that knows a fleet's tokens.
 #[derive(Debug)]
@@ -81,7 +77,7 @@ impl Ground {
     pub fn end(&mut self, kill: bool) -> Result<()> {
         self.spent += cpu_ticks(self.pid());
         let collector = self.collector.take().context("the collector does not run")?;
-        if kill { collector.kill() } else { collector.stop(STOP).map(drop) }
+        if kill { collector.kill() } else { collector.stop(PATIENCE).map(drop) }
     }
 
     /// Its CPU time since the first start, in seconds.

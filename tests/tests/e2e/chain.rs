@@ -1,22 +1,17 @@
 //! The patch chain of this machine: what really runs here, its packages as dpkg knows them, and what an import changes of the verdict.
 
 use std::path::Path;
-use std::time::Duration;
 
 use holdfast_tests::api::Api;
 use holdfast_tests::browser::{Browser, Window};
 use holdfast_tests::containers::RuntimeHost;
 use holdfast_tests::containers::pod::Pod;
-use holdfast_tests::process::output;
+use holdfast_tests::process::{PATIENCE, output};
 use holdfast_tests::site::Site;
 use serde_json::{Value, json};
 
 use crate::{BINARIES, KUBELET};
 
-/// An agent's first findings, judged.
-const SHOWN: Duration = Duration::from_secs(30);
-/// A collector looks for other feeds every ten seconds.
-const JUDGED: Duration = Duration::from_secs(30);
 const NODE: &str = "/api/v1/nodes/test/host/chain";
 /// Made up, as is what is said of it: nothing of the built-in data is about it.
 const CVE: &str = "CVE-2026-99001";
@@ -99,7 +94,7 @@ fn verdict_of_this_machine(site: &Site) {
     let api = site.api();
     let subjects = ["os", "kernel", "containerd", "containerd/runc"];
     let all = |api: &Api| subjects.iter().all(|subject| chain(api).iter().any(|link| link["row"]["subject"] == *subject));
-    let waited = api.wait("every part is judged", SHOWN, all);
+    let waited = api.wait("every part is judged", PATIENCE, all);
     waited.unwrap_or_else(|error| panic!("{error}\n{:#?}\n{}\n{}", chain(&api), site.log("host.log"), site.log("collector.log")));
 
     let before = chain(&api);
@@ -117,7 +112,7 @@ fn verdict_of_this_machine(site: &Site) {
     import(site, "known_exploited_vulnerabilities.json", &kev());
     import(site, "record.json", &osv(&source, &runc));
     let exploited = |api: &Api| link(&chain(api), "containerd/runc")["row"]["headline"] == "known_exploited";
-    let waited = api.wait("runc is judged by what was imported", JUDGED, exploited);
+    let waited = api.wait("runc is judged by what was imported", PATIENCE, exploited);
     waited.unwrap_or_else(|error| panic!("{error}\n{:#}\n{}", link(&chain(&api), "containerd/runc"), site.log("collector.log")));
     let after = chain(&api);
     assert_eq!(changed(&before, &after), ["containerd/runc"]);

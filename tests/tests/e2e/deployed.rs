@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::{BINARIES, KUBELET};
 
 /// The agent's first findings, on a busy machine.
-const SHOWN: Duration = Duration::from_mins(1);
+const SHOWN: Duration = holdfast_tests::process::PATIENCE;
 const NAMESPACE: &str = "holdfast-system";
 /// The agent's name in its image.
 pub(crate) const PROGRAM: &str = "/usr/bin/holdfast-agent";
@@ -48,7 +48,7 @@ type Fails = BTreeSet<String>;
 /// Verdicts on one container, by check.
 fn judged(host: &RuntimeHost, subject: &str) -> BTreeMap<String, String> {
     let arguments = ["scan", "-o", "json", "--no-probe", "--node-name", "n1"];
-    let (code, report, errors) = host.space.output(BINARIES.agent, &arguments).unwrap();
+    let (code, report, errors) = holdfast_tests::process::in_time(|| host.space.output(BINARIES.agent, &arguments)).unwrap();
     assert_eq!(code, 0, "{errors}");
     let report: Value = serde_json::from_str(&report).unwrap();
     let about = report["findings"].as_array().unwrap().iter().filter(|finding| finding["subject"] == subject);

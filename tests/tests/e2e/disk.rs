@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use holdfast_tests::api::Api;
 use holdfast_tests::namespace::Namespace;
-use holdfast_tests::process::{Process, pause};
-use holdfast_tests::site::{Site, free_port};
+use holdfast_tests::port;
+use holdfast_tests::process::{PATIENCE, Process, pause};
+use holdfast_tests::site::Site;
 use holdfast_tests::stored::Stored;
 
 use crate::{BINARIES, KUBELET};
 
-/// What somebody waits for who watches, on a busy machine.
-const SHOWN: Duration = Duration::from_secs(40);
 const CHECK: &str = "agent-spool-file";
 
 /// A host of its own with a small disk, a directory of which is at one place. The rest of the disk is for ballast.
@@ -67,7 +66,7 @@ impl Host {
     }
 
     fn waits(&self, what: &str, done: impl FnMut(&Api) -> bool) -> Duration {
-        let waited = self.site.api().wait(what, SHOWN, done);
+        let waited = self.site.api().wait(what, PATIENCE, done);
         waited.unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.site.log("host.log"), self.site.log("collector.log")))
     }
 
@@ -127,7 +126,7 @@ struct Spool<'a> {
 impl<'a> Spool<'a> {
     /// Starts the agent.
     fn of_an_agent(host: &'a Host) -> (Self, Inside) {
-        let health = format!("127.0.0.1:{}", free_port().unwrap());
+        let health = format!("127.0.0.1:{}", port::reserve().unwrap());
         let agent = host.site.agent_in(&host.space, "host", &["--no-probe", "--health", &health]).unwrap();
         let spool = Self { host, metrics: Api::new(format!("http://{health}")) };
         host.waits("the agent answers", |_| spool.metrics.text("/metrics").is_ok());

@@ -2,20 +2,20 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use holdfast_proto::v1::enrolment_client::EnrolmentClient;
-use holdfast_proto::v1::posture_client::PostureClient;
-use holdfast_proto::v1::{self, EnrolRequest, Enrolled, RenewRequest};
+use holdfast_proto::v1::{EnrolRequest, Enrolled, RenewRequest};
 use holdfast_tests::process::{Process, output};
-use holdfast_tests::site::{Site, free_port, recorded};
+use holdfast_tests::raw::Client;
+use holdfast_tests::site::{Site, recorded};
 use holdfast_tests::tls::{self, Pair, Purpose};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose as Usage, KeyPair};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 use crate::BINARIES;
 
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = holdfast_tests::process::PATIENCE;
 
 /// A site whose collector enrols.
 pub(crate) struct Place {
@@ -50,9 +50,9 @@ impl Place {
         let site = &self.site;
         let (url, ca) = (format!("https://127.0.0.1:{}", site.grpc), site.path("tls/ca.crt"));
         let (identity, token) = (site.path(&format!("{node}.identity")), site.path(&format!("{node}.enrolment")));
-        let (spool, health) = (site.path(&format!("spool-{node}")), format!("127.0.0.1:{}", free_port().unwrap()));
+        let spool = site.path(&format!("spool-{node}"));
         let mut all = vec!["run", "--collector", &url, "--ca", &ca, "--identity", &identity, "--enrolment-token-file", &token];
-        all.extend(["--node-name", node, "--spool", &spool, "--health", &health, "--host-root", &host, "--proc", &proc]);
+        all.extend(["--node-name", node, "--spool", &spool, "--health", "127.0.0.1:0", "--host-root", &host, "--proc", &proc]);
         all.extend(extra);
         Process::start(Path::new(BINARIES.agent), &all, Path::new(&site.path(&format!("{node}.log")))).unwrap()
     }
@@ -93,29 +93,22 @@ impl Place {
 
     /// Opens a session with a certificate: the code it ends with, `Ok` for a Welcome; `Unknown` when there is no connection.
     async fn session(&self, shown: &Pair) -> Code {
-        let Ok(channel) = self.channel(Some(shown)).await else { return Code::Unknown };
-        let hello = v1::Hello {
-            protocol_min: 1,
-            protocol_max: 1,
-            agent_version: "test".to_owned(),
-            epoch: 1,
-            state_digest: vec![0; 16],
-            catalogue_hash: vec![0; 16],
-            boot_id: "test".to_owned(),
-            ..v1::Hello::default()
-        };
-        let hello = v1::AgentMessage { message: Some(v1::agent_message::Message::Hello(hello)) };
-        let (say, said) = tokio::sync::mpsc::channel(4);
-        say.send(hello).await.unwrap();
-        let mut client = PostureClient::new(channel);
-        match client.session(Request::new(tokio_stream::wrappers::ReceiverStream::new(said))).await {
-            Err(status) => status.code(),
-            Ok(answer) => match answer.into_inner().message().await {
-                Ok(Some(_)) => Code::Ok,
-                Ok(None) => Code::Unknown,
-                Err(status) => status.code(),
-            },
+        self.open(shown).await.map_or_else(|code| code, |_| Code::Ok)
+    }
+
+    /// Opens one that is there for as long as what comes back.
+    async fn open(&self, shown: &Pair) -> Result<Client, Code> {
+        let channel = self.channel(Some(shown)).await.map_err(|_| Code::Unknown)?;
+        let mut client = Client::open(channel, None).await.map_err(|status| status.code())?;
+        match client.greet("").await {
+            Ok(_) => Ok(client),
+            Err(error) => Err(error.downcast::<Status>().map_or(Code::Unknown, |status| status.code())),
         }
+    }
+
+    async fn renew(&self, shown: &Pair, key: &KeyPair) -> Result<Enrolled, Status> {
+        let mut client = EnrolmentClient::new(self.channel(Some(shown)).await.unwrap());
+        client.renew(RenewRequest { request: request(key) }).await.map(tonic::Response::into_inner)
     }
 }
 
@@ -133,8 +126,8 @@ fn pair(key: &KeyPair, enrolled: &Enrolled) -> Pair {
 #[test]
 fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_list() {
     let place = Place::new();
-    // 20 s, renewed after a little more than 13.
-    let _collector = place.collector(&["--certificate-hours", "0.00556", "--silent-after", "3"]);
+    // 30 s, renewed after a little more than 20.
+    let _collector = place.collector(&["--certificate-hours", "0.00834", "--silent-after", "8"]);
     place.give("machine", &place.token("add", "machine"));
     let run_as: &[&str] = if nix::unistd::Uid::effective().is_root() { &["--run-as", "65523"] } else { &[] };
     let _agent = place.agent("machine", run_as);
@@ -152,21 +145,19 @@ fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_
     let mut states = std::collections::BTreeSet::new();
     place.wait("the certificate is renewed twice, and the first has ended", WITHIN, |api| {
         states.extend(api.node_state("machine"));
-        enrolled.elapsed() > Duration::from_secs(30)
+        enrolled.elapsed() > Duration::from_secs(33)
+            && place.site.log("machine.log").matches("this node has a new certificate").count() >= 3
     });
     assert_eq!(states.into_iter().collect::<Vec<_>>(), ["reporting"], "nobody saw it away");
     assert_ne!(place.identity("machine"), first);
     let log = place.site.log("machine.log");
-    assert!(log.matches("this node has a new certificate").count() >= 3, "{log}");
     assert!(!log.contains("not renewed") && !log.contains("refused this node's"), "{log}");
     let nodes = place.site.api().list("/api/v1/nodes", "nodes").unwrap();
     assert_eq!(nodes.len(), 1, "{nodes:?}");
     assert!(["expired", "duplicate_agent", "unlisted_certificate", "handshake", "protocol"].iter().all(|code| place.refused(code) == 0.0));
 
     std::fs::write(place.site.path("enrolments.yaml"), "").unwrap();
-    let removed = Instant::now();
     place.wait("the session of a machine that is not listed ends", WITHIN, |api| api.metric("holdfast_sessions") == 0.0);
-    assert!(removed.elapsed() < Duration::from_secs(20), "{:?}", removed.elapsed());
     place.is("machine", "silent");
     assert!(place.refused("unlisted_certificate") >= 1.0);
 }
@@ -175,15 +166,16 @@ fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_
 #[test]
 fn a_machine_that_was_off_too_long_says_so_and_comes_back_with_a_new_token_as_the_node_it_was() {
     let place = Place::new();
-    let _collector = place.collector(&["--certificate-hours", "0.003", "--silent-after", "1"]);
+    let _collector = place.collector(&["--certificate-hours", "0.005", "--silent-after", "1"]);
     let token = place.token("add", "machine");
     place.give("machine", &token);
     let agent = place.agent("machine", &[]);
     place.is("machine", "reporting");
-    agent.stop(Duration::from_secs(10)).unwrap();
+    agent.stop(WITHIN).unwrap();
     place.is("machine", "stopped");
-    let off = Instant::now();
-    place.wait("the certificate has ended", WITHIN, |_| off.elapsed() > Duration::from_secs(12));
+    // By the clock that ends it, wherever that one goes.
+    let ends = SystemTime::now() + Duration::from_secs(20);
+    place.wait("the certificate has ended", WITHIN, |_| SystemTime::now() > ends);
 
     let _agent = place.agent("machine", &[]);
     place.wait("the agent says what to do", WITHIN, |_| place.site.log("machine.log").contains("enrolment renew --name 'machine'"));
@@ -233,36 +225,76 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     let shown = pair(&own, &enrolled);
     assert_eq!(place.session(&shown).await, Code::Ok);
     let next = KeyPair::generate().unwrap();
-    let mut client = EnrolmentClient::new(place.channel(Some(&shown)).await.unwrap());
-    let renewed = client.renew(RenewRequest { request: request(&next) }).await.unwrap().into_inner();
+    let renewed = place.renew(&shown, &next).await.unwrap();
     assert_ne!(renewed.chain, enrolled.chain);
     assert_eq!(place.session(&pair(&next, &renewed)).await, Code::Ok);
     let mut stranger = EnrolmentClient::new(place.channel(None).await.unwrap());
     let status = stranger.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "not accepted"));
 
-    // Enrolled anew, by another key: whoever still has the certificate from before does not get another.
-    let fresh = place.token("renew", "machine");
-    let reborn = KeyPair::generate().unwrap();
-    let enrolled_anew = place.enrol(&fresh, request(&reborn)).await.unwrap();
-    let copy = pair(&next, &renewed);
-    let mut client = EnrolmentClient::new(place.channel(Some(&copy)).await.unwrap());
-    let status = client.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
-    assert_eq!((status.code(), place.refused("enrolment_replaced")), (Code::Unauthenticated, 1.0));
-    let mut client = EnrolmentClient::new(place.channel(Some(&pair(&reborn, &enrolled_anew))).await.unwrap());
-    client.renew(RenewRequest { request: request(&reborn) }).await.unwrap();
-
     // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
-    let mut client = EnrolmentClient::new(place.channel(None).await.unwrap());
-    let mut codes = Vec::new();
-    for _ in 0..120 {
-        let asked = EnrolRequest { token: "he_guess".to_owned(), request: Vec::new() };
-        codes.push(client.enrol(asked).await.unwrap_err().code());
+    let client = EnrolmentClient::new(place.channel(None).await.unwrap());
+    let enrol =
+        async |token: String, request: Vec<u8>| client.clone().enrol(EnrolRequest { token, request }).await.err().map(|no| no.code());
+    let exhausted = Some(Code::ResourceExhausted);
+    for round in 1.. {
+        // All at once: what comes one by one on a busy machine is slow enough.
+        let guesses = futures_util::future::join_all((0..120).map(|_| enrol("he_guess".to_owned(), Vec::new())));
+        let (codes, good) = tokio::join!(guesses, async {
+            tokio::task::yield_now().await;
+            enrol(token.clone(), request(&own)).await
+        });
+        assert!(codes.contains(&exhausted), "{codes:?}");
+        // Nobody learns by that whether a token is good.
+        if good == exhausted {
+            break;
+        }
+        assert!(round < 20, "a good token is never too fast");
     }
-    assert!(codes.contains(&Code::ResourceExhausted), "{codes:?}");
     assert!(place.refused("enrolment_busy") >= 1.0);
-    let asked = EnrolRequest { token: fresh, request: request(&reborn) };
-    assert_eq!(client.enrol(asked).await.unwrap_err().code(), Code::ResourceExhausted, "nobody learns by that whether a token is good");
+}
+
+/// Whoever has a copy of a former certificate loses it when the machine is enrolled anew, and not when that certificate ends: the
+/// session that is open, the next one, and renewals; also by a collector that was started since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_former_certificate_is_refused_at_once() {
+    let place = Place::new();
+    let collector = place.collector(&[]);
+    let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let first = place.enrol(&place.token("add", "machine"), request(&old)).await.unwrap();
+    let first = pair(&old, &first);
+    let copy = pair(&old, &place.renew(&first, &old).await.unwrap());
+    let mut former = place.open(&copy).await.unwrap();
+
+    // A new token by itself takes nothing from anybody: the machine may be far from it.
+    let token = place.token("renew", "machine");
+    assert_eq!(place.session(&first).await, Code::Ok);
+    let mut latter = place.open(&copy).await.unwrap();
+    assert_eq!(former.end().await.code(), Code::Aborted);
+    assert_eq!(place.refused("enrolment_replaced"), 0.0);
+
+    let anew = pair(&new, &place.enrol(&token, request(&new)).await.unwrap());
+    assert_eq!(latter.end().await.code(), Code::Unauthenticated, "and not when the certificate ends");
+    place.wait("that is counted", WITHIN, |_| place.refused("enrolment_replaced") == 1.0);
+    for copy in [&copy, &first] {
+        assert_eq!(place.session(copy).await, Code::Unauthenticated);
+        assert_eq!(place.renew(copy, &old).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+    assert_eq!(place.refused("enrolment_replaced"), 5.0, "{}", place.site.log("collector.log"));
+    assert!(place.site.log("collector.log").contains("was enrolled anew since this certificate was issued"));
+    assert_eq!(place.session(&anew).await, Code::Ok);
+
+    collector.stop(WITHIN).unwrap();
+    let collector = place.collector(&[]);
+    assert_eq!((place.session(&copy).await, place.session(&anew).await), (Code::Unauthenticated, Code::Ok));
+
+    // A database that knows nobody: whoever is listed has to come in, and the first that renews is the machine.
+    collector.stop(WITHIN).unwrap();
+    std::fs::remove_dir_all(place.site.path("data")).unwrap();
+    let _collector = place.collector(&[]);
+    assert_eq!(place.session(&copy).await, Code::Ok);
+    place.renew(&anew, &new).await.unwrap();
+    assert_eq!((place.session(&copy).await, place.session(&anew).await), (Code::Unauthenticated, Code::Ok));
 }
 
 /// Certificates of another CA, of servers, of nobody, past their end: none opens a session, each is counted.
@@ -298,7 +330,8 @@ async fn a_certificate_that_enrolment_did_not_give_opens_no_session() {
     for shown in &shaken {
         assert_ne!(place.session(shown).await, Code::Ok, "{}", shown.certificate);
     }
-    assert_eq!(place.refused("client_certificate"), 5.0, "{}", place.site.log("collector.log"));
+    // Counted after the other end was told.
+    place.wait("each is counted", WITHIN, |_| place.refused("client_certificate") == 5.0);
 
     // A good chain that names no node.
     let nobody = "spiffe://holdfast/cluster/test/node/nobody";

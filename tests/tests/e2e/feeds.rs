@@ -14,10 +14,9 @@ fn an_export_of_20000_records_is_imported_in_bounded_memory() {
     std::fs::create_dir(&data).unwrap();
     write(&export, 20_000, About::Everything).unwrap();
     let (data, export) = (data.display().to_string(), export.display().to_string());
-    let (code, peak, took) = measured(Path::new(BINARIES.collector), &["feeds", "import", "--data", &data, &export]).unwrap();
+    let (code, peak, _) = measured(Path::new(BINARIES.collector), &["feeds", "import", "--data", &data, &export]).unwrap();
     assert_eq!(code, 0);
     assert!(peak < 150 * 1024, "{peak} KiB");
-    assert!(took.as_secs() < 120, "{took:?}");
     let (code, text, _) = output(Path::new(BINARIES.collector), &["feeds", "status", "--data", &data, "-o", "json"]).unwrap();
     assert_eq!(code, 0);
     let status: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use holdfast_checks::entries::{State, Verdict};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message;
+use holdfast_tests::intruder::{Intruder, session};
 use holdfast_tests::peer::{Peer, delta, finding};
-use holdfast_tests::process::output;
+use holdfast_tests::process::{PATIENCE, output};
 use holdfast_tests::site::Site;
 
 use crate::BINARIES;
@@ -26,6 +26,12 @@ async fn the_collector_outlives_every_message() {
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 0xff, 0xff, 0, 0], &[0; 64]] {
         TcpStream::connect(("127.0.0.1", site.grpc)).unwrap().write_all(garbage).unwrap();
     }
+    // In a session: no message, and half of one.
+    let frames = futures_util::stream::iter([vec![0xff; 300], vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff]]);
+    let channel = Intruder::new(site.grpc, ca).unwrap().channel(64 * 1024).await.unwrap();
+    let mut answers = session(channel, &std::fs::read_to_string(&token).unwrap(), frames).await.unwrap();
+    let ended = async { while let Ok(Some(())) = answers.message().await {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the stream is closed");
     // A token nobody issued.
     let wrong = site.path("wrong.token");
     std::fs::write(&wrong, "not-a-token").unwrap();
@@ -35,6 +41,7 @@ async fn the_collector_outlives_every_message() {
     let mut peer = Peer::open(site.grpc, ca, &token).await.unwrap();
     peer.say(Message::Heartbeat(v1::Heartbeat::default())).await.unwrap();
     assert!(peer.hear().await.is_err(), "the stream is closed");
+    Peer::connect(site.grpc, ca, &token, 1, 0, &State::default()).await.expect("an agent is served as before");
     assert!(collector.ended().unwrap().is_none(), "the collector lives: {}", site.log("collector.log"));
     assert!(site.api().text("/livez").is_ok());
 }
@@ -86,7 +93,7 @@ fn an_unreachable_collector_is_said_and_the_agent_keeps_running() {
     let agent = site.agent("alone", &["--no-probe"]).unwrap();
     let said = || site.log("alone.log").contains(&format!("127.0.0.1:{}", site.grpc));
     site.api()
-        .wait("the log names the collector", Duration::from_secs(20), |_| said())
+        .wait("the log names the collector", PATIENCE, |_| said())
         .unwrap_or_else(|error| panic!("{error}: {}", site.log("alone.log")));
-    assert!(agent.stop(Duration::from_secs(10)).unwrap().success(), "{}", site.log("alone.log"));
+    assert!(agent.stop(PATIENCE).unwrap().success(), "{}", site.log("alone.log"));
 }

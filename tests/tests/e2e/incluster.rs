@@ -16,7 +16,7 @@ use holdfast_tests::api::Api;
 use holdfast_tests::apiserver::{ApiServer, Claims};
 use holdfast_tests::containers::manifest::Workload;
 use holdfast_tests::containers::{FIRST_POD, RuntimeHost};
-use holdfast_tests::site::START;
+use holdfast_tests::process::PATIENCE;
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -28,9 +28,9 @@ const API_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 96, 
 /// The name in the agent's `--collector`, and in the certificate that the guide has one make.
 const SERVICE: &str = "holdfast-collector.holdfast-system.svc";
 /// On a busy machine.
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = PATIENCE;
 /// kube reads a token again once it has had it for 50 seconds; whoever was refused until then asks again ten seconds later at most.
-const READ_AGAIN: Duration = Duration::from_secs(100);
+const READ_AGAIN: Duration = Duration::from_mins(4);
 /// How long kube holds a CA for current.
 const CA_HELD: Duration = Duration::from_mins(1);
 /// The uid of the Deployment.
@@ -79,7 +79,8 @@ impl Deployed {
         let api = Api::new(format!("http://{FIRST_POD}:8080"));
         let deployed = Self { host, cluster, collector, agent, api };
         // The probes of the manifest.
-        deployed.until("the collector is live and ready", START, |all| ["/livez", "/readyz"].iter().all(|path| all.api.text(path).is_ok()));
+        deployed
+            .until("the collector is live and ready", PATIENCE, |all| ["/livez", "/readyz"].iter().all(|path| all.api.text(path).is_ok()));
         deployed
     }
 

@@ -12,7 +12,7 @@ use holdfast_checks::catalogue::{JudgedBy, built_in};
 use holdfast_checks::entries::{Key, Kind, Verdict};
 use holdfast_collector::store::verdict_number;
 use holdfast_tests::namespace::Namespace;
-use holdfast_tests::process::pause;
+use holdfast_tests::process::{PATIENCE, pause};
 use holdfast_tests::sim::dice::Dice;
 use holdfast_tests::site::Site;
 use holdfast_tests::stored::{Stored, StoredNode};
@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::{BINARIES, KUBELET, rounds};
 
 /// Until everything is told, also of what changed so often that it is told once a minute only.
-const SETTLED: Duration = Duration::from_secs(150);
+const SETTLED: Duration = Duration::from_mins(5);
 /// Ports that open and close. The collector and everybody else on this machine are in other networks.
 const PORTS: [u16; 12] = [10255, 2379, 2380, 4194, 6443, 8080, 8443, 9100, 10248, 10249, 10257, 10259];
 
@@ -129,7 +129,7 @@ fn an_agent_killed_again_and_again_loses_and_doubles_nothing() {
             let early = dice.one_in(3);
             // Before, in and after its first pass, and its first session: a busy machine takes its time to come to the last.
             let (sessions, started) = (count(&site), Instant::now());
-            while !early && count(&site) == sessions && started.elapsed() < Duration::from_secs(20) {
+            while !early && count(&site) == sessions && started.elapsed() < PATIENCE {
                 pause(Duration::from_millis(20));
             }
             pause(Duration::from_millis(dice.between(10, 1_500)));

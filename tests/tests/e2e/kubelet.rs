@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use holdfast_tests::api::Api;
 use holdfast_tests::namespace::Namespace;
-use holdfast_tests::process::Process;
+use holdfast_tests::process::{PATIENCE, Process};
 use holdfast_tests::site::Site;
 
 use crate::{BINARIES, KUBELET};
 
-const SHOWN: Duration = Duration::from_secs(15);
+/// A change is there within this; the benchmark shows how far below it. On a busy machine one of them has to be.
 const CHANGE: Duration = Duration::from_secs(5);
 
 /// The stand-in, its files, and the host it lives on.
@@ -58,7 +58,7 @@ impl Host {
             let found = api.findings(&format!("node=host&check={check}")).unwrap_or_default();
             found.iter().any(|finding| finding["verdict"] == verdict && (subject.is_empty() || finding["subject"] == subject))
         };
-        self.site.api().wait(&format!("{check} is {verdict}"), CHANGE, there).unwrap_or_else(|error| {
+        self.site.api().wait(&format!("{check} is {verdict}"), PATIENCE, there).unwrap_or_else(|error| {
             let found = self.site.api().findings(&format!("node=host&check={check}"));
             panic!(
                 "{error}\n{found:#?}\n{}\n{}\n{}",
@@ -83,7 +83,7 @@ fn file_socket_and_their_contradiction_reach_the_collector_after_each_change() {
         let kubelet = host.kubelet();
         let _agent = host.site.agent_in(&host.space, "host", &[]).unwrap();
         let api = host.site.api();
-        api.wait("the host reports", SHOWN, |api| api.node_state("host").as_deref() == Some("reporting"))
+        api.wait("the host reports", PATIENCE, |api| api.node_state("host").as_deref() == Some("reporting"))
             .unwrap_or_else(|error| panic!("{error}\n{}", host.site.log("host.log")));
         let (effective, observed, contradiction) =
             ("kubelet-read-only-port", "kubelet-read-only-port-listening", "kubelet-read-only-port-contradiction");
@@ -122,6 +122,7 @@ fn file_socket_and_their_contradiction_reach_the_collector_after_each_change() {
         host.sees("kubelet-answers-anonymous", "kubelet", "fail");
         host.sees("kubelet-anonymous-contradiction", "kubelet", "fail");
         println!("file {file:?}, socket {socket:?}, put right {put_right:?}");
+        assert!(file.min(socket).min(put_right) < CHANGE, "file {file:?}, socket {socket:?}, put right {put_right:?}");
     })
     .join()
     .unwrap();

@@ -40,6 +40,7 @@ mod policy;
 mod privileges;
 mod receivers;
 mod recorded;
+mod rig;
 mod rotation;
 mod siege;
 mod silence;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use holdfast_tests::api::Api;
+use holdfast_tests::process::PATIENCE;
 use holdfast_tests::site::Site;
 use serde_json::Value;
 
 use crate::{BINARIES, KUBELET};
 
-const SHOWN: Duration = Duration::from_secs(40);
 const CHECK: &str = "kernel-kptr-restrict";
 
 fn policy(api: &Api) -> Value {
@@ -46,7 +46,7 @@ fn a_policy_is_applied_when_the_file_changes_kept_over_a_restart_and_taken_back(
     let agent = site.agent("host", &["--no-probe"]).unwrap();
     let api = site.api();
     let wait = |what: &str, done: &dyn Fn(&Api) -> bool| {
-        api.wait(what, SHOWN, |api| done(api))
+        api.wait(what, PATIENCE, |api| done(api))
             .unwrap_or_else(|error| panic!("{error}\n{}\n{}\n{}", policy(&api), site.log("collector.log"), site.log("host.log")));
     };
     wait("the policy of the start is applied", &|api| state(api) == "applied");
@@ -66,13 +66,13 @@ fn a_policy_is_applied_when_the_file_changes_kept_over_a_restart_and_taken_back(
     assert_eq!((state(&api).as_str(), disabled(&api)), ("applied", true));
 
     // The agent comes back while there is no collector: what was last in force is, before anything is judged.
-    collector.stop(Duration::from_secs(15)).unwrap();
+    collector.stop(PATIENCE).unwrap();
     agent.kill().unwrap();
     let again = site.agent("host", &["--no-probe"]).unwrap();
     let logged = |text: &str| site.log("host.log").contains(text);
     let start = std::time::Instant::now();
     while !logged("the collector's last policy is in force") {
-        assert!(start.elapsed() < SHOWN, "{}", site.log("host.log"));
+        assert!(start.elapsed() < PATIENCE, "{}", site.log("host.log"));
         std::thread::sleep(Duration::from_millis(100));
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use holdfast_tests::containers::RuntimeHost;
 use holdfast_tests::containers::pod::Pod;
-use holdfast_tests::process::{Process, pause};
+use holdfast_tests::process::{Process, in_time, pause};
 use serde_json::Value;
 
 use crate::{BINARIES, KUBELET};
@@ -174,7 +174,7 @@ impl Node {
         all.extend(["--bounding-set", &bounding, "--inh-caps", &inherited, "--ambient-caps", &ambient, "--"]);
         all.extend([program.as_str(), "scan", "-o", "json", "--node-name", "n1"]);
         all.extend(arguments);
-        let (code, report, errors) = self.host.space.output("sh", &all).unwrap();
+        let (code, report, errors) = in_time(|| self.host.space.output("sh", &all)).unwrap();
         assert!(code == 0 || code == 4, "{code}: {errors}");
         let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}{errors}"));
         let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
@@ -300,11 +300,18 @@ async fn a_privilege_that_is_missing_makes_unknown_and_never_another_verdict() {
         assert_eq!(said.0, "pass", "{check}: {said:?}");
     }
     assert_eq!(full[&("kubelet-read-only-port".to_owned(), "kubelet".to_owned())].0, "fail", "there is something to be wrong about");
-    let again = node.scan("exec \"$@\"", UID, BOTH, &[]);
-    let mut all = compare(&full, &again, &[]).0;
-    for tier in tiers() {
-        let lower = node.scan(&tier.before, tier.uid, tier.capabilities, tier.arguments);
-        let (wrong, lost) = compare(&full, &lower, tier.names);
+    let same =
+        Tier { name: "as deployed, again", names: &[], before: "exec \"$@\"".to_owned(), uid: UID, capabilities: BOTH, arguments: &[] };
+    let mut all = Vec::new();
+    for tier in std::iter::once(same).chain(tiers()) {
+        let read = || node.scan(&tier.before, tier.uid, tier.capabilities, tier.arguments);
+        let lower = read();
+        let (mut wrong, lost) = compare(&full, &lower, tier.names);
+        if !wrong.is_empty() {
+            // What the machine changed by itself between the two readings is not wrong twice.
+            let (again, _) = compare(&node.scan("exec \"$@\"", UID, BOTH, &[]), &read(), tier.names);
+            wrong.retain(|wrong| again.contains(wrong));
+        }
         println!(
             "{:<34} {} decided, {} of the {count} became unknown",
             tier.name,

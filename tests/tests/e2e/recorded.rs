@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_tests::process::output;
+use holdfast_tests::process::{in_time, output};
 use holdfast_tests::site::recorded;
 use serde_json::Value;
 
@@ -21,7 +21,8 @@ const EXPOSURE: [&str; 7] = [
 
 fn scan(name: &str) -> Vec<Value> {
     let (host, proc) = recorded(name);
-    let (code, out, errors) = output(Path::new(BINARIES.agent), &["scan", "-o", "json", "--host-root", &host, "--proc", &proc]).unwrap();
+    let arguments = ["scan", "-o", "json", "--host-root", &host, "--proc", &proc];
+    let (code, out, errors) = in_time(|| output(Path::new(BINARIES.agent), &arguments)).unwrap();
     assert_eq!(code, 0, "{errors}");
     let report: Value = serde_json::from_str(&out).unwrap();
     report["findings"].as_array().unwrap().clone()

@@ -16,7 +16,7 @@ use rustls::HandshakeKind;
 use crate::enrolment::Place;
 
 const AGENTS: u32 = 50;
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = holdfast_tests::process::PATIENCE;
 
 /// A directory as kubelet mounts a Secret: links to files below `..data`, which is a link itself and is replaced in one step.
 struct Mounted {
@@ -202,7 +202,7 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     fleet.stop().await;
 
     // A machine with a certificate of the forgotten CA is turned away, and a new token brings it back as the node it was.
-    machine.stop(Duration::from_secs(10)).unwrap();
+    machine.stop(WITHIN).unwrap();
     let turned_away = place.refused("client_certificate");
     // The certificates of this test are for a name, and agents of a site connect to an address.
     let _machine = place.agent("machine", &["--server-name", "localhost"]);

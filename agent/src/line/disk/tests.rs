@@ -38,7 +38,7 @@ fn open(directory: &Path) -> (Spool, Disk) {
 }
 
 async fn event(disk: &mut Disk) -> Event {
-    tokio::time::timeout(Duration::from_secs(10), disk.next()).await.expect("something in time")
+    tokio::time::timeout(Duration::from_mins(1), disk.next()).await.expect("something in time")
 }
 
 fn numbers<'a>(transitions: impl Iterator<Item = &'a Transition>) -> usize {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::TokenReviewStatus;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::cluster::{AgentPod, NodeObject};
 use crate::identity::Rejection;
@@ -66,8 +66,9 @@ fn not_authenticated(error: &str) -> Rejection {
     Rejection::new(refusal, if error.is_empty() { "not authenticated".to_owned() } else { short(error) })
 }
 
+/// A claim that is there once: of two values nobody could say which one is meant.
 fn claim(extra: &BTreeMap<String, Vec<String>>, name: &str) -> Option<String> {
-    let value = extra.get(&format!("authentication.kubernetes.io/{name}"))?.first()?;
+    let [value] = extra.get(&format!("authentication.kubernetes.io/{name}"))?.as_slice() else { return None };
     (!value.is_empty() && value.len() <= MAX_CLAIM_BYTES).then(|| value.clone())
 }
 
@@ -121,13 +122,35 @@ pub(super) fn replaced(name: &str, said: &str, now: &str) -> Rejection {
     Rejection::new(Refusal::NodeReplaced, format!("the node `{name}` was replaced: its uid is {now}, the token says {said}"))
 }
 
-/// When a token ends by its own word, Unix milliseconds. Only for one that the API server has just authenticated: nobody else checks
-/// its signature.
-pub(super) fn expiry(token: &str) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Payload {
-        exp: Option<i64>,
+/// What a token says of itself, believed by nobody: its signature is not looked at.
+fn said(token: &str) -> Option<Map<String, Value>> {
+    let mut parts = token.split('.');
+    let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
+    let object = |part: &str| serde_json::from_slice::<Map<String, Value>>(&URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+    object(header)?;
+    let signed = URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| !signature.is_empty());
+    object(payload).filter(|_| signed && parts.next().is_none())
+}
+
+/// Can a token be one of our agents' by its own word: a review would refuse it otherwise, and need not be asked for. Lets nobody in.
+pub(super) fn hopeful(token: &str, audience: &str, now: i64) -> Result<(), Rejection> {
+    let none = || Rejection::new(Refusal::NotAuthenticated, "not a service account's token: it is no signed JWT");
+    let said = said(token).ok_or_else(none)?;
+    let ours = match said.get("aud") {
+        Some(Value::Array(audiences)) => audiences.iter().any(|named| named == audience),
+        Some(named) => named == audience,
+        None => false,
+    };
+    if !ours {
+        return Err(Rejection::new(Refusal::WrongAudience, format!("by its own word not for the audience {audience}")));
     }
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Payload>(&payload).ok()?.exp?.checked_mul(1_000)
+    if said.get("exp").and_then(Value::as_i64).is_some_and(|end| end.saturating_mul(1_000) <= now) {
+        return Err(Rejection::new(Refusal::Expired, "by its own word past its end"));
+    }
+    Ok(())
+}
+
+/// When a token ends by its own word, Unix milliseconds. Only for one that the API server has just authenticated.
+pub(super) fn expiry(token: &str) -> Option<i64> {
+    said(token)?.get("exp")?.as_i64()?.checked_mul(1_000)
 }

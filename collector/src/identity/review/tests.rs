@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use wiremock::matchers::{body_partial_json, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -35,6 +36,12 @@ const BOUND: [(&str, &str); 4] = [("node-name", "a"), ("node-uid", "uid-a"), ("p
 
 fn good() -> Value {
     status(USER, AUDIENCE, &extra(&BOUND))
+}
+
+/// One that may be ours, by its own word.
+fn token(id: &str) -> String {
+    let payload = json!({"aud": [AUDIENCE], "jti": id});
+    format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload.to_string()))
 }
 
 struct Rig {
@@ -72,6 +79,10 @@ impl Rig {
         requests.iter().filter(|request| request.method.as_str() == "POST").count()
     }
 
+    async fn admit(&self, id: &str) -> Result<Admitted, Rejection> {
+        self.review.admit(&token(id), None).await
+    }
+
     async fn object(&self, at: &str, object: Value) {
         let answer = ResponseTemplate::new(200).set_body_json(object);
         Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(&self.server).await;
@@ -82,10 +93,10 @@ impl Rig {
 async fn a_token_of_our_agent_names_its_node_and_is_asked_about_once_by_however_many() {
     let rig = rig(answers(&good()).set_delay(Duration::from_millis(100))).await;
     rig.knows_a();
-    let all = futures_util::future::join_all((0..50).map(|_| rig.review.admit("pod-token"))).await;
+    let all = futures_util::future::join_all((0..50).map(|_| rig.admit("pod"))).await;
     let node = all.into_iter().map(|admitted| admitted.unwrap().node).next().unwrap();
     assert_eq!((node.cluster.as_str(), node.uid.as_str(), node.name.as_str()), ("prod", "uid-a", "a"));
-    rig.review.admit("pod-token").await.unwrap();
+    rig.admit("pod").await.unwrap();
     assert_eq!(rig.reviews().await, 1);
     assert!(rig.review.pending.lock().unwrap().is_empty());
 }
@@ -94,10 +105,10 @@ async fn a_token_of_our_agent_names_its_node_and_is_asked_about_once_by_however_
 async fn whoever_leaves_does_not_take_the_decision_along() {
     let rig = rig(answers(&good()).set_delay(Duration::from_millis(200))).await;
     rig.knows_a();
-    let impatient = timeout(Duration::from_millis(50), rig.review.admit("pod-token"));
-    let (gone, admitted) = tokio::join!(impatient, rig.review.admit("pod-token"));
+    let impatient = timeout(Duration::from_millis(50), rig.admit("pod"));
+    let (gone, admitted) = tokio::join!(impatient, rig.admit("pod"));
     assert!(gone.is_err() && admitted.is_ok());
-    assert!(timeout(Duration::from_millis(1), rig.review.admit("other")).await.is_err());
+    assert!(timeout(Duration::from_millis(1), rig.admit("other")).await.is_err());
     assert!(rig.review.pending.lock().unwrap().is_empty());
 }
 
@@ -105,7 +116,7 @@ async fn whoever_leaves_does_not_take_the_decision_along() {
 async fn bad_tokens_are_asked_about_once_in_five_seconds_and_push_out_no_good_one() {
     let rig = rig(answers(&json!({"error": "[invalid bearer token]", "user": {}}))).await;
     for _ in 0..20 {
-        assert_eq!(rig.review.admit("forged").await.unwrap_err().refusal, Refusal::NotAuthenticated);
+        assert_eq!(rig.admit("forged").await.unwrap_err().refusal, Refusal::NotAuthenticated);
     }
     assert_eq!(rig.reviews().await, 1);
 }
@@ -114,7 +125,7 @@ async fn bad_tokens_are_asked_about_once_in_five_seconds_and_push_out_no_good_on
 async fn an_api_server_that_fails_is_not_a_no_and_is_asked_again() {
     let rig = rig(ResponseTemplate::new(500).set_body_json(json!({"kind": "Status", "message": "etcd is gone"}))).await;
     for _ in 0..2 {
-        let rejection = rig.review.admit("pod-token").await.unwrap_err();
+        let rejection = rig.admit("pod").await.unwrap_err();
         assert_eq!(rejection.refusal, Refusal::ReviewUnavailable);
         assert!(rejection.reason.contains("500 etcd is gone"), "{rejection}");
     }
@@ -123,12 +134,55 @@ async fn an_api_server_that_fails_is_not_a_no_and_is_asked_again() {
 }
 
 #[tokio::test]
-async fn more_than_may_wait_are_told_to_come_back_at_once() {
-    let rig = rig(answers(&good()).set_delay(Duration::from_mins(1))).await;
-    let _all = rig.review.places.try_acquire_many(u32::try_from(CONCURRENT + WAITING).unwrap()).unwrap();
-    let rejection = rig.review.admit("pod-token").await.unwrap_err();
-    assert!(rejection.undecided() && rejection.reason.contains("may wait"), "{rejection}");
+async fn a_flood_of_forged_tokens_keeps_nobody_of_another_address_out() {
+    let rig = Arc::new(rig(answers(&good()).set_delay(Duration::from_millis(500))).await);
+    rig.knows_a();
+    let flood = |n: usize| {
+        let rig = Arc::clone(&rig);
+        tokio::spawn(async move { rig.review.admit(&token(&n.to_string()), Some([192, 0, 2, 1].into())).await })
+    };
+    let mut flooding: Vec<_> = (0..LIMITS.of_one + LIMITS.waiting + 50).map(flood).collect();
+    let mut busy = 0;
+    // Those that are too many hear so at once.
+    for told in flooding.split_off(LIMITS.of_one + LIMITS.waiting) {
+        busy += usize::from(told.await.unwrap().is_err_and(|rejection| rejection.refusal == Refusal::ReviewBusy));
+    }
+    assert_eq!(busy, 50);
+    let began = Instant::now();
+    rig.review.admit(&token("agent"), Some([192, 0, 2, 2].into())).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(rig.reviews().await <= 3 * LIMITS.of_one, "{}", rig.reviews().await);
+    flooding.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn what_cannot_be_ours_by_its_own_word_costs_no_review() {
+    let rig = rig(answers(&good())).await;
+    let of = |payload: Value| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload.to_string()));
+    let ours = json!([AUDIENCE]);
+    for (token, refusal) in [
+        ("opaque".to_owned(), Refusal::NotAuthenticated),
+        ("a.b.c".to_owned(), Refusal::NotAuthenticated),
+        (token("x").replace(".c2ln", "."), Refusal::NotAuthenticated),
+        (token("x") + ".c2ln", Refusal::NotAuthenticated),
+        (of(json!([AUDIENCE])), Refusal::NotAuthenticated),
+        (of(json!({})), Refusal::WrongAudience),
+        (of(json!({"aud": ["https://kubernetes.default.svc"]})), Refusal::WrongAudience),
+        (of(json!({"aud": {"a": AUDIENCE}})), Refusal::WrongAudience),
+        (of(json!({"aud": ours, "exp": 1_700_000_000})), Refusal::Expired),
+    ] {
+        assert_eq!(rig.review.admit(&token, None).await.unwrap_err().refusal, refusal, "{token}");
+    }
     assert_eq!(rig.reviews().await, 0);
+    rig.knows_a();
+    for one in [
+        of(json!({"aud": AUDIENCE})),
+        of(json!({"aud": ["x", AUDIENCE], "exp": 99_999_999_999_i64})),
+        of(json!({"aud": ours, "exp": 1e99})),
+    ] {
+        rig.review.admit(&one, None).await.unwrap();
+    }
+    assert_eq!(rig.reviews().await, 3, "anything else is for the API server to say");
 }
 
 /// The watches are a moment behind: pod, node and DaemonSet are looked at before anybody is refused.
@@ -146,7 +200,7 @@ async fn a_pod_that_the_watch_does_not_know_yet_is_looked_up() {
         json!({"metadata": {"name": "holdfast-agent", "uid": "ours"}}),
     )
     .await;
-    let admitted = rig.review.admit("pod-token").await.unwrap();
+    let admitted = rig.admit("pod").await.unwrap();
     assert_eq!(rig.review.standing(&admitted), Ok(()), "and it is known from then on");
 }
 
@@ -155,14 +209,14 @@ async fn a_pod_that_is_nowhere_is_refused() {
     let rig = rig(answers(&good())).await;
     rig.cluster.replace(vec![node("a", "uid-a")], Vec::new(), Some("ours".to_owned()));
     Mock::given(method("GET")).and(path_regex("^/api")).respond_with(ResponseTemplate::new(404)).mount(&rig.server).await;
-    assert_eq!(rig.review.admit("pod-token").await.unwrap_err().refusal, Refusal::PodDeleted);
+    assert_eq!(rig.admit("pod").await.unwrap_err().refusal, Refusal::PodDeleted);
 }
 
 #[tokio::test]
 async fn what_was_accepted_stands_until_the_pod_is_gone_or_the_node_replaced() {
     let rig = rig(answers(&good())).await;
     rig.knows_a();
-    let admitted = rig.review.admit("pod-token").await.unwrap();
+    let admitted = rig.admit("pod").await.unwrap();
     let code = || rig.review.standing(&admitted).map_err(|rejection| rejection.refusal);
     assert_eq!(code(), Ok(()));
     rig.cluster.answers(Some(("gone".to_owned(), 1)));
@@ -176,7 +230,7 @@ async fn what_was_accepted_stands_until_the_pod_is_gone_or_the_node_replaced() {
     assert_eq!(code(), Err(Refusal::PodDeleted));
     rig.cluster.upsert_pod(pod("pod-a", "a", "ours"));
     assert_eq!(code(), Err(Refusal::PodDeleted), "an answer from before its end brings no pod back");
-    assert_eq!(rig.review.admit("pod-token").await.unwrap_err().refusal, Refusal::PodDeleted, "what is remembered is no way around");
+    assert_eq!(rig.admit("pod").await.unwrap_err().refusal, Refusal::PodDeleted, "what is remembered is no way around");
 }
 
 #[test]
@@ -192,6 +246,11 @@ fn every_claim_is_needed() {
     let claims = |value: Value| Claims::of(serde_json::from_value(value).unwrap(), AUDIENCE, "holdfast-system");
     assert_eq!(claims(good()).unwrap().node_uid, "uid-a");
     let without = |name: &str| extra(&BOUND.into_iter().filter(|(claim, _)| *claim != name).collect::<Vec<_>>());
+    let twice = |name: &str, values: &Value| {
+        let mut extra = extra(&BOUND);
+        extra[format!("authentication.kubernetes.io/{name}")] = values.clone();
+        status(USER, AUDIENCE, &extra)
+    };
     for (value, refusal, said) in [
         (json!({"user": {}}), Refusal::NotAuthenticated, "not authenticated"),
         (
@@ -212,6 +271,10 @@ fn every_claim_is_needed() {
         (status(USER, AUDIENCE, &without("pod-name")), Refusal::UnboundToken, "not bound to a pod"),
         (status(USER, AUDIENCE, &without("node-name")), Refusal::UnboundToken, "1.30"),
         (status(USER, AUDIENCE, &without("node-uid")), Refusal::UnboundToken, "1.30"),
+        (twice("node-name", &json!(["a", "b"])), Refusal::UnboundToken, "1.30"),
+        (twice("node-uid", &json!(["uid-b", "uid-a"])), Refusal::UnboundToken, "1.30"),
+        (twice("pod-uid", &json!([])), Refusal::UnboundToken, "not bound to a pod"),
+        (twice("pod-uid", &json!([""])), Refusal::UnboundToken, "not bound to a pod"),
     ] {
         let rejection = claims(value.clone()).unwrap_err();
         assert_eq!(rejection.refusal, refusal, "{value}");

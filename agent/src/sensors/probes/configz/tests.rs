@@ -57,7 +57,7 @@ fn ask(address: SocketAddr, trusted: &Authority, names: &[&str]) -> Observed<Val
     std::fs::write(&options.ca, &trusted.pem).unwrap();
     let names = names.iter().map(|name| ServerName::try_from((*name).to_owned()).unwrap()).collect();
     let question = Question { who: (1, 1), address: Some(address), names };
-    let told = pass(&options, &[question], Told::new(), Instant::now() + Duration::from_secs(5));
+    let told = pass(&options, &[question], Told::new(), Instant::now() + Duration::from_mins(1));
     told.into_values().next().unwrap().1
 }
 
@@ -109,7 +109,7 @@ fn other_answers_are_said_to_be_so(#[case] answer: Vec<u8>, #[case] reason: Reas
 fn a_missing_token_or_ca_is_said_to_be_missing() {
     let options = ConfigzOptions { token_file: "/nonexistent/token".into(), ca: "/nonexistent/ca".into() };
     let question = Question { who: (1, 1), address: Some(([127, 0, 0, 1], 1).into()), names: Vec::new() };
-    let told = pass(&options, &[question], Told::new(), Instant::now() + Duration::from_secs(5));
+    let told = pass(&options, &[question], Told::new(), Instant::now() + Duration::from_mins(1));
     let (_, told) = told.into_values().next().unwrap();
     let why = told.unavailable().unwrap();
     assert_eq!(why.reason, Reason::NotPresent);

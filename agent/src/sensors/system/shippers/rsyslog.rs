@@ -204,7 +204,7 @@ mod tests {
             assert!(said.outputs.len() <= MAX_ACTIONS);
             assert_eq!(said.incomplete, text.starts_with("action("), "{text}");
         }
-        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < std::time::Duration::from_mins(2), "{:?}", began.elapsed());
     }
 
     #[test]
