@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::families::Families;
 use crate::followed::Followed;
+use crate::identity::Rejection;
 use crate::identity::certificate::Family;
 use crate::identity::list::{self, Kind, Line, List, ListError, Listed};
-use crate::identity::Rejection;
 use crate::refusals::Refusal;
 use crate::store::enrolled::Enrolled;
 use crate::store::nodes::{NodeIdentity, Origin};

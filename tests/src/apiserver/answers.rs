@@ -64,7 +64,22 @@ impl Shared {
         let (slowness, reviewing, reviewed_at_once) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
         let (own, unauthorized) = (Mutex::new(BTreeMap::from([(own_token, 0)])), AtomicUsize::new(0));
         let tls = Mutex::new(tls);
-        Self { own, unauthorized, tls, store, tokens, forbidden, reviews, slowness, reviewing, reviewed_at_once, lists, mode, changed, cuts }
+        Self {
+            own,
+            unauthorized,
+            tls,
+            store,
+            tokens,
+            forbidden,
+            reviews,
+            slowness,
+            reviewing,
+            reviewed_at_once,
+            lists,
+            mode,
+            changed,
+            cuts,
+        }
     }
 
     pub(super) fn tell(&self) {
