@@ -242,7 +242,7 @@ fn a_certificate_that_is_not_valid_yet_and_an_enrolment_ca_that_has_ended_do_not
     let (good, later, over) = ((-60, 3_600), (1_800, 3_600), (-7_200, -3_600));
     let certificate = Certificate::open(written(directory.path(), good, good)).unwrap();
     let ends = certificate.authority().unwrap().not_after();
-    let mut refused = |server, authority| {
+    let refused = |server, authority| {
         written(directory.path(), server, authority);
         certificate.reload().unwrap_err()
     };
