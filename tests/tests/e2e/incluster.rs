@@ -3,7 +3,7 @@
 //! environment), the agent with a token that names its pod. Then everything that a cluster replaces by itself is replaced.
 //!
 //! The API server is the stand-in of `apiserver`, behind a Service's address. In place of the cluster's DNS the collector's Service is in
-//! the agent's `/etc/hosts`. What cannot be tried here: NetworkPolicies (no network plugin here enforces any), limits of resources.
+//! the agent's `/etc/hosts`. What cannot be tried here: network policies (no network plugin here enforces any), limits of resources.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
