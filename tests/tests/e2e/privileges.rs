@@ -300,8 +300,15 @@ async fn a_privilege_that_is_missing_makes_unknown_and_never_another_verdict() {
         assert_eq!(said.0, "pass", "{check}: {said:?}");
     }
     assert_eq!(full[&("kubelet-read-only-port".to_owned(), "kubelet".to_owned())].0, "fail", "there is something to be wrong about");
-    let same =
-        Tier { name: "as deployed, again", names: &[], before: "exec \"$@\"".to_owned(), uid: UID, capabilities: BOTH, arguments: &[] };
+    let same = Tier {
+        name: "as deployed, again",
+        row: None,
+        names: &[],
+        before: "exec \"$@\"".to_owned(),
+        uid: UID,
+        capabilities: BOTH,
+        arguments: &[],
+    };
     let mut all = Vec::new();
     for tier in std::iter::once(same).chain(tiers()) {
         let read = || node.scan(&tier.before, tier.uid, tier.capabilities, tier.arguments);
