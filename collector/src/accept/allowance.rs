@@ -19,6 +19,8 @@ use super::crowd::origin;
 const MOST: usize = 16 * 1024;
 /// Addresses after which those are looked for that have everything back.
 const SWEEP_FROM: usize = 256;
+/// How often they are looked for at most, in milliseconds: it looks at all of them.
+const SWEEP_EVERY_MS: u64 = 1_000;
 /// One handshake, in the unit of what is counted.
 const ONE: u64 = 1_000;
 
@@ -42,6 +44,7 @@ struct Taken {
 struct Takers {
     by_origin: HashMap<IpAddr, Taken>,
     sweep_at: usize,
+    swept_ms: u64,
 }
 
 /// What each address has taken. Shared.
@@ -77,9 +80,10 @@ impl Allowance {
     pub(super) fn take(&self, address: IpAddr) -> bool {
         let (rate, now_ms, origin) = (self.rate, self.now_ms(), origin(address));
         let mut takers = self.lock();
-        if takers.by_origin.len() >= takers.sweep_at.max(SWEEP_FROM) {
+        let due = now_ms.saturating_sub(takers.swept_ms) >= SWEEP_EVERY_MS;
+        if due && takers.by_origin.len() >= takers.sweep_at.max(SWEEP_FROM) {
             takers.by_origin.retain(|_, taken| rate.since(*taken, now_ms) > 0);
-            takers.sweep_at = takers.by_origin.len().saturating_mul(2).min(MOST);
+            (takers.sweep_at, takers.swept_ms) = (takers.by_origin.len().saturating_mul(2).min(MOST), now_ms);
         }
         if takers.by_origin.len() >= MOST && !takers.by_origin.contains_key(&origin) {
             return true;
@@ -133,6 +137,7 @@ mod tests {
         assert_eq!((0..200).filter(|_| allowance.take(AGENT)).count(), 100, "nothing is given back twice");
     }
 
+    /// Looking through all of them at each handshake would be a flood of its own.
     #[tokio::test(start_paused = true)]
     async fn addresses_are_remembered_in_bounds() {
         let allowance = Allowance::new(Rate { burst: 2, per_second: 1 });

@@ -233,8 +233,10 @@ impl Shared {
         }
         let shaking = async {
             // Before something came there is nothing to compute.
-            if let Err(error) = stream.readable().await {
-                return Err((error, stream));
+            match stream.peek(&mut [0]).await {
+                Ok(0) => return Err((std::io::Error::new(ErrorKind::UnexpectedEof, "closed before anything was said"), stream)),
+                Ok(_) => {}
+                Err(error) => return Err((error, stream)),
             }
             if !self.allowance.take(address.ip()) {
                 let many = std::io::Error::new(ErrorKind::QuotaExceeded, "no agent came of too many handshakes of this address");

@@ -9,7 +9,7 @@ use holdfast_proto::v1::collector_message::Message as Hear;
 use holdfast_proto::v1::posture_client::PostureClient;
 use holdfast_proto::v1::welcome::Resume;
 use tokio::time::timeout;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::rig::*;
 
@@ -157,6 +157,27 @@ async fn a_snapshot_whose_digest_is_wrong_deletes_nothing() {
     assert_eq!(client.ack().await.seq, 2);
     assert_eq!(rig.number("select count(*) from findings").await, 1);
     drop(client);
+    rig.stop().await;
+}
+
+/// A hundred messages at once, twenty a second from then on, however often the agent connects; and none is refused.
+#[tokio::test]
+async fn connecting_anew_does_not_reset_the_pace() {
+    let rig = rig().await;
+    let (began, mut state) = (std::time::Instant::now(), Vec::new());
+    for round in 0..6 {
+        let mut client = rig.client().await;
+        client.greet(7, round, digest(&state)).await;
+        for _ in 0..28 {
+            client.say(heartbeat(digest(&state))).await;
+        }
+        let entry = finding("a", &round.to_string(), Verdict::Fail);
+        client.say(delta(round + 1, std::slice::from_ref(&entry))).await;
+        assert_eq!(client.ack().await.seq, round + 1);
+        state.push(entry);
+    }
+    assert!(began.elapsed() >= std::time::Duration::from_millis(3_900), "{:?} for 180 messages", began.elapsed());
+    assert_eq!(rig.number("select count(*) from findings").await, 6);
     rig.stop().await;
 }
 

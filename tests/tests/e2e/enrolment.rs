@@ -321,22 +321,21 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
 
     // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
     let client = EnrolmentClient::new(place.channel(None).await.unwrap());
-    let enrol =
-        async |token: String, request: Vec<u8>| client.clone().enrol(EnrolRequest { token, request }).await.err().map(|no| no.code());
+    let enrol = async |token: &str, request: Vec<u8>| {
+        client.clone().enrol(EnrolRequest { token: token.to_owned(), request }).await.err().map(|no| no.code())
+    };
     let exhausted = Some(Code::ResourceExhausted);
     for round in 1.. {
-        // All at once: what comes one by one on a busy machine is slow enough.
-        let guesses = futures_util::future::join_all((0..120).map(|_| enrol("he_guess".to_owned(), Vec::new())));
-        let (codes, good) = tokio::join!(guesses, async {
-            tokio::task::yield_now().await;
-            enrol(token.clone(), request(&own)).await
-        });
-        assert!(codes.contains(&exhausted), "{codes:?}");
-        // Nobody learns by that whether a token is good.
-        if good == exhausted {
+        let mut guesses = 0;
+        while enrol("he_guess", Vec::new()).await != exhausted {
+            guesses += 1;
+            assert!(guesses < 2_000, "however fast");
+        }
+        // Nobody learns by that whether a token is good. On a busy machine there may be room again by then.
+        if enrol(&token, request(&own)).await == exhausted {
             break;
         }
-        assert!(round < 20, "a good token is never too fast");
+        assert!(round < 50, "a good token is never too fast");
     }
     assert!(place.refused("enrolment_busy") >= 1.0);
 }

@@ -3,7 +3,7 @@
 //! environment), the agent with a token that names its pod. Then everything that a cluster replaces by itself is replaced.
 //!
 //! The API server is the stand-in of `apiserver`, behind a Service's address. In place of the cluster's DNS the collector's Service is in
-//! the agent's `/etc/hosts`. What cannot be tried here: NetworkPolicies (no network plugin here enforces any), limits of resources.
+//! the agent's `/etc/hosts`. What cannot be tried here: network policies (no network plugin here enforces any), limits of resources.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -148,7 +148,7 @@ async fn both_manifests_in_a_cluster_go_on_while_its_tokens_and_its_ca_are_repla
         all.until("the node reports", SOON, |all| all.api.node_state("n1").as_deref() == Some("reporting"));
         assert_eq!((all.cluster.unauthorized(), all.opened()), (0, 1), "{}", all.log(&all.collector));
 
-        its_own_token(&mut all, started);
+        its_own_token(&mut all);
         the_clusters_ca(&mut all, started);
         the_agents_token(&mut all);
         a_token_that_is_not_the_agents(&mut all, &images[1], &here);
@@ -162,13 +162,14 @@ async fn both_manifests_in_a_cluster_go_on_while_its_tokens_and_its_ca_are_repla
 }
 
 /// Harder than any cluster: the old one is worth nothing at once, where a kubelet renews it twelve minutes before its end.
-fn its_own_token(all: &mut Deployed, started: Instant) {
+fn its_own_token(all: &mut Deployed) {
     let fresh = all.cluster.replace_own_token();
     all.replace("api-access", "token", fresh.into_bytes());
     let replaced = Instant::now();
     all.cluster.disconnect();
-    if started.elapsed() < Duration::from_secs(40) {
-        all.until("it is refused", SOON, |all| all.cluster.unauthorized() > 0);
+    // Unless this machine is so slow that kube's 50 seconds are over.
+    all.until("it asks again", SOON, |all| all.cluster.unauthorized() + all.cluster.authorized() > 0);
+    if all.cluster.unauthorized() > 0 {
         all.until("it is said", SOON, |all| all.log(&all.collector).contains("it does not accept the collector's own credentials"));
     }
     all.until("the new token is used", READ_AGAIN, |all| all.cluster.authorized() > 0);
@@ -187,9 +188,10 @@ fn the_clusters_ca(all: &mut Deployed, started: Instant) {
     if let Some(early) = (CA_HELD + Duration::from_secs(1)).checked_sub(started.elapsed()) {
         holdfast_tests::process::pause(early);
     }
-    let (replaced, before, refused) = (Instant::now(), all.cluster.authorized(), all.cluster.unauthorized());
-    all.cluster.disconnect();
-    all.until("it is asked over new connections", READ_AGAIN, |all| all.cluster.authorized() > before);
+    let (replaced, before, refused) = (Instant::now(), all.cluster.lists(), all.cluster.unauthorized());
+    // Every connection ends, and what is watched has to be listed again.
+    all.cluster.forget_history();
+    all.until("it is asked over new connections", READ_AGAIN, |all| all.cluster.lists() >= before + 3);
     all.until("everything is answered again", READ_AGAIN, |all| all.answered() >= 4.0);
     println!("CA: all watches back {:.1} s after the API server showed a certificate of the new one", replaced.elapsed().as_secs_f64());
     assert_eq!(all.cluster.unauthorized(), refused);

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::containers::RuntimeHost;
 use holdfast_tests::containers::manifest::{Surroundings, Workload};
-use holdfast_tests::process::pause;
+use holdfast_tests::process::{PATIENCE, pause};
 use serde_json::{Value, json};
 
 use crate::{BINARIES, KUBELET};
@@ -64,13 +65,10 @@ async fn a_machine_in_a_container_is_a_node_by_its_init_or_its_kubelet() {
     let enter = ["--target", &pid, "--mount", "--pid", "--net", "--", STAND_IN];
     let log = host.path("kubelet.log");
     let _running = host.space.start("nsenter", &enter, Path::new(&log), &[("STAND_IN", "/orders")]).unwrap();
-    let mut last = Default::default();
-    for _ in 0..30 {
+    let (started, mut last) = (Instant::now(), seen(&host, &pid));
+    while last.0 != "pass" && started.elapsed() < PATIENCE {
+        pause(Duration::from_secs(1));
         last = seen(&host, &pid);
-        if last.0 == "pass" {
-            break;
-        }
-        pause(std::time::Duration::from_secs(1));
     }
     let said = std::fs::read_to_string(&log).unwrap_or_default();
     assert!(last.0 == "pass" && last.1.contains("a kubelet"), "{last:?} {said}");
