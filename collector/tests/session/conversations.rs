@@ -176,7 +176,7 @@ async fn connecting_anew_does_not_reset_the_pace() {
         assert_eq!(client.ack().await.seq, round + 1);
         state.push(entry);
     }
-    assert!(began.elapsed() >= std::time::Duration::from_millis(3_900), "{:?} for 180 messages", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(3_900), "{:?} for 180 messages", began.elapsed());
     assert_eq!(rig.number("select count(*) from findings").await, 6);
     rig.stop().await;
 }
