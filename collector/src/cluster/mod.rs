@@ -5,6 +5,8 @@
 //! wait. While the API server is away they answer from what was known last and say so. Must not know sessions, the store or pages.
 
 mod client;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod objects;
 mod watches;
 

@@ -6,6 +6,8 @@
 //! server.
 
 mod claims;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod memory;
 
 use std::collections::BTreeMap;
