@@ -6,6 +6,8 @@
 
 mod bounds;
 mod client;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod objects;
 mod watches;
 

@@ -124,3 +124,31 @@ fn words(error: &ZipError) -> String {
         other => other.to_string(),
     }
 }
+
+/// Reads a file as an archive, and holds what it gives against its bounds; gives the number of documents. For tests/fuzzing.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(path: &std::path::Path) -> Result<u64, Refusal> {
+    use super::source::Kind;
+    let Ok(source) = Source::open(path) else { unreachable!("{} cannot be opened", path.display()) };
+    if source.kind()? == Kind::Document {
+        return Ok(0);
+    }
+    let (mut documents, mut unpacked) = (0, 0);
+    let most = (SUSPICIOUS + MAX_ENTRY).max(source.stamp().size * (MAX_RATIO + 1));
+    let walked = walk(&source, |entry, walked| {
+        let length = u64::try_from(entry.bytes.len()).unwrap_or(u64::MAX);
+        assert!(length <= MAX_ENTRY, "an entry of {length} bytes");
+        let is_safe = |c: char| !c.is_control() && !matches!(c, '/' | '\\');
+        assert!(entry.name.chars().all(is_safe) && entry.name.chars().count() <= SHOWN, "{:?} is no name", entry.name);
+        documents += 1;
+        unpacked += length;
+        assert!(walked.unpacked == unpacked && unpacked <= most, "{unpacked} bytes were unpacked, {walked:?}");
+        assert!(walked.seen >= walked.others + documents && walked.seen <= walked.entries, "{walked:?}");
+        // Documents have a target of their own.
+        let limits = holdfast_checks::versions::feeds::Limits { bytes: 1 << 16, records: 1_000 };
+        drop(holdfast_checks::versions::feeds::parse(&entry.name, entry.bytes, limits));
+        Ok::<(), Refusal>(())
+    })?;
+    assert_eq!((walked.seen, walked.unpacked, walked.others + documents), (walked.entries, unpacked, walked.entries));
+    Ok(documents)
+}

@@ -92,3 +92,13 @@ impl Library {
         watch::channel(Arc::new(self)).1
     }
 }
+
+/// Reads a file as an archive of a feed's documents, and every document: for tests/fuzzing. It panics where the reader does, and
+/// where it gives more than it may.
+///
+/// # Errors
+/// Why it is refused.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_archive(path: &std::path::Path) -> Result<u64, Refusal> {
+    archive::fuzz(path)
+}

@@ -107,6 +107,12 @@ fn parse(uri: &str) -> Option<(String, String)> {
     (uri.len() <= MAX_URI_BYTES && self::uri(&cluster, &uid) == uri).then_some((cluster, uid))
 }
 
+/// Cluster and uid that a name names: for tests/fuzzing.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(uri: &str) -> Option<(String, String)> {
+    parse(uri)
+}
+
 /// Percent-encoding of everything but RFC 3986's unreserved characters.
 fn encode(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |encoded, byte| match byte {

@@ -211,6 +211,16 @@ pub(crate) fn fuzz_tokens(text: &str) -> Option<usize> {
     token::TOKENS.fuzz(text)
 }
 
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_review(answers: [&[u8]; 4], namespace: &str) -> Result<[String; 4], Rejection> {
+    review::fuzzing::decide(answers, namespace)
+}
+
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_end(token: &str) -> Option<i64> {
+    review::fuzzing::end(token)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -6,6 +6,8 @@
 //! server; and whoever floods waits behind those who do not (`queue`).
 
 mod claims;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod memory;
 mod queue;
 

@@ -125,6 +125,9 @@ impl Session {
 
     /// Takes an input; what to do about it, in order.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Output> {
+        if matches!(self.phase, Phase::Over) {
+            return Vec::new();
+        }
         match input {
             Input::Message(message) => self.message(*message, now),
             Input::Opened(opened, connected) => self.opened_as(opened, connected, now),

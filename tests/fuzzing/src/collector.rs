@@ -104,6 +104,7 @@ impl World {
     }
 
     fn output(&mut self, output: Output) {
+        assert!(!self.closed, "after the end follows {output:?}");
         match output {
             Output::Send(message) => {
                 self.said += message.encoded_len();
@@ -111,7 +112,6 @@ impl World {
                 assert!(self.said <= 64 * 1024 + 64 * self.heard, "{} bytes were said to {} that were heard", self.said, self.heard);
                 if let Some(Say::Ack(ack)) = message.message {
                     assert!(ack.seq <= self.committed, "{} is acknowledged, {} is written", ack.seq, self.committed);
-                    assert!(!self.closed, "an acknowledgement after the end");
                 }
             }
             Output::Open(_) => {
@@ -120,13 +120,11 @@ impl World {
             }
             Output::Write(write) => {
                 assert_eq!((write.node_id, write.session), (NODE, FENCE), "a write is of its own node and under its own fence");
-                assert!(!self.closed, "a write after the end");
                 assert!(self.writes.back().is_none_or(|last| last.seq < write.seq), "writes go on in order");
                 self.writes.push_back(*write);
             }
             Output::AskGrant => self.asked = true,
             Output::Close(_) => {
-                assert!(!self.closed, "a session ends once");
                 self.closed = true;
             }
             _ => {}
@@ -136,7 +134,7 @@ impl World {
 
 static CATALOGUE: LazyLock<Option<Catalogue>> = LazyLock::new(|| built_in().ok());
 
-/// Tokens, policy, waivers: the same text as each.
+/// Tokens, policy, waivers, a kubeconfig: the same text as each.
 pub(crate) fn files(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     assert!(fuzzing::tokens(&text).is_none_or(|tokens| tokens <= text.len() / 64), "a token has a hash of its own");
@@ -148,6 +146,7 @@ pub(crate) fn files(data: &[u8]) {
             assert!(policy.disabled_checks().len() <= MOST_DISABLED && policy.pools().len() <= MOST_POOLS);
         }
     }
+    fuzzing::kubeconfig(&text);
     if let Ok(waivers) = Waiver::load("waivers.yaml", &text) {
         assert!(waivers.iter().all(|waiver| waiver.problem().is_none()));
         for waiver in waivers.iter().take(16) {
@@ -166,7 +165,11 @@ pub(crate) fn credentials(data: &[u8]) {
     assert!(listed.is_none_or(|machines| machines <= data.len() / 64), "a machine has a hash of its own");
     if let Ok(named) = certificate::named(&data.into()) {
         let uri = certificate::uri(&named.cluster, &named.uid);
-        assert!(uri.starts_with("spiffe://holdfast/cluster/") && uri.is_ascii(), "a name is written as it is read: {uri}");
+        assert_eq!(certificate::fuzz(&uri), Some((named.cluster, named.uid)), "a name is read as it is written: {uri}");
+    }
+    let name = String::from_utf8_lossy(data);
+    if let Some((cluster, uid)) = certificate::fuzz(&name) {
+        assert!(!cluster.is_empty() && !uid.is_empty() && certificate::uri(&cluster, &uid) == name, "{name} is not written as it is read");
     }
     if let Ok(token) = bearer(Some(data)) {
         assert!(!token.is_empty() && token.len() <= data.len());

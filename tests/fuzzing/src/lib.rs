@@ -10,6 +10,7 @@ mod agent;
 mod collector;
 mod files;
 mod judging;
+mod reviews;
 mod wire;
 
 /// What a target does with an input.
@@ -19,6 +20,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("agent_session", agent::session),
     ("answers", files::answers),
+    ("archives", judging::archives),
     ("capture", files::capture),
     ("catalogue", judging::catalogue),
     ("certificates", files::certificates),
@@ -34,8 +36,10 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("packages", files::packages),
     ("process", files::process),
     ("programs", files::programs),
+    ("reviews", reviews::reviews),
     ("runtimes", files::runtimes),
     ("settings", files::settings),
+    ("spool", agent::spool),
     ("versions", judging::versions),
 ];
 

@@ -7,6 +7,8 @@
 
 mod backend;
 mod error;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod place;
 mod stored;
 mod tables;
@@ -172,6 +174,12 @@ fn close(tables: Tables) {
 
 fn backend(file: std::fs::File) -> Result<Capped<FileBackend>, TablesError> {
     Ok(Capped::new(FileBackend::new(file)?, MAX_FILE_BYTES))
+}
+
+/// Reads a file that something else wrote to, as bytes say: for tests/fuzzing.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(content: &[u8]) {
+    fuzzing::fuzz(content);
 }
 
 /// The library may panic on pages that are not what they were: that says something of the file, and must not end the agent.

@@ -344,3 +344,40 @@ pub(super) fn position_from(bytes: &[u8]) -> Option<(Position, Tally, Tally)> {
     };
     Some((position, rows, transitions))
 }
+
+/// Reads bytes as each kind of value; what is read is written so that it is read as the same. For tests/fuzzing.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(content: &[u8]) {
+    let (name, value) =
+        content.split_first().and_then(|(length, rest)| rest.split_at_checked(usize::from(*length))).unwrap_or((&[], content));
+    if let Some(key) = key_from(name) {
+        assert_eq!(key_bytes(&key), name, "a key is written as it is read");
+        // Bytes by chance never have the hash of their content.
+        for value in [Some(value.to_vec()), hashed(&key, value)].into_iter().flatten() {
+            let Some(row) = row_from(&key, &value) else { continue };
+            let anew = Row { entry: None, remote: Some(Remote::Unsure), refused: false };
+            let again = row_from(&key, &row_bytes(&key, &row));
+            assert!(again.as_ref().is_some_and(|again| *again == row || *again == anew), "{row:?} is read again as {again:?}");
+        }
+    }
+    if let Some(transition) = transition_from(7, value) {
+        assert_eq!(transition_from(7, &transition_bytes(&transition)), Some(transition), "a transition is written as it is read");
+    }
+    if let Some((position, rows, transitions)) = position_from(value) {
+        let again = position_from(&position_bytes(&position, rows, transitions));
+        assert_eq!(again, Some((position, rows, transitions)), "a position is written as it is read");
+    }
+}
+
+/// The row with the hash that its entry has.
+#[cfg(feature = "fuzzing")]
+fn hashed(key: &Key, value: &[u8]) -> Option<Vec<u8>> {
+    let mut row = StoredRow::decode(value).ok()?;
+    let entry = row.entry.as_mut()?;
+    let hash = match entry.body.clone()? {
+        StoredBody::Finding(stored) => finding_to(key, stored)?.hash(),
+        StoredBody::Inventory(json) => Hash::of_fields([json.as_bytes()]),
+    };
+    entry.hash = hash.0.to_vec();
+    Some(row.encode_to_vec())
+}

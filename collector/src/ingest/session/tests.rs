@@ -281,6 +281,15 @@ fn data_before_welcome_is_a_protocol_error() {
 }
 
 #[test]
+fn a_session_that_is_over_says_nothing_more() {
+    let (mut rig, _) = Rig::open(Resume::Full);
+    assert!(closed(&rig.say(delta(1, &[]))).is_some());
+    for input in [Input::Drain, Input::Tick, Input::Granted, Input::Message(Box::default())] {
+        assert_eq!(rig.input(input).len(), 0);
+    }
+}
+
+#[test]
 fn a_large_fleet_comes_back_over_a_longer_time() {
     let mut rig = Rig::new();
     let hello =
