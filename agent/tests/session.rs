@@ -165,6 +165,29 @@ fn a_refused_entry_leaves_the_digest_and_is_not_resent_until_it_changes() {
     assert!(matches!(said.as_slice(), [Say::Delta(delta)] if delta.upserts.len() == 1), "{said:?}");
 }
 
+/// A collector that was taken could refuse the worst findings, and none after it would ever have heard of them.
+#[test]
+fn what_one_collector_refused_the_next_one_that_wants_all_is_sent() {
+    for resume in [v1::welcome::Resume::Full, v1::welcome::Resume::Wait] {
+        let mut spool = Spool::in_memory(1);
+        let worst = finding("a", "node", Verdict::Fail, "");
+        scan(&mut spool, vec![worst.clone(), finding("b", "node", Verdict::Pass, "")]);
+        let all = spool.digest();
+        let (mut session, _) = open(&mut spool, v1::welcome::Resume::Full);
+        let key = v1::Key { kind: 1, key: worst.key.as_str().to_owned() };
+        let refused = v1::Refused { key: Some(key), code: v1::refused::Code::Malformed.into(), hash: worst.hash.0.to_vec() };
+        session.step(hear(Hear::Ack(v1::Ack { seq: 1, refused: vec![refused] })), &mut spool, &moment(2));
+        assert_eq!(spool.refused_entries(), 1);
+        session.step(Input::Disconnected, &mut spool, &moment(3));
+
+        let (mut session, mut said) = open(&mut spool, resume);
+        let resync = hear(Hear::Resync(v1::Resync::default()));
+        said.extend(sent(session.step(resync, &mut spool, &moment(4))));
+        let entries = said.iter().filter_map(|said| if let Say::Snapshot(part) = said { Some(part.entries.len()) } else { None });
+        assert_eq!((entries.max(), spool.digest(), spool.refused_entries()), (Some(2), all, 0), "{resume:?}");
+    }
+}
+
 #[test]
 fn what_the_collector_breaks_closes_the_stream_with_words() {
     let close = |inputs: Vec<Input>| {

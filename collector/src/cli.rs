@@ -151,6 +151,19 @@ enum Ca {
         #[arg(long, env = "HOLDFAST_DNS", value_name = "NAME", num_args = 1.., value_delimiter = ',', required = true)]
         dns: Vec<String>,
     },
+    /// Write a new server.crt and server.key from a CA that is there: before the ones in use end, or for other names. Agents trust the CA,
+    /// and need nothing new.
+    Server {
+        /// Directory of the CA: its ca.crt and ca.key.
+        #[arg(long, env = "HOLDFAST_CA", value_name = "DIR")]
+        ca: PathBuf,
+        /// Directory to write to; created when absent. A server.crt and server.key that are there are replaced.
+        #[arg(long, env = "HOLDFAST_OUT", value_name = "DIR")]
+        out: PathBuf,
+        /// DNS name or IP address agents connect to; may be repeated [default: those of the server.crt that is replaced].
+        #[arg(long, env = "HOLDFAST_DNS", value_name = "NAME", num_args = 1.., value_delimiter = ',')]
+        dns: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,6 +239,10 @@ fn run(cli: Cli) -> Result<u8, (u8, anyhow::Error)> {
             let what = if added { "added an enrolment CA to" } else { "wrote a CA, a server certificate and an enrolment CA to" };
             writeln!(std::io::stderr().lock(), "{what} {}", out.display()).map(|()| 0).map_err(|error| (3, error.into()))
         }
+        Command::Ca(Ca::Server { ca, out, dns }) => {
+            let written = ca::server(&ca, &out, &dns).map_err(|error| (2, error.into()))?;
+            writeln!(std::io::stderr().lock(), "{written}").map(|()| 0).map_err(|error| (3, error.into()))
+        }
         Command::Enrolment(command) => {
             let now = jiff::Timestamp::now();
             let token = match command {
@@ -262,6 +279,7 @@ fn options(serve: Serve) -> ServeOptions {
         grace_ms: serve.silent_after.saturating_mul(1000),
         warm_up_ms: u64::from(serve.heartbeat).saturating_mul(3000),
         gone_ms: serve.gone_after.saturating_mul(3_600_000),
+        ..Patience::default()
     };
     ServeOptions {
         data: serve.data,
@@ -330,5 +348,7 @@ mod tests {
         command.build();
         let help = command.find_subcommand_mut("serve").unwrap().render_long_help();
         insta::assert_snapshot!(help);
+        let help = command.find_subcommand_mut("ca").unwrap().find_subcommand_mut("server").unwrap().render_long_help();
+        insta::assert_snapshot!("ca_server", help);
     }
 }

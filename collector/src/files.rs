@@ -2,9 +2,9 @@
 //!
 //! Small files of ours only (certificates, tokens); a device, a pipe or a huge file in their place is an error.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The largest file read: 4 MiB.
@@ -94,11 +94,50 @@ pub fn private_directory(path: &Path) -> std::io::Result<()> {
 
 /// Replaces a file in one step: a reader sees the old one or the new one. Mode 0600.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let fresh = path.with_file_name(name);
+    let fresh = fresh(path);
     create(&fresh, bytes, 0o600)?;
     std::fs::rename(&fresh, path).map_err(FileError::of("replace", path))
+}
+
+/// Replaces two files that belong together, with these modes where they are new; one that is there keeps its owner and mode. Neither is
+/// touched before both are written, so that what fails changes nothing; then each is replaced in one step.
+pub fn replace_both(pair: [(&Path, &[u8], u32); 2]) -> Result<(), FileError> {
+    let fresh = pair.map(|(path, _, _)| fresh(path));
+    let written = fresh.iter().zip(pair).try_for_each(|(fresh, (path, bytes, mode))| write_like(fresh, path, bytes, mode));
+    let done = written.and_then(|()| {
+        fresh.iter().zip(pair).try_for_each(|(fresh, (path, _, _))| std::fs::rename(fresh, path).map_err(FileError::of("replace", path)))
+    });
+    if done.is_err() {
+        // What is left of it is in nobody's way, and may be a key.
+        for fresh in &fresh {
+            drop(std::fs::remove_file(fresh));
+        }
+    }
+    done
+}
+
+/// Beside the file it is to replace.
+fn fresh(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Writes `fresh`, with owner and mode of the file at `path` if there is one.
+fn write_like(fresh: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    // Nobody else's before it has its owner.
+    create(fresh, bytes, 0o600)?;
+    let failed = FileError::of("keep owner and mode of", path);
+    let (mode, owner) = match std::fs::metadata(path) {
+        Ok(before) => (before.mode() & 0o777, Some((before.uid(), before.gid()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => (mode, None),
+        Err(error) => return Err(failed(error)),
+    };
+    let now = std::fs::metadata(fresh).map_err(&failed)?;
+    if let Some((uid, gid)) = owner.filter(|owner| *owner != (now.uid(), now.gid())) {
+        std::os::unix::fs::chown(fresh, Some(uid), Some(gid)).map_err(&failed)?;
+    }
+    std::fs::set_permissions(fresh, Permissions::from_mode(mode)).map_err(failed)
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn stamp(path: &Path) -> Stamp {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
     use crate::files::{self, FileError};
@@ -190,7 +190,7 @@ mod tests {
         assert!(words.get(has("one")).is_some(), "nobody has looked");
         let mut changed = words.subscribe();
         let following = tokio::spawn(words.clone().follow());
-        timeout(Duration::from_secs(60), changed.changed()).await.unwrap().unwrap();
+        timeout(Duration::from_mins(1), changed.changed()).await.unwrap().unwrap();
         assert!(words.get(has("one")).is_none());
         following.abort();
     }
@@ -210,7 +210,7 @@ mod tests {
             assert!(asked.await.unwrap().is_none());
         }
         // One look for all of them, or two where some came while the first was under way; changed or not.
-        assert!(words.0.looks.lock().await.looked - began < Duration::from_secs(2));
+        assert!(words.0.looks.lock().await.looked - began < GAP * 200);
         files::replace(&path, b"one two").unwrap();
         let before = READS.load(Ordering::Relaxed);
         let asking: Vec<_> = (0..200)
@@ -224,16 +224,20 @@ mod tests {
         for asked in asking {
             assert!(asked.await.unwrap().is_some());
         }
-        assert!(READS.load(Ordering::Relaxed) - before < 20, "other tests read too");
+        assert!(READS.load(Ordering::Relaxed) - before < 100, "other tests read too");
     }
 
     /// Whoever asked goes away, and the thread that reads still hangs.
     #[tokio::test]
+    #[allow(clippy::disallowed_methods, clippy::unnecessary_wraps, reason = "a thread that hangs, as what reads")]
     async fn a_disk_that_hangs_takes_one_thread_and_what_was_read_before_is_found() {
         static HANGS: AtomicUsize = AtomicUsize::new(0);
+        static ANSWERS: AtomicBool = AtomicBool::new(false);
         fn hang(_: &Path) -> Result<Vec<String>, FileError> {
             HANGS.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_secs(8));
+            while !ANSWERS.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             Ok(vec!["late".to_owned()])
         }
         let dir = tempfile::tempdir().unwrap();
@@ -246,7 +250,8 @@ mod tests {
             assert!(words.find(has("one")).await.is_some());
         }
         assert_eq!(HANGS.load(Ordering::Relaxed), 1);
-        timeout(Duration::from_secs(60), words.look()).await.unwrap();
+        ANSWERS.store(true, Ordering::Relaxed);
+        timeout(Duration::from_mins(1), words.look()).await.unwrap();
         assert!(words.get(has("late")).is_some());
     }
 

@@ -21,6 +21,7 @@ pub mod followed;
 pub mod fuzzing;
 pub mod http;
 pub mod identity;
+mod inert;
 pub mod ingest;
 pub mod logs;
 pub mod metrics;

@@ -45,10 +45,10 @@ const DATABASE: &str = "holdfast.db";
 /// HTTP/2 windows: what one agent may have on its way, and what anybody may leave in our memory before we look at it. HTTP/2 itself
 /// gives a connection 64 KiB.
 const WINDOW: (u32, u32) = (32 * 1024, 64 * 1024);
-/// Streams in one connection: an agent needs one.
-const STREAMS: u32 = 4;
+/// Streams in one connection: an agent needs one, and the other is told so.
+const STREAMS: u32 = 2;
 /// The largest header block, in bytes: the longest token, and what is around it. It bounds CONTINUATION frames too.
-const HEADERS: u32 = 16 * 1024;
+const HEADERS: u32 = 12 * 1024;
 /// Streams that the other end may have reset before we looked at them, and that we may have reset for errors in them, after which the
 /// connection ends. An agent resets none.
 const RESETS: (usize, usize) = (8, 16);
@@ -207,7 +207,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     tasks.spawn(named("certificate watch", endless(certificate.follow(metrics.clone()))));
     tasks.spawn(named("node states", endless(keeper::keep_states(Arc::clone(&registry), writer.clone(), metrics.clone(), clock))));
     let wall = || jiff::Timestamp::now().as_millisecond();
-    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), options.retention, listed, wall))));
+    tasks.spawn(named("housekeeping", endless(keeper::keep_tidy(store.clone(), Arc::clone(&registry), options.retention, listed, wall))));
     let clock: Clock = Arc::new(wall);
     let following = Following::new(&options.data, options.feed_directory.as_deref(), metrics.clone(), Arc::clone(&clock));
     let (library, keeping) = feeds::follow(following, stop.clone()).await.context("built-in version knowledge")?;

@@ -3,6 +3,12 @@
 //! A tar in zstd: `manifest.json`, then `facts/<group>.json` for every group a sensor fills. Whoever reads it derives and
 //! judges anew, with a catalogue and version knowledge of their own. Must not know checks or verdicts, and redacts nothing:
 //! what reaches it has gone through the sensors, which keep secrets out of facts.
+//!
+//! It does not test what it may do, as `run` and `scan` do, and gives nothing up: it writes a file for a person, with that person's own
+//! privileges, and is gone when somebody judges the archive. A verdict on them would be one on whoever typed the command, and would stand
+//! beside a node whose agent may be well. `agent-least-privilege` and its like are not applicable to a capture for that reason. What they
+//! would tell of the reading is in the facts themselves: what was not permitted is `unavailable` with that reason, and of a container that
+//! is not the host nothing is recorded as the host's.
 
 mod read;
 mod write;

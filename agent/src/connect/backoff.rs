@@ -46,7 +46,7 @@ impl Backoff {
     pub fn delay_ms(&mut self, ended: Ended, draw: u32) -> u64 {
         match ended {
             Ended::Drained { up_ms, min_ms, max_ms } => {
-                let asked = between(u64::from(min_ms), u64::from(max_ms).min(CAP_MS), draw);
+                let asked = between(u64::from(min_ms).min(CAP_MS), u64::from(max_ms).min(CAP_MS), draw);
                 let again = std::mem::replace(&mut self.drained, true) && up_ms < HEALTHY_MS;
                 if !again {
                     self.failures = 0;
@@ -123,6 +123,18 @@ mod tests {
         assert_eq!(backoff.delay_ms(Ended::Drained { up_ms: 5, min_ms: 100, max_ms: 300 }, u32::MAX), 300);
         assert_eq!(backoff.delay_ms(Ended::Failed, u32::MAX), 1_000);
         assert_eq!(backoff.delay_ms(Ended::Drained { up_ms: HEALTHY_MS, min_ms: 100, max_ms: 300 }, 0), 100);
+    }
+
+    /// It would not have been back for 49 days, whoever the collector was by then.
+    #[test]
+    fn no_collector_sends_an_agent_away_for_longer_than_the_cap() {
+        for (min_ms, max_ms) in [(u32::MAX, u32::MAX), (u32::MAX, 0), (0, u32::MAX)] {
+            for up_ms in [5, HEALTHY_MS] {
+                let mut backoff = Backoff::default();
+                let waits = [0, 1].map(|_| backoff.delay_ms(Ended::Drained { up_ms, min_ms, max_ms }, u32::MAX));
+                assert_eq!(waits, [CAP_MS; 2], "{min_ms} {max_ms}");
+            }
+        }
     }
 
     #[test]

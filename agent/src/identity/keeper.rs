@@ -1,6 +1,7 @@
 //! When to enrol and when to renew, and doing so, for as long as the agent runs.
 
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::file::{self, Identity};
-use super::{IdentityError, fingerprint, request};
+use super::{IDENTITY, IdentityError, fingerprint, request};
 use crate::causes::causes;
 use crate::connect::backoff::{Backoff, Ended};
 use crate::connect::{Target, own_file};
@@ -118,9 +119,12 @@ impl Keeper {
         };
         let mut renew_at = held.as_ref().map_or(0, renewal);
         let (mut enrolling, mut renewing) = (Attempts::default(), Attempts::default());
-        let (mut last_token, mut said) = (None, Due::default());
+        let (mut last_token, mut said): (Option<String>, Option<String>) = (None, None);
         loop {
-            let token = self.token();
+            let (token, problem) = match self.token() {
+                Ok((path, token)) => (Some(token), NoToken::Used(path)),
+                Err(problem) => (None, problem),
+            };
             let hash = token.as_deref().map(fingerprint);
             if hash != last_token {
                 // A new token is somebody who waits.
@@ -151,14 +155,21 @@ impl Keeper {
             }
             if let Some(identity) = fresh {
                 let until = time(identity.not_after);
-                tracing::info!(node = identity.name, until, "this node has a new certificate");
+                if held.as_ref().is_some_and(|held| held.enrolled_by == identity.enrolled_by) {
+                    tracing::info!(node = identity.name, until, "this node has a new certificate");
+                } else {
+                    tracing::info!(until, "enrolled as {}: the certificate is renewed before it ends", identity.name);
+                }
                 renew_at = renewal(&identity);
                 held = Some(identity);
-                (enrolling, renewing, said) = (Attempts::default(), Attempts::default(), Due::default());
+                (enrolling, renewing, said) = (Attempts::default(), Attempts::default(), None);
                 self.renewed.send_modify(|version| *version = version.wrapping_add(1));
-            } else if due != said {
-                self.say(due, held.as_ref());
-                said = due;
+            } else {
+                let complaint = complaint(due, held.as_ref(), &self.directory, &problem);
+                if let Some(complaint) = complaint.as_ref().filter(|complaint| said.as_ref() != Some(complaint)) {
+                    tracing::error!("{complaint}");
+                }
+                said = complaint;
             }
             let until_renewal = u64::try_from(renew_at.saturating_sub(Timestamp::now().as_millisecond())).unwrap_or(0);
             let rest = [
@@ -179,29 +190,51 @@ impl Keeper {
         Ok(identity)
     }
 
-    fn say(&self, due: Due, held: Option<&Identity>) {
-        let directory = self.directory.display();
-        if due.certificate == Held::Missing && !due.enrol {
-            tracing::error!(
-                "this node is not enrolled: on the collector's machine, `holdfast-collector enrolment add` prints a token; write it into the \
-                 file of --enrolment-token-file"
-            );
-        } else if let Some(held) = held.filter(|_| due.certificate == Held::Ended && !due.enrol) {
-            let (name, at) = (&held.name, time(held.not_after));
-            tracing::error!(
-                "the certificate of {name} in {directory} ended at {at}, and nothing renews it: enrol again. On the collector's machine, \
-                 `holdfast-collector enrolment renew --name '{name}' --cluster CLUSTER` prints a new token; write it into the file of \
-                 --enrolment-token-file, which the agent looks at every {} s",
-                LOOK.as_secs()
-            );
+    /// The token in the file, and where that is.
+    fn token(&self) -> Result<(PathBuf, String), NoToken> {
+        let path = self.token_file.clone().ok_or(NoToken::NotGiven)?;
+        match own_file(&path).map(|bytes| String::from_utf8(bytes).unwrap_or_default().trim().to_owned()) {
+            Ok(token) if token.is_empty() => Err(NoToken::Empty(path)),
+            Ok(token) => Ok((path, token)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(NoToken::Absent(path)),
+            Err(error) => Err(NoToken::Unreadable(path, error)),
         }
     }
+}
 
-    /// The token in the file, if there is one.
-    fn token(&self) -> Option<String> {
-        let text = String::from_utf8(own_file(self.token_file.as_deref()?).ok()?).ok()?;
-        let token = text.trim();
-        (!token.is_empty()).then(|| token.to_owned())
+/// Why there is no token to enrol with, as what to do with a new one.
+#[derive(Debug, thiserror::Error)]
+enum NoToken {
+    #[error("start the agent with --enrolment-token-file FILE, and write the token into it")]
+    NotGiven,
+    #[error("write the token into {0}, which is not there")]
+    Absent(PathBuf),
+    #[error("write the token into {0}, which holds none")]
+    Empty(PathBuf),
+    #[error("write the token into {0}, in place of the one this node was enrolled by")]
+    Used(PathBuf),
+    #[error("write the token into {0}, which cannot be read ({1}): the user that the agent runs as needs to")]
+    Unreadable(PathBuf, io::Error),
+}
+
+/// What only a person can do something about, and what: without a certificate that is good nothing goes on by itself. A token that is
+/// there is tried, and what comes of it is said by whoever tries.
+fn complaint(due: Due, held: Option<&Identity>, directory: &Path, token: &NoToken) -> Option<String> {
+    let every = LOOK.as_secs();
+    match (due.certificate, held) {
+        _ if due.enrol => None,
+        (Held::Missing, _) => Some(format!(
+            "this node is not enrolled: there is no {IDENTITY} in {}, and no token to enrol with. On the collector's machine, \
+             `holdfast-collector enrolment add` prints one; {token}. The agent looks every {every} s",
+            directory.display()
+        )),
+        (Held::Ended, Some(Identity { name, not_after, .. })) => Some(format!(
+            "the certificate of {name} in {} ended at {}, and nothing renews it: enrol again. On the collector's machine, \
+             `holdfast-collector enrolment renew --name '{name}' --cluster CLUSTER` prints a new token; {token}. The agent looks every {every} s",
+            directory.display(),
+            time(*not_after)
+        )),
+        _ => None,
     }
 }
 
@@ -253,6 +286,26 @@ mod tests {
         assert_eq!(due(Some(&held), 62, Some("b"), 10), Due { enrol: true, ..none });
         assert_eq!(due(Some(&held), 62, Some("b"), 70), Due { enrol: true, certificate: Held::Aging });
         assert_eq!(due(Some(&held), 62, Some("b"), 100), Due { enrol: true, certificate: Held::Ended });
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_says_what_is_missing_where_and_what_to_do() {
+        let file = PathBuf::from("/etc/holdfast/machine-b.token");
+        let said = |held: Option<&Identity>, token: NoToken| {
+            complaint(due(held, 62, None, 100), held, Path::new("/var/lib/holdfast/identity"), &token).unwrap_or_default()
+        };
+        let denied = io::Error::from(ErrorKind::PermissionDenied);
+        let mut ended = held("a");
+        ended.name = "machine-b".to_owned();
+        let missing =
+            [NoToken::NotGiven, NoToken::Absent(file.clone()), NoToken::Empty(file.clone()), NoToken::Unreadable(file.clone(), denied)];
+        let mut lines: Vec<String> = missing.into_iter().map(|token| said(None, token)).collect();
+        lines.push(said(Some(&ended), NoToken::Used(file)));
+        insta::assert_snapshot!(lines.join("\n\n"));
+        // With a certificate that is good nobody needs a token; and one that is there is tried before anything is said.
+        assert_eq!(complaint(due(None, 0, Some("a"), 0), None, Path::new("/"), &NoToken::NotGiven), None);
+        let good = held("a");
+        assert_eq!(complaint(due(Some(&good), 62, None, 61), Some(&good), Path::new("/"), &NoToken::NotGiven), None);
     }
 
     #[test]

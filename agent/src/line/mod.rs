@@ -385,13 +385,13 @@ impl<C: Connect> Line<C> {
             self.step(Input::Disconnected);
             self.peers.forget();
             self.timings.lost();
+            tracing::info!("connecting anew, with the new certificate");
         }
         if let Link::Dialing(dialling) = &self.link {
             dialling.abort();
         }
         (self.closed, self.welcomed) = (None, false);
         self.link = Link::Down { until: Instant::now() };
-        tracing::info!("connecting anew, with the new certificate");
     }
 
     fn down(&mut self, error: Option<&ConnectError>) {
@@ -405,6 +405,8 @@ impl<C: Connect> Line<C> {
         let retry = format!("{:.1} s", delay.as_secs_f64());
         match (error, closed) {
             (Some(error), _) if welcomed => tracing::warn!(retry, "disconnected: {}", causes(error)),
+            // Whoever enrols says what keeps it from doing so, and this goes on at once when it has.
+            (Some(error @ ConnectError::NotEnrolled), _) => tracing::debug!(retry, "not connected: {error}"),
             (Some(error), _) => tracing::warn!(retry, "not connected: {}", causes(error)),
             (None, Some(closed)) => tracing::info!(retry, "disconnected: {closed}"),
             (None, None) => tracing::info!(retry, "disconnected: the collector ended the stream"),

@@ -308,10 +308,12 @@ impl Session {
             Resume::Delta => spool.not_in_sync(),
             Resume::Full => {
                 spool.not_in_sync();
+                spool.forget_refusals();
                 self.begin_snapshot(spool);
             }
             Resume::Wait => {
                 spool.not_in_sync();
+                spool.forget_refusals();
                 self.phase = Phase::Waiting;
             }
             Resume::Unspecified => self.close(Closed::Protocol("a Welcome that does not say how to resume".to_owned()), spool, out),

@@ -50,7 +50,7 @@ pub struct Spool {
     seq: u64,
     last_acked: u64,
     state: State,
-    /// Content the collector will not store; it leaves the digest and is not resent until its hash changes.
+    /// Content the collector will not store; it leaves the digest and is not resent until its hash changes, or all is asked for.
     refused: BTreeMap<Key, Refused>,
     remote: BTreeMap<Key, Remote>,
     unsent: BTreeSet<Key>,
@@ -437,6 +437,16 @@ impl Spool {
             self.refused.insert(key.clone(), Refused { hash, why });
         }
         self.settle(key, left);
+    }
+
+    /// The collector wants all of it: what one refused before, another one or a later version may take, and one that lied about it must not
+    /// be believed by the next.
+    pub fn forget_refusals(&mut self) {
+        let keys: Vec<(Key, Option<Hash>)> = self.refused.keys().map(|key| (key.clone(), self.effective(key))).collect();
+        self.refused.clear();
+        for (key, left) in keys {
+            self.settle(&key, left);
+        }
     }
 
     /// The connection is lost: what was in flight may or may not have arrived, and is sent again under new numbers.

@@ -44,6 +44,9 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const ROOM: Duration = Duration::from_secs(1);
 /// Descriptors that agents may not have: database, dashboard, alerts, and handshakes.
 const RESERVED: usize = 1024;
+/// Connections without a session, however many there may be with one: each may hold what two requests that are not whole take up. More
+/// agents than that are never between their handshake and the answer to their credentials.
+const STRANGERS: usize = 4096;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
 /// Connections that the system keeps for us: a fleet comes back all at once. The system may allow fewer (`net.core.somaxconn`).
@@ -83,7 +86,7 @@ impl Bounds {
 
     /// Connections without a session: where there are more, one gives way.
     fn without_session(&self) -> usize {
-        self.connections.div_ceil(4)
+        self.connections.div_ceil(4).min(STRANGERS)
     }
 }
 

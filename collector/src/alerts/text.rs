@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::inert::hidden;
+
 /// The longest name or evidence line kept, in characters.
 const MAX_CHARACTERS: usize = 256;
 
@@ -57,7 +59,7 @@ pub(super) fn safe(text: &str) -> String {
     let shown = |character: char| match character {
         '<' => '‹',
         '>' => '›',
-        _ if character.is_control() || hidden(character) => '\u{fffd}',
+        _ if hidden(character) => '\u{fffd}',
         _ => character,
     };
     let mut safe: String = text.chars().take(MAX_CHARACTERS).map(shown).collect::<String>().replace("](", "] (");
@@ -65,12 +67,6 @@ pub(super) fn safe(text: &str) -> String {
         safe.push('…');
     }
     safe
-}
-
-/// Characters that are not seen, change the order in which others are shown, or break lines.
-fn hidden(character: char) -> bool {
-    matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `a, b, c and 211 more`: at most `most` names.

@@ -1,12 +1,11 @@
 //! Alerts.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
 
 use super::filter;
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::store::views::{AlertRow, At, Filter};
 
 /// Alerts.

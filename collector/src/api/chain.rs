@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use serde::Serialize;
 
 use crate::feeds::{FeedStatus, Refused};
-use crate::http::{ErrorBody, Failure, Shared, pairs};
+use crate::http::{ErrorBody, Failure, Json, Shared, pairs};
 use crate::store::views::{
     At, ChainFilter, ChainGroup, ChainGroupRow, ChainLink, ChainRow, ChainSummaryRow, ChainTotals, Filter, NodeState, Unjudged,
 };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use holdfast_checks::catalogue::{Check, Judge, JudgedBy};
@@ -10,7 +9,7 @@ use holdfast_checks::entries::{Severity, Verdict};
 use serde::Serialize;
 
 use super::{FilterParameters, filter};
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::store::views::{At, Filter, NodeState, Tally};
 
 /// Results of a check on nodes whose results count.

@@ -1,10 +1,9 @@
 //! Containers and container runtimes of a node.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
 
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::store::views::{At, Containers, NodeRow, NodeState, Runtimes};
 
 /// The containers of a node.

@@ -1,12 +1,11 @@
 //! Built-in expectations.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
 
 use super::{FilterParameters, filter};
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::store::views::{At, Expectation};
 
 /// What is known to fail and accepted.

@@ -16,12 +16,12 @@ mod policy;
 mod root;
 mod system;
 
+use axum::Router;
 use axum::http::Uri;
 use axum::routing::get;
-use axum::{Json, Router};
 use utoipa::OpenApi;
 
-use crate::http::{Failure, Shared, pairs};
+use crate::http::{Failure, Json, Shared, pairs};
 use crate::store::views::Filter;
 
 /// The description of the API.

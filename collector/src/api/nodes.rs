@@ -1,12 +1,11 @@
 //! Nodes.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use serde::Serialize;
 
 use super::{FilterParameters, filter};
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::policy::PolicyShown;
 use crate::store::views::{At, NodeDelivery, NodeRow, TransitionRow};
 

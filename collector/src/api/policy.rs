@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::policy::{PolicyShown, PoolShown, Standing, Standings};
 use crate::store::views::At;
 

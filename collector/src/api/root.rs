@@ -1,11 +1,10 @@
 //! Root processes over the fleet.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
 
-use crate::http::{ErrorBody, Failure, Shared, pairs};
+use crate::http::{ErrorBody, Failure, Json, Shared, pairs};
 use crate::store::views::{At, Place, RootFilter, RootGroup, RootGroupRow, RootRow, RootTotals, Unread};
 
 /// Who runs as root.

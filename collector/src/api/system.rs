@@ -1,10 +1,9 @@
 //! A node's host as a server.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
 
-use crate::http::{ErrorBody, Failure, Shared};
+use crate::http::{ErrorBody, Failure, Json, Shared};
 use crate::store::views::{At, NodeState, System};
 
 /// The host of a node.

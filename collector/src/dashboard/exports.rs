@@ -1,6 +1,5 @@
 //! The same rows as files: same path, same filter, same order, all rows.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -9,7 +8,7 @@ use serde_json::json;
 
 use super::findings::with_default_verdict;
 use super::marks::visible;
-use crate::http::{Failure, Shared, Site, pairs};
+use crate::http::{Failure, Json, Shared, Site, pairs};
 use crate::store::views::{At, ChainFilter, ChainRow, Filter, FindingRow, NodeRow};
 
 /// The most rows of one file. Beyond that the file would be cut silently, so the request is refused.

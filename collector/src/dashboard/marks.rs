@@ -10,6 +10,7 @@ use holdfast_checks::entries::{Severity, Verdict};
 use holdfast_checks::versions::{Headline, STALE_DAYS};
 
 use super::words;
+use crate::inert::hidden;
 use crate::store::views::{At, Expected, Filter, MountRow, NodeState, PrivilegeKind, Root, Side, Told, encode};
 
 /// The longest text shown whole in a table, in characters.
@@ -75,11 +76,6 @@ pub(crate) fn escape(text: &str) -> String {
 
 /// Control and direction characters as `\u202e`, so that text cannot pretend to be other text.
 pub(crate) fn visible(text: &str) -> String {
-    let hidden = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
     let shown = |character: char| if hidden(character) { format!("\\u{:04x}", u32::from(character)) } else { character.to_string() };
     if text.chars().any(hidden) { text.chars().map(shown).collect() } else { text.to_owned() }
 }

@@ -6,8 +6,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
-    SanType, SerialNumber, SubjectPublicKeyInfo,
+    Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -41,7 +41,7 @@ pub enum AuthorityError {
     #[error("a certificate of the file cannot be used")]
     Root(#[source] rustls::Error),
     /// Past its end.
-    #[error("the enrolment CA is past its end: make a new one")]
+    #[error("the CA is past its end: make a new one")]
     Ended,
     /// The system gives no random numbers.
     #[error("the system has no random numbers to give: {0}")]
@@ -114,6 +114,14 @@ impl Authority {
         self.not_after
     }
 
+    /// Signs, unless the CA is past its end.
+    pub fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<Certificate, AuthorityError> {
+        if self.not_after <= jiff::Timestamp::now().as_millisecond() {
+            return Err(AuthorityError::Ended);
+        }
+        params.clone().signed_by(key, &self.issuer).map_err(AuthorityError::Sign)
+    }
+
     /// A certificate for a node's key, of a family, from `now` (Unix milliseconds) for `lifetime`, as far as the authority's own reaches.
     pub fn issue(
         &self,
@@ -145,7 +153,7 @@ impl Authority {
         getrandom::fill(&mut own).map_err(AuthorityError::Random)?;
         let serial = [family.bytes(), own].concat();
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        let certificate = params.signed_by(key, &self.issuer).map_err(AuthorityError::Sign)?.der().clone();
+        let certificate = self.sign(&params, key)?.der().clone();
         Ok(Issued { certificate, serial: crate::identity::hex(&serial), not_before, not_after, renew_after })
     }
 }

@@ -105,7 +105,6 @@ impl Enroller {
     async fn enrol(&self, peer: Option<&Peer>, asked: EnrolRequest) -> Result<Enrolled, Refused> {
         // Before anything is looked up, so that being told to wait tells nothing.
         self.in_pace(&self.strangers, &peer.map(Peer::origin))?;
-        let _turn = self.turn().await?;
         let now = now();
         let unknown = |reason| Rejection::new(Refusal::EnrolmentToken, reason);
         if asked.token.is_empty() || asked.token.len() > MAX_TOKEN_BYTES {
@@ -113,6 +112,8 @@ impl Enroller {
         }
         let hash = sha256(asked.token.as_bytes());
         let listed = self.list.by_token(&hash).await.ok_or_else(|| unknown("the enrolment token is not known"))?;
+        // Not before: a token that is not known may wait for a look at the file, and would keep machines that renew from their turn.
+        let _turn = self.turn().await?;
         let name = &listed.node.name;
         if listed.expires.is_none_or(|end| now >= end) {
             return Err(unknown(&format!("the enrolment token of {name:?} is past its end")).into());

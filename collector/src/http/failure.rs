@@ -2,7 +2,6 @@
 
 use std::any::Any;
 
-use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -105,7 +104,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status(), Json(self.body())).into_response()
+        (self.status(), super::Json(self.body())).into_response()
     }
 }
 

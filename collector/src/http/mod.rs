@@ -6,6 +6,7 @@ mod assets;
 mod failure;
 mod headers;
 mod health;
+mod json;
 mod query;
 mod rebinding;
 
@@ -26,6 +27,7 @@ use tower_http::timeout::TimeoutLayer;
 
 pub(crate) use assets::{icon, script, style};
 pub(crate) use failure::{ErrorBody, Failure};
+pub(crate) use json::Json;
 pub(crate) use query::{decode, pairs};
 
 use crate::changes::ChangeFeed;

@@ -22,6 +22,7 @@ use tonic::{Status, Streaming};
 
 use self::credentials::{leave_at, taken_over};
 use self::end::{End, unreadable};
+use super::convert;
 use super::reauth::Reauth;
 use super::service::Ingest;
 use super::session::{Close, Input, Output, Session};
@@ -224,11 +225,11 @@ impl Connection {
 
     async fn send(&mut self, message: v1::CollectorMessage) -> Result<(), End> {
         if let Some(v1::collector_message::Message::Ack(ack)) = &message.message {
-            ack.refused.iter().for_each(|_| self.ingest.metrics.refused("entry"));
+            ack.refused.iter().for_each(|refused| self.ingest.metrics.refused(convert::counted(refused.code())));
             // One line for all: an agent chooses how many it has refused.
             if let Some(first) = ack.refused.first() {
                 let key = first.key.as_ref().map_or("", |key| key.key.as_str());
-                let (code, n) = (first.code().as_str_name(), ack.refused.len());
+                let (code, n) = (convert::counted(first.code()), ack.refused.len());
                 tracing::info!(node = self.admitted.node.name, key = ?key, code, n, "entries refused: this is the first of them");
             }
         }
@@ -273,5 +274,23 @@ async fn question(questions: &mut Option<mpsc::Receiver<v1::ProbeRequest>>) -> O
     match questions {
         Some(questions) => questions.recv().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, Session};
+
+    /// What the function's future takes up.
+    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// There are tens of thousands of them: what is rare is boxed where it is large.
+    #[test]
+    fn a_session_s_task_is_small() {
+        let (task, machine) = (size_of_future(Connection::run), size_of::<Session>());
+        assert!(task <= 5 * 1024, "the task of a session has {task} bytes");
+        assert!(machine <= 512, "the machine in it has {machine} bytes");
     }
 }

@@ -235,6 +235,17 @@ pub fn refused(refusal: Refusal) -> v1::Refused {
     v1::Refused { key: Some(v1::Key { kind: refusal.kind, key: refusal.key }), code: code.into(), hash: refusal.hash }
 }
 
+/// What a refused entry is counted as.
+pub fn counted(code: v1::refused::Code) -> &'static str {
+    match code {
+        v1::refused::Code::Malformed => "malformed",
+        v1::refused::Code::TooLarge => "too_large",
+        v1::refused::Code::Quota => "quota",
+        v1::refused::Code::Foreign => "foreign",
+        v1::refused::Code::Unspecified => "unknown",
+    }
+}
+
 fn clean(text: &str) -> bool {
     !text.contains('\0')
 }

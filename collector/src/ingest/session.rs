@@ -170,6 +170,8 @@ impl Session {
                 self.close(Close::Bye);
             }
             (Phase::Opening { .. }, _) => self.close(Close::Protocol("data may only follow Welcome".to_owned())),
+            // Who said good-bye is waited for until the last commit, and not heard any more: it is not to write on as one that stopped.
+            (Phase::Live(live), _) if live.leaving => {}
             (Phase::Live(_), Said::Heartbeat(heartbeat)) => self.heartbeat(heartbeat, now),
             (Phase::Live(_), Said::Delta(delta)) => self.delta(delta, now),
             (Phase::Live(_), Said::Snapshot(part)) => self.part(part, now),

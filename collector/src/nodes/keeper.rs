@@ -66,7 +66,13 @@ pub async fn flush(registry: &Registry, writer: &Writer) {
 }
 
 /// Writes rollups and deletes what is too old, for ever; who is in `enrolments` stays known as enrolled.
-pub async fn keep_tidy(store: Store, retention: Retention, enrolments: Option<Arc<Enrolments>>, now: impl Fn() -> i64 + Send) {
+pub async fn keep_tidy(
+    store: Store,
+    registry: Arc<Registry>,
+    retention: Retention,
+    enrolments: Option<Arc<Enrolments>>,
+    now: impl Fn() -> i64 + Send,
+) {
     let mut ticks = interval(ROLLUP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 0_u32.. {
@@ -76,7 +82,13 @@ pub async fn keep_tidy(store: Store, retention: Retention, enrolments: Option<Ar
         }
         if tick % SWEEP_EVERY == 0 {
             match store.sweep(retention, now()).await {
-                Ok(swept) => tracing::debug!(?swept, "old rows deleted"),
+                Ok(swept) => {
+                    tracing::debug!(?swept, "old rows deleted");
+                    match store.known_nodes().await {
+                        Ok(stored) => registry.forget_gone(&stored.iter().map(|node| node.node_id).collect()),
+                        Err(error) => tracing::debug!(error = cause(&error), "nodes that were deleted are not forgotten yet"),
+                    }
+                }
                 Err(error) => tracing::error!(error = cause(&error), "old rows not deleted: trying again in an hour"),
             }
             let Some(list) = &enrolments else { continue };

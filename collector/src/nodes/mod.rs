@@ -2,7 +2,7 @@
 //! who may have a node's session; and `breaches`: what was refused of whoever has it, or wanted it.
 //!
 //! Memory only, flushed by [`keeper`]; at start every node that was connected is given time to come back. States follow
-//! from what was heard: connected, stopped after a good-bye, silent after the grace, gone after a day. [`membership`] knows of the
+//! from what was heard: connected, stopped after a good-bye, silent after the grace or where nobody comes back, gone after a day. [`membership`] knows of the
 //! Node objects, and which of them nobody speaks for. Must not know
 //! streams or SQL; the moment is passed in.
 
@@ -12,7 +12,7 @@ mod holders;
 pub mod keeper;
 pub mod membership;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ingest::session::Moment;
@@ -32,13 +32,16 @@ pub struct Patience {
     pub grace_ms: u64,
     /// From the collector's start to silent, for nodes that were connected before.
     pub warm_up_ms: u64,
+    /// From a good-bye to silent, for a node that its cluster still lists: an agent that is updated is back by then, and one that was
+    /// ended by whoever took the node must not keep quiet for ever by saying so.
+    pub back_ms: i64,
     /// From silent to gone.
     pub gone_ms: i64,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { grace_ms: 10_000, warm_up_ms: 180_000, gone_ms: 24 * 60 * 60 * 1000 }
+        Self { grace_ms: 10_000, warm_up_ms: 180_000, back_ms: 15 * 60 * 1000, gone_ms: 24 * 60 * 60 * 1000 }
     }
 }
 
@@ -208,6 +211,13 @@ impl Registry {
         let due = nodes.iter().filter_map(|(node_id, node)| {
             let (state, reason) = match (node.state, node.silent_at) {
                 (NodeState::Connected, Some((at, reason))) if now.mono_ms >= at => (NodeState::Silent, reason.to_owned()),
+                (NodeState::Stopped, _) if node.listed && now.wall_ms.saturating_sub(node.since) >= self.patience.back_ms => {
+                    let minutes = self.patience.back_ms / 60_000;
+                    (
+                        NodeState::Silent,
+                        format!("its agent said good-bye {minutes} minutes ago and none came back, and its cluster lists the node"),
+                    )
+                }
                 (NodeState::Silent, _) if !node.listed && now.wall_ms.saturating_sub(node.since) >= self.patience.gone_ms => {
                     (NodeState::Gone, format!("silent for {} hours", self.patience.gone_ms / 3_600_000))
                 }
@@ -253,6 +263,11 @@ impl Registry {
                 nodes.insert(member.node_id, node);
             }
         }
+    }
+
+    /// Forgets nodes that are gone and not among the `stored` ones any longer: a cluster may have new ones every hour.
+    pub fn forget_gone(&self, stored: &BTreeSet<i64>) {
+        self.lock().retain(|node_id, node| node.state != NodeState::Gone || stored.contains(node_id));
     }
 
     /// What was heard since the last call, for one statement.

@@ -3,7 +3,7 @@
 use super::{Clock, Heartbeat, Moment, NodeState, Patience, Registry};
 use crate::store::nodes::{KnownNode, Offset};
 
-const PATIENCE: Patience = Patience { grace_ms: 10_000, warm_up_ms: 60_000, gone_ms: 86_400_000 };
+const PATIENCE: Patience = Patience { grace_ms: 10_000, warm_up_ms: 60_000, back_ms: 900_000, gone_ms: 86_400_000 };
 
 fn at(ms: u64) -> Moment {
     Moment { mono_ms: ms, wall_ms: 1_000_000 + i64::try_from(ms).unwrap() }
@@ -58,9 +58,8 @@ fn a_good_bye_is_not_silence() {
     assert_eq!(due(&registry, 999_000_000), []);
 }
 
-#[test]
-fn after_a_restart_nodes_have_time_to_come_back() {
-    let known = |node_id, state| KnownNode {
+fn known(node_id: i64, state: NodeState) -> KnownNode {
+    KnownNode {
         node_id,
         session: 4,
         state,
@@ -70,7 +69,38 @@ fn after_a_restart_nodes_have_time_to_come_back() {
         listed: false,
         holder: String::new(),
         breaches: Vec::new(),
-    };
+    }
+}
+
+/// Whoever has a node's credentials could end its agent, say good-bye for it, and be missed by nobody.
+#[test]
+fn a_good_bye_does_not_keep_a_node_quiet_that_its_cluster_still_lists() {
+    let since = at(0).wall_ms;
+    let listed = KnownNode { listed: true, since, ..known(1, NodeState::Connected) };
+    let other = KnownNode { since, ..known(2, NodeState::Connected) };
+    let registry = Registry::new(vec![listed, other], PATIENCE, at(0));
+    for node_id in [1, 2] {
+        registry.connected(node_id, 5, "pod", at(1));
+        registry.stopped(node_id, 5, "SIGTERM", at(1_000)).unwrap();
+    }
+    assert_eq!(due(&registry, 900_999), [], "an update takes a while");
+    assert_eq!(due(&registry, 901_000), [(1, NodeState::Silent)], "of the other one nobody says that it is still there");
+    assert_eq!(due(&registry, 999_000_000), [], "said once, and awaited for as long as it is listed");
+}
+
+/// Clusters that make a new node every few minutes had the collector remember each of them until it was restarted.
+#[test]
+fn a_node_that_was_deleted_is_forgotten_and_one_that_is_not_gone_never() {
+    let nodes = [(1, NodeState::Gone), (2, NodeState::Gone), (3, NodeState::Silent), (4, NodeState::Connected)];
+    let registry = Registry::new(nodes.map(|(node_id, state)| known(node_id, state)).to_vec(), PATIENCE, at(0));
+    registry.forget_gone(&[2].into());
+    let (states, _) = registry.totals();
+    assert_eq!(states.iter().map(|(_, n)| n).sum::<usize>(), 3, "3 and 4 were opened after the list was read");
+    assert!(registry.heard(4, 4, at(1), None, false) && !registry.heard(1, 4, at(1), None, false));
+}
+
+#[test]
+fn after_a_restart_nodes_have_time_to_come_back() {
     let nodes = vec![known(1, NodeState::Connected), known(2, NodeState::Stopped), known(3, NodeState::Connected)];
     let registry = Registry::new(nodes, PATIENCE, at(0));
     registry.connected(3, 5, "token", at(100));

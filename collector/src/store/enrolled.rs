@@ -70,10 +70,14 @@ impl Store {
     pub async fn claim_enrolment(&self, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
         let failed = StoreError::query("use an enrolment token");
         let mut transaction = self.writer.begin_with("begin immediate").await.map_err(&failed)?;
-        let before = sqlx::query("select token_sha256, key_sha256 from enrolled where cluster = $1 and uid = $2");
+        let before = sqlx::query("select token_sha256, key_sha256, family from enrolled where cluster = $1 and uid = $2");
         let before = before.bind(claim.cluster).bind(claim.uid).fetch_optional(&mut *transaction).await.map_err(&failed)?;
         let claimed = match before {
-            Some(row) if row.try_get::<String, _>(0).map_err(&failed)? == claim.token => {
+            // The family too: with an older database the use of the token is forgotten, but not by a machine that has renewed since.
+            Some(row)
+                if row.try_get::<String, _>(0).map_err(&failed)? == claim.token
+                    || row.try_get::<String, _>(2).map_err(&failed)? == claim.family =>
+            {
                 if row.try_get::<String, _>(1).map_err(&failed)? != claim.key {
                     return Ok(Claimed::Reused);
                 }
@@ -170,6 +174,19 @@ mod tests {
         let mut both = [both.0.unwrap(), both.1.unwrap()].map(|claimed| format!("{claimed:?}"));
         both.sort();
         assert_eq!(both, ["First", "Reused"]);
+    }
+
+    /// A used token is good for nothing, also after the database was lost: the machine's own certificate says by which it was enrolled.
+    #[tokio::test]
+    async fn a_used_token_is_not_good_again_with_an_empty_database_once_its_machine_has_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("holdfast.db")).await.unwrap();
+        let renewal = Renewal { cluster: "c", uid: "u", family: "f1", serial: "3", not_after: 20, at: 2 };
+        assert!(store.renew_enrolment(&renewal).await.unwrap());
+        let thief = Claim { cluster: "c", uid: "u", token: "t1", key: "k2", family: "f1", serial: "4", not_after: 20, at: 3 };
+        assert_eq!(store.claim_enrolment(&thief).await.unwrap(), Claimed::Reused);
+        let anew = Claim { token: "t2", family: "f2", ..thief };
+        assert_eq!(store.claim_enrolment(&anew).await.unwrap(), Claimed::First, "a new token is");
     }
 
     #[tokio::test]

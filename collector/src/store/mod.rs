@@ -37,8 +37,9 @@ pub use health::Health;
 
 /// How long a statement waits for a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages of the database a connection keeps in memory: 16 MiB, in the engine's notation of KiB.
-const CACHE: &str = "-16384";
+/// Pages of the database that the writer keeps in memory, and each reader: 16 and 2 MiB, in the engine's notation of KiB. What a reader
+/// does not have the system has; and each would have the same.
+const CACHES: (&str, &str) = ("-16384", "-2048");
 /// How large the write-ahead log may stay once all of it is in the database, in bytes. It grows while a reader holds on, or while there
 /// is no room for the database to grow.
 const LOG_BYTES: &str = "16777216";
@@ -117,7 +118,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
-            .pragma("cache_size", CACHE)
+            .pragma("cache_size", CACHES.0)
             .pragma("journal_size_limit", LOG_BYTES);
         let failed = |source| StoreError::Open { path: path.to_owned(), source };
         // SQLite rolls back by itself when the disk is full; the library then takes every later transaction for a nested one and
@@ -129,7 +130,8 @@ impl Store {
         let writer = writer.connect_with(options.clone()).await.map_err(failed)?;
         let migrated = migrator().run(&writer).await;
         migrated.map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
-        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
+        let reading = options.read_only(true).pragma("cache_size", CACHES.1);
+        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(reading).await.map_err(failed)?;
         let store = Self { writer, reader, health: Health::default() };
         store.derive_containers().await?;
         store.derive_expectations().await?;

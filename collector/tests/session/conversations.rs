@@ -9,7 +9,7 @@ use holdfast_proto::v1::collector_message::Message as Hear;
 use holdfast_proto::v1::posture_client::PostureClient;
 use holdfast_proto::v1::welcome::Resume;
 use tokio::time::timeout;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::rig::*;
 

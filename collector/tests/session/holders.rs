@@ -1,6 +1,6 @@
 //! Who holds a node's session, and what is said in it that is not its to say.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_checks::entries::{Digest, Entry, Verdict};
 use holdfast_collector::identity;

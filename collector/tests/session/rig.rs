@@ -69,7 +69,7 @@ pub(crate) async fn start(dir: tempfile::TempDir) -> Rig {
         webhook: Vec::new(),
         public_url: None,
         alert_on_recorded: false,
-        patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000 },
+        patience: Patience { grace_ms: 500, warm_up_ms: 1_000, gone_ms: 86_400_000, ..Patience::default() },
         waiting: Waiting::default(),
         heartbeat_seconds: 60,
         retention: Retention::default(),

@@ -153,7 +153,7 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         Mode::Failing => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: request timed out"),
         Mode::Hanging => std::future::pending().await,
         Mode::Endless => {
-            let spaces = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b' '; 64 * 1024])));
+            let spaces = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 * 1024])));
             return ([("content-type", "application/json")], Body::from_stream(spaces)).into_response();
         }
     }

@@ -1,5 +1,6 @@
 //! An image as `ctr images import` takes it: an OCI layout in a tar archive, with one layer, of our own program.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
@@ -24,10 +25,10 @@ pub fn write(path: &Path) -> Result<String> {
 }
 
 /// The same of an image that holds another program, with the libraries it loads: path in the image, content.
-pub fn write_program(path: &Path, program: &str, files: &[(String, Vec<u8>)]) -> Result<String> {
+pub fn write_program(path: &Path, program: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<String> {
     let mut archive_of = Builder::new(Vec::new());
     // Where mounts go must be there, in an image with a root that cannot be written.
-    for name in ["etc/", "proc/", "sys/", "dev/", "run/", "host/", "var/", "var/lib/", "var/lib/holdfast/", "usr/", "usr/bin/"] {
+    for name in ["etc/", "proc/", "sys/", "dev/", "run/", "host/", "var/", "var/lib/", "var/lib/holdfast/", "usr/", "usr/bin/", "sbin/"] {
         directory(&mut archive_of, name, 0o755)?;
     }
     directory(&mut archive_of, "tmp/", 0o1777)?;

@@ -11,6 +11,7 @@ pub mod mapped;
 pub mod pod;
 pub mod volumes;
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
@@ -137,13 +138,29 @@ impl RuntimeHost {
 
     /// Imports an image of `program`, a dynamic one, and returns its id.
     pub async fn import(&self, repository: &str, program: &Path, entry: &str) -> Result<String> {
+        self.import_all(repository, &[(program, entry)]).await
+    }
+
+    /// The same of several programs, each with its path in the image. The first one is started.
+    pub async fn import_all(&self, repository: &str, programs: &[(&Path, &str)]) -> Result<String> {
         let archive = self.path("program.tar");
-        let mut files = vec![(entry.to_owned(), stripped(program, Path::new(&self.path("stripped")))?)];
-        files.extend(libraries(program)?);
+        let (_, entry) = programs.first().context("a program")?;
+        let mut files = BTreeMap::new();
+        for (program, path) in programs {
+            files.extend(libraries(program)?);
+            files.insert((*path).to_owned(), stripped(program, Path::new(&self.path("stripped")))?);
+        }
         image::write_program(Path::new(&archive), entry, &files)?;
         inside(&self.space, "ctr", &["--namespace", "k8s.io", "images", "import", "--base-name", repository, "--digests", &archive])?;
         std::fs::remove_file(archive)?;
         self.kubelet.image(&format!("{repository}:{}", image::TAG)).await.with_context(|| self.log())
+    }
+
+    /// The pid of a container's first process, seen from this host.
+    pub fn first_of(&self, container: &str) -> Result<String> {
+        let listed = inside(&self.space, "ctr", &["--namespace", "k8s.io", "tasks", "list"])?;
+        let line = listed.lines().find(|line| line.starts_with(container)).with_context(|| format!("no {container}: {listed}"))?;
+        Ok(line.split_whitespace().nth(1).context("a pid")?.to_owned())
     }
 
     /// Makes a pod of a manifest and starts its container, with an image of [`Self::import`] or, without one, the tests' own.
@@ -175,6 +192,11 @@ impl RuntimeHost {
     pub fn replace_volume(&self, workload: &Workload, name: &str) -> Result<()> {
         let (place, files) = workload.volume(name)?;
         volumes::publish(&self.outside(&place), &files)
+    }
+
+    /// Where a volume of a pod is on this host.
+    pub fn volume_of(&self, workload: &Workload, name: &str) -> Result<String> {
+        Ok(workload.volume(name)?.0)
     }
 
     /// A path of this host as this test reaches it.

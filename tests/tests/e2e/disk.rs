@@ -163,6 +163,16 @@ impl<'a> Spool<'a> {
         self.is_in_memory("disk_full");
     }
 
+    /// Waits until the collector has all of it: the history of a finding may come after it.
+    fn has_told_everything(&self) {
+        let nothing_left = || self.metrics.text("/metrics").is_ok_and(|text| text.contains("holdfast_agent_unsent 0\n"));
+        self.host.waits("everything is told", |_| {
+            let before = nothing_left();
+            pause(Duration::from_secs(1));
+            before && nothing_left()
+        });
+    }
+
     /// How often the log said that it is in memory for `reason`, and that it is in its file again.
     fn said(&self, reason: &str) -> (usize, usize) {
         let log = self.host.site.log("host.log");
@@ -233,6 +243,7 @@ fn an_agent_whose_disk_is_full_says_so_and_goes_on() {
         spool.is_in_its_file();
         host.is_followed();
         assert_eq!(spool.said("disk_full"), (2, 2));
+        spool.has_told_everything();
         drop(spool);
         host.ends_well(agent, collector);
     });
@@ -265,6 +276,7 @@ fn an_agent_whose_disk_is_read_only_says_so_and_goes_on() {
         spool.is_in_its_file();
         host.is_followed();
         assert_eq!(spool.said("read_only"), (2, 2));
+        spool.has_told_everything();
         drop(spool);
         host.ends_well(agent, collector);
     });
@@ -283,6 +295,7 @@ fn a_collector_whose_disk_is_full_says_so_and_loses_nothing() {
         pause(Duration::from_secs(2));
         host.make_room();
         recovers(&host);
+        spool.has_told_everything();
         drop(spool);
         host.ends_well(agent, collector);
     });
@@ -307,6 +320,7 @@ fn a_collector_whose_disk_is_read_only_says_so_and_loses_nothing() {
         pause(Duration::from_secs(2));
         host.allow_writing();
         recovers(&host);
+        spool.has_told_everything();
         drop(spool);
         host.ends_well(agent, collector);
     });

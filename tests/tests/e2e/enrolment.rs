@@ -146,11 +146,12 @@ fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_
     place.wait("the certificate is renewed twice, and the first has ended", WITHIN, |api| {
         states.extend(api.node_state("machine"));
         enrolled.elapsed() > Duration::from_secs(33)
-            && place.site.log("machine.log").matches("this node has a new certificate").count() >= 3
+            && place.site.log("machine.log").matches("this node has a new certificate").count() >= 2
     });
     assert_eq!(states.into_iter().collect::<Vec<_>>(), ["reporting"], "nobody saw it away");
     assert_ne!(place.identity("machine"), first);
     let log = place.site.log("machine.log");
+    assert!(log.contains("enrolled as machine"), "{log}");
     assert!(!log.contains("not renewed") && !log.contains("refused this node's"), "{log}");
     let nodes = place.site.api().list("/api/v1/nodes", "nodes").unwrap();
     assert_eq!(nodes.len(), 1, "{nodes:?}");
@@ -160,6 +161,92 @@ fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_
     place.wait("the session of a machine that is not listed ends", WITHIN, |api| api.metric("holdfast_sessions") == 0.0);
     place.is("machine", "silent");
     assert!(place.refused("unlisted_certificate") >= 1.0);
+}
+
+/// What a newcomer sees: nothing that looks like trouble where there is none, and where there is some, what to do.
+#[test]
+fn the_first_start_says_enrolled_before_any_warning_and_what_is_wrong_when_something_is() {
+    let place = Place::new();
+    let collector = place.collector(&[]);
+    let lines = |node: &str| -> Vec<(String, String)> {
+        let log = place.site.log(&format!("{node}.log"));
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let of_identity = lines.filter(|line| {
+            let target = line["target"].as_str().unwrap_or_default();
+            ["holdfast_agent::identity", "holdfast_agent::line", "holdfast_agent::connect"].iter().any(|part| target.starts_with(part))
+        });
+        of_identity
+            .map(|line| (line["level"].as_str().unwrap().to_owned(), line["fields"]["message"].as_str().unwrap().to_owned()))
+            .collect()
+    };
+    let until = |node: &'static str, text: &'static str| {
+        place.wait(&format!("{node} says {text:?}"), WITHIN, |_| lines(node).iter().any(|(_, line)| line.contains(text)));
+        lines(node)
+    };
+
+    place.give("machine", &place.token("add", "machine"));
+    let agent = place.agent("machine", &[]);
+    let said = until("machine", "connected");
+    let (first, rest) = said.split_first().unwrap();
+    assert_eq!((first.0.as_str(), first.1.as_str()), ("INFO", "enrolled as machine: the certificate is renewed before it ends"));
+    assert!(said.iter().all(|(level, _)| level == "INFO"), "{said:?}");
+    assert!(!rest.iter().any(|(_, line)| line.contains("connecting anew")), "it was not connected before: {said:?}");
+    agent.stop(Duration::from_secs(10)).unwrap();
+
+    // No token: what is missing, where it belongs, and who makes it. Once.
+    let without = place.agent("without", &[]);
+    let said = until("without", "not enrolled");
+    let (level, line) = said.first().unwrap();
+    assert_eq!(level, "ERROR");
+    assert!(line.contains(&place.site.path("without.enrolment")) && line.contains("holdfast-collector enrolment add"), "{line}");
+    // And it is taken as soon as it is there.
+    place.give("without", &place.token("add", "without"));
+    let said = until("without", "connected");
+    assert_eq!(said.iter().filter(|(level, _)| level != "INFO").count(), 1, "{said:?}");
+    without.stop(Duration::from_secs(10)).unwrap();
+
+    // Refused.
+    place.give("refused", "he_nobody_made_this");
+    let refused = place.agent("refused", &[]);
+    let (level, line) = until("refused", "not enrolled").remove(0);
+    let address = format!("127.0.0.1:{}", place.site.grpc);
+    assert_eq!(level, "WARN");
+    assert!(line.contains(&address) && line.contains("refused to enrol") && line.contains("enrolment renew"), "{line}");
+    refused.stop(Duration::from_secs(10)).unwrap();
+
+    // Not there.
+    collector.stop(Duration::from_secs(20)).unwrap();
+    place.give("alone", "he_whatever");
+    let alone = place.agent("alone", &[]);
+    let (level, line) = until("alone", "not enrolled").remove(0);
+    assert_eq!(level, "WARN");
+    assert!(line.contains(&address) && line.contains("is it running"), "{line}");
+    alone.stop(Duration::from_secs(10)).unwrap();
+}
+
+/// Two files that name one cluster: a machine that is in both is two nodes. Said when it becomes so, with where, and once.
+#[test]
+fn a_cluster_that_two_files_name_is_warned_of_with_where_and_once() {
+    let place = Place::new();
+    place.token("add", "machine");
+    let _collector = place.collector(&[]);
+    let warnings = || {
+        let log = place.site.log("collector.log");
+        log.lines().filter(|line| line.contains("one cluster by more than one way in")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), Vec::<String>::new());
+    place.site.token("other").unwrap();
+    place.wait("it is warned of", WITHIN, |_| !warnings().is_empty());
+    let line = warnings().remove(0);
+    for named in ["\"cluster\":\"test\"", &place.site.path("tokens.yaml"), &place.site.path("enrolments.yaml")] {
+        assert!(line.contains(named), "{named}: {line}");
+    }
+    let read = |file: &str| place.site.log("collector.log").matches(&format!("{file} read again")).count();
+    let before = read("tokens file");
+    place.site.token("third").unwrap();
+    place.wait("the file is read again", WITHIN, |_| read("tokens file") > before);
+    holdfast_tests::process::pause(Duration::from_millis(300));
+    assert_eq!(warnings().len(), 1, "nothing new");
 }
 
 /// Off for longer than its certificate held: nothing renews that. The agent says what to do, and takes the new token as it runs.
@@ -234,22 +321,21 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
 
     // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
     let client = EnrolmentClient::new(place.channel(None).await.unwrap());
-    let enrol =
-        async |token: String, request: Vec<u8>| client.clone().enrol(EnrolRequest { token, request }).await.err().map(|no| no.code());
+    let enrol = async |token: &str, request: Vec<u8>| {
+        client.clone().enrol(EnrolRequest { token: token.to_owned(), request }).await.err().map(|no| no.code())
+    };
     let exhausted = Some(Code::ResourceExhausted);
     for round in 1.. {
-        // All at once: what comes one by one on a busy machine is slow enough.
-        let guesses = futures_util::future::join_all((0..120).map(|_| enrol("he_guess".to_owned(), Vec::new())));
-        let (codes, good) = tokio::join!(guesses, async {
-            tokio::task::yield_now().await;
-            enrol(token.clone(), request(&own)).await
-        });
-        assert!(codes.contains(&exhausted), "{codes:?}");
-        // Nobody learns by that whether a token is good.
-        if good == exhausted {
+        let mut guesses = 0;
+        while enrol("he_guess", Vec::new()).await != exhausted {
+            guesses += 1;
+            assert!(guesses < 2_000, "however fast");
+        }
+        // Nobody learns by that whether a token is good. On a busy machine there may be room again by then.
+        if enrol(&token, request(&own)).await == exhausted {
             break;
         }
-        assert!(round < 20, "a good token is never too fast");
+        assert!(round < 50, "a good token is never too fast");
     }
     assert!(place.refused("enrolment_busy") >= 1.0);
 }

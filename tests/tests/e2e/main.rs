@@ -34,6 +34,7 @@ mod kill_collector;
 mod kubelet;
 mod live;
 mod membership;
+mod nested;
 mod peers;
 mod policy;
 mod privileges;

@@ -4,7 +4,7 @@
 //! The agent is the real one in real namespaces, started with uid and capabilities as a pod would have them. The node is a host of the
 //! test's own with a stand-in for a kubelet and containers of a real containerd, so that there is something to be wrong about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ type Verdicts = BTreeMap<(String, String), (String, String)>;
 /// A way to run the agent: `before` is what makes its surroundings, `uid` and `capabilities` what it starts with.
 struct Tier {
     name: &'static str,
+    /// The row of the table in `deploy/README.md` that says what it makes unknown.
+    row: Option<&'static str>,
     /// A word of each new reason: one of these.
     names: &'static [&'static str],
     before: String,
@@ -45,6 +47,7 @@ fn tiers() -> Vec<Tier> {
     vec![
         Tier {
             name: "without SYS_PTRACE",
+            row: Some("SYS_PTRACE"),
             names: &["CAP_SYS_PTRACE"],
             before: plain(),
             uid: UID,
@@ -53,6 +56,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "without DAC_READ_SEARCH",
+            row: Some("DAC_READ_SEARCH"),
             names: &["CAP_DAC_READ_SEARCH"],
             before: plain(),
             uid: UID,
@@ -61,6 +65,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "uid 0 without capabilities",
+            row: None,
             names: &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"],
             before: plain(),
             uid: "0",
@@ -69,6 +74,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "without root and capabilities",
+            row: Some("both, or `--run-as` and root"),
             names: &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "uid 0"],
             before: plain(),
             uid: UID,
@@ -77,6 +83,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "without hostPID",
+            row: Some("hostPID"),
             names: &["hostPID"],
             before: format!(
                 "exec unshare --mount --pid --fork --kill-child sh -ec '{HOST} && mount -t proc proc /proc && exec \"$@\"' sh \"$@\""
@@ -87,6 +94,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "without hostNetwork",
+            row: Some("hostNetwork"),
             names: &["hostNetwork"],
             before: "exec unshare --net \"$@\"".to_owned(),
             uid: UID,
@@ -95,6 +103,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "without the host's files",
+            row: Some("`/` mounted and named with `--host-root`"),
             names: &["host's files"],
             before: format!(
                 "exec unshare --mount sh -ec '{OWN_ROOT} && mount --rbind /proc proc && exec chroot /run/own \"$@\"' sh \"$@\""
@@ -105,6 +114,7 @@ fn tiers() -> Vec<Tier> {
         },
         Tier {
             name: "in a container without anything",
+            row: None,
             names: &["hostPID", "host's files", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "uid 0"],
             before: format!(
                 "exec unshare --mount --pid --net --fork --kill-child sh -ec '{OWN_ROOT} && mount -t proc proc proc && exec chroot /run/own \"$@\"' sh \"$@\""
@@ -193,18 +203,18 @@ fn sees_root(verdicts: &Verdicts) -> bool {
     about.any(|(_, (verdict, _))| verdict == "fail" || !decided(verdict))
 }
 
-/// What is wrong with `lower`, judged by `full`; and how many of the decided are unknown there.
-fn compare(full: &Verdicts, lower: &Verdicts, names: &[&str]) -> (Vec<String>, usize) {
+/// What is wrong with `lower`, judged by `full`; and which of the decided checks are unknown there, with the reason.
+fn compare(full: &Verdicts, lower: &Verdicts, names: &[&str]) -> (Vec<String>, Vec<(String, String)>) {
     let node = |check: &str| (check.to_owned(), "node".to_owned());
     let mut wrong = Vec::new();
-    let mut lost = 0;
+    let mut lost = Vec::new();
     for ((check, subject), (verdict, _)) in full.iter().filter(|((check, _), (verdict, _))| decided(verdict) && is_compared(check)) {
         // A subject that is not seen is said once, on the node.
         let said = lower.get(&(check.clone(), subject.clone())).or_else(|| lower.get(&node(check)));
         match said {
             None => wrong.push(format!("{check} {subject}: {verdict} became nothing")),
             Some((other, reason)) if !decided(other) => {
-                lost += 1;
+                lost.push((check.clone(), reason.clone()));
                 if !names.iter().any(|name| reason.contains(name)) {
                     wrong.push(format!("{check} {subject}: {verdict} became unknown without a privilege: {reason}"));
                 }
@@ -225,6 +235,59 @@ fn compare(full: &Verdicts, lower: &Verdicts, names: &[&str]) -> (Vec<String>, u
     (wrong, lost)
 }
 
+/// What stands between backticks.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// What the guide says of a privilege, held to what became unknown without it: the words of the reasons, and the areas of the catalogue.
+fn documented(row: &str, lost: &[(String, String)]) -> Vec<String> {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/README.md")).unwrap();
+    let (_, table) = guide.split_once("| without | the finding's reason says |").expect("the table");
+    let line = table.lines().find(|line| line.starts_with(&format!("| {row} | "))).unwrap_or_else(|| panic!("no row {row}"));
+    let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+    // What every node has, and what only some have; the node of this test has no control plane.
+    let (always, some) = cells[2].split_once(';').unwrap_or((cells[2], ""));
+    let (reasons, always, some) = (quoted(cells[1]), quoted(always), quoted(some));
+    let catalogue = holdfast_checks::catalogue::built_in().unwrap();
+    let found: BTreeSet<&str> = lost.iter().map(|(check, _)| catalogue.get(check).unwrap().area.as_str()).collect();
+    let mut wrong = Vec::new();
+    if !always.is_subset(&found) || !found.iter().all(|area| always.contains(area) || some.contains(area)) {
+        wrong.push(format!("deploy/README.md, {row}: says that {always:?} and maybe {some:?} become unknown, and {found:?} do"));
+    }
+    for reason in reasons {
+        if !lost.iter().any(|(_, said)| said.contains(reason)) {
+            wrong.push(format!("deploy/README.md, {row}: no verdict says `{reason}`"));
+        }
+    }
+    wrong
+}
+
+/// What is given up at start is needed to start: the guide says how it ends without, in the agent's own words.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_agent_gives_up_at_start_it_needs_to_start() {
+    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/README.md")).unwrap();
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("token").display().to_string();
+    std::fs::write(&file, "token").unwrap();
+    for (without, words) in [("setuid,-setgid", "SETUID and SETGID"), ("chown", "the spool directory")] {
+        // Root's, and empty, as the kubelet makes it.
+        let spool = directory.path().join(without);
+        std::fs::create_dir(&spool).unwrap();
+        let (spool, bounding) = (spool.display().to_string(), format!("-{without}"));
+        let agent = ["run", "--collector", "https://127.0.0.1:1", "--ca", &file, "--token-file", &file, "--spool", &spool];
+        let mut all = vec!["10", "setpriv", "--bounding-set", &bounding, "--", BINARIES.agent];
+        all.extend(agent);
+        all.extend(["--run-as", UID, "--health", "127.0.0.1:0"]);
+        let (code, _, errors) = holdfast_tests::process::output(Path::new("timeout"), &all).unwrap();
+        let said = format!("{without}: {code}: {errors}");
+        assert!(errors.contains(words), "{said}");
+        // Without a spool it runs, until `timeout` ends it.
+        assert_eq!(code == 3, without != "chown", "{said}");
+        assert!(guide.contains(words), "deploy/README.md does not say {words}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_privilege_that_is_missing_makes_unknown_and_never_another_verdict() {
     let _kubelet = KUBELET.lock().await;
@@ -237,8 +300,15 @@ async fn a_privilege_that_is_missing_makes_unknown_and_never_another_verdict() {
         assert_eq!(said.0, "pass", "{check}: {said:?}");
     }
     assert_eq!(full[&("kubelet-read-only-port".to_owned(), "kubelet".to_owned())].0, "fail", "there is something to be wrong about");
-    let same =
-        Tier { name: "as deployed, again", names: &[], before: "exec \"$@\"".to_owned(), uid: UID, capabilities: BOTH, arguments: &[] };
+    let same = Tier {
+        name: "as deployed, again",
+        row: None,
+        names: &[],
+        before: "exec \"$@\"".to_owned(),
+        uid: UID,
+        capabilities: BOTH,
+        arguments: &[],
+    };
     let mut all = Vec::new();
     for tier in std::iter::once(same).chain(tiers()) {
         let read = || node.scan(&tier.before, tier.uid, tier.capabilities, tier.arguments);
@@ -250,10 +320,14 @@ async fn a_privilege_that_is_missing_makes_unknown_and_never_another_verdict() {
             wrong.retain(|wrong| again.contains(wrong));
         }
         println!(
-            "{:<34} {} decided, {lost} of the {count} became unknown",
+            "{:<34} {} decided, {} of the {count} became unknown",
             tier.name,
-            lower.values().filter(|(verdict, _)| decided(verdict)).count()
+            lower.values().filter(|(verdict, _)| decided(verdict)).count(),
+            lost.len(),
         );
+        if let Some(row) = tier.row {
+            all.extend(documented(row, &lost));
+        }
         all.extend(wrong.into_iter().map(|wrong| format!("{}: {wrong}", tier.name)));
     }
     assert!(all.is_empty(), "{} wrong:\n{}", all.len(), all.join("\n"));

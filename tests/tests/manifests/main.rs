@@ -12,6 +12,7 @@
 )]
 
 mod admission;
+mod documented;
 
 use std::collections::BTreeSet;
 use std::fs;

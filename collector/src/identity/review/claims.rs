@@ -66,8 +66,9 @@ fn not_authenticated(error: &str) -> Rejection {
     Rejection::new(refusal, if error.is_empty() { "not authenticated".to_owned() } else { short(error) })
 }
 
+/// A claim that is there once: of two values nobody could say which one is meant.
 fn claim(extra: &BTreeMap<String, Vec<String>>, name: &str) -> Option<String> {
-    let value = extra.get(&format!("authentication.kubernetes.io/{name}"))?.first()?;
+    let [value] = extra.get(&format!("authentication.kubernetes.io/{name}"))?.as_slice() else { return None };
     (!value.is_empty() && value.len() <= MAX_CLAIM_BYTES).then(|| value.clone())
 }
 

@@ -56,7 +56,7 @@ impl Waiters {
 
 #[derive(Debug, Default)]
 struct Lanes {
-    by_lane: BTreeMap<Lane, Waiters>,
+    waiters: BTreeMap<Lane, Waiters>,
     under_way: usize,
     waiting: usize,
     arrivals: u64,
@@ -65,7 +65,7 @@ struct Lanes {
 impl Lanes {
     /// The lane whose turn it is: that of sessions, or the one that has the fewest, and of those the one that has waited longest.
     fn next(&self, of_one: usize) -> Option<Lane> {
-        let may = self.by_lane.iter().filter(|(_, waiters)| waiters.taken() < of_one);
+        let may = self.waiters.iter().filter(|(_, waiters)| waiters.taken() < of_one);
         let ranked = may.filter_map(|(lane, waiters)| {
             let (arrival, _) = waiters.waiting.first_key_value()?;
             Some(((lane.is_some(), waiters.taken(), *arrival), *lane))
@@ -75,8 +75,8 @@ impl Lanes {
 
     /// Has the newest of the lane with the most give way to one more of `newcomer`; `false` when that one has the most itself.
     fn make_room(&mut self, newcomer: Lane) -> bool {
-        let own = newcomer.and_then(|_| self.by_lane.get(&newcomer)).map_or(0, |waiters| waiters.waiting.len());
-        let of_addresses = self.by_lane.iter_mut().filter(|(lane, _)| lane.is_some());
+        let own = newcomer.and_then(|_| self.waiters.get(&newcomer)).map_or(0, |waiters| waiters.waiting.len());
+        let of_addresses = self.waiters.iter_mut().filter(|(lane, _)| lane.is_some());
         let most = of_addresses.map(|(lane, waiters)| (*lane, waiters)).max_by_key(|(_, waiters)| waiters.waiting.len());
         let Some((lane, most)) = most.filter(|(_, waiters)| waiters.waiting.len() > own + usize::from(newcomer.is_some())) else {
             return false;
@@ -90,8 +90,8 @@ impl Lanes {
     }
 
     fn tidy(&mut self, lane: Lane) {
-        if self.by_lane.get(&lane).is_some_and(Waiters::is_empty) {
-            self.by_lane.remove(&lane);
+        if self.waiters.get(&lane).is_some_and(Waiters::is_empty) {
+            self.waiters.remove(&lane);
         }
     }
 }
@@ -123,7 +123,7 @@ impl Queue {
             }
             let arrival = lanes.arrivals;
             (lanes.arrivals, lanes.waiting) = (arrival.wrapping_add(1), lanes.waiting + 1);
-            lanes.by_lane.entry(lane).or_default().waiting.insert(arrival, call);
+            lanes.waiters.entry(lane).or_default().waiting.insert(arrival, call);
             Waiting { queue: self, lane, arrival }
         };
         self.call();
@@ -136,7 +136,7 @@ impl Queue {
             let mut lanes = self.lock();
             let next = lanes.next(self.limits.of_one).filter(|_| lanes.under_way < self.limits.at_once);
             let Some(lane) = next else { return };
-            let call = lanes.by_lane.get_mut(&lane).and_then(|waiters| {
+            let call = lanes.waiters.get_mut(&lane).and_then(|waiters| {
                 let (_, call) = waiters.waiting.pop_first()?;
                 waiters.under_way += 1;
                 Some(call)
@@ -151,7 +151,7 @@ impl Queue {
 
     fn change(self: &Arc<Self>, lane: Lane, change: impl FnOnce(&mut Waiters)) {
         let mut lanes = self.lock();
-        if let Some(waiters) = lanes.by_lane.get_mut(&lane) {
+        if let Some(waiters) = lanes.waiters.get_mut(&lane) {
             change(waiters);
         }
         lanes.tidy(lane);
@@ -170,7 +170,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut lanes = self.queue.lock();
-        let left = lanes.by_lane.get_mut(&self.lane).and_then(|waiters| waiters.waiting.remove(&self.arrival)).is_some();
+        let left = lanes.waiters.get_mut(&self.lane).and_then(|waiters| waiters.waiting.remove(&self.arrival)).is_some();
         if left {
             lanes.waiting = lanes.waiting.saturating_sub(1);
             lanes.tidy(self.lane);
@@ -281,7 +281,7 @@ mod tests {
         }
         assert_eq!(began.elapsed(), Duration::ZERO, "whoever is accepted makes room at once");
         sleep(LIMITS.rest * 2).await;
-        assert!(queue.lock().by_lane.is_empty() && queue.lock().under_way == 0, "nothing is left of anybody");
+        assert!(queue.lock().waiters.is_empty() && queue.lock().under_way == 0, "nothing is left of anybody");
     }
 
     #[tokio::test(start_paused = true)]
@@ -331,7 +331,7 @@ mod tests {
         sleep(LIMITS.rest * 2).await;
         drop(gone);
         sleep(LIMITS.rest * 2).await;
-        assert!(queue.lock().by_lane.is_empty() && queue.lock().under_way == 0);
+        assert!(queue.lock().waiters.is_empty() && queue.lock().under_way == 0);
     }
 
     #[tokio::test(start_paused = true)]

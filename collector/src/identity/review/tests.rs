@@ -103,7 +103,7 @@ async fn a_token_of_our_agent_names_its_node_and_is_asked_about_once_by_however_
 
 #[tokio::test]
 async fn whoever_leaves_does_not_take_the_decision_along() {
-    let rig = rig(answers(&good()).set_delay(Duration::from_millis(200))).await;
+    let rig = rig(answers(&good()).set_delay(Duration::from_secs(2))).await;
     rig.knows_a();
     let impatient = timeout(Duration::from_millis(50), rig.admit("pod"));
     let (gone, admitted) = tokio::join!(impatient, rig.admit("pod"));
@@ -137,6 +137,7 @@ async fn an_api_server_that_fails_is_not_a_no_and_is_asked_again() {
 async fn a_flood_of_forged_tokens_keeps_nobody_of_another_address_out() {
     let rig = Arc::new(rig(answers(&good()).set_delay(Duration::from_millis(500))).await);
     rig.knows_a();
+    let flooded = Instant::now();
     let flood = |n: usize| {
         let rig = Arc::clone(&rig);
         tokio::spawn(async move { rig.review.admit(&token(&n.to_string()), Some([192, 0, 2, 1].into())).await })
@@ -150,8 +151,10 @@ async fn a_flood_of_forged_tokens_keeps_nobody_of_another_address_out() {
     assert_eq!(busy, 50);
     let began = Instant::now();
     rig.review.admit(&token("agent"), Some([192, 0, 2, 2].into())).await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert!(rig.reviews().await <= 3 * LIMITS.of_one, "{}", rig.reviews().await);
+    // Behind all of them it would be half a minute, on a machine that does nothing else.
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    let rounds = 2 + usize::try_from(flooded.elapsed().as_millis() / 500).unwrap();
+    assert!(rig.reviews().await <= rounds * LIMITS.of_one, "{}", rig.reviews().await);
     flooding.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -246,6 +249,11 @@ fn every_claim_is_needed() {
     let claims = |value: Value| Claims::of(serde_json::from_value(value).unwrap(), AUDIENCE, "holdfast-system");
     assert_eq!(claims(good()).unwrap().node_uid, "uid-a");
     let without = |name: &str| extra(&BOUND.into_iter().filter(|(claim, _)| *claim != name).collect::<Vec<_>>());
+    let twice = |name: &str, values: &Value| {
+        let mut extra = extra(&BOUND);
+        extra[format!("authentication.kubernetes.io/{name}")] = values.clone();
+        status(USER, AUDIENCE, &extra)
+    };
     for (value, refusal, said) in [
         (json!({"user": {}}), Refusal::NotAuthenticated, "not authenticated"),
         (
@@ -266,6 +274,10 @@ fn every_claim_is_needed() {
         (status(USER, AUDIENCE, &without("pod-name")), Refusal::UnboundToken, "not bound to a pod"),
         (status(USER, AUDIENCE, &without("node-name")), Refusal::UnboundToken, "1.30"),
         (status(USER, AUDIENCE, &without("node-uid")), Refusal::UnboundToken, "1.30"),
+        (twice("node-name", &json!(["a", "b"])), Refusal::UnboundToken, "1.30"),
+        (twice("node-uid", &json!(["uid-b", "uid-a"])), Refusal::UnboundToken, "1.30"),
+        (twice("pod-uid", &json!([])), Refusal::UnboundToken, "not bound to a pod"),
+        (twice("pod-uid", &json!([""])), Refusal::UnboundToken, "not bound to a pod"),
     ] {
         let rejection = claims(value.clone()).unwrap_err();
         assert_eq!(rejection.refusal, refusal, "{value}");

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use prost::Message;
 use rstest::rstest;
 
-use super::{GreetingError, Incoming, entry, hello, key, transition};
-use crate::store::ingest::RefusalCode;
+use super::{GreetingError, Incoming, counted, entry, hello, key, refused, transition};
+use crate::store::ingest::{Refusal, RefusalCode};
 
 fn wire() -> v1::Entry {
     v1::Entry {
@@ -161,6 +161,17 @@ prop_compose! {
         evidence in proptest::collection::vec(any_evidence(), 0..10), evidence_truncated in any::<bool>(),
     ) -> v1::Finding {
         v1::Finding { verdict, reason, severity, title, evidence, evidence_truncated }
+    }
+}
+
+/// All of them were counted as `entry`.
+#[test]
+fn an_entry_is_counted_by_what_it_was_refused_for_as_the_page_of_refusals_has_it() {
+    let page = include_str!("../../../../docs/refusals.md");
+    for code in [RefusalCode::Malformed, RefusalCode::TooLarge, RefusalCode::Quota, RefusalCode::Foreign] {
+        let told = refused(Refusal { kind: 1, key: "a/b".into(), hash: Vec::new(), code });
+        let counted = counted(told.code());
+        assert!(page.contains(&format!("`{counted}`: ")), "{counted}");
     }
 }
 

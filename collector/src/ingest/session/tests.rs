@@ -251,6 +251,18 @@ fn a_good_bye_waits_for_the_last_commit() {
     assert_eq!(closed(&out), Some(&Close::Bye));
 }
 
+/// It would be shown as stopped, which alerts nobody, for as long as it had something under way.
+#[test]
+fn whoever_said_good_bye_says_nothing_more() {
+    let (mut rig, _) = Rig::open(Resume::InSync);
+    rig.say(delta(1, &[entry("x")]));
+    rig.say(Said::Bye(v1::Bye::default()));
+    assert!(rig.say(delta(2, &[entry("y")])).is_empty());
+    assert!(rig.say(Said::Bye(v1::Bye::default())).is_empty(), "once is enough");
+    assert!(rig.heartbeat(Digest::EMPTY, 0).is_empty());
+    assert_eq!(closed(&rig.committed(1, digest(&[entry("x")]))), Some(&Close::Bye));
+}
+
 #[test]
 fn a_fenced_write_ends_the_session_and_nothing_follows() {
     let (mut rig, _) = Rig::open(Resume::InSync);

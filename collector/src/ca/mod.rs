@@ -1,14 +1,19 @@
 //! A certificate authority for one collector: a CA and a server certificate, for those who have none, and a CA apart from it for the
-//! machines that enrol. What one of them signs the other does not vouch for.
+//! machines that enrol. What one of them signs the other does not vouch for. `server` makes the next server certificate.
+
+mod server;
+
+pub use server::{Written, server};
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 
+use crate::enrolment::AuthorityError;
 use crate::files::{self, FileError};
 
 /// How long the CA is valid.
@@ -42,6 +47,23 @@ pub enum CaError {
         /// As given.
         name: String,
     },
+    /// What should be a CA is none, or none any longer.
+    #[error("the CA {certificate} with its key {key}")]
+    Authority {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: AuthorityError,
+    },
+    /// The certificate that is replaced does not say what it is for.
+    #[error("{path} is no certificate whose names could be taken over: give them with --dns")]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// No randomness.
     #[error("the system has no random numbers to give: {0}")]
     Random(getrandom::Error),
@@ -72,7 +94,7 @@ pub fn init(out: &Path, names: &[String]) -> Result<bool, CaError> {
     let found: Vec<&PathBuf> = files.iter().filter(there).collect();
     let added = found.len() == files.len();
     match found.first() {
-        None => server(&files, names)?,
+        None => both(&files, names)?,
         Some(_) if added => {}
         Some(path) => return Err(FileError::Exists { path: PathBuf::clone(path) }.into()),
     }
@@ -95,16 +117,10 @@ fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, CaError> {
 }
 
 /// A CA and a server certificate from it.
-fn server(files: &[PathBuf], names: Vec<SanType>) -> Result<(), CaError> {
+fn both(files: &[PathBuf], names: Vec<SanType>) -> Result<(), CaError> {
     let authority = authority("Holdfast CA")?;
-
     let key = KeyPair::generate()?;
-    let mut server = params("Holdfast collector", SERVER_DAYS);
-    server.subject_alt_names = names;
-    server.use_authority_key_identifier_extension = true;
-    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let server = server.signed_by(&key, &authority)?;
+    let server = server_params(names).signed_by(&key, &authority)?;
 
     let contents = [authority.pem(), authority.key().serialize_pem(), server.pem(), key.serialize_pem()];
     for (path, (text, mode)) in files.iter().zip(contents.iter().zip([0o644, 0o600, 0o644, 0o600])) {
@@ -113,10 +129,24 @@ fn server(files: &[PathBuf], names: Vec<SanType>) -> Result<(), CaError> {
     Ok(())
 }
 
+fn server_params(names: Vec<SanType>) -> CertificateParams {
+    let mut server = params("Holdfast collector", SERVER_DAYS);
+    server.subject_alt_names = names;
+    server.use_authority_key_identifier_extension = true;
+    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    server
+}
+
+/// Of Unix milliseconds.
+fn time(ms: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
 fn params(name: &str, days: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
-    let now = std::time::SystemTime::now();
+    let now = SystemTime::now();
     let days = Duration::from_secs(u64::try_from(days).unwrap_or(0).saturating_mul(86_400));
     params.not_before = (now - SLACK).into();
     params.not_after = (now + days).into();
