@@ -61,7 +61,7 @@ pub enum RefusalCode {
     TooLarge,
     /// The node has too many.
     Quota,
-    /// It is about another node than its own, or for the collector alone to judge.
+    /// It is for the collector alone to judge.
     Foreign,
 }
 
@@ -188,6 +188,8 @@ pub enum Written {
     Committed {
         /// Every refused entry of the message.
         refused: Vec<Refusal>,
+        /// In it the agent calls the node as another one of its cluster is called. For everybody but the agent.
+        misnamed: bool,
         /// The digest of what is stored now.
         digest: Digest,
     },

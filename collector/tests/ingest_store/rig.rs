@@ -159,7 +159,7 @@ pub(crate) fn digest(entries: &[Entry]) -> Digest {
 
 pub(crate) fn committed(written: Written) -> (Vec<Refusal>, Digest) {
     match written {
-        Written::Committed { refused, digest } => (refused, digest),
+        Written::Committed { refused, digest, .. } => (refused, digest),
         Written::Fenced => panic!("fenced"),
     }
 }
