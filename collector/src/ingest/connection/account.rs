@@ -6,6 +6,7 @@ use holdfast_proto::v1;
 
 use super::end::End;
 use super::{Connection, patiently};
+use crate::accept::SessionPlace;
 use crate::ingest::session::{Close, Input, Policed};
 use crate::nodes::{Breach, Heartbeat};
 use crate::policy;
@@ -21,6 +22,7 @@ impl Connection {
         ingest.metrics.resumed(opened.resume.name());
         let (node, session, resume) = (self.admitted.node.name.as_str(), opened.session, opened.resume.name());
         tracing::info!(node, session, resume, holder = self.admitted.holder.text(), "session opened");
+        self.place.iter().for_each(SessionPlace::opened);
         let Some(claim) = &self.claim else { return };
         ingest.holders.opened(&self.admitted, claim.number, opened.node_id);
         if claim.alternates {
