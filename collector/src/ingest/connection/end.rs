@@ -101,6 +101,8 @@ impl Connection {
     /// The stream is over: the node is this holder's for a short while yet.
     fn release(&mut self) {
         if let Some(claim) = self.claim.take() {
+            // What waits to be opened yet is nobody's.
+            claim.taken_over.cancel();
             self.ingest.holders.lost(&self.admitted, claim.number, self.ingest.now().mono_ms);
         }
     }
