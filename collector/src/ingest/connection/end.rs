@@ -56,7 +56,12 @@ impl Connection {
                 (Some(status(close)), !matches!(close, Close::Late("three heartbeats")))
             }
             End::Lost(reason) => {
-                tracing::info!(node, reason, "session lost");
+                // Its end is said where its beginning was.
+                if self.claim.as_ref().is_some_and(|claim| claim.untold.is_some()) {
+                    tracing::info!(node, reason, "session lost");
+                } else {
+                    tracing::debug!(node, reason, "session lost");
+                }
                 (None, true)
             }
             End::Refused(refusal, reason) => {
