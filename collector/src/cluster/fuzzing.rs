@@ -39,8 +39,12 @@ pub(crate) fn followed(content: &[u8]) {
             is_name(&node.name);
         }
     }
-    seen::<SeenPod>(content).into_iter().for_each(|pod| drop(pod.kept()));
-    seen::<SeenDaemonSet>(content).into_iter().for_each(|daemon_set| drop(daemon_set.uid()));
+    for pod in seen::<SeenPod>(content) {
+        drop(pod.kept());
+    }
+    for daemon_set in seen::<SeenDaemonSet>(content) {
+        drop(daemon_set.uid());
+    }
 }
 
 fn seen<T: DeserializeOwned + Clone>(content: &[u8]) -> Vec<T> {
