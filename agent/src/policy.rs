@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_checks::entries::{Hash, MAX_REASON_BYTES};
 use holdfast_checks::policy::Policy;
@@ -18,6 +18,8 @@ use crate::watch::{FullPass, Pending};
 
 /// The length of a policy's hash, which is the collector's affair.
 const HASH_BYTES: usize = 16;
+/// What becomes of policies is logged one by one at most this often: a collector may send them without end.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 /// Room in a status for what follows the names.
 const AND_MORE_BYTES: usize = 32;
 
@@ -67,12 +69,31 @@ pub struct Policies {
     pending: Arc<Pending>,
     /// The checks of this agent's catalogue.
     known: BTreeSet<String>,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    at: Option<Instant>,
+    untold: u64,
+}
+
+impl Said {
+    /// Is it time for a line again; then how many were left out since the last.
+    fn may_say(&mut self) -> Option<u64> {
+        if self.at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            self.untold = self.untold.saturating_add(1);
+            return None;
+        }
+        self.at = Some(Instant::now());
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 impl Policies {
     /// Puts policies in force through `in_force` and `pending`. `known` are the checks there are.
     pub fn new(in_force: InForce, pending: Arc<Pending>, known: impl IntoIterator<Item = String>) -> Self {
-        Self { in_force, pending, known: known.into_iter().collect() }
+        Self { in_force, pending, known: known.into_iter().collect(), said: Mutex::default() }
     }
 
     /// Puts the policy that the spool kept in force again, before anything is judged. One that is no policy any more is dropped.
@@ -106,26 +127,35 @@ impl Policies {
         let policy = match accept(said) {
             Ok(policy) => policy,
             Err(reason) => {
-                tracing::warn!(policy = hex(&hash), reason, "refused the collector's policy: the one before stays in force");
+                if let Some(untold) = self.may_say() {
+                    tracing::warn!(policy = hex(&hash), reason, untold, "refused the collector's policy: the one before stays in force");
+                }
                 return v1::PolicyStatus { hash, applied: false, reason: bounded(reason) };
             }
         };
         spool.set_policy(if policy.is_default() { Vec::new() } else { said.encode_to_vec() });
         let reason = self.unknown(&policy);
         if *self.in_force.get() != policy {
-            tracing::info!(
-                policy = hex(&hash),
-                full_pass = policy.full_pass_seconds(),
-                disabled = policy.disabled_checks().len(),
-                pools = policy.pools().len(),
-                unknown = reason,
-                "applied the collector's policy"
-            );
+            if let Some(untold) = self.may_say() {
+                tracing::info!(
+                    policy = hex(&hash),
+                    full_pass = policy.full_pass_seconds(),
+                    disabled = policy.disabled_checks().len(),
+                    pools = policy.pools().len(),
+                    unknown = reason,
+                    untold,
+                    "applied the collector's policy"
+                );
+            }
             self.pending.set_full_pass(interval(&policy));
             self.in_force.set(policy);
             self.pending.add_all();
         }
         v1::PolicyStatus { hash, applied: true, reason }
+    }
+
+    fn may_say(&self) -> Option<u64> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).may_say()
     }
 
     /// Names the disabled checks that are not in this agent's catalogue: no reason to refuse, because agents of several versions run.
@@ -241,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_policies_is_not_logged_one_by_one() {
+        let (policies, ..) = policies(&[]);
+        let mut spool = Spool::in_memory(1);
+        // One has been said, and no second passes, however slow the machine.
+        policies.said.lock().unwrap().at = Some(Instant::now() + LOG_EVERY * 1_000);
+        for number in 0..100 {
+            let passes = if number % 2 == 0 { 5 } else { 120 + u32::from(number) };
+            policies.take(&wire(number, passes, &[]), &mut spool);
+        }
+        let mut said = policies.said.lock().unwrap();
+        said.at = None;
+        assert_eq!(said.may_say(), Some(100));
+    }
+
+    #[test]
     fn an_empty_policy_takes_the_agent_back_to_its_own_configuration() {
         let (policies, in_force, pending) = policies(&[]);
         let mut spool = Spool::in_memory(1);
@@ -270,7 +315,7 @@ mod tests {
         policies.restore(&mut spool);
         assert!(in_force.get().disables("a"));
         assert_eq!(pending.take_full_pass(), Some(FullPass::Every(Duration::from_mins(1))));
-        assert_eq!(pending.take_until(Some(std::time::Instant::now())), Some(crate::watch::Wanted::Groups(BTreeSet::new())));
+        assert_eq!(pending.take_until(Some(Instant::now())), Some(crate::watch::Wanted::Groups(BTreeSet::new())));
         for broken in [b"\xff\xff\xff".to_vec(), wire(9, 1, &[]).encode_to_vec()] {
             spool.set_policy(broken);
             let (policies, in_force, _) = self::policies(&[]);

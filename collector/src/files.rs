@@ -10,6 +10,31 @@ use std::path::{Path, PathBuf};
 /// The largest file read: 4 MiB.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What tells one version of a file from another without reading it. Size and the time of writing can be made the same again; the time
+/// of the last change to the inode cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Device and inode.
+    file: (u64, u64),
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Stamp {
+    /// Of the file as it is, or where a link leads; `None` where there is none, or none that may be looked at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            file: (metadata.dev(), metadata.ino()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            size: metadata.len(),
+        })
+    }
+}
+
 /// Why a file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {

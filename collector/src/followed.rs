@@ -5,15 +5,15 @@
 //! has it looked at ten times a second at most. Must not know what is in it.
 
 use std::error::Error;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use crate::files::Stamp;
 use crate::logs::cause;
 
 /// How often the file is looked at while everything asked for is found.
@@ -22,9 +22,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const GAP: Duration = Duration::from_millis(100);
 /// How long what is not found waits for a look: a disk may hang.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What tells one version of a file from another: time, size and inode.
-type Stamp = Option<(SystemTime, u64, u64)>;
 
 /// The content in use. Cloned freely: it is one.
 #[derive(Debug)]
@@ -43,13 +40,13 @@ struct Inner<T, E> {
 struct Looks<T, E> {
     /// When the last look began that is over.
     looked: Instant,
-    seen: Stamp,
+    seen: Option<Stamp>,
     /// One that has begun. Whoever waited for it may be gone.
     running: Option<(Instant, JoinHandle<Look<T, E>>)>,
 }
 
 /// What a look has met: nothing new, or another version.
-type Look<T, E> = Option<(Stamp, Result<T, E>)>;
+type Look<T, E> = Option<(Option<Stamp>, Result<T, E>)>;
 
 impl<T, E> Clone for Followed<T, E> {
     fn clone(&self) -> Self {
@@ -64,7 +61,7 @@ impl<T: Send + Sync + 'static, E: Error + Send + 'static> Followed<T, E> {
     /// Those of `first`.
     pub fn load(path: &Path, what: &'static str, parse: fn(&Path) -> Result<T, E>, first: fn(&Path) -> Result<T, E>) -> Result<Self, E> {
         // Before it is read: a change in between is then seen as one.
-        let seen = stamp(path);
+        let seen = Stamp::of(path);
         let content = watch::Sender::new(first(path)?);
         let looks = Mutex::new(Looks { looked: Instant::now(), seen, running: None });
         Ok(Self(Arc::new(Inner { path: path.to_owned(), what, parse, content, looks })))
@@ -127,10 +124,10 @@ impl<T: Send + Sync + 'static, E: Error + Send + 'static> Followed<T, E> {
         }
     }
 
-    fn begin(&self, seen: Stamp) -> JoinHandle<Look<T, E>> {
+    fn begin(&self, seen: Option<Stamp>) -> JoinHandle<Look<T, E>> {
         let (path, parse) = (self.0.path.clone(), self.0.parse);
         tokio::task::spawn_blocking(move || {
-            let now = stamp(&path);
+            let now = Stamp::of(&path);
             (now != seen).then(|| (now, parse(&path)))
         })
     }
@@ -147,11 +144,6 @@ impl<T: Send + Sync + 'static, E: Error + Send + 'static> Followed<T, E> {
             }
         }
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 #[cfg(test)]
@@ -193,6 +185,19 @@ mod tests {
         timeout(Duration::from_mins(1), changed.changed()).await.unwrap().unwrap();
         assert!(words.get(has("one")).is_none());
         following.abort();
+    }
+
+    /// An editor that keeps times, or whoever wants a token to stay that was taken out.
+    #[tokio::test]
+    async fn a_rewrite_in_place_of_the_same_size_that_keeps_its_time_is_seen() {
+        let (_dir, path, words) = followed("one");
+        let before = std::fs::metadata(&path).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"two", 0).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        assert_eq!(file.metadata().unwrap().modified().unwrap(), before.modified().unwrap());
+        assert!(words.find(has("two")).await.is_some());
+        assert!(words.get(has("one")).is_none());
     }
 
     /// Each unknown token used to cost a stat, on a thread that serves connections.

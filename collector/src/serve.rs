@@ -215,7 +215,8 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     if let Some(cluster) = cluster.clone() {
         let registry = Arc::clone(&registry);
         let (store, changes, clock) = (store.clone(), changes.clone(), Arc::clone(&clock));
-        let keeping = Keeping { cluster, store, changes, registry, clock, waiting: options.waiting };
+        let elapsed: Clock = Arc::new(move || i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
+        let keeping = Keeping { cluster, store, changes, registry, clock, elapsed, waiting: options.waiting };
         tasks.spawn(named("Node objects", told(membership::keep(keeping, stop.clone()))));
     }
     let vouching = cluster.clone().filter(|_| options.token_review);

@@ -3,7 +3,7 @@
 //! A handshake is what a stranger can have computed here for nothing: 0.23 ms each, measured with other work beside it (4,300 in a second of
 //! one core: `cargo bench -p holdfast-tests --bench connections`). Whoever finishes them on and on is displaced by nobody, so each address has an allowance:
 //! 4,000 at once, which is a second of one core, and 50 a second from then on, which is 1.2 % of it. What an agent takes is given back when its
-//! credentials are accepted, so that a fleet of any size behind one address comes in; one that meets an API server that does not answer
+//! session is opened, so that a fleet of any size behind one address comes in; one that meets an API server that does not answer
 //! has 4,000 attempts and 3,000 more each minute. Nothing is taken before something came: a silent connection costs no handshake.
 //! Must not know TLS.
 

@@ -171,6 +171,11 @@ impl Place {
         if self.member.displaced.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// Of which it is one.
+    pub(super) fn crowd(&self) -> Arc<Crowd> {
+        Arc::clone(&self.crowd)
+    }
+
     /// Until it has to give way.
     pub(super) async fn displaced(&self) {
         std::future::poll_fn(|context| self.poll_displaced(context)).await;

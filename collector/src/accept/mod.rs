@@ -61,7 +61,7 @@ pub struct Bounds {
     pub handshakes: usize,
     /// Handshakes of one address of which no agent comes.
     pub strange: Rate,
-    /// How long a connection may last without a session whose credentials were accepted.
+    /// How long a connection may last in which nobody with good credentials begins a session.
     pub session_within: Duration,
 }
 

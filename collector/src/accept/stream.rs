@@ -23,7 +23,7 @@ use tonic::transport::server::Connected;
 
 use super::PENALTY;
 use super::allowance::Allowance;
-use super::crowd::{Place, origin};
+use super::crowd::{Crowd, Place, origin};
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
 
@@ -32,12 +32,10 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Nobody we know has said anything yet.
 const STRANGE: u8 = 0;
-/// Credentials were accepted.
-const KNOWN: u8 = 1;
-/// There is a session.
-const SESSION: u8 = 2;
+/// There is a session, open or about to be.
+const SESSION: u8 = 1;
 /// There was a session.
-const OVER: u8 = 3;
+const OVER: u8 = 2;
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
@@ -55,8 +53,11 @@ struct Standing {
     spoke: AtomicBool,
     /// Of the connection's task.
     waker: AtomicWaker,
-    /// Among those who have no session.
+    /// Among those who hold no node.
     place: Mutex<Option<Place>>,
+    /// For a session that was opened the handshake is given back, once.
+    opened: AtomicBool,
+    origin: IpAddr,
     allowance: Arc<Allowance>,
 }
 
@@ -74,6 +75,8 @@ impl Peer {
             spoke: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             place: Mutex::new(None),
+            opened: AtomicBool::new(false),
+            origin: origin(address.ip()),
             allowance,
         };
         Self { address, certificate: certificate.map(Arc::new), standing: Arc::new(standing) }
@@ -81,7 +84,7 @@ impl Peer {
 
     /// Whom its address stands for: a host that has many addresses of its own counts as one.
     pub fn origin(&self) -> IpAddr {
-        origin(self.address.ip())
+        self.standing.origin
     }
 
     /// The client certificate, verified in the handshake.
@@ -89,20 +92,12 @@ impl Peer {
         self.certificate.as_deref()
     }
 
-    /// Its credentials were accepted: the connection may last, and gives way to nobody.
-    pub fn accepted(&self) {
-        drop(self.standing.place.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if self.standing.state.compare_exchange(STRANGE, KNOWN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.standing.allowance.give_back(self.origin());
-            self.standing.waker.wake();
-        }
-    }
-
     fn spoke(&self) {
         self.standing.spoke.store(true, Ordering::Release);
     }
 
-    /// Takes the connection's one session; `None` while there is another. The connection ends soon after it is given back.
+    /// Takes the connection's one session; `None` while there is another. The connection gives way as before until the session holds
+    /// a node, and ends soon after it is given back.
     pub fn begin_session(&self) -> Option<SessionPlace> {
         let begun = self.standing.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| (state != SESSION).then_some(SESSION));
         begun.ok().map(|_| SessionPlace(Arc::clone(&self.standing)))
@@ -132,6 +127,21 @@ pub fn heard<B>(mut request: Request<B>) -> Request<B> {
 #[derive(Debug)]
 pub struct SessionPlace(Arc<Standing>);
 
+impl SessionPlace {
+    /// It holds its node, which no other has: the connection gives way to nobody. Good credentials alone are not enough, or whoever has
+    /// one could hold all connections there are.
+    pub fn holds(&self) {
+        drop(self.0.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// It was opened: an agent came of the handshake.
+    pub fn opened(&self) {
+        if !self.0.opened.swap(true, Ordering::AcqRel) {
+            self.0.allowance.give_back(self.0.origin);
+        }
+    }
+}
+
 impl Drop for SessionPlace {
     fn drop(&mut self) {
         self.0.set(OVER);
@@ -145,6 +155,8 @@ pub struct TlsConnection {
     peer: Peer,
     metrics: Metrics,
     refusals: Refusals,
+    /// Those who hold no node.
+    strangers: Arc<Crowd>,
     /// The server gives up every connection then, whoever is at the other end.
     stopping: CancellationToken,
     /// Until when there must be a session; `None` while there is one.
@@ -169,12 +181,14 @@ impl TlsConnection {
         stopping: CancellationToken,
     ) -> Self {
         metrics.connection(1);
+        let strangers = place.crowd();
         *peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
         Self {
             stream,
             peer,
             metrics,
             refusals,
+            strangers,
             stopping,
             deadline: Some(Box::pin(sleep(patience))),
             seen: STRANGE,
@@ -195,14 +209,21 @@ impl TlsConnection {
             self.deadline = match state {
                 SESSION => None,
                 OVER => Some(Box::pin(sleep(FAREWELL))),
-                // Between the credentials and the session there is nothing to wait for.
                 _ => self.deadline.take(),
             };
         }
-        if state == STRANGE && !self.closing {
-            let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.closing {
+            let mut place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
+            if state == OVER {
+                // Whoever has said good-bye is one of many again.
+                place.get_or_insert_with(|| self.strangers.join(self.peer.address.ip()));
+            }
             let displaced = place.as_ref().is_some_and(|place| place.poll_displaced(context).is_ready());
             drop(place);
+            if displaced && state == OVER {
+                tracing::debug!(peer = %self.peer.address, "the session is over, and others came: closing the connection");
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
             if displaced {
                 return Poll::Ready(self.end(Refusal::NoSessionDisplaced, "it had no session when others came"));
             }

@@ -1,4 +1,4 @@
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may fail")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods, reason = "a test may fail")]
 
 use std::io::ErrorKind;
 
@@ -65,7 +65,6 @@ async fn a_connection_in_which_nobody_opens_a_session_is_closed_and_one_that_is_
     assert!(rig.refused(Refusal::NoSession));
 
     let (_known, mut agent) = rig.connect().await;
-    agent.connect_info().accepted();
     let session = agent.connect_info().begin_session();
     assert!(session.is_some() && agent.connect_info().begin_session().is_none(), "one session in one connection");
     assert!(timeout(Duration::from_millis(600), agent.read_u8()).await.is_err(), "it waits for the agent");
@@ -76,8 +75,8 @@ async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_no
     // A quarter of four may be without a session.
     let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() });
     let (_known, mut agent) = rig.connect().await;
-    agent.connect_info().accepted();
-    let _session = agent.connect_info().begin_session();
+    let session = agent.connect_info().begin_session().unwrap();
+    session.holds();
     let (_first, mut first) = rig.connect().await;
     let (_second, mut second) = rig.connect().await;
     assert_eq!(ended(&mut first).await, ErrorKind::TimedOut);
@@ -87,14 +86,35 @@ async fn a_connection_without_a_session_gives_way_and_one_with_a_session_does_no
     }
 }
 
+/// One credential could hold as many connections as there may be: each for as long as a Hello may take and a good-bye lasts.
+#[tokio::test]
+async fn a_session_that_has_not_begun_or_is_over_gives_way_like_none() {
+    let mut rig = Rig::new(Bounds { connections: 4, ..Bounds::default() });
+    let (_silent, mut silent) = rig.connect().await;
+    let _begun = silent.connect_info().begin_session().unwrap();
+    let (_over, mut over) = rig.connect().await;
+    assert_eq!(ended(&mut silent).await, ErrorKind::TimedOut, "it had good credentials and said nothing");
+    assert!(rig.refused(Refusal::NoSessionDisplaced));
+    let session = over.connect_info().begin_session().unwrap();
+    session.holds();
+    let (_other, mut other) = rig.connect().await;
+    assert!(timeout(Duration::from_millis(300), over.read_u8()).await.is_err(), "it holds its node");
+    drop(session);
+    // It is the newest now, and the one that says nothing the oldest.
+    let (read, late) = tokio::join!(timeout(Duration::from_millis(300), over.read_u8()), ended(&mut other));
+    assert!(read.is_err() && late == ErrorKind::TimedOut);
+    let (_next, mut next) = rig.connect().await;
+    assert_eq!(timeout(Duration::from_secs(5), ended(&mut over)).await.expect("before its farewell is over"), ErrorKind::TimedOut);
+    assert!(timeout(Duration::from_millis(300), next.read_u8()).await.is_err());
+}
+
 #[tokio::test]
 async fn at_the_cap_a_stranger_makes_room_and_where_there_is_none_the_newest_is_refused() {
     let mut rig = Rig::new(Bounds { connections: 2, ..Bounds::default() });
     let (_one, one) = rig.connect().await;
     let (_two, two) = rig.connect().await;
-    for agent in [&one, &two] {
-        agent.connect_info().accepted();
-    }
+    let sessions = [&one, &two].map(|agent| agent.connect_info().begin_session().unwrap());
+    sessions.iter().for_each(SessionPlace::holds);
     let mut plain = TcpStream::connect(rig.address).await.unwrap();
     let read = timeout(Duration::from_mins(1), plain.read_u8()).await.expect("refused");
     assert!(read.is_err() && rig.refused(Refusal::ConnectionsFull), "{read:?}");
@@ -108,7 +128,10 @@ async fn an_address_of_whose_handshakes_no_agent_comes_has_no_more_and_another_o
     let mut open = Vec::new();
     for _ in 0..6 {
         let (client, connection) = rig.connect().await;
-        connection.connect_info().accepted();
+        let session = connection.connect_info().begin_session().unwrap();
+        // Once, however many sessions are opened in it.
+        session.opened();
+        session.opened();
         open.push((client, connection));
     }
     for _ in 0..3 {
@@ -116,6 +139,8 @@ async fn an_address_of_whose_handshakes_no_agent_comes_has_no_more_and_another_o
         drop(TcpStream::connect(rig.address).await.unwrap());
         open.push(rig.connect().await);
     }
+    let begun: Vec<_> = open[6..].iter().map(|(_, connection)| connection.connect_info().begin_session().unwrap()).collect();
+    begun.iter().for_each(SessionPlace::holds);
     let shake = async |from: [u8; 4]| {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
@@ -124,7 +149,7 @@ async fn an_address_of_whose_handshakes_no_agent_comes_has_no_more_and_another_o
     };
     assert!(shake([127, 0, 0, 1]).await.is_err() && rig.refused(Refusal::HandshakeRate));
     shake([127, 0, 0, 2]).await.unwrap();
-    open.last().unwrap().1.connect_info().accepted();
+    begun[0].opened();
     shake([127, 0, 0, 1]).await.unwrap();
 }
 

@@ -3,10 +3,9 @@
 //!
 //! Everything is replaced at once: a handshake sees the old files or the new ones, never some of each.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
@@ -17,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::enrolment::{Authority, AuthorityError};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stamp};
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::refusals::Refusal;
@@ -110,8 +109,8 @@ pub struct TlsFiles {
 
 /// The content of the files, in their order.
 type Contents = Vec<Vec<u8>>;
-/// What tells one version of the files from another without reading them.
-type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
+/// The same of what they look like.
+type Stamps = Vec<Option<Stamp>>;
 
 #[derive(Debug)]
 struct Loaded {
@@ -239,11 +238,7 @@ impl TlsFiles {
     }
 
     fn stamps(&self) -> Stamps {
-        let stamp = |path: &Path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-        };
-        self.paths().map(stamp).collect()
+        self.paths().map(Stamp::of).collect()
     }
 
     /// Reads until two readings are the same: a directory that is replaced by a link while it is read never gives a mixed set.

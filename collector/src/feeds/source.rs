@@ -32,6 +32,9 @@ pub(crate) struct Stamp {
     pub(crate) size: u64,
     /// Modified: seconds and nanoseconds.
     pub(crate) modified: (i64, i64),
+    /// The inode changed: the same. Whoever writes a file anew may put the other time back.
+    #[serde(default)]
+    pub(crate) changed: (i64, i64),
     /// Inode and device.
     pub(crate) inode: (u64, u64),
 }
@@ -39,7 +42,12 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Of what `stat` says.
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self { size: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()), inode: (metadata.ino(), metadata.dev()) }
+        Self {
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            inode: (metadata.ino(), metadata.dev()),
+        }
     }
 }
 

@@ -183,10 +183,9 @@ impl Connection {
                     Output::Open(start) => {
                         self.claim(&start)?;
                         let start = SessionStart { holder: self.admitted.holder.text(), ..*start };
-                        let opened = patiently(self.ingest.writer.open_session(start)).await?;
-                        if self.claim.as_ref().is_some_and(|claim| claim.taken_over.is_cancelled()) {
-                            return Err(self.taken_over());
-                        }
+                        let taken_over = self.claim.as_ref().map(|claim| claim.taken_over.clone()).unwrap_or_default();
+                        let opened = patiently(self.ingest.writer.open_unless(start, taken_over.clone())).await?;
+                        let Some(opened) = opened.filter(|_| !taken_over.is_cancelled()) else { return Err(self.taken_over()) };
                         self.opened(&opened);
                         let (node_id, session) = (opened.node_id, opened.session);
                         inputs.push_back(Input::Opened(opened, self.ingest.registry.connected_nodes()));

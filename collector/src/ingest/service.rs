@@ -118,11 +118,7 @@ impl Ingest {
         let peer = request.extensions().get::<Peer>();
         let authorization = request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
         let presented = Presented { authorization, certificate: peer.and_then(Peer::certificate), from: peer.map(Peer::origin) };
-        let admitted = self.identities.admit(presented).await;
-        if let (Ok(_), Some(peer)) = (&admitted, peer) {
-            peer.accepted();
-        }
-        admitted.map_err(|rejection| {
+        self.identities.admit(presented).await.map_err(|rejection| {
             self.refusals.note(rejection.refusal, peer.map(|peer| peer.address), None, &rejection);
             if rejection.undecided() { Status::unavailable(words::CANNOT_DECIDE) } else { Status::unauthenticated(words::NOT_ACCEPTED) }
         })

@@ -18,6 +18,10 @@ const GRACE_MS: u64 = 10_000;
 const TURNS_MS: u64 = 10 * 60 * 1000;
 /// The most turns looked at.
 const MAX_TURNS: usize = 12;
+/// Sessions of one node that are logged within [`TOLD_MS`]; what is beyond is counted and said with the next.
+const TOLD: u32 = 5;
+/// See [`TOLD`], in milliseconds.
+const TOLD_MS: u64 = 60_000;
 /// Nodes after which those that nobody holds are looked for.
 const SWEEP_FROM: usize = 1024;
 
@@ -56,6 +60,29 @@ impl Turns {
     }
 }
 
+/// What was logged of a node's sessions: whoever comes back on and on shall not fill the disk.
+#[derive(Debug, Default)]
+struct Told {
+    since_ms: u64,
+    lines: u32,
+    untold: u64,
+}
+
+impl Told {
+    /// Is the next one to be logged; then how many were not since the last.
+    fn take(&mut self, now_ms: u64) -> Option<u64> {
+        if now_ms.saturating_sub(self.since_ms) >= TOLD_MS {
+            (self.since_ms, self.lines) = (now_ms, 0);
+        }
+        if self.lines >= TOLD {
+            self.untold = self.untold.saturating_add(1);
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stream {
     Live,
@@ -73,6 +100,7 @@ struct Held {
     /// Once its session was opened.
     node_id: Option<i64>,
     turns: Turns,
+    told: Told,
 }
 
 impl Held {
@@ -94,6 +122,8 @@ pub struct Claim {
     pub taken_over: CancellationToken,
     /// Two machines show the same credentials in turns.
     pub alternates: bool,
+    /// How many claims of the node were not logged since the last that was; `None`: this one is not to be, either.
+    pub untold: Option<u64>,
 }
 
 /// Why a node cannot be held: somebody else does.
@@ -153,6 +183,7 @@ impl Holders {
             stream: Stream::Live,
             node_id: None,
             turns: Turns::default(),
+            told: Told::default(),
         };
         let held = match nodes.held.entry(key(admitted)) {
             std::collections::btree_map::Entry::Vacant(free) => free.insert(fresh),
@@ -164,11 +195,11 @@ impl Holders {
                 }
                 held.taken_over.cancel();
                 let turns = if same { std::mem::take(&mut held.turns) } else { Turns::default() };
-                *held = Held { node_id: held.node_id, turns, ..fresh };
+                *held = Held { node_id: held.node_id, turns, told: std::mem::take(&mut held.told), ..fresh };
                 held
             }
         };
-        Ok(Claim { number, taken_over, alternates: held.turns.take(speaker, now_ms) })
+        Ok(Claim { number, taken_over, alternates: held.turns.take(speaker, now_ms), untold: held.told.take(now_ms) })
     }
 
     /// Does something to the node of a claim that is still the newest.
@@ -257,6 +288,20 @@ mod tests {
         assert!(first.taken_over.is_cancelled() && !second.taken_over.is_cancelled());
         holders.lost(&pod("a"), first.number, 2);
         assert!(holders.claim(&pod("b"), speaker(2), 60_000, |_| true).is_err(), "the older one's end is not the newer one's");
+    }
+
+    #[test]
+    fn one_that_comes_back_on_and_on_is_logged_a_few_times_a_minute_and_another_node_all_the_same() {
+        let holders = Holders::default();
+        let node = |uid: &str| {
+            let node = NodeIdentity { cluster: "c".into(), uid: uid.into(), name: "n".into(), origin: Origin::Agent };
+            Arc::new(Admitted { node, holder: Holder::Token, expires_at: None, token_hash: None })
+        };
+        let untold = |uid, at| holders.claim(&node(uid), speaker(1), at, |_| true).unwrap().untold;
+        let said: Vec<_> = (0..1_000).filter_map(|n| untold("a", 100_000 + n)).collect();
+        assert_eq!(said, [0; 5]);
+        assert_eq!(untold("b", 100_001), Some(0));
+        assert_eq!(untold("a", 160_000), Some(995));
     }
 
     #[test]

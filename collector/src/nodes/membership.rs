@@ -16,6 +16,7 @@ use super::Registry;
 use crate::alerts::Clock;
 use crate::changes::{ChangeFeed, ChangeKind};
 use crate::cluster::{Cluster, NodeObject};
+use crate::ingest::session::Moment;
 use crate::logs::cause;
 use crate::store::membership::{Arrived, Difference, Member, Membership, Moved};
 use crate::store::nodes::{NodeState, StateChange};
@@ -53,14 +54,14 @@ impl Waiting {
     }
 }
 
-/// Who has been waited for, since when.
+/// Who has been waited for, since when by a clock that nobody sets: an hour forward is nobody's absence.
 #[derive(Debug, Default)]
 pub struct Watch {
     waiting: Waiting,
     /// Node objects without a row, by uid: since when they are known.
-    arriving: BTreeMap<String, i64>,
+    arriving: BTreeMap<String, u64>,
     /// Nodes without a Node object, since when.
-    missing: BTreeMap<i64, i64>,
+    missing: BTreeMap<i64, u64>,
 }
 
 impl Watch {
@@ -75,16 +76,17 @@ impl Watch {
         self.missing.clear();
     }
 
-    /// What has to be written at `now` (Unix milliseconds), with every Node object in `objects` and every stored node in `members`.
-    pub fn compare(&mut self, objects: &[NodeObject], members: &[Member], now: i64) -> Difference {
+    /// What has to be written `now`, with every Node object in `objects` and every stored node in `members`.
+    pub fn compare(&mut self, objects: &[NodeObject], members: &[Member], now: Moment) -> Difference {
+        let waited = |since: u64, ms: i64| i64::try_from(now.mono_ms.saturating_sub(since)).unwrap_or(i64::MAX) >= ms;
         let by_uid: BTreeMap<&str, &NodeObject> = objects.iter().map(|object| (object.uid.as_str(), object)).collect();
         let known: BTreeSet<&str> = members.iter().map(|member| member.uid.as_str()).collect();
         let mut difference = Difference::default();
         self.arriving.retain(|uid, _| by_uid.contains_key(uid.as_str()) && !known.contains(uid.as_str()));
         for object in objects.iter().filter(|object| !known.contains(object.uid.as_str())) {
-            let since = *self.arriving.entry(object.uid.clone()).or_insert(now);
+            let since = *self.arriving.entry(object.uid.clone()).or_insert(now.mono_ms);
             // Where none can run nobody is waited for.
-            if object.unwatchable.is_some() || now.saturating_sub(since) >= self.waiting.agent_ms {
+            if object.unwatchable.is_some() || waited(since, self.waiting.agent_ms) {
                 difference.arrived.push(arrived(object));
             }
         }
@@ -92,10 +94,10 @@ impl Watch {
         for member in members {
             let object = by_uid.get(member.uid.as_str()).copied();
             if object.is_none() && member.state != NodeState::Gone {
-                missing.insert(member.node_id, self.missing.get(&member.node_id).copied().unwrap_or(now));
+                missing.insert(member.node_id, self.missing.get(&member.node_id).copied().unwrap_or(now.mono_ms));
             }
-            let waited = missing.get(&member.node_id).is_some_and(|since| now.saturating_sub(*since) >= self.waiting.object_ms);
-            let membership = membership(member, object, waited);
+            let missed = missing.get(&member.node_id).is_some_and(|since| waited(*since, self.waiting.object_ms));
+            let membership = membership(member, object, missed);
             let unwatchable = object.and_then(|object| object.unwatchable).unwrap_or_default();
             if membership != member.membership || membership.listed() && unwatchable != member.unwatchable {
                 difference.moved.push(Moved { node_id: member.node_id, membership, unwatchable: unwatchable.to_owned() });
@@ -104,7 +106,7 @@ impl Watch {
                 && let Some((state, reason)) = state(member, object, membership)
             {
                 let (node_id, session) = (member.node_id, member.session);
-                difference.states.push(StateChange { node_id, session, state, reason, at: now });
+                difference.states.push(StateChange { node_id, session, state, reason, at: now.wall_ms });
             }
         }
         self.missing = missing;
@@ -158,6 +160,8 @@ pub struct Keeping {
     pub registry: Arc<Registry>,
     /// Unix milliseconds.
     pub clock: Clock,
+    /// Milliseconds since some time or other, by a clock that nobody sets.
+    pub elapsed: Clock,
     /// How long things may take.
     pub waiting: Waiting,
 }
@@ -223,10 +227,11 @@ impl Keeping {
         };
         let members = self.store.members(self.cluster.name()).await?;
         self.registry.members(&members);
-        let now = (self.clock)();
+        let mono_ms = u64::try_from((self.elapsed)()).unwrap_or_default();
+        let now = Moment { mono_ms, wall_ms: (self.clock)() };
         let difference = watch.compare(&objects, &members, now);
         if !difference.is_empty() {
-            let changes = self.store.write_membership(self.cluster.name(), &difference, now).await?;
+            let changes = self.store.write_membership(self.cluster.name(), &difference, now.wall_ms).await?;
             self.registry.members(&self.store.members(self.cluster.name()).await?);
             self.registry.settle(&difference.states);
             for change in changes {

@@ -1,9 +1,9 @@
 //! The task that has agents ask: reads lists and the store, follows the schedule, stores what comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use holdfast_checks::peers::{Refusal, outcome_name};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -17,6 +17,7 @@ use super::targets::{ListedNode, Plan};
 use crate::alerts::Clock;
 use crate::changes::{Change, ChangeFeed, ChangeKind};
 use crate::cluster::Cluster;
+use crate::files::Stamp;
 use crate::logs::cause;
 use crate::metrics::Metrics;
 use crate::policy::Policies;
@@ -102,7 +103,7 @@ pub async fn run(sources: Sources, shared: Shared, cancel: CancellationToken) {
     let mut feed = shared.changes.follow();
     let Sources { list, api } = sources;
     let (path, plan) = list.map_or((None, Plan::default()), |(path, plan)| (Some(path), plan));
-    let mut file = path.map(|path| (stamp(&path), path));
+    let mut file = path.map(|path| (Stamp::of(&path), path));
     let mut desk = Desk::new(shared, plan);
     let mut nodes = api.map(|cluster| {
         let mut told = cluster.follow();
@@ -154,14 +155,6 @@ fn pace(plan: &Plan) -> Pace {
     Pace { every_ms: plan.every_ms, vantages: plan.vantages }
 }
 
-/// What tells one version of a file from another.
-type Stamp = Option<(SystemTime, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 impl Desk {
     fn new(shared: Shared, plan: Plan) -> Self {
         // The seed only spreads the work: without entropy it is spread the same way after every start.
@@ -185,9 +178,9 @@ impl Desk {
     }
 
     /// Reads the administrator's list again when its file has changed.
-    fn look(&mut self, file: &mut Option<(Stamp, PathBuf)>) {
+    fn look(&mut self, file: &mut Option<(Option<Stamp>, PathBuf)>) {
         let Some((seen, path)) = file else { return };
-        let now = stamp(path);
+        let now = Stamp::of(path);
         if std::mem::replace(seen, now) == now {
             return;
         }

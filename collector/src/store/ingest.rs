@@ -61,7 +61,7 @@ pub enum RefusalCode {
     TooLarge,
     /// The node has too many.
     Quota,
-    /// It is about another node than its own, or for the collector alone to judge.
+    /// It is for the collector alone to judge.
     Foreign,
 }
 
@@ -188,6 +188,8 @@ pub enum Written {
     Committed {
         /// Every refused entry of the message.
         refused: Vec<Refusal>,
+        /// In it the agent calls the node as another one of its cluster is called. For everybody but the agent.
+        misnamed: bool,
         /// The digest of what is stored now.
         digest: Digest,
     },
@@ -199,7 +201,8 @@ pub enum Written {
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Job {
-    Open(Box<SessionStart>, Reply<Opened>),
+    /// Unless somebody else has taken the node over by then.
+    Open(Box<(SessionStart, CancellationToken)>, Reply<Option<Opened>>),
     Write(Box<NodeWrite>, Reply<Written>),
     States(Vec<StateChange>, Reply<()>),
     Breaches(Vec<BreachRow>, Reply<()>),
@@ -207,7 +210,7 @@ enum Job {
 }
 
 enum Done {
-    Opened(Opened),
+    Opened(Option<Opened>),
     Written(Written, Option<Collapsed>),
     Nothing,
 }
@@ -242,10 +245,15 @@ impl Job {
 
     async fn apply(&self, conn: &mut SqliteConnection, log: &mut Vec<Change>) -> Result<Done, StoreError> {
         match self {
-            Self::Open(start, _) => {
+            Self::Open(open, _) => {
+                let (start, taken_over) = &**open;
+                // Asked here, where all are opened one after the other: whoever took over opens after this one, or has opened already.
+                if taken_over.is_cancelled() {
+                    return Ok(Done::Opened(None));
+                }
                 let (opened, changes) = nodes::open_session(conn, start).await?;
                 log.extend(changes);
-                Ok(Done::Opened(opened))
+                Ok(Done::Opened(Some(opened)))
             }
             Self::Write(write, _) => {
                 let applied = apply::apply(conn, write).await?;
@@ -327,7 +335,13 @@ impl Writer {
 
     /// Opens a session: fences out older ones.
     pub async fn open_session(&self, start: SessionStart) -> Result<Opened, StoreError> {
-        self.ask(|reply| Job::Open(Box::new(start), reply)).await
+        self.open_unless(start, CancellationToken::new()).await?.ok_or(StoreError::Stopped)
+    }
+
+    /// The same, unless its node was taken over before its turn came: sessions are as old as the claims on their node, whichever of two
+    /// came here first. `None`: it was.
+    pub async fn open_unless(&self, start: SessionStart, taken_over: CancellationToken) -> Result<Option<Opened>, StoreError> {
+        self.ask(|reply| Job::Open(Box::new((start, taken_over)), reply)).await
     }
 
     /// Stores a message; answers after the commit.

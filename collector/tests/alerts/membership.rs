@@ -62,6 +62,7 @@ impl Rig {
             changes: database.changes.clone(),
             registry: Arc::clone(registry),
             clock: hand.clock(),
+            elapsed: hand.clock(),
             waiting: Waiting { tick: quick, pace: quick, ..Waiting::default() },
         };
         tokio::spawn(keep(keeping, cancel.clone()));
@@ -314,6 +315,7 @@ async fn ten_thousand_nodes_without_an_agent_are_written_at_once() {
         changes: database.changes.clone(),
         registry: nobody_connected(),
         clock: hand.clock(),
+        elapsed: hand.clock(),
         waiting: Waiting { tick: quick, pace: quick, ..Waiting::default() },
     };
     let mut feed = database.changes.follow();

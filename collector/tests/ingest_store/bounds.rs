@@ -1,7 +1,7 @@
 //! What is refused, and that the rest is stored.
 
 use holdfast_checks::entries::{Digest, Entry, Verdict};
-use holdfast_collector::store::ingest::{Refusal, RefusalCode};
+use holdfast_collector::store::ingest::{Refusal, RefusalCode, Written};
 
 use crate::rig::*;
 
@@ -85,5 +85,55 @@ async fn a_refused_entry_takes_what_was_stored_under_its_key_with_it() {
     write.refused = vec![refusal.clone()];
     assert_eq!(committed(rig.writer.write(write).await.unwrap()), (vec![refusal], Digest::EMPTY));
     assert_eq!(rig.number("select count(*) from refused").await, 1);
+    rig.consistent(node.node_id).await;
+}
+
+/// An agent could ask which nodes there are: its document was refused under a name that was another node's, and took up no room.
+#[tokio::test]
+async fn what_an_agent_hears_of_the_name_it_gives_itself_does_not_depend_on_other_nodes() {
+    let rig = rig().await;
+    rig.open("there", 7, 0, Digest::EMPTY).await;
+    let calls = |name: &str| {
+        let document = serde_json::json!({"role": "worker", "name": name, "provider": "none", "profile": "ä", "profile_because": "t"});
+        Entry::inventory("node", "self", &document, NOW).unwrap()
+    };
+    let filling = |n: usize| Entry::inventory("container", &format!("c{n:04}"), &serde_json::json!("x".repeat(1_000)), NOW).unwrap();
+    let mut heard = Vec::new();
+    for (own, name) in [("a", "there"), ("b", "other")] {
+        let node = rig.open(own, 7, 0, Digest::EMPTY).await;
+        let mut said = Vec::new();
+        for (seq, entries) in [(1, vec![calls(name)]), (2, (0..600).map(filling).collect()), (3, vec![calls(name), filling(600)])] {
+            let (refused, digest) = committed(rig.writer.write(delta(&node, 7, seq, entries)).await.unwrap());
+            assert_eq!(rig.consistent(node.node_id).await, digest);
+            said.push(refused.into_iter().map(|refusal| (refusal.key, refusal.code)).collect::<Vec<_>>());
+        }
+        assert!(said[0].is_empty() && !said[1].is_empty());
+        heard.push(said);
+    }
+    assert_eq!(heard[0], heard[1]);
+    let names = "select group_concat(coalesce(json ->> 'name', 'nothing')) from inventory where kind = 'node' order by node_id";
+    assert_eq!(sqlx::query_scalar::<_, String>(names).fetch_one(&rig.raw).await.unwrap(), ",other");
+}
+
+#[tokio::test]
+async fn a_name_that_another_node_has_not_any_longer_is_stored_when_it_is_said_again() {
+    let rig = rig().await;
+    let there = rig.open("there", 7, 0, Digest::EMPTY).await;
+    let node = rig.open("a", 7, 0, Digest::EMPTY).await;
+    let calls = Entry::inventory("node", "self", &serde_json::json!({"name": "there"}), NOW).unwrap();
+    let name = async || {
+        let query = sqlx::query_scalar::<_, String>("select json ->> 'name' from inventory where kind = 'node'");
+        query.fetch_one(&rig.raw).await.unwrap()
+    };
+    let misnamed = async |seq| match rig.writer.write(snapshot(&node, 7, seq, vec![calls.clone()])).await.unwrap() {
+        Written::Committed { misnamed, .. } => misnamed,
+        Written::Fenced => panic!("fenced"),
+    };
+    assert!(misnamed(1).await);
+    assert_eq!(name().await, "");
+    assert!(misnamed(2).await, "each time it is said");
+    sqlx::query("update nodes set state = 'gone' where node_id = $1").bind(there.node_id).execute(&rig.raw).await.unwrap();
+    assert!(!misnamed(3).await);
+    assert_eq!(name().await, "there");
     rig.consistent(node.node_id).await;
 }

@@ -1,7 +1,11 @@
 //! How a session goes on from what is stored of the node.
 
+use std::sync::Arc;
+
 use holdfast_checks::entries::{Digest, Verdict};
-use holdfast_collector::store::ingest::Progress;
+use holdfast_collector::identity::{Admitted, Holder};
+use holdfast_collector::nodes::{Claim, Holders, Speaker};
+use holdfast_collector::store::ingest::{Progress, Written};
 use holdfast_collector::store::nodes::{NodeIdentity, NodeState, Origin, Resume, SessionStart, StateChange};
 use holdfast_collector::store::retention::Retention;
 
@@ -116,4 +120,25 @@ async fn a_number_used_again_after_retention_has_a_higher_fence() {
     let new = rig.writer.open_session(start).await.unwrap();
     assert_eq!(new.node_id, old.node_id);
     assert!(new.session > old.session, "the registry may still know the old one");
+}
+
+/// The store took the fence of the one that had lost the node. The other one had it, and if it said nothing that was to be stored, nothing
+/// that it said of itself was, nor was it told.
+#[tokio::test]
+async fn of_two_that_open_the_later_claim_has_the_fence_whichever_comes_to_the_store_first() {
+    let rig = rig().await;
+    let holders = Holders::default();
+    let node = start("a", 7, (0, None), Digest::EMPTY).identity;
+    let admitted = Arc::new(Admitted { node, holder: Holder::Token, expires_at: None, token_hash: None });
+    let claim = |at| holders.claim(&admitted, Speaker::new("boot", 7), at, |_| true).unwrap();
+    for _ in 0..2 {
+        let (first, second) = (claim(1), claim(2));
+        let open =
+            async |claim: &Claim| rig.writer.open_unless(start("a", 7, (0, None), Digest::EMPTY), claim.taken_over.clone()).await.unwrap();
+        let opened = open(&second).await.expect("it has the node");
+        assert_eq!(open(&first).await, None);
+        assert_eq!(rig.number("select session from nodes").await, opened.session);
+        let written = rig.writer.write(delta(&opened, 7, 1, vec![finding("c", "s", Verdict::Pass)])).await.unwrap();
+        assert!(matches!(written, Written::Committed { .. }), "{written:?}");
+    }
 }

@@ -41,22 +41,8 @@ impl Rig {
         (opened.resume, opened.position)
     }
 
-    pub(crate) async fn open_as(&self, name: &str, epoch: u64, (last_acked, sent): (u64, Option<u64>), digest: Digest) -> Opened {
-        let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
-        let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
-        let start = SessionStart {
-            identity,
-            epoch,
-            last_acked,
-            sent,
-            digest,
-            agent_version,
-            catalogue_hash,
-            boot_id,
-            holder: "token".into(),
-            at: NOW,
-        };
-        self.writer.open_session(start).await.unwrap()
+    pub(crate) async fn open_as(&self, name: &str, epoch: u64, position: (u64, Option<u64>), digest: Digest) -> Opened {
+        self.writer.open_session(start(name, epoch, position, digest)).await.unwrap()
     }
 
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
@@ -95,6 +81,12 @@ impl Rig {
         assert_eq!(stored, digest.to_string(), "digest");
         digest
     }
+}
+
+pub(crate) fn start(name: &str, epoch: u64, (last_acked, sent): (u64, Option<u64>), digest: Digest) -> SessionStart {
+    let identity = NodeIdentity { cluster: "c".into(), uid: format!("uid-{name}"), name: name.into(), origin: Origin::Agent };
+    let (agent_version, catalogue_hash, boot_id) = ("0.1.0".into(), "ab".into(), "boot".into());
+    SessionStart { identity, epoch, last_acked, sent, digest, agent_version, catalogue_hash, boot_id, holder: "token".into(), at: NOW }
 }
 
 pub(crate) fn hash_of(text: &str) -> Hash {
@@ -159,7 +151,7 @@ pub(crate) fn digest(entries: &[Entry]) -> Digest {
 
 pub(crate) fn committed(written: Written) -> (Vec<Refusal>, Digest) {
     match written {
-        Written::Committed { refused, digest } => (refused, digest),
+        Written::Committed { refused, digest, .. } => (refused, digest),
         Written::Fenced => panic!("fenced"),
     }
 }

@@ -73,8 +73,11 @@ impl World {
             5 => {
                 if let Some(write) = self.writes.pop_front() {
                     self.committed = self.committed.max(write.seq);
-                    let written =
-                        if argument == 0 { Written::Fenced } else { Written::Committed { refused: write.refused, digest: Digest::EMPTY } };
+                    let misnamed = argument.is_multiple_of(2);
+                    let written = match argument {
+                        0 => Written::Fenced,
+                        _ => Written::Committed { refused: write.refused, misnamed, digest: Digest::EMPTY },
+                    };
                     self.input(Input::Written(write.seq, written));
                 }
             }

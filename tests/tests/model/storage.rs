@@ -173,7 +173,7 @@ impl Tables {
         if self.epoch == Some(write.epoch) && write.seq <= self.seq {
             let again = write.upserts.iter().filter(|entry| self.refused.get(&entry.key) == Some(&entry.hash));
             let refused = write.refused.iter().cloned().chain(again.map(|entry| refusal(&entry.key, entry.hash))).collect();
-            return Written::Committed { refused, digest: self.digest.0 };
+            return Written::Committed { refused, misnamed: false, digest: self.digest.0 };
         }
         self.remember(write);
         let mut refused = write.refused.clone();
@@ -201,7 +201,7 @@ impl Tables {
         if write.progress != Progress::Partial {
             (self.epoch, self.seq) = (Some(write.epoch), write.seq);
         }
-        Written::Committed { refused, digest: self.digest.0 }
+        Written::Committed { refused, misnamed: false, digest: self.digest.0 }
     }
 
     /// History. An agent that lost its spool finds everything new again: that is no news of what was known before, and of what has

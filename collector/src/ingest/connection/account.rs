@@ -6,6 +6,7 @@ use holdfast_proto::v1;
 
 use super::end::End;
 use super::{Connection, patiently};
+use crate::accept::SessionPlace;
 use crate::ingest::session::{Close, Input, Policed};
 use crate::nodes::{Breach, Heartbeat};
 use crate::policy;
@@ -20,7 +21,11 @@ impl Connection {
         ingest.registry.connected(opened.node_id, opened.session, self.admitted.holder.credential(), now);
         ingest.metrics.resumed(opened.resume.name());
         let (node, session, resume) = (self.admitted.node.name.as_str(), opened.session, opened.resume.name());
-        tracing::info!(node, session, resume, holder = self.admitted.holder.text(), "session opened");
+        match self.claim.as_ref().and_then(|claim| claim.untold) {
+            Some(untold) => tracing::info!(node, session, resume, holder = self.admitted.holder.text(), untold, "session opened"),
+            None => tracing::debug!(node, session, resume, "session opened"),
+        }
+        self.place.iter().for_each(SessionPlace::opened);
         let Some(claim) = &self.claim else { return };
         ingest.holders.opened(&self.admitted, claim.number, opened.node_id);
         if claim.alternates {

@@ -7,6 +7,7 @@ use holdfast_checks::entries::Hash;
 
 use super::Connection;
 use super::end::End;
+use crate::accept::SessionPlace;
 use crate::identity::{Admitted, Rejection};
 use crate::ingest::reauth::replaces;
 use crate::ingest::session::Close;
@@ -34,6 +35,7 @@ impl Connection {
         match ingest.holders.claim(&self.admitted, speaker, now.mono_ms, stands) {
             Ok(claim) => {
                 self.claim = Some(claim);
+                self.place.iter().for_each(SessionPlace::holds);
                 Ok(())
             }
             Err(taken) => {

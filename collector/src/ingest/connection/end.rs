@@ -56,7 +56,12 @@ impl Connection {
                 (Some(status(close)), !matches!(close, Close::Late("three heartbeats")))
             }
             End::Lost(reason) => {
-                tracing::info!(node, reason, "session lost");
+                // Its end is said where its beginning was.
+                if self.claim.as_ref().is_some_and(|claim| claim.untold.is_some()) {
+                    tracing::info!(node, reason, "session lost");
+                } else {
+                    tracing::debug!(node, reason, "session lost");
+                }
                 (None, true)
             }
             End::Refused(refusal, reason) => {
@@ -101,6 +106,8 @@ impl Connection {
     /// The stream is over: the node is this holder's for a short while yet.
     fn release(&mut self) {
         if let Some(claim) = self.claim.take() {
+            // What waits to be opened yet is nobody's.
+            claim.taken_over.cancel();
             self.ingest.holders.lost(&self.admitted, claim.number, self.ingest.now().mono_ms);
         }
     }

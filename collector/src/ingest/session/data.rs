@@ -130,10 +130,9 @@ impl Session {
     pub(super) fn written(&mut self, seq: u64, written: Written, now: Moment) {
         let Phase::Live(live) = &mut self.phase else { return };
         live.in_flight = live.in_flight.saturating_sub(1);
-        let Written::Committed { refused, digest } = written else { return self.close(Close::Superseded) };
-        // What the checks judge was told when it came; this is what only the store knows.
-        let inventory = i32::from(Kind::Inventory.number());
-        if refused.iter().any(|refusal| refusal.code == RefusalCode::Foreign && refusal.kind == inventory) {
+        let Written::Committed { refused, misnamed, digest } = written else { return self.close(Close::Superseded) };
+        // Only the store knows, and the agent is not told: it would learn which nodes there are.
+        if misnamed {
             self.out.push(Output::Foreign("its agent calls the node as another node of the cluster is called".to_owned()));
         }
         live.stored = digest;

@@ -60,7 +60,7 @@ impl Rig {
     }
 
     fn committed(&mut self, seq: u64, digest: Digest) -> Vec<Output> {
-        self.input(Input::Written(seq, Written::Committed { refused: Vec::new(), digest }))
+        self.input(Input::Written(seq, Written::Committed { refused: Vec::new(), misnamed: false, digest }))
     }
 
     fn heartbeat(&mut self, digest: Digest, queued: u32) -> Vec<Output> {

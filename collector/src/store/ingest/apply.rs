@@ -73,6 +73,8 @@ struct Plan<'a> {
     opaque: BTreeMap<&'a Key, &'a Hash>,
     gone: BTreeSet<Key>,
     refused: Vec<Refusal>,
+    /// What is stored of a document in which the agent calls itself by another node's name.
+    nameless: Option<(&'a Key, Inventory)>,
 }
 
 /// What a message did.
@@ -105,13 +107,15 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     let seq = i64::try_from(write.seq).unwrap_or(i64::MAX);
     if head.epoch == epoch && seq <= head.seq {
         let refused = repeated_refusals(conn, write).await?;
-        return Ok(Written::Committed { refused, digest }.into());
+        // What was told of it was told when it came.
+        return Ok(Written::Committed { refused, misnamed: false, digest }.into());
     }
 
     let mut plan = Plan::of(write);
     let sizes = rows::sizes(conn, write.node_id).await?;
     let stored = read(conn, write, &plan, sizes.opaque > 0).await?;
-    plan.settle(write, &stored, sizes, foreign(conn, write, &plan).await?.as_ref());
+    plan.settle(write, &stored, sizes);
+    plan.nameless = nameless(conn, write, &plan).await?;
     let spent = head.spent(write.at);
     let room = HISTORY_BURST.saturating_add(sizes.findings).saturating_sub(usize::try_from(spent).unwrap_or(usize::MAX));
     let moved = store(conn, write, &plan, &stored, &epoch, room).await?;
@@ -140,7 +144,8 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
         }
     }
     let collapsed = (moved.collapsed > 0).then_some(Collapsed { node: head.name, transitions: moved.collapsed });
-    Ok(Applied { written: Written::Committed { refused: plan.refused, digest }, changes: log, collapsed })
+    let misnamed = plan.nameless.is_some();
+    Ok(Applied { written: Written::Committed { refused: plan.refused, misnamed, digest }, changes: log, collapsed })
 }
 
 impl<'a> Plan<'a> {
@@ -149,7 +154,7 @@ impl<'a> Plan<'a> {
         // A refused entry replaces what was stored under its key: on the node that content is no longer true.
         let refused = write.refused.iter().filter_map(refused_key);
         let opaque = write.opaque.iter().filter(|entry| !fresh.contains_key(&entry.key)).map(|entry| (&entry.key, &entry.hash));
-        let mut plan = Self { opaque: opaque.collect(), fresh, gone: BTreeSet::new(), refused: write.refused.clone() };
+        let mut plan = Self { opaque: opaque.collect(), fresh, gone: BTreeSet::new(), refused: write.refused.clone(), nameless: None };
         plan.gone = write.gone.iter().cloned().chain(refused).filter(|key| !plan.holds(key)).collect();
         plan
     }
@@ -166,7 +171,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Narrows the plan to what changes, given what is stored and how much there is.
-    fn settle(&mut self, write: &NodeWrite, stored: &Stored, sizes: rows::Sizes, foreign: Option<&Key>) {
+    fn settle(&mut self, write: &NodeWrite, stored: &Stored, sizes: rows::Sizes) {
         let rows::Sizes { mut findings, mut inventory, mut opaque } = sizes;
         if let Progress::Snapshot { keep } = &write.progress {
             let left = stored.keys_of_node().filter(|key| !keep.contains(key) && !self.holds(key));
@@ -179,11 +184,8 @@ impl<'a> Plan<'a> {
             inventory.saturating_sub(self.gone.iter().filter_map(|key| stored.inventory.get(key)).map(|old| old.bytes).sum::<usize>());
         opaque = opaque.saturating_sub(self.gone.iter().filter(|key| stored.opaque.contains_key(key)).count());
         let (mut refused, mut outgrown) = (Vec::new(), Vec::new());
-        // What was stored under it before is not true of the node any longer, as with everything that is refused.
-        self.gone.extend(foreign.filter(|key| stored.hash(key).is_some()).cloned());
         self.fresh.retain(|key, entry| {
             let code = match &entry.body {
-                _ if foreign == Some(*key) => Some(RefusalCode::Foreign),
                 Body::Finding(_) => match stored.findings.get(key) {
                     Some(row) if row.origin != Judged::Node.name() => Some(RefusalCode::Malformed),
                     Some(_) => None,
@@ -215,27 +217,32 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The document in which the agent calls itself as another node of its cluster is called. A node may well have a name of its own, a
-/// host's beside the one it was registered by; with another's it would pass for that one.
-async fn foreign(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'_>) -> Result<Option<Key>, StoreError> {
-    let named = plan.fresh.iter().filter(|(key, _)| key.kind() == Kind::Inventory && key.parts() == (kinds::NODE, "self"));
-    for (key, entry) in named {
-        let Body::Inventory(document) = &entry.body else { continue };
-        let Ok(Named { name }) = serde_json::from_str(&document.json) else { continue };
-        let sql = "select count(*) from nodes me join nodes other on other.cluster = me.cluster and other.name = $2 \
-                   where me.node_id = $1 and me.name <> $2 and other.uid <> me.uid and other.state <> 'gone'";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(write.node_id).bind(name);
-        if query.fetch_one(&mut *conn).await.map_err(StoreError::query("look for a node of that name"))? > 0 {
-            return Ok(Some((*key).clone()));
-        }
+/// The document in which the agent calls itself as another node of its cluster is called, as it is stored: without the name, by which it
+/// would pass for that one. A node may well have a name of its own, a host's beside the one it was registered by.
+///
+/// What the agent hears, and has room for from then on, is the same as with any other name: otherwise it could ask which nodes there are.
+async fn nameless<'a>(conn: &mut SqliteConnection, write: &NodeWrite, plan: &Plan<'a>) -> Result<Option<(&'a Key, Inventory)>, StoreError> {
+    let named = plan.fresh.iter().find(|(key, _)| key.kind() == Kind::Inventory && key.parts() == (kinds::NODE, "self"));
+    let Some((key, Body::Inventory(document))) = named.map(|(key, entry)| (*key, &entry.body)) else { return Ok(None) };
+    let Ok(mut says) = serde_json::from_str::<serde_json::Value>(&document.json) else { return Ok(None) };
+    let Some(name) = says.get_mut("name") else { return Ok(None) };
+    let sql = "select count(*) from nodes me join nodes other on other.cluster = me.cluster and other.name = $2 \
+               where me.node_id = $1 and me.name <> $2 and other.uid <> me.uid and other.state <> 'gone'";
+    let query = sqlx::query_scalar::<_, i64>(sql).bind(write.node_id).bind(name.as_str().unwrap_or_default());
+    if query.fetch_one(&mut *conn).await.map_err(StoreError::query("look for a node of that name"))? == 0 {
+        return Ok(None);
     }
-    Ok(None)
+    *name = "".into();
+    Ok(Some((key, Inventory { json: padded(says.to_string(), document.json.len()) })))
 }
 
-/// As much of [`holdfast_checks::inventory::NodeDocument`] as could mislead.
-#[derive(serde::Deserialize)]
-struct Named {
-    name: String,
+/// JSON that takes up `bytes`, and ends in a space. What would be longer, written otherwise than it came, is left out altogether.
+fn padded(mut json: String, bytes: usize) -> String {
+    if json.len() >= bytes {
+        "{}".clone_into(&mut json);
+    }
+    json.extend(std::iter::repeat_n(' ', bytes.saturating_sub(json.len())));
+    json
 }
 
 /// Takes from a quota: refused when there is not enough left.
@@ -301,10 +308,13 @@ async fn store(
 ) -> Result<Moved, StoreError> {
     let (mut findings, mut inventory, mut counts) = (Vec::new(), Vec::<(&Entry, &Inventory)>::new(), BTreeMap::new());
     for (key, entry) in &plan.fresh {
-        let same = stored.hash(key) == Some(entry.hash.to_string().as_str());
+        let nameless = plan.nameless.as_ref().filter(|(other, _)| other == key).map(|(_, document)| document);
+        // A name that was another's may be free by now, or the other way round.
+        let renamed = stored.inventory.get(*key).is_some_and(|old| old.nameless != nameless.is_some());
+        let same = stored.hash(key) == Some(entry.hash.to_string().as_str()) && !renamed;
         match &entry.body {
             _ if same => {}
-            Body::Inventory(document) => inventory.push((*entry, document)),
+            Body::Inventory(document) => inventory.push((*entry, nameless.unwrap_or(document))),
             Body::Finding(finding) => {
                 let verdict = verdict_number(finding.verdict);
                 let old = stored.findings.get(*key);
@@ -416,9 +426,8 @@ fn refused_key(refusal: &Refusal) -> Option<Key> {
 
 /// What a repeated message is told again: the refusals it was told the first time.
 async fn repeated_refusals(conn: &mut SqliteConnection, write: &NodeWrite) -> Result<Vec<Refusal>, StoreError> {
-    let sql = "select kind, key, hash, code from refused where node_id = $1 and code in ($2, $3)";
-    let query = sqlx::query_as::<_, (i64, String, String, i64)>(sql).bind(write.node_id);
-    let query = query.bind(RefusalCode::Quota.number()).bind(RefusalCode::Foreign.number());
+    let sql = "select kind, key, hash, code from refused where node_id = $1 and code = $2";
+    let query = sqlx::query_as::<_, (i64, String, String, i64)>(sql).bind(write.node_id).bind(RefusalCode::Quota.number());
     let rows = query.fetch_all(conn).await.map_err(StoreError::query("read refused entries"))?;
     let rows: BTreeMap<_, _> = rows.into_iter().map(|(kind, key, hash, code)| ((kind, key, hash), code)).collect();
     let known = write.upserts.iter().map(|entry| (&entry.key, &entry.hash));

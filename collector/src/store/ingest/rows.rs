@@ -83,6 +83,7 @@ struct StoredInventory {
     name: String,
     hash: String,
     bytes: i64,
+    nameless: bool,
 }
 
 /// A stored document, as far as a write needs it.
@@ -91,6 +92,8 @@ pub(super) struct Document {
     pub(super) hash: String,
     /// What it takes of the quota: its text and its key.
     pub(super) bytes: usize,
+    /// It is stored without the name that it gives the node, filled up with spaces to the size that it had.
+    pub(super) nameless: bool,
 }
 
 /// What a document takes of the quota: many small ones are as much as one large one.
@@ -101,7 +104,13 @@ pub(super) fn bytes(key: &Key, json: &str) -> usize {
 
 impl FromRow<'_, SqliteRow> for StoredInventory {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self { kind: row.try_get("kind")?, name: row.try_get("name")?, hash: row.try_get("hash")?, bytes: row.try_get("bytes")? })
+        Ok(Self {
+            kind: row.try_get("kind")?,
+            name: row.try_get("name")?,
+            hash: row.try_get("hash")?,
+            bytes: row.try_get("bytes")?,
+            nameless: row.try_get("nameless")?,
+        })
     }
 }
 
@@ -135,8 +144,8 @@ fn by_key(rows: Vec<StoredFinding>) -> Findings {
 
 /// The stored inventory among `keys`.
 pub(super) async fn inventory(conn: &mut SqliteConnection, node_id: i64, keys: &[(&str, &str)]) -> Result<Documents, StoreError> {
-    let sql = "select i.kind, i.name, i.hash, octet_length(i.kind) + octet_length(i.name) + octet_length(i.json) as bytes \
-               from json_each($2) as k cross join inventory as i \
+    let sql = "select i.kind, i.name, i.hash, octet_length(i.kind) + octet_length(i.name) + octet_length(i.json) as bytes, \
+               i.kind = 'node' and i.json like '% ' as nameless from json_each($2) as k cross join inventory as i \
                where i.node_id = $1 and i.kind = k.value ->> 0 and i.name = k.value ->> 1";
     let query = sqlx::query_as::<_, StoredInventory>(sql).bind(node_id).bind(json(keys)?);
     Ok(documents(query.fetch_all(conn).await.map_err(StoreError::query("read inventory"))?))
@@ -144,8 +153,8 @@ pub(super) async fn inventory(conn: &mut SqliteConnection, node_id: i64, keys: &
 
 /// All inventory of a node.
 pub(super) async fn all_inventory(conn: &mut SqliteConnection, node_id: i64) -> Result<Documents, StoreError> {
-    let sql =
-        "select kind, name, hash, octet_length(kind) + octet_length(name) + octet_length(json) as bytes from inventory where node_id = $1";
+    let sql = "select kind, name, hash, octet_length(kind) + octet_length(name) + octet_length(json) as bytes, \
+               kind = 'node' and json like '% ' as nameless from inventory where node_id = $1";
     let query = sqlx::query_as::<_, StoredInventory>(sql).bind(node_id);
     Ok(documents(query.fetch_all(conn).await.map_err(StoreError::query("read a node's inventory"))?))
 }
@@ -153,7 +162,7 @@ pub(super) async fn all_inventory(conn: &mut SqliteConnection, node_id: i64) -> 
 fn documents(rows: Vec<StoredInventory>) -> Documents {
     let document = |row: StoredInventory| {
         let bytes = usize::try_from(row.bytes).unwrap_or(usize::MAX);
-        (Key::inventory(&row.kind, &row.name), Document { hash: row.hash, bytes })
+        (Key::inventory(&row.kind, &row.name), Document { hash: row.hash, bytes, nameless: row.nameless })
     };
     rows.into_iter().map(document).collect()
 }
