@@ -21,9 +21,10 @@ impl Connection {
         ingest.registry.connected(opened.node_id, opened.session, self.admitted.holder.credential(), now);
         ingest.metrics.resumed(opened.resume.name());
         let (node, session, resume) = (self.admitted.node.name.as_str(), opened.session, opened.resume.name());
-        match self.claim.as_ref().and_then(|claim| claim.untold) {
-            Some(untold) => tracing::info!(node, session, resume, holder = self.admitted.holder.text(), untold, "session opened"),
-            None => tracing::debug!(node, session, resume, "session opened"),
+        if let Some(untold) = self.claim.as_ref().and_then(|claim| claim.untold) {
+            tracing::info!(node, session, resume, holder = self.admitted.holder.text(), untold, "session opened");
+        } else {
+            tracing::debug!(node, session, resume, "session opened");
         }
         self.place.iter().for_each(SessionPlace::opened);
         let Some(claim) = &self.claim else { return };
