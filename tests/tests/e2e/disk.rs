@@ -57,8 +57,13 @@ impl Host {
 
     /// What is opened from now on is on a read-only file system; what is open stays as it is.
     fn forbid_writing(&self) {
-        self.run("mount", &["--bind", &self.place, &self.place]);
-        self.run("mount", &["-o", "remount,bind,ro", &self.place]);
+        // Read-only before it is in its place: a file opened for writing in between would keep it as it is.
+        let aside = self.site.path("aside");
+        std::fs::create_dir_all(&aside).unwrap();
+        self.run("mount", &["--bind", &self.place, &aside]);
+        self.run("mount", &["-o", "remount,bind,ro", &aside]);
+        self.run("mount", &["--bind", &aside, &self.place]);
+        self.run("umount", &[&aside]);
     }
 
     fn allow_writing(&self) {
