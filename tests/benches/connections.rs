@@ -23,8 +23,8 @@ const BINARIES: Binaries =
 const PATIENCE: Duration = Duration::from_mins(5);
 /// What is left to do after a change is not the connection's.
 const SETTLE: Duration = Duration::from_secs(15);
-/// Handshakes that are counted, and so many at once.
-const HANDSHAKES: (usize, usize) = (4_000, 16);
+/// Handshakes that are counted, and so many at once; with the connections before them fewer than one address may have.
+const HANDSHAKES: (usize, usize) = (2_500, 16);
 /// How often a fleet comes back.
 const RECONNECTS: usize = 3;
 
