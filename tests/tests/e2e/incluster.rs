@@ -146,6 +146,8 @@ async fn both_manifests_in_a_cluster_go_on_while_its_tokens_and_its_ca_are_repla
         let (agent, image) = (all.agent.clone(), images[1].clone());
         here.block_on(all.host.run_workload(&agent, Some(&image))).unwrap();
         all.until("the node reports", SOON, |all| all.api.node_state("n1").as_deref() == Some("reporting"));
+        // A runtime writes a container's log a little later.
+        all.until("its session is logged", SOON, |all| all.opened() >= 1);
         assert_eq!((all.cluster.unauthorized(), all.opened()), (0, 1), "{}", all.log(&all.collector));
 
         its_own_token(&mut all);
