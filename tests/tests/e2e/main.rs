@@ -26,6 +26,7 @@ mod fleet;
 mod holders;
 mod hostile;
 mod hostile_pages;
+mod hostile_strings;
 mod identity;
 mod incluster;
 mod kill;
