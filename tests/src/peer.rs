@@ -1,10 +1,11 @@
 //! A hand-driven agent on the wire: says exactly what a test tells it to, true or not.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use holdfast_agent::connect::{Shown, Stream, Target};
+use holdfast_agent::connect::{ConnectError, Shown, Stream, Target};
 use holdfast_checks::entries::{Body, Digest, Entry, Evidence, Finding, Severity, State, Verdict};
 use holdfast_proto::v1;
 
@@ -13,7 +14,11 @@ const ANSWER: Duration = Duration::from_mins(1);
 
 /// One open session.
 #[derive(Debug)]
-pub struct Peer(Stream);
+pub struct Peer {
+    stream: Stream,
+    /// What came while something was sent.
+    heard: VecDeque<Result<v1::CollectorMessage, ConnectError>>,
+}
 
 impl Peer {
     /// Connects and says Hello for a state of `digest`.
@@ -35,17 +40,36 @@ impl Peer {
             server_name: Some("localhost".to_owned()),
             allow_tls12: false,
         };
-        Ok(Self(target.dial().await?.open()))
+        Ok(Self { stream: target.dial().await?.open(), heard: VecDeque::new() })
     }
 
-    /// Sends one message.
+    /// Sends one message, and reads what comes meanwhile: HTTP/2 ends a connection on which a hundred small messages wait to be read.
+    /// Of a stream that is over, the error is why.
     pub async fn say(&mut self, message: v1::agent_message::Message) -> Result<()> {
-        self.0.outgoing.send(v1::AgentMessage { message: Some(message) }).await.context("the stream is closed")
+        let message = v1::AgentMessage { message: Some(message) };
+        loop {
+            tokio::select! {
+                room = self.stream.outgoing.reserve() => match room {
+                    Ok(room) => {
+                        room.send(message);
+                        return Ok(());
+                    }
+                    Err(_) => break,
+                },
+                Some(heard) = self.stream.incoming.recv() => self.heard.push_back(heard),
+            }
+        }
+        loop {
+            self.hear().await?;
+        }
     }
 
     /// Waits for one message.
     pub async fn hear(&mut self) -> Result<v1::CollectorMessage> {
-        let heard = tokio::time::timeout(ANSWER, self.0.incoming.recv()).await.context("no message in time")?;
+        if let Some(heard) = self.heard.pop_front() {
+            return Ok(heard?);
+        }
+        let heard = tokio::time::timeout(ANSWER, self.stream.incoming.recv()).await.context("no message in time")?;
         Ok(heard.context("the stream ended")??)
     }
 

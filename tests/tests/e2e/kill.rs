@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Result;
 use holdfast_checks::entries::{Entry, State, Verdict};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message;
@@ -100,10 +101,10 @@ fn transition(number: u64) -> v1::Transition {
     v1::Transition { number, key: Some(key), from: 1, to: 2, severity: 4, at: 1, ..v1::Transition::default() }
 }
 
-/// Resumes as the collector asks, then sends until it goes away. Acknowledgements are counted as they come.
-async fn talk(site: &Site, token: &Path, said: &mut Said, for_: Duration) {
+/// Resumes as the collector asks, then sends until it goes away or the time is over. Acknowledgements are counted as they come.
+async fn talk(site: &Site, token: &Path, said: &mut Said, for_: Duration) -> Result<()> {
     let ca = site.path("tls/ca.crt");
-    let Ok((mut peer, welcome)) = Peer::connect(site.grpc, Path::new(&ca), token, EPOCH, said.acked, &said.state).await else { return };
+    let (mut peer, welcome) = Peer::connect(site.grpc, Path::new(&ca), token, EPOCH, said.acked, &said.state).await?;
     let resumed = match welcome.resume() {
         // The digest says that all of it is stored; what was not acknowledged is said again all the same.
         v1::welcome::Resume::InSync | v1::welcome::Resume::Delta => said.again(),
@@ -111,27 +112,19 @@ async fn talk(site: &Site, token: &Path, said: &mut Said, for_: Duration) {
         other => panic!("unexpected resume {other:?}"),
     };
     for message in resumed {
-        if peer.say(message).await.is_err() {
-            return;
-        }
+        peer.say(message).await?;
     }
     let deadline = tokio::time::Instant::now() + for_;
     while tokio::time::Instant::now() < deadline {
         // Two in flight, so that a kill meets a message on its way.
         for _ in 0..2 {
             let message = said.next();
-            if peer.say(message).await.is_err() {
-                return;
-            }
+            peer.say(message).await?;
         }
-        match peer.acknowledged(said.seq - 1).await {
-            Ok(ack) => said.acked = said.acked.max(ack.seq),
-            Err(_) => return,
-        }
+        said.acked = said.acked.max(peer.acknowledged(said.seq - 1).await?.seq);
     }
-    if let Ok(ack) = peer.acknowledged(said.seq).await {
-        said.acked = said.acked.max(ack.seq);
-    }
+    said.acked = said.acked.max(peer.acknowledged(said.seq).await?.seq);
+    Ok(())
 }
 
 async fn database(site: &Site) -> SqlitePool {
@@ -154,7 +147,7 @@ async fn a_collector_killed_in_the_middle_of_ingest_loses_nothing_acked_and_doub
         let collector = site.collector(&[]).unwrap();
         let sending = talk(&site, &token, &mut said, Duration::from_secs(30));
         let killed = tokio::time::sleep(slow * Duration::from_millis(250 + 137 * round % 900));
-        tokio::select! { () = sending => {}, () = killed => {} }
+        tokio::select! { ended = sending => ended.unwrap_or_else(|error| panic!("round {round}: {error:#}\n{}", site.log("collector.log"))), () = killed => {} }
         collector.kill().unwrap();
         slow = if said.acked == before { (slow * 2).min(32) } else { slow };
 
@@ -182,13 +175,9 @@ async fn a_collector_killed_in_the_middle_of_ingest_loses_nothing_acked_and_doub
     assert!(said.acked > 10, "the test did send something: {}", said.acked);
 
     let _collector = site.collector(&[]).unwrap();
-    for _ in 0..5 {
-        talk(&site, &token, &mut said, Duration::from_millis(300)).await;
-        if said.acked == said.seq {
-            break;
-        }
-    }
-    assert_eq!(said.acked, said.seq, "after the last restart everything is acknowledged: {}", site.log("collector.log"));
+    let ended = talk(&site, &token, &mut said, Duration::from_millis(300)).await;
+    ended.unwrap_or_else(|error| panic!("after the last restart everything is acknowledged: {error:#}\n{}", site.log("collector.log")));
+    assert_eq!(said.acked, said.seq);
     let pool = database(&site).await;
     assert_eq!(number(&pool, "select count(*) from findings").await, i64::try_from(said.state.len()).unwrap());
     assert_eq!(number(&pool, "select count(*) from transitions").await, i64::try_from(said.number).unwrap());
