@@ -22,7 +22,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;
-use crate::process::{Process, output, pause};
+use crate::process::{PATIENCE, Process, output, pause};
 use kubelet::{Kubelet, Made};
 use manifest::{Placed, Workload};
 use pod::Pod;
@@ -207,6 +207,20 @@ impl RuntimeHost {
     /// A path in the test's own directory, which host and test both see under this name.
     pub fn path(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
+    }
+
+    /// Waits until every container runs what it was made for: by the time a runtime says that one was started, its own process may not have
+    /// become that program yet; and what is younger than a second is not judged.
+    pub fn settle(&self) -> Result<()> {
+        let started = Instant::now();
+        // As runtimes call themselves meanwhile, also after they copied themselves into memory.
+        let look = "grep -qsE '^(runc.*|exe|[0-9]+)$' /proc/[0-9]*/comm";
+        while self.space.output("sh", &["-c", look])?.0 == 0 {
+            ensure!(started.elapsed() < PATIENCE, "a runtime is still preparing a container after {PATIENCE:?}: {}", self.log());
+            pause(Duration::from_millis(20));
+        }
+        pause(Duration::from_millis(1200));
+        Ok(())
     }
 
     /// What containerd said.
