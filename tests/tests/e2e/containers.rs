@@ -50,7 +50,7 @@ impl Watched {
     /// Waits until a process of the container fails the check, or none does.
     fn sees(&self, container: &Bundle, fails: bool) -> Duration {
         let what = if fails { "a root process in a container is a finding" } else { "it is none any more" };
-        self.wait(what, |api| !failing(api, container).is_empty() == fails)
+        self.wait(what, |api| failing(api, container).is_empty() != fails)
     }
 }
 
