@@ -108,20 +108,7 @@ fn finding(check: &str, subject: &str, verdict: Verdict, severity: Severity) -> 
 }
 
 fn write(node: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrite {
-    NodeWrite {
-        node_id: node.node_id,
-        session: node.session,
-        epoch,
-        seq,
-        at: NOW,
-        upserts,
-        opaque: Vec::new(),
-        gone: Vec::new(),
-        transitions: Vec::new(),
-        refused: Vec::new(),
-        truncated_transitions: 0,
-        progress: Progress::Delta,
-    }
+    NodeWrite { upserts, ..NodeWrite::delta(node, epoch, seq, NOW) }
 }
 
 type Cell = (u8, u8, usize, usize);

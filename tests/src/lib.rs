@@ -26,3 +26,4 @@ pub mod sim;
 pub mod site;
 pub mod stored;
 pub mod tls;
+pub mod unfinished;

@@ -225,6 +225,20 @@ impl RuntimeHost {
         self.directory.path().join(name).display().to_string()
     }
 
+    /// Waits until every container runs what it was made for: by the time a runtime says that one was started, its own process may not have
+    /// become that program yet; and what is younger than a second is not judged.
+    pub fn settle(&self) -> Result<()> {
+        let started = Instant::now();
+        // As runtimes call themselves meanwhile, also after they copied themselves into memory.
+        let look = "grep -qsE '^(runc.*|exe|[0-9]+)$' /proc/[0-9]*/comm";
+        while self.space.output("sh", &["-c", look])?.0 == 0 {
+            ensure!(started.elapsed() < PATIENCE, "a runtime is still preparing a container after {PATIENCE:?}: {}", self.log());
+            pause(Duration::from_millis(20));
+        }
+        pause(Duration::from_millis(1200));
+        Ok(())
+    }
+
     /// What containerd said.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path("containerd.log")).unwrap_or_default()).into_owned()
