@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -128,7 +129,12 @@ impl Policies {
             Ok(policy) => policy,
             Err(reason) => {
                 if let Some(untold) = self.may_say() {
-                    tracing::warn!(policy = hex(&hash), reason, untold, "refused the collector's policy: the one before stays in force");
+                    tracing::warn!(
+                        policy = hex(&hash),
+                        reason,
+                        untold = NonZeroU64::new(untold),
+                        "refused the collector's policy: the one before stays in force"
+                    );
                 }
                 return v1::PolicyStatus { hash, applied: false, reason: bounded(reason) };
             }
@@ -143,7 +149,7 @@ impl Policies {
                     disabled = policy.disabled_checks().len(),
                     pools = policy.pools().len(),
                     unknown = reason,
-                    untold,
+                    untold = NonZeroU64::new(untold),
                     "applied the collector's policy"
                 );
             }

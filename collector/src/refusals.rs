@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -165,7 +166,7 @@ impl Refusals {
         let peer = peer.map(tracing::field::display);
         // Debug escapes: what the other end sent may be in the reason.
         let reason = format!("{reason}");
-        tracing::warn!(code = refusal.code(), peer, node, reason = ?reason, untold, "refused");
+        tracing::warn!(code = refusal.code(), peer, node, reason = ?reason, untold = NonZeroU64::new(untold), "refused");
     }
 
     /// How many were not logged since the last line, or `None` when this one is not to be logged either.
@@ -187,8 +188,24 @@ impl Refusals {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
 
     use super::{LINES, Refusal, Refusals};
+
+    /// Where a test's lines go.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn every_refusal_has_a_code_of_its_own_for_a_metric() {
@@ -212,5 +229,22 @@ mod tests {
         let said: Vec<Option<u64>> = (0..100).map(|_| refusals.may_say(Refusal::Handshake)).collect();
         assert_eq!(said.iter().flatten().count(), usize::try_from(LINES).unwrap());
         assert_eq!(refusals.may_say(Refusal::Protocol), Some(0), "another code is heard all the same");
+    }
+
+    /// Every line once said `untold=0`.
+    #[test]
+    fn a_line_says_how_many_were_not_logged_only_where_some_were_not() {
+        let (lines, refusals) = (Lines::default(), Refusals::default());
+        let writer = lines.clone();
+        let log = tracing_subscriber::fmt().without_time().with_ansi(false).with_target(false).with_writer(move || writer.clone());
+        let note = || refusals.note(Refusal::UnknownToken, None, Some("node-a"), &"the token is not known");
+        tracing::subscriber::with_default(log.finish(), || {
+            note();
+            refusals.0.said.lock().unwrap().get_mut(&Refusal::UnknownToken).unwrap().untold = 7;
+            note();
+        });
+        let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line = " WARN refused code=\"unknown_token\" node=\"node-a\" reason=\"the token is not known\"";
+        assert_eq!(said, format!("{line}\n{line} untold=7\n"));
     }
 }

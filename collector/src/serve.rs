@@ -155,6 +155,7 @@ pub async fn serve(options: ServeOptions, cancel: CancellationToken) -> Result<S
     let desk = Arc::new(policies(&options, &catalogue)?);
     files::private_directory(&options.data).with_context(|| format!("create data directory {}", options.data.display()))?;
     let store = Store::open(&options.data.join(DATABASE)).await?;
+    store.ask_for_refused(&catalogue.hash()).await?;
     if let Some(list) = &enrolments {
         list.know(store.enrolled().await?);
     }

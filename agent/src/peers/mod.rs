@@ -5,6 +5,7 @@
 
 mod limits;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -141,7 +142,7 @@ impl Peers {
             port = request.port,
             path = ?short(&request.path),
             reason = refusal.name(),
-            unlogged,
+            unlogged = NonZeroU64::new(unlogged),
             "refused to ask another node's port for the collector: --peer-probes-cidrs, the built-in limits or the collector's own pools do not allow it"
         );
     }

@@ -1,6 +1,7 @@
 //! The task that has agents ask: reads lists and the store, follows the schedule, stores what comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -310,7 +311,7 @@ impl Desk {
                     self.shared.roster.foreign(*vantage, (self.shared.clock)());
                 }
                 if let Some(unlogged) = self.not_taken.may_say() {
-                    tracing::warn!(agent = self.name(*vantage), reason = %why, unlogged, "refused a peer-probe result");
+                    tracing::warn!(agent = self.name(*vantage), reason = %why, unlogged = NonZeroU64::new(unlogged), "refused a peer-probe result");
                 }
                 return None;
             }
@@ -331,7 +332,7 @@ impl Desk {
                         address = %answer.address,
                         port = answer.question.port,
                         reason = refusal.name(),
-                        unlogged,
+                        unlogged = NonZeroU64::new(unlogged),
                         "an agent refused to ask another node's port: its own --peer-probes-cidrs, its built-in limits or the pools of its policy do not allow it"
                     );
                 }

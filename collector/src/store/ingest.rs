@@ -159,12 +159,28 @@ pub struct NodeWrite {
 }
 
 impl NodeWrite {
+    /// Changes of message `seq`, of which none is in it yet.
+    pub fn delta(opened: &Opened, epoch: u64, seq: u64, at: i64) -> Self {
+        Self {
+            node_id: opened.node_id,
+            session: opened.session,
+            epoch,
+            seq,
+            at,
+            upserts: Vec::new(),
+            opaque: Vec::new(),
+            gone: Vec::new(),
+            transitions: Vec::new(),
+            refused: Vec::new(),
+            truncated_transitions: 0,
+            progress: Progress::Delta,
+        }
+    }
+
     fn rows(&self) -> usize {
         self.upserts.len() + self.opaque.len() + self.gone.len() + self.transitions.len() + self.refused.len()
     }
-}
 
-impl NodeWrite {
     /// About what it takes up in memory: its texts, and what a row is wrapped in.
     fn bytes(&self) -> usize {
         let finding = |finding: &Finding| {
@@ -541,6 +557,7 @@ mod tests {
     use holdfast_checks::entries::{Kind, Severity};
 
     use super::*;
+    use crate::store::nodes::Resume;
 
     fn write(said: usize) -> NodeWrite {
         let refused = vec![Refusal { kind: 1, key: "k".into(), hash: Vec::new(), code: RefusalCode::Malformed }];
@@ -548,20 +565,8 @@ mod tests {
         let because = "x".repeat(said);
         let (number, reason, severity) = (1, String::new(), Severity::Low);
         let moved = Transition { number, key, from: None, to: None, reason, severity, because, at: 0 };
-        NodeWrite {
-            node_id: 1,
-            session: 1,
-            epoch: 1,
-            seq: 1,
-            at: 1,
-            upserts: Vec::new(),
-            opaque: Vec::new(),
-            gone: Vec::new(),
-            transitions: vec![moved],
-            refused,
-            truncated_transitions: 0,
-            progress: Progress::Delta,
-        }
+        let opened = Opened { node_id: 1, session: 1, resume: Resume::Delta, position: 0, digest: Digest::EMPTY };
+        NodeWrite { transitions: vec![moved], refused, ..NodeWrite::delta(&opened, 1, 1, 1) }
     }
 
     /// However fast the agents are and however slow the disk.

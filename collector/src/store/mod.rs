@@ -20,6 +20,7 @@ pub mod nodes;
 mod opaque;
 pub mod peers;
 pub mod policy;
+mod refused;
 pub mod retention;
 pub mod views;
 
@@ -162,6 +163,7 @@ fn migrator() -> Migrator {
     let opaque: SqlStr = include_str!("../../migrations/sqlite/0007_opaque.sql").into_sql_str();
     let delivery: SqlStr = include_str!("../../migrations/sqlite/0008_delivery.sql").into_sql_str();
     let identity: SqlStr = include_str!("../../migrations/sqlite/0009_identity.sql").into_sql_str();
+    let whole: SqlStr = include_str!("../../migrations/sqlite/0010_whole.sql").into_sql_str();
     Migrator::with_migrations(vec![
         Migration::new(1, "initial".into(), MigrationType::Simple, initial, false),
         Migration::new(2, "peer probes".into(), MigrationType::Simple, peer_probes, false),
@@ -172,5 +174,6 @@ fn migrator() -> Migrator {
         Migration::new(7, "opaque".into(), MigrationType::Simple, opaque, false),
         Migration::new(8, "delivery".into(), MigrationType::Simple, delivery, false),
         Migration::new(9, "identity".into(), MigrationType::Simple, identity, false),
+        Migration::new(10, "whole".into(), MigrationType::Simple, whole, false),
     ])
 }

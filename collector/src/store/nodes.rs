@@ -129,10 +129,13 @@ impl Resume {
         }
     }
 
-    /// Decides from where the stored state stands: its epoch (empty while a snapshot is owed), seq and digest.
+    /// Decides from where the stored state stands: its epoch (empty while a snapshot is owed), seq and digest, and whether all of it is
+    /// wanted, for what no digest shows.
     fn decide(stored: &Position, start: &SessionStart) -> Self {
         let known = number(start.last_acked)..=number(start.sent.unwrap_or(start.last_acked));
-        if stored.digest == start.digest.to_string() {
+        if stored.whole_wanted {
+            Self::Full
+        } else if stored.digest == start.digest.to_string() {
             Self::InSync
         } else if stored.epoch == epoch_text(start.epoch) && known.contains(&stored.seq) {
             Self::Delta
@@ -258,6 +261,7 @@ struct Position {
     seq: i64,
     digest: String,
     state: String,
+    whole_wanted: bool,
 }
 
 impl FromRow<'_, SqliteRow> for Position {
@@ -269,6 +273,7 @@ impl FromRow<'_, SqliteRow> for Position {
             seq: row.try_get("seq")?,
             digest: row.try_get("digest")?,
             state: row.try_get("state")?,
+            whole_wanted: row.try_get("whole_wanted")?,
         })
     }
 }
@@ -304,7 +309,8 @@ pub(super) async fn open_session(conn: &mut SqliteConnection, start: &SessionSta
     let query = query.bind(start.at).bind(Digest::EMPTY.to_string());
     query.execute(&mut *conn).await.map_err(StoreError::query("insert a node"))?;
 
-    let select = "select node_id, session, epoch, seq, digest, state from nodes where cluster = $1 and uid = $2";
+    let select = "select node_id, session, epoch, seq, digest, state, whole_wanted <> 0 as whole_wanted from nodes \
+                  where cluster = $1 and uid = $2";
     let query = sqlx::query_as(select).bind(&identity.cluster).bind(&identity.uid);
     let stored: Position = query.fetch_one(&mut *conn).await.map_err(StoreError::query("read a node"))?;
     let resume = Resume::decide(&stored, start);

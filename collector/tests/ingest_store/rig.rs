@@ -122,20 +122,7 @@ pub(crate) fn moved(number: u64, entry: &Entry, from: Option<Verdict>, to: Optio
 }
 
 pub(crate) fn delta(opened: &Opened, epoch: u64, seq: u64, upserts: Vec<Entry>) -> NodeWrite {
-    NodeWrite {
-        node_id: opened.node_id,
-        session: opened.session,
-        epoch,
-        seq,
-        at: NOW,
-        upserts,
-        opaque: Vec::new(),
-        gone: Vec::new(),
-        transitions: Vec::new(),
-        refused: Vec::new(),
-        truncated_transitions: 0,
-        progress: Progress::Delta,
-    }
+    NodeWrite { upserts, ..NodeWrite::delta(opened, epoch, seq, NOW) }
 }
 
 pub(crate) fn snapshot(opened: &Opened, epoch: u64, seq: u64, entries: Vec<Entry>) -> NodeWrite {

@@ -12,3 +12,4 @@ mod conversations;
 mod holders;
 mod refused;
 mod rig;
+mod updated;

@@ -39,6 +39,7 @@ pub(crate) async fn start(dir: tempfile::TempDir) -> Rig {
     let path = dir.path();
     let tokens = path.join("tokens.yaml");
     let (tls_cert, tls_key) = (path.join("tls/server.crt"), path.join("tls/server.key"));
+    let catalogue = Some(path.join("catalogue")).filter(|directory| directory.exists());
     let token = if tokens.exists() {
         std::fs::read_to_string(path.join("token")).unwrap()
     } else {
@@ -63,7 +64,7 @@ pub(crate) async fn start(dir: tempfile::TempDir) -> Rig {
         peer_probes_from_api: false,
         cluster: "default".into(),
         policy: None,
-        catalogue: None,
+        catalogue,
         feed_directory: None,
         alertmanager: Vec::new(),
         webhook: Vec::new(),

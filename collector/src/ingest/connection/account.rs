@@ -1,5 +1,6 @@
 //! What everybody else learns of a session: the registry of nodes, the roster of those who probe, the policies' desk, refusals.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use holdfast_proto::v1;
@@ -22,7 +23,8 @@ impl Connection {
         ingest.metrics.resumed(opened.resume.name());
         let (node, session, resume) = (self.admitted.node.name.as_str(), opened.session, opened.resume.name());
         if let Some(untold) = self.claim.as_ref().and_then(|claim| claim.untold) {
-            tracing::info!(node, session, resume, holder = self.admitted.holder.text(), untold, "session opened");
+            let (holder, untold) = (self.admitted.holder.text(), NonZeroU64::new(untold));
+            tracing::info!(node, session, resume, holder, untold, "session opened");
         } else {
             tracing::debug!(node, session, resume, "session opened");
         }

@@ -180,19 +180,8 @@ impl Entries {
 
 impl Live {
     fn write(&self, seq: u64, entries: Entries, progress: Progress, now: Moment) -> NodeWrite {
-        NodeWrite {
-            node_id: self.opened.node_id,
-            session: self.opened.session,
-            epoch: self.greeting.epoch,
-            seq,
-            at: now.wall_ms,
-            upserts: entries.known,
-            opaque: entries.opaque,
-            gone: Vec::new(),
-            transitions: Vec::new(),
-            refused: entries.refused,
-            truncated_transitions: 0,
-            progress,
-        }
+        let Entries { known, opaque, refused } = entries;
+        let empty = NodeWrite::delta(&self.opened, self.greeting.epoch, seq, now.wall_ms);
+        NodeWrite { upserts: known, opaque, refused, progress, ..empty }
     }
 }

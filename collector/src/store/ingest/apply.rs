@@ -127,7 +127,8 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     };
     let sql = "update nodes set digest = $2, last_seen = max(last_seen, $3), \
                truncated_transitions = max(truncated_transitions, $4), epoch = $5, seq = $6, history_at = $7, history_spent = $8, \
-               collapsed_transitions = collapsed_transitions + $9 where node_id = $1";
+               collapsed_transitions = collapsed_transitions + $9, whole_wanted = case when $10 then 0 else whole_wanted end \
+               where node_id = $1";
     // What is stored of half a snapshot is no state an agent ever was in: whoever comes back to it has to send all of it. Keeping the
     // position would let an agent with an older file take it for the one it knows.
     let (epoch, seq) = if write.progress == Progress::Partial { (String::new(), 0) } else { (epoch, seq) };
@@ -135,6 +136,7 @@ pub(super) async fn apply(conn: &mut SqliteConnection, write: &NodeWrite) -> Res
     let query = query.bind(i64::try_from(write.truncated_transitions).unwrap_or(i64::MAX)).bind(epoch).bind(seq);
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let query = query.bind(write.at).bind(spent.saturating_add(number(moved.transitions))).bind(number(moved.collapsed));
+    let query = query.bind(matches!(write.progress, Progress::Snapshot { .. }));
     query.execute(&mut *conn).await.map_err(StoreError::query("move a node's position"))?;
 
     let mut log = Vec::new();
