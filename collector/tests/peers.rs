@@ -192,7 +192,14 @@ fn judged(check: &str, peers: &Peers) -> (Verdict, String) {
         text(["group", "components", r#"{"state":"known","items":0,"skipped":0}"#]),
         text(["group", "kubelets", r#"{"state":"known","items":1,"skipped":0}"#]),
     ];
-    let node = JudgedNode { cluster: "c".to_owned(), name: "n1".to_owned(), recorded: false, standing: Standing::default(), documents };
+    let node = JudgedNode {
+        cluster: "c".to_owned(),
+        name: "n1".to_owned(),
+        recorded: false,
+        holder: String::new(),
+        standing: Standing::default(),
+        documents,
+    };
     let fleet = FleetJudge::new(Arc::new(Evaluator::new(built_in().unwrap())));
     let outside = Outside { peers: peers.clone(), clock: Clock::NotHeard, admission: None, membership: None };
     let entries = judge(&fleet, &node, &outside, &Census::default(), &Knowledge::built_in().unwrap(), date(2026, 11, 20), NOW).unwrap();

@@ -59,6 +59,13 @@ pub fn crumbs(bytes: usize) -> Vec<u8> {
     said
 }
 
+/// Frames with nothing in them, in the first of the requests that have begun.
+pub fn nothings(frames: usize) -> Vec<u8> {
+    let mut said = Vec::new();
+    (0..frames).for_each(|_| frame(&mut said, DATA, 0, 1, &[]));
+    said
+}
+
 fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     to.extend_from_slice(&length.to_be_bytes()[1..]);

@@ -24,7 +24,7 @@ use crate::alerts::{Clock, chain};
 use crate::changes::{Change, ChangeFeed, ChangeKind};
 use crate::cluster::Cluster;
 use crate::feeds::Follow;
-use crate::nodes::Registry;
+use crate::nodes::{Admission, Registry};
 use crate::peers::Roster;
 use crate::store::{Store, StoreError};
 
@@ -135,7 +135,7 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
     let mut failing = false;
     let mut asked_about = BTreeSet::new();
     let mut clocks = BTreeMap::new();
-    let mut admissions = BTreeMap::new();
+    let mut breached = BTreeMap::new();
     // Beside the feed, not between its changes: a large fleet is never quiet for a minute.
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -171,8 +171,8 @@ pub async fn run(judging: Judging, cancel: CancellationToken) {
                 let moved = clocks.keys().chain(before.keys()).filter(|node_id| clocks.get(node_id) != before.get(node_id));
                 backlog.changed.extend(moved.copied());
                 // What was refused of a node counts for an hour.
-                let before = std::mem::replace(&mut admissions, fleet.registry.admissions(now));
-                let moved = admissions.keys().chain(before.keys()).filter(|node_id| admissions.get(node_id) != before.get(node_id));
+                let before = std::mem::replace(&mut breached, fleet.registry.breached_lately(now));
+                let moved = breached.keys().chain(before.keys()).filter(|node_id| breached.get(node_id) != before.get(node_id));
                 backlog.changed.extend(moved.copied());
                 backlog.count = true;
                 continue;
@@ -271,7 +271,8 @@ impl Fleet {
             return Ok(false);
         };
         let (peers, clock) = (self.peers(node_id, pass.now).await?, self.registry.clock(node_id));
-        let admission = self.registry.admission(node_id, pass.now);
+        let breaches = self.store.recent_breaches(node_id, pass.now).await?;
+        let admission = Admission::of(&node.holder, &breaches, pass.now);
         let outside = Outside { peers, clock, admission, membership: membership(&node, self.cluster.as_deref(), pass.now) };
         let basis = basis(&node, &outside, &pass.basis, pass.today);
         // Before its first inventory a node has nothing to judge but that it exists: `unknown` would be noise for a second.

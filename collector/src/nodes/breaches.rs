@@ -119,6 +119,18 @@ pub struct Admission {
     pub at: i64,
 }
 
+impl Admission {
+    /// Of a node as it is stored: who opened its last session, and what was refused of it, older rows first. `None`: nobody spoke for it yet,
+    /// or an earlier version did not say who.
+    pub fn of(holder: &str, rows: &[BreachRow], now: i64) -> Option<Self> {
+        let kind = holder.split(':').next().unwrap_or_default();
+        let credential = ["pod", "enrolment", "token"].into_iter().find(|known| *known == kind)?;
+        let mut breaches = Breaches::default();
+        rows.iter().for_each(|row| breaches.recall(row));
+        Some(Self { credential: credential.to_owned(), ..breaches.admission(now).unwrap_or_default() })
+    }
+}
+
 /// What one node has of it.
 #[derive(Debug, Default)]
 pub(super) struct Breaches([Tally; 3]);

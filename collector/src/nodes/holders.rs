@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdfast_checks::entries::Hash;
 use tokio_util::sync::CancellationToken;
 
-use crate::identity::{Admitted, Holder};
+use crate::identity::Admitted;
 
 /// For how long a holder whose stream was lost keeps its node, in milliseconds: a reconnect in between is nobody's business.
 const GRACE_MS: u64 = 10_000;
@@ -249,22 +249,12 @@ impl Nodes {
     }
 }
 
-impl Holder {
-    /// How it proves who it is, in one word: `token`, `pod`, `enrolment`.
-    pub fn credential(&self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Pod(_) => "pod",
-            Self::Enrolment(..) => "enrolment",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
 
     use super::*;
+    use crate::identity::Holder;
     use crate::store::nodes::{NodeIdentity, Origin};
 
     fn admitted(holder: Holder) -> Arc<Admitted> {

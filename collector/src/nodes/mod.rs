@@ -73,8 +73,6 @@ struct Node {
     confirmed_at: i64,
     /// Heard since the last flush.
     unflushed: bool,
-    /// How its newest session proved who it is: `pod`, `enrolment`, `token`; empty where there was none.
-    credential: &'static str,
     /// Hardly any node has some.
     breaches: Option<Box<Breaches>>,
     /// Its Node object is there: then it is awaited for as long as it is silent.
@@ -82,11 +80,6 @@ struct Node {
 }
 
 impl Node {
-    fn admission(&self, now: i64) -> Admission {
-        let breached = self.breaches.as_ref().and_then(|breaches| breaches.admission(now)).unwrap_or_default();
-        Admission { credential: self.credential.to_owned(), ..breached }
-    }
-
     fn clock(&self) -> Clock {
         match (self.state, self.clock.judged()) {
             (NodeState::Connected, Some(offset)) => Clock::Measured(offset),
@@ -118,7 +111,6 @@ impl Registry {
                 last_seen: known.last_seen,
                 confirmed_at: 0,
                 unflushed: false,
-                credential: credential(&known.holder),
                 breaches: (!known.breaches.is_empty()).then(|| {
                     let mut breaches = Breaches::default();
                     known.breaches.iter().for_each(|row| breaches.recall(row));
@@ -136,8 +128,8 @@ impl Registry {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session was opened, with this kind of credentials (see [`Admission::credential`]).
-    pub fn connected(&self, node_id: i64, session: i64, credential: &'static str, now: Moment) {
+    /// A session was opened.
+    pub fn connected(&self, node_id: i64, session: i64, now: Moment) {
         let mut nodes = self.lock();
         let node = nodes.entry(node_id).or_insert_with(|| Node {
             session,
@@ -149,14 +141,12 @@ impl Registry {
             last_seen: now.wall_ms,
             confirmed_at: 0,
             unflushed: false,
-            credential,
             breaches: None,
             listed: false,
         });
         if session < node.session {
             return;
         }
-        node.credential = credential;
         if node.state != NodeState::Connected {
             (node.state, node.since) = (NodeState::Connected, now.wall_ms);
         }
@@ -256,7 +246,6 @@ impl Registry {
                     last_seen: 0,
                     confirmed_at: 0,
                     unflushed: false,
-                    credential: "",
                     breaches: None,
                     listed,
                 };
@@ -328,23 +317,16 @@ impl Registry {
         }
     }
 
-    /// Who spoke for a node; `None` for one that nobody spoke for yet.
-    pub fn admission(&self, node_id: i64, now: i64) -> Option<Admission> {
-        self.lock().get(&node_id).filter(|node| !node.credential.is_empty()).map(|node| node.admission(now))
-    }
-
-    /// The same of every node of which something was refused lately.
-    pub fn admissions(&self, now: i64) -> BTreeMap<i64, Admission> {
+    /// What was refused lately, of every node of which something was. A node that differs from before has to be judged again, by what is
+    /// stored of it.
+    pub fn breached_lately(&self, now: i64) -> BTreeMap<i64, Admission> {
         let mut nodes = self.lock();
-        let mut breached = BTreeMap::new();
-        for (node_id, node) in nodes.iter_mut().filter(|(_, node)| node.breaches.is_some()) {
-            if node.breaches.as_ref().is_some_and(|breaches| breaches.is_over(now)) {
-                node.breaches = None;
-            } else {
-                breached.insert(*node_id, node.admission(now));
-            }
+        let mut lately = BTreeMap::new();
+        for (node_id, node) in nodes.iter_mut() {
+            node.breaches.take_if(|breaches| breaches.is_over(now));
+            lately.extend(node.breaches.as_ref().and_then(|breaches| breaches.admission(now)).map(|admission| (*node_id, admission)));
         }
-        breached
+        lately
     }
 
     /// How many nodes are connected.
@@ -366,12 +348,6 @@ impl Registry {
         }
         (NodeState::ALL.map(count), totals)
     }
-}
-
-/// The kind of a holder as stored: `pod:UID` is a `pod`.
-fn credential(holder: &str) -> &'static str {
-    let kind = holder.split(':').next().unwrap_or_default();
-    ["pod", "enrolment", "token"].into_iter().find(|known| *known == kind).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -18,22 +18,22 @@ fn due(registry: &Registry, ms: u64) -> Vec<(i64, NodeState)> {
 #[test]
 fn a_lost_stream_is_silence_only_after_the_grace() {
     let registry = Registry::new(Vec::new(), PATIENCE, at(0));
-    registry.connected(1, 1, "token", at(0));
+    registry.connected(1, 1, at(0));
     registry.lost(1, 1, true, at(1_000));
     assert_eq!(due(&registry, 10_999), []);
     assert_eq!(due(&registry, 11_000), [(1, NodeState::Silent)]);
     assert_eq!(due(&registry, 11_001), [], "said once");
     assert_eq!(due(&registry, 11_000 + 86_400_000), [(1, NodeState::Gone)]);
-    registry.connected(1, 2, "token", at(99_000_000));
+    registry.connected(1, 2, at(99_000_000));
     assert_eq!(due(&registry, 999_000_000), [], "it came back");
 }
 
 #[test]
 fn a_reconnect_within_the_grace_is_nothing() {
     let registry = Registry::new(Vec::new(), PATIENCE, at(0));
-    registry.connected(1, 1, "token", at(0));
+    registry.connected(1, 1, at(0));
     registry.lost(1, 1, true, at(1_000));
-    registry.connected(1, 2, "token", at(2_000));
+    registry.connected(1, 2, at(2_000));
     // The old stream's task may notice only now.
     registry.lost(1, 1, true, at(3_000));
     assert_eq!(due(&registry, 500_000), []);
@@ -43,7 +43,7 @@ fn a_reconnect_within_the_grace_is_nothing() {
 #[test]
 fn three_missed_heartbeats_were_patience_enough() {
     let registry = Registry::new(Vec::new(), PATIENCE, at(0));
-    registry.connected(1, 1, "token", at(0));
+    registry.connected(1, 1, at(0));
     registry.lost(1, 1, false, at(216_000));
     assert_eq!(due(&registry, 216_000), [(1, NodeState::Silent)]);
 }
@@ -51,7 +51,7 @@ fn three_missed_heartbeats_were_patience_enough() {
 #[test]
 fn a_good_bye_is_not_silence() {
     let registry = Registry::new(Vec::new(), PATIENCE, at(0));
-    registry.connected(1, 1, "token", at(0));
+    registry.connected(1, 1, at(0));
     let change = registry.stopped(1, 1, "SIGTERM\u{1b}[31m", at(5)).unwrap();
     assert_eq!((change.state, change.reason.as_str()), (NodeState::Stopped, "SIGTERM[31m"));
     registry.lost(1, 1, true, at(6));
@@ -59,17 +59,7 @@ fn a_good_bye_is_not_silence() {
 }
 
 fn known(node_id: i64, state: NodeState) -> KnownNode {
-    KnownNode {
-        node_id,
-        session: 4,
-        state,
-        since: 0,
-        last_seen: 0,
-        clock: None,
-        listed: false,
-        holder: String::new(),
-        breaches: Vec::new(),
-    }
+    KnownNode { node_id, session: 4, state, since: 0, last_seen: 0, clock: None, listed: false, breaches: Vec::new() }
 }
 
 /// Whoever has a node's credentials could end its agent, say good-bye for it, and be missed by nobody.
@@ -80,7 +70,7 @@ fn a_good_bye_does_not_keep_a_node_quiet_that_its_cluster_still_lists() {
     let other = KnownNode { since, ..known(2, NodeState::Connected) };
     let registry = Registry::new(vec![listed, other], PATIENCE, at(0));
     for node_id in [1, 2] {
-        registry.connected(node_id, 5, "pod", at(1));
+        registry.connected(node_id, 5, at(1));
         registry.stopped(node_id, 5, "SIGTERM", at(1_000)).unwrap();
     }
     assert_eq!(due(&registry, 900_999), [], "an update takes a while");
@@ -103,7 +93,7 @@ fn a_node_that_was_deleted_is_forgotten_and_one_that_is_not_gone_never() {
 fn after_a_restart_nodes_have_time_to_come_back() {
     let nodes = vec![known(1, NodeState::Connected), known(2, NodeState::Stopped), known(3, NodeState::Connected)];
     let registry = Registry::new(nodes, PATIENCE, at(0));
-    registry.connected(3, 5, "token", at(100));
+    registry.connected(3, 5, at(100));
     assert_eq!(due(&registry, 59_999), []);
     assert_eq!(due(&registry, 60_000), [(1, NodeState::Silent)]);
 }
@@ -112,7 +102,7 @@ fn after_a_restart_nodes_have_time_to_come_back() {
 fn heartbeats_are_flushed_once_and_added_up() {
     let registry = Registry::new(Vec::new(), PATIENCE, at(0));
     for node in 1..=2 {
-        registry.connected(node, 1, "token", at(0));
+        registry.connected(node, 1, at(0));
         let heartbeat = Heartbeat { rss: 10 * node, cpu_ms: 5, queued: 0, dropped: 1, skew_ms: Some(-2) };
         assert!(registry.heard(node, 1, at(60_000), Some(heartbeat), node == 1));
     }
@@ -136,13 +126,12 @@ fn a_clock_is_judged_while_its_node_is_heard() {
         last_seen: 0,
         clock,
         listed: false,
-        holder: String::new(),
         breaches: Vec::new(),
     };
     let registry = Registry::new(vec![known], PATIENCE, at(0));
     let before = Clock::Measured(Offset { ahead_ms: 400_000, at: 7 });
     assert_eq!(registry.clock(1), before, "a restart of the collector changes no verdict");
-    registry.connected(2, 1, "token", at(0));
+    registry.connected(2, 1, at(0));
     assert_eq!((registry.clock(2), registry.clock(3)), (Clock::NotMeasured, Clock::NotHeard));
     let beat = |ms, ahead_ms| {
         let heartbeat = Heartbeat { skew_ms: Some(ahead_ms), ..Heartbeat::default() };
@@ -172,7 +161,6 @@ fn a_silent_node_that_is_listed_is_awaited_for_as_long_as_it_is() {
         since: 0,
         last_seen: 0,
         clock: None,
-        holder: String::new(),
         breaches: Vec::new(),
         listed,
     };

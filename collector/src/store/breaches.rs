@@ -4,11 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Store, StoreError, changes};
 use crate::changes::{Change, ChangeKind};
 use crate::nodes::{Breach, BreachRow};
+
+/// Milliseconds in an hour.
+const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// Stores rows in one statement. A node that was deleted meanwhile has none. PostgreSQL: `json_to_recordset` in place of `json_each`.
 pub(super) async fn write(conn: &mut SqliteConnection, rows: &[BreachRow]) -> Result<Vec<Change>, StoreError> {
@@ -32,13 +36,22 @@ impl Store {
                    (select max(l.hour) from breaches l where l.node_id = b.node_id and l.kind = b.kind) order by b.hour";
         let rows = sqlx::query(sql).fetch_all(&self.reader).await.map_err(StoreError::query("read what was refused of nodes"))?;
         let mut latest: BTreeMap<i64, Vec<BreachRow>> = BTreeMap::new();
-        for row in rows {
-            // A kind of a later version is nobody's business here.
-            let Some(breach) = Breach::from_name(row.get("kind")) else { continue };
-            let (node_id, hour, n, at) = (row.get("node_id"), row.get("hour"), row.get("n"), row.get("at"));
-            let row = BreachRow { node_id, kind: breach.name(), hour, n, detail: row.get("detail"), at, moved: false };
-            latest.entry(node_id).or_default().push(row);
-        }
+        rows.iter().filter_map(read).for_each(|row| latest.entry(row.node_id).or_default().push(row));
         Ok(latest)
     }
+
+    /// Those of one node that may count at `now`, Unix milliseconds: of this hour and the one before; older ones first.
+    pub async fn recent_breaches(&self, node_id: i64, now: i64) -> Result<Vec<BreachRow>, StoreError> {
+        let sql = "select node_id, kind, hour, n, detail, at from breaches where node_id = $1 and hour >= $2 order by hour";
+        let query = sqlx::query(sql).bind(node_id).bind(now.div_euclid(HOUR_MS).saturating_sub(1));
+        let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read what was refused of a node"))?;
+        Ok(rows.iter().filter_map(read).collect())
+    }
+}
+
+fn read(row: &SqliteRow) -> Option<BreachRow> {
+    // A kind of a later version is nobody's business here.
+    let kind = Breach::from_name(row.get("kind"))?.name();
+    let (node_id, hour, n, at) = (row.get("node_id"), row.get("hour"), row.get("n"), row.get("at"));
+    Some(BreachRow { node_id, kind, hour, n, detail: row.get("detail"), at, moved: false })
 }

@@ -16,6 +16,8 @@ pub struct JudgedNode {
     pub name: String,
     /// Is it a recording.
     pub recorded: bool,
+    /// Who opened its last session; empty: nobody yet, or an earlier version did not say.
+    pub holder: String,
     /// How it stands to the Node objects of its cluster.
     pub standing: Standing,
     /// `(kind, name, json)`, in key order.
@@ -50,7 +52,7 @@ impl Store {
     pub async fn node_to_judge(&self, node_id: i64) -> Result<Option<JudgedNode>, StoreError> {
         let failed = StoreError::query("read a node to judge");
         let select = "select cluster, name, origin = 'recorded' as recorded, uid, membership, membership_since, unwatchable, \
-                      last_seen > 0 as spoke, first_seen from nodes where node_id = $1";
+                      last_seen > 0 as spoke, first_seen, holder from nodes where node_id = $1";
         let found = sqlx::query(select).bind(node_id).fetch_optional(&self.reader).await.map_err(&failed)?;
         let Some(row) = found else { return Ok(None) };
         let standing = Standing {
@@ -62,13 +64,13 @@ impl Store {
             first_seen: row.try_get("first_seen").map_err(&failed)?,
         };
         let (cluster, name) = (row.try_get("cluster").map_err(&failed)?, row.try_get("name").map_err(&failed)?);
-        let recorded = row.try_get("recorded").map_err(&failed)?;
+        let (recorded, holder) = (row.try_get("recorded").map_err(&failed)?, row.try_get("holder").map_err(&failed)?);
         let select = "select kind, name, json from inventory \
             where node_id = $1 and (kind in ('node', 'os', 'kernel', 'component', 'runtime', 'listener', 'certificate') \
             or (kind = 'setting' and name like '%/readOnlyPort') \
             or (kind = 'group' and name in ('os', 'kernel', 'kubelets', 'components', 'runtimes', 'listeners', 'certificates'))) \
             order by kind, name";
         let documents = sqlx::query_as(select).bind(node_id).fetch_all(&self.reader).await.map_err(&failed)?;
-        Ok(Some(JudgedNode { cluster, name, recorded, standing, documents }))
+        Ok(Some(JudgedNode { cluster, name, recorded, holder, standing, documents }))
     }
 }

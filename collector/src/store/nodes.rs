@@ -224,8 +224,6 @@ pub struct KnownNode {
     pub last_seen: i64,
     /// How far its clock was off when that was last measured.
     pub clock: Option<Offset>,
-    /// Who opened its last session; empty: nobody yet, or an earlier version did not say.
-    pub holder: String,
     /// What was refused of it lately, by hour.
     pub breaches: Vec<BreachRow>,
     /// Is its Node object there, as was known last.
@@ -377,18 +375,18 @@ impl Store {
     pub async fn known_nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
         let mut breaches = self.latest_breaches().await?;
         let sql = "select n.node_id, n.session, n.state, n.state_since, n.last_seen, n.clock_skew_ms, coalesce(d.clock_measured_at, 0), \
-                   n.membership in ('listed', 'unwatchable'), n.holder from nodes n left join delivery d on d.node_id = n.node_id \
+                   n.membership in ('listed', 'unwatchable') from nodes n left join delivery d on d.node_id = n.node_id \
                    order by n.node_id";
-        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64, bool, String)>(sql);
+        let query = sqlx::query_as::<_, (i64, i64, String, i64, i64, i64, i64, bool)>(sql);
         let rows = query.fetch_all(&self.reader).await.map_err(StoreError::query("read nodes"))?;
-        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at, listed, holder)| {
+        let known = rows.into_iter().map(|(node_id, session, state, since, last_seen, ahead_ms, at, listed)| {
             let state = NodeState::from_name(&state).ok_or_else(|| StoreError::Malformed {
                 operation: "read nodes",
                 problem: format!("node {node_id} has the unknown state `{state}`"),
             })?;
             let clock = (at > 0).then_some(Offset { ahead_ms, at });
             let breaches = breaches.remove(&node_id).unwrap_or_default();
-            Ok(KnownNode { node_id, session, state, since, last_seen, clock, holder, breaches, listed })
+            Ok(KnownNode { node_id, session, state, since, last_seen, clock, breaches, listed })
         });
         known.collect()
     }

@@ -61,6 +61,12 @@ impl Database {
         self.tell(id, ChangeKind::Node);
     }
 
+    /// Somebody has spoken for it.
+    pub(crate) async fn spoken_for(&self, id: i64) {
+        sqlx::query("update nodes set holder = 'token' where node_id = $1").bind(id).execute(&self.raw).await.unwrap();
+        self.tell(id, ChangeKind::Node);
+    }
+
     /// Every node by name: (state, membership, state's reason).
     pub(crate) async fn nodes(&self) -> BTreeMap<String, (String, String, String)> {
         let select = "select name, state, membership, state_reason from nodes";

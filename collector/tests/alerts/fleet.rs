@@ -12,7 +12,7 @@ use holdfast_collector::changes::{Change, ChangeKind};
 use holdfast_collector::feeds::{Follow, Library};
 use holdfast_collector::ingest::session::Moment;
 use holdfast_collector::metrics::Metrics;
-use holdfast_collector::nodes::{Heartbeat, Registry};
+use holdfast_collector::nodes::{Breach, Heartbeat, Registry};
 use holdfast_collector::peers::Roster;
 use holdfast_collector::store::peers::{Met, PeerAnswer};
 use holdfast_collector::store::retention::Retention;
@@ -88,7 +88,9 @@ async fn only_what_the_collector_decides_is_judged_here() {
     database.node(1, "a1", "connected", 0).await;
     database.inventory(1, "kernel", "self", KERNEL).await;
     let cancel = start(&database, &Hand::at(noon("2022-05-01")));
-    let stored = eventually("something is judged", || async { Some(database.judged_checks().await).filter(|all| !all.is_empty()) }).await;
+    eventually("something is judged", || async { Some(database.judged_checks().await).filter(|all| !all.is_empty()) }).await;
+    // The census follows the first round.
+    let stored = settled(async || database.judged_checks().await).await;
     cancel.cancel();
     let catalogue = built_in().unwrap();
     let ours = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector).map(|check| check.id.to_string());
@@ -290,8 +292,7 @@ async fn one_node_that_claims_to_be_newer_makes_no_outliers_of_a_fleet() {
     vanilla_node(&database, 22, 999).await;
     let cancel = start(&database, &hand);
     eventually("all are judged", || async { (database.verdicts(OUTLIER).await.len() == 22).then_some(()) }).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(database.verdicts(OUTLIER).await.iter().all(|verdict| *verdict == PASS));
+    assert!(settled(async || database.verdicts(OUTLIER).await).await.iter().all(|verdict| *verdict == PASS));
     vanilla_node(&database, 23, 999).await;
     eventually("two are believed", || async {
         (database.verdicts(OUTLIER).await.iter().filter(|verdict| **verdict == FAIL).count() == 21).then_some(())
@@ -342,7 +343,7 @@ async fn a_new_kernel_is_judged_and_what_did_not_change_is_not_written() {
     database.inventory(1, "kernel", "self", KERNEL).await;
     let cancel = start(&database, &hand);
     judged(&database, PASS).await;
-    let committed = database.last_change().await;
+    let committed = settled(async || database.last_change().await).await;
     database.inventory(1, "kernel", "self", KERNEL).await;
     database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -491,7 +492,7 @@ async fn a_clock_that_is_minutes_off_is_a_finding_until_it_is_set_or_no_longer_h
     database.inventory(1, "os", "self", OS).await;
     let registry = nobody_connected();
     let now = Moment { mono_ms: 0, wall_ms: noon("2026-11-20") };
-    registry.connected(1, 1, "token", now);
+    registry.connected(1, 1, now);
     let nobody = Arc::new(Roster::new(false, Metrics::default()));
     let library = Library::built_in().unwrap().fixed();
     let tick = Duration::from_millis(50);
@@ -519,5 +520,40 @@ async fn a_clock_that_is_minutes_off_is_a_finding_until_it_is_set_or_no_longer_h
     assert_eq!(verdict(UNKNOWN).await.1, "not_present: the node is not heard from");
     let history: Vec<(i64, i64)> = database.history(CLOCK).await.into_iter().map(|(_, _, from, to)| (from, to)).collect();
     assert_eq!(history, [(0, UNKNOWN), (UNKNOWN, FAIL), (FAIL, PASS), (PASS, UNKNOWN)]);
+    cancel.cancel();
+}
+
+/// It was one for up to a second before: whoever looked found nothing that it rested on.
+#[tokio::test]
+async fn a_second_agent_is_a_finding_only_once_what_says_so_is_stored() {
+    const ALONE: &str = "agent-is-alone";
+    let database = Database::new().await;
+    let hand = Hand::at(noon("2026-11-20"));
+    database.node(1, "a1", "connected", 0).await;
+    database.spoken_for(1).await;
+    database.inventory(1, "os", "self", OS).await;
+    let registry = nobody_connected();
+    let now = Moment { mono_ms: 0, wall_ms: noon("2026-11-20") };
+    registry.connected(1, 1, now);
+    let nobody = Arc::new(Roster::new(false, Metrics::default()));
+    let (library, tick) = (Library::built_in().unwrap().fixed(), Duration::from_millis(50));
+    let cancel = start_hearing(Arc::clone(&registry), library, built_in().unwrap(), &database, &hand, nobody, tick);
+    let verdict = |wanted: i64| {
+        let database = &database;
+        eventually("it is judged", move || async move { database.judged(ALONE).await.filter(|row| row.0 == wanted) })
+    };
+    verdict(PASS).await;
+    registry.breached(1, Breach::Duplicate, "another came", now.wall_ms);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(database.judged(ALONE).await.map(|row| row.0), Some(PASS));
+
+    let (writer, writing) = database.store.writer(database.changes.clone(), Metrics::default(), cancel.clone());
+    tokio::spawn(writing);
+    let due = registry.breaches_due();
+    writer.write_breaches(due.clone()).await.unwrap();
+    assert!(verdict(FAIL).await.2.starts_with("duplicates = 1"));
+    registry.settle_breaches(&due);
+    hand.forward(DAY / 24);
+    verdict(PASS).await;
     cancel.cancel();
 }

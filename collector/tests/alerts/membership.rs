@@ -102,7 +102,7 @@ impl Rig {
             at,
         };
         let opened = writer.open_session(start).await.unwrap();
-        self.registry.connected(opened.node_id, opened.session, "token", Moment { mono_ms: 0, wall_ms: at });
+        self.registry.connected(opened.node_id, opened.session, Moment { mono_ms: 0, wall_ms: at });
         stop.cancel();
         writing.await.unwrap();
         (opened.node_id, opened.session)

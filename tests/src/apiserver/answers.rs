@@ -49,17 +49,20 @@ pub(super) struct Shared {
     reviewing: AtomicUsize,
     pub(super) reviewed_at_once: AtomicUsize,
     pub(super) lists: AtomicUsize,
+    pub(super) watches: AtomicUsize,
     mode: watch::Sender<Mode>,
     /// Something happened to an object.
     changed: watch::Sender<u64>,
     /// Connections and watches opened before the last change end.
     cuts: watch::Sender<u64>,
+    /// Watches opened before the last change say nothing more, and do not end.
+    hushes: watch::Sender<u64>,
 }
 
 impl Shared {
     pub(super) fn new(own_token: String, tls: Arc<ServerConfig>) -> Self {
-        let (mode, changed, cuts) = (watch::Sender::new(Mode::Up), bell(), bell());
-        let (reviews, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (mode, changed, cuts, hushes) = (watch::Sender::new(Mode::Up), bell(), bell(), bell());
+        let (reviews, lists, watches) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let (store, tokens, forbidden) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (slowness, reviewing, reviewed_at_once) = (Mutex::default(), AtomicUsize::new(0), AtomicUsize::new(0));
         let (own, unauthorized) = (Mutex::new(BTreeMap::from([(own_token, 0)])), AtomicUsize::new(0));
@@ -76,9 +79,11 @@ impl Shared {
             reviewing,
             reviewed_at_once,
             lists,
+            watches,
             mode,
             changed,
             cuts,
+            hushes,
         }
     }
 
@@ -88,6 +93,10 @@ impl Shared {
 
     pub(super) fn cut(&self) {
         self.cuts.send_modify(|n| *n += 1);
+    }
+
+    pub(super) fn hush(&self) {
+        self.hushes.send_modify(|n| *n += 1);
     }
 
     pub(super) fn behave(&self, mode: Mode) {
@@ -149,9 +158,10 @@ fn status_object(status: StatusCode, reason: &str, message: &str) -> Value {
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let mode = *shared.mode.borrow();
     match mode {
-        Mode::Up | Mode::Away => {}
+        Mode::Up => {}
+        // On a connection from before, which is about to be closed: as hanging, so that nothing is answered until it is.
+        Mode::Away | Mode::Hanging => std::future::pending().await,
         Mode::Failing => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: request timed out"),
-        Mode::Hanging => std::future::pending().await,
         Mode::Endless => {
             let spaces = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 * 1024])));
             return ([("content-type", "application/json")], Body::from_stream(spaces)).into_response();
@@ -333,15 +343,17 @@ struct Watch {
     version: u64,
     changed: watch::Receiver<u64>,
     cut: watch::Receiver<u64>,
+    hush: watch::Receiver<u64>,
     until: Instant,
     over: bool,
 }
 
 fn watch_kind(shared: Arc<Shared>, kind: Kind, asked: Asked) -> Response {
-    let (changed, cut) = (shared.changed.subscribe(), shared.cuts.subscribe());
+    let (changed, cut, hush) = (shared.changed.subscribe(), shared.cuts.subscribe(), shared.hushes.subscribe());
+    shared.watches.fetch_add(1, Ordering::SeqCst);
     let version = asked.resource_version.parse().unwrap_or_else(|_| lock(&shared.store).version());
     let until = Instant::now() + Duration::from_secs(asked.timeout_seconds);
-    let watch = Watch { shared, kind, asked, version, changed, cut, until, over: false };
+    let watch = Watch { shared, kind, asked, version, changed, cut, hush, until, over: false };
     let lines = stream::unfold(watch, async |mut watch| {
         let lines = watch.lines().await?;
         Some((Ok::<_, std::convert::Infallible>(lines), watch))
@@ -357,6 +369,11 @@ impl Watch {
                 let store = lock(&self.shared.store);
                 (store.since(self.kind, self.version), store.version())
             };
+            // After what happened was read: nothing that happened since is told.
+            if self.hush.has_changed().unwrap_or(true) {
+                let _cut = self.cut.changed().await;
+                return None;
+            }
             let Some(events) = events else {
                 self.over = true;
                 let message = format!("too old resource version: {} ({now})", self.version);
@@ -375,6 +392,7 @@ impl Watch {
             }
             tokio::select! {
                 _told = self.changed.changed() => {}
+                _hushed = self.hush.changed() => self.hush.mark_changed(),
                 _cut = self.cut.changed() => self.over = true,
                 _over = timeout_at(self.until, std::future::pending::<()>()) => self.over = true,
             }

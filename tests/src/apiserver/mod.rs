@@ -227,6 +227,11 @@ impl ApiServer {
         self.shared.cut();
     }
 
+    /// Has every watch that is open say nothing more, and not end. Whoever asks anew is answered.
+    pub fn hush(&self) {
+        self.shared.hush();
+    }
+
     /// Ends every connection and every watch.
     pub fn disconnect(&self) {
         self.shared.cut();
@@ -279,6 +284,11 @@ impl ApiServer {
     /// How many lists were asked for, pages counted one by one.
     pub fn lists(&self) -> usize {
         self.shared.lists.load(Ordering::SeqCst)
+    }
+
+    /// How many watches were begun.
+    pub fn watches(&self) -> usize {
+        self.shared.watches.load(Ordering::SeqCst)
     }
 
     /// Its CA.

@@ -111,8 +111,7 @@ async fn a_second_agent_waits_while_the_first_lives_and_is_a_finding_and_an_aler
         alerts.iter().any(|alert| alert["rule"] == "agent-is-alone" && alert["state"] == "firing")
     });
     firing.unwrap_or_else(|error| panic!("{error}\n{}", rig.log()));
-    // Who is judged by it need not have waited for its row: that is written once a second.
-    rig.until("it is listed", |rig| rig.delivery("node-a")["breaches"][0].is_object());
+    // What it rests on was stored before.
     let breach = rig.delivery("node-a")["breaches"][0].clone();
     assert_eq!(breach["kind"], "duplicate");
     assert_eq!(breach["last"], "pod:pod-node-a-2 came from 127.0.0.1 while pod:pod-node-a had the session");

@@ -45,6 +45,7 @@ mod rig;
 mod rotation;
 mod siege;
 mod silence;
+mod watches;
 
 use holdfast_tests::site::Binaries;
 use tokio::sync::Mutex;

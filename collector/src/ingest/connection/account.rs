@@ -19,7 +19,7 @@ impl Connection {
     /// The session is open, and known to be this node's.
     pub(super) fn opened(&self, opened: &Opened) {
         let (ingest, now) = (&self.ingest, self.ingest.now());
-        ingest.registry.connected(opened.node_id, opened.session, self.admitted.holder.credential(), now);
+        ingest.registry.connected(opened.node_id, opened.session, now);
         ingest.metrics.resumed(opened.resume.name());
         let (node, session, resume) = (self.admitted.node.name.as_str(), opened.session, opened.resume.name());
         if let Some(untold) = self.claim.as_ref().and_then(|claim| claim.untold) {
