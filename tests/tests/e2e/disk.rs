@@ -206,18 +206,19 @@ fn overfill(host: &Host) {
     });
     let api = host.site.api();
     assert_eq!(api.get("/livez").unwrap().0, 200);
-    assert_eq!(api.metric("holdfast_collector_store_failing").to_string(), "1");
     assert!(api.node_state("host").is_some(), "what is stored is shown");
-    assert_eq!(said(host), (1, 0));
+    // It is said a moment after it is so.
+    host.waits("that is counted and logged", |api| api.metric("holdfast_collector_store_failing") == 1.0 && said(host) != (0, 0));
+    assert_eq!(said(host), (1, 0), "{}", host.site.log("collector.log"));
     // Everything that waited goes back to what it was, unsaid.
     drop(sockets);
 }
 
 fn recovers(host: &Host) {
     host.waits("the collector is ready", |api| api.text("/readyz").is_ok());
-    assert_eq!(host.site.api().metric("holdfast_collector_store_failing").to_string(), "0");
+    host.waits("that is counted and logged", |api| api.metric("holdfast_collector_store_failing") == 0.0 && said(host).1 > 0);
     host.is_followed();
-    assert_eq!(said(host), (1, 1));
+    assert_eq!(said(host), (1, 1), "{}", host.site.log("collector.log"));
 }
 
 /// Entering a network is for a thread, and for good.
