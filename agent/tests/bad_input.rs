@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use holdfast_agent::cli::TROUBLED;
 use holdfast_proto::cri;
 use holdfast_proto::cri::runtime_service_server::{RuntimeService, RuntimeServiceServer};
 use rcgen::KeyPair;
@@ -72,8 +73,14 @@ struct Report(Vec<Value>);
 fn scan(root: &Path, proc: &Path, arguments: &[&str]) -> Report {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-agent"));
     command.env_clear().args(["scan", "-o", "json"]).arg("--host-root").arg(root).arg("--proc").arg(proc).args(arguments);
-    let started = Instant::now();
-    let output = command.output().unwrap();
+    let mut started = Instant::now();
+    let mut output = command.output().unwrap();
+    for _ in 0..4 {
+        // On a busy machine a sensor's deadline may pass, and then it is read again.
+        if output.status.code() == Some(i32::from(TROUBLED)) {
+            (started, output) = (Instant::now(), command.output().unwrap());
+        }
+    }
     let elapsed = started.elapsed();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{errors}");
@@ -159,16 +166,20 @@ fn a_configuration_that_changes_while_it_is_read_is_unknown() {
     std::thread::scope(|scope| {
         // Also when an assertion fails: the scope waits for the other thread.
         let _stops = Stops(&stop);
-        scope.spawn(|| {
-            let file = fs::OpenOptions::new().write(true).open(&config).unwrap();
-            for moment in 1.. {
-                file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_micros(moment)).unwrap();
-                if stop.load(Ordering::Relaxed) {
-                    return;
+        for first in 1..3 {
+            let (config, stop) = (&config, &stop);
+            scope.spawn(move || {
+                let file = fs::OpenOptions::new().write(true).open(config).unwrap();
+                for moment in (first..).step_by(2) {
+                    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_micros(moment)).unwrap();
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
                 }
-            }
-        });
-        let until = Instant::now() + Duration::from_mins(1);
+            });
+        }
+        // On a busy machine nobody else may have had a turn while it was read, many times over.
+        let until = Instant::now() + Duration::from_mins(10);
         loop {
             let report = tree.scan();
             report.judges_the_rest();
@@ -526,8 +537,15 @@ fn hears_nothing_of_it(root: &Path, reason: &str) {
     scan(root, Path::new("/proc"), &arguments).judges_the_rest();
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-agent"));
     let command = command.env_clear().args(["scan", "-o", "json", "--host-root"]).arg(root).args(["--proc", "/proc"]).args(arguments);
-    let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
-    assert!(said.contains("the runtime was not heard") && said.contains(reason), "{said}");
+    let mut said = String::new();
+    // On a busy machine the answer may not even begin in time, which is another reason.
+    for _ in 0..10 {
+        said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
+        if said.contains("the runtime was not heard") && said.contains(reason) {
+            return;
+        }
+    }
+    panic!("{said}");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_agent::privileges::{self, DEFAULT_UID};
@@ -21,8 +22,12 @@ fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }
 
+/// One child at a time: another one of the same uid is what an agent looks for.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Runs one of the ignored tests below in a child of one thread.
 fn child(name: &str, spool: &Path) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, spool)

@@ -25,7 +25,7 @@ impl Watching {
         let of_thread = Arc::clone(&pending);
         let watch = Watch::open(options, &pending);
         let thread = std::thread::spawn(move || watch.run(&of_thread));
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(LOOKED);
         Self { pending, thread: Some(thread) }
     }
 
@@ -60,6 +60,8 @@ impl Drop for Watching {
 }
 
 const LONG: Duration = Duration::from_hours(1);
+/// What is looked at every second, or more often, has been looked at, also on a busy machine.
+const LOOKED: Duration = Duration::from_secs(3);
 /// Only what never comes takes so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -86,7 +88,7 @@ fn a_port_that_opens_or_closes_is_seen() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     assert!(watching.asks_for(Group::Listeners), "opened");
     // What was seen may have been another test's port.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(LOOKED);
     drop(listener);
     assert!(watching.asks_for(Group::Listeners), "closed");
     assert!(touched_by_sockets().contains(&Group::Probes));
@@ -96,7 +98,6 @@ fn a_port_that_opens_or_closes_is_seen() {
 fn a_process_that_starts_is_seen() {
     let proc = tempfile::tempdir().unwrap();
     let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
-    std::thread::sleep(Duration::from_millis(1_200));
     std::fs::create_dir(proc.path().join("4711")).unwrap();
     assert!(watching.asks_for(Group::Processes));
 }
@@ -106,7 +107,6 @@ fn a_process_that_starts_is_seen() {
 fn a_new_process_is_looked_at_again_until_it_is_old_enough_to_be_judged() {
     let proc = tempfile::tempdir().unwrap();
     let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
-    std::thread::sleep(Duration::from_millis(1_200));
     let started = Instant::now();
     std::fs::create_dir(proc.path().join("4711")).unwrap();
     while started.elapsed() < Duration::from_secs(3) {
@@ -123,7 +123,6 @@ fn a_process_of_this_machine_is_told_by_the_kernel_or_seen_in_the_listing() {
         assert!(matches!(why.reason, Reason::PermissionDenied | Reason::NotSupported), "{why:?}");
         assert!(why.detail.ends_with("; the agent looks every second instead"), "{why:?}");
     }
-    std::thread::sleep(Duration::from_millis(1_200));
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     assert!(watching.asks_for(Group::Processes));
     if told.value().is_some() {
@@ -231,10 +230,9 @@ fn asked_for() -> UdpSocket {
 fn a_udp_port_that_opens_is_seen_before_the_next_full_pass() {
     let proc = tempfile::tempdir().unwrap();
     let watching = Watching::start(proc.path(), Vec::new(), false, LONG);
-    std::thread::sleep(Duration::from_millis(1_200));
     let socket = asked_for();
     assert!(watching.asks_for(Group::Listeners), "opened");
-    std::thread::sleep(Duration::from_millis(1_200));
+    std::thread::sleep(LOOKED);
     drop(socket);
     assert!(watching.asks_for(Group::Listeners), "closed");
 }

@@ -372,8 +372,14 @@ fn judging(
 
 /// What a connection of an agent may take up.
 ///
-/// What cannot be set here the library bounds by itself: answers to PING and SETTINGS wait one at a time, and nothing is read meanwhile;
-/// DATA frames with next to nothing in them use up a budget. What it keeps to send (400 KiB a stream) is bounded by what we give it:
+/// What cannot be set here the library bounds by itself: answers to PING and SETTINGS wait one at a time, and nothing is read meanwhile.
+/// DATA frames that wait to be read use up a budget of half the connection's window, each with what it lacks of 256 bytes, after which the
+/// connection ends (`ENHANCE_YOUR_CALM`): 128 of them at the least, and of nothing at all a hundred in a connection's life, which no agent
+/// sends. An agent does not get there while we hold it up: for at most a minute (`STORE_PATIENCE`) it says four changes (`MAX_INFLIGHT`; 64
+/// is the most it would ever), 75 heartbeats at the shortest interval there is, one at the usual, and what it was asked: no more than the
+/// outbox and the questions behind it hold, 24. A pace that holds it up holds up acknowledgements and with them what it says. Nor do
+/// we in the other direction, where the budget is the same: an agent waits for nothing while it reads, and is told an answer to each of
+/// those, ten questions a minute, and policies when they change; what one that was stopped has not read is in the outbox. What it keeps to send (400 KiB a stream) is bounded by what we give it:
 /// a session's outbox.
 fn http2(heartbeat_seconds: u32) -> tonic::transport::Server {
     let every = KEEPALIVE.0.max(Duration::from_secs(u64::from(heartbeat_seconds) * 2));

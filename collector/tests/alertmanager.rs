@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail")]
 #![allow(clippy::disallowed_methods, reason = "a test starts the program it talks to")]
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,17 +34,19 @@ impl Alertmanager {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("alertmanager.yml");
         std::fs::write(&config, "route: {receiver: none}\nreceivers: [{name: none}]\n").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // An address of loopback that nobody else has, and a port that nobody gets by chance: not even whoever asks whether it is ready.
+        let [low, high, ..] = std::process::id().to_le_bytes();
+        let address = SocketAddr::from(([127, 1, high, low], 9093));
         let child = Command::new(PROGRAM)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.path={}", directory.path().display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg(format!("--web.listen-address={address}"))
             .arg("--cluster.listen-address=")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("start {PROGRAM}: {error}: install the package prometheus-alertmanager"));
-        let alertmanager = Self { child, url: format!("http://127.0.0.1:{port}"), _directory: directory };
+        let alertmanager = Self { child, url: format!("http://{address}"), _directory: directory };
         let ready =
             || async { reqwest::get(format!("{}/-/ready", alertmanager.url)).await.ok().filter(|answer| answer.status().is_success()) };
         eventually("Alertmanager is ready", ready).await;

@@ -353,8 +353,9 @@ async fn on_a_small_disk() {
 #[tokio::test]
 #[ignore = "started by a_disk_that_becomes_read_only_is_said_and_recovers_by_itself on a small file system"]
 async fn on_a_disk_that_becomes_read_only() {
-    let (disk, data) = (small_disk(), small_disk().join("data"));
+    let (disk, data, aside) = (small_disk(), small_disk().join("data"), small_disk().join("aside"));
     std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(&aside).unwrap();
     let rig = Rig::at(&data).await;
     let node = rig.open(1).await;
     rig.writer.write(write(&node, 1, 1, many(1))).await.unwrap();
@@ -365,8 +366,10 @@ async fn on_a_disk_that_becomes_read_only() {
         assert!(seq < 100, "the disk never was full");
         rig.writer.write(write(&node, 1, seq, many(seq))).await.ok();
     }
-    mount(&["mount", "--bind", data.to_str().unwrap()], &data);
-    mount(&["mount", "-o", "remount,bind,ro"], &data);
+    // Read-only before it is in its place: a file opened for writing in between would keep it as it is.
+    mount(&["mount", "--bind", data.to_str().unwrap()], &aside);
+    mount(&["mount", "-o", "remount,bind,ro"], &aside);
+    mount(&["mount", "--bind", aside.to_str().unwrap()], &data);
     std::fs::remove_file(&filler).unwrap();
     let waiting = async {
         while rig.writer.failing().is_none_or(|reason| !reason.contains("readonly")) {

@@ -17,6 +17,7 @@ use holdfast_tests::sim::ground::Ground;
 use holdfast_tests::sim::report::float;
 use holdfast_tests::sim::{Fleet, Load};
 use holdfast_tests::site::Binaries;
+use holdfast_tests::unfinished::Unfinished;
 
 const BINARIES: Binaries =
     Binaries { agent: env!("CARGO_BIN_EXE_holdfast-test-agent"), collector: env!("CARGO_BIN_EXE_holdfast-test-collector") };
@@ -25,6 +26,12 @@ const PATIENCE: Duration = Duration::from_mins(5);
 const SETTLE: Duration = Duration::from_secs(15);
 /// Handshakes that are counted, and so many at once; with the connections before them fewer than one address may have.
 const HANDSHAKES: (usize, usize) = (2_500, 16);
+/// What strangers leave unfinished.
+const REQUESTS: [(&str, Unfinished); 3] = [
+    ("with two requests without a body", Unfinished::Body),
+    ("with two requests that lack a byte", Unfinished::Message),
+    ("with those, and headers that do not end", Unfinished::Most),
+];
 /// How often a fleet comes back.
 const RECONNECTS: usize = 3;
 
@@ -61,6 +68,9 @@ async fn measure(agents: u32) -> Vec<Weight> {
     println!("{agents} agents of {} entries; {build} build; load average {}", load.entries, load_average());
 
     let mut weights = vec![strangers(&ground, agents).await];
+    for (what, request) in REQUESTS {
+        weights.push(unfinished(agents, what, request).await);
+    }
     handshakes(&ground).await;
     again(&mut ground);
 
@@ -130,6 +140,16 @@ async fn strangers(ground: &Ground, n: u32) -> Weight {
     let connected: Vec<_> = connecting.map(|connected| connected.expect("a connection")).collect().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     memory(ground, connected.len(), "without a session")
+}
+
+/// The same of connections in which requests have begun and do not end, of a collector of their own.
+async fn unfinished(n: u32, what: &'static str, request: Unfinished) -> Weight {
+    let ground = Ground::enrolling(BINARIES, 0, 1).expect("the collector starts");
+    let intruder = intruder(&ground);
+    let connecting = stream::iter(0..n).map(|_| intruder.unfinished(request)).buffer_unordered(HANDSHAKES.1);
+    let connected: Vec<_> = connecting.map(|connected| connected.expect("a connection")).collect().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    memory(&ground, connected.len(), what)
 }
 
 /// Handshakes a CPU second, the end of each connection included.

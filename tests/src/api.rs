@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::process::pause;
+use crate::process::{PATIENCE, pause};
 
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -29,8 +29,18 @@ impl Api {
         format!("{}{path}", self.base)
     }
 
-    /// Status and body of `path`.
+    /// Status and body of `path`. A collector that found no time to answer on a busy machine says nothing but 503: it is asked again.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        let start = Instant::now();
+        loop {
+            let (status, body) = self.get_once(path)?;
+            if status != 503 || !body.is_empty() || start.elapsed() > PATIENCE {
+                return Ok((status, body));
+            }
+        }
+    }
+
+    fn get_once(&self, path: &str) -> Result<(u16, String)> {
         let host = self.base.trim_start_matches("http://");
         let mut stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -82,9 +92,10 @@ impl Api {
         node.get("state").and_then(Value::as_str).map(str::to_owned)
     }
 
-    /// The sum of a metric's samples over all labels that `name` does not give; 0 when there is none.
+    /// The sum of a metric's samples over all labels that `name` does not give; 0 when there is none, and no number at all, which equals
+    /// nothing, when there is no answer.
     pub fn metric(&self, name: &str) -> f64 {
-        let text = self.text("/metrics").unwrap_or_default();
+        let Ok(text) = self.text("/metrics") else { return f64::NAN };
         let sample = |line: &str| {
             let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
             rest.rsplit(' ').next()?.parse::<f64>().ok()

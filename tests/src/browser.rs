@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, ClientBuilder};
+use fantoccini::{Client, ClientBuilder, Locator};
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -86,19 +86,56 @@ impl Browser {
         Ok(Self { client, _driver: driver, _profile: profile })
     }
 
-    /// Waits until a script's result satisfies `done`.
+    /// Waits until a script's result satisfies `done`. A page that is just being left or built has no result yet.
     pub async fn until(&self, what: &str, within: Duration, script: &str, done: impl Fn(&Value) -> bool) -> Result<Duration> {
         let start = Instant::now();
         loop {
-            let value = self.client.execute(script, Vec::new()).await?;
-            if done(&value) {
+            let value = self.client.execute(script, Vec::new()).await;
+            if value.as_ref().is_ok_and(&done) {
                 return Ok(start.elapsed());
             }
             if start.elapsed() > within {
-                bail!("not within {within:?}: {what}; last: {value}");
+                bail!("not within {within:?}: {what}; last: {value:?}");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Clicks what `css` finds, once it is there: a page that is kept live may put another element in its place at any time.
+    pub async fn click(&self, css: &str) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let clicked = match self.client.find(Locator::Css(css)).await {
+                Ok(element) => element.click().await,
+                Err(error) => Err(error),
+            };
+            match clicked {
+                Ok(()) => return Ok(()),
+                Err(error) if start.elapsed() > PATIENCE => return Err(error).with_context(|| format!("click `{css}`")),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// Follows the link that `css` finds, to a page whose path begins with `to`.
+    pub async fn follow(&self, css: &str, to: &str) -> Result<()> {
+        self.click(css).await?;
+        let start = Instant::now();
+        loop {
+            let now = self.client.current_url().await?;
+            if now.path().starts_with(to) {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("`{css}` leads to {now}, not to {to}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What a person reads on the page, within its frame.
+    pub async fn text(&self) -> Result<String> {
+        Ok(self.client.find(Locator::Css("main")).await?.text().await?)
     }
 
     /// What the console says since the last call: errors, and violations of the content security policy.

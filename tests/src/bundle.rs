@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::process::pause;
+use crate::process::{copy_program, pause};
 
 /// Tells the containers of one test process apart.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -70,7 +70,7 @@ impl Bundle {
     /// Puts a copy of a program into its `/tmp` that runs as root whoever starts it.
     pub fn add_setuid(&self, program: &str, name: &str) -> Result<()> {
         let copy = self.directory.path().join("rootfs/tmp").join(name);
-        std::fs::copy(program, &copy).with_context(|| format!("copy {program}"))?;
+        copy_program(program, &copy)?;
         std::fs::set_permissions(&copy, Permissions::from_mode(0o4755))?;
         // Others than root pass through here.
         Ok(std::fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755))?)

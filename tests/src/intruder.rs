@@ -20,6 +20,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use crate::unfinished::Unfinished;
+
 /// How HTTP/2 begins: the preface, and an empty SETTINGS frame.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -98,8 +100,21 @@ impl Intruder {
     /// # Errors
     /// The system's own, or of TLS.
     pub async fn without_session(&self) -> io::Result<TlsStream<TcpStream>> {
+        self.with(PREFACE).await
+    }
+
+    /// A connection in which requests have begun that do not end.
+    ///
+    /// # Errors
+    /// The system's own, or of TLS.
+    pub async fn unfinished(&self, what: Unfinished) -> io::Result<TlsStream<TcpStream>> {
+        self.with(&what.bytes()).await
+    }
+
+    /// A connection after its handshake, in which so much was said.
+    async fn with(&self, said: &[u8]) -> io::Result<TlsStream<TcpStream>> {
         let mut stream = self.shaken().await?;
-        stream.write_all(PREFACE).await?;
+        stream.write_all(said).await?;
         stream.flush().await?;
         Ok(stream)
     }

@@ -2,7 +2,7 @@
 //!
 //! `src/bin` holds two thin binaries that call the products' own mains, so that tests can kill them, and a stand-in for a kubelet; [`site`] starts them
 //! in a temporary directory; [`containers`] is a host with a real containerd; [`api`] asks the collector what it stored; [`apiserver`] stands in for a cluster's API server; [`peer`] is a hand-driven agent on the wire,
-//! [`hostile`] one that means harm, [`sim`] a fleet of simulated ones, [`restless`] a node that never stands still; [`stored`] looks into the collector's database.
+//! [`hostile`] one that means harm, [`intruder`] none at all, with requests that are [`unfinished`], [`sim`] a fleet of simulated ones, [`restless`] a node that never stands still; [`stored`] looks into the collector's database.
 //! Nothing here is part of the product.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs and read their own files")]
@@ -26,3 +26,4 @@ pub mod sim;
 pub mod site;
 pub mod stored;
 pub mod tls;
+pub mod unfinished;

@@ -61,20 +61,18 @@ impl Namespace {
         String::from_utf8_lossy(&children).split_whitespace().map(|child| Ok(child.parse()?)).collect()
     }
 
-    /// Kills what [`Self::start`] started: `nsenter` is only its parent.
+    /// Kills what [`Self::start`] started: `nsenter` is only its parent, or about to become it.
     pub fn kill(&self, process: Process) -> Result<()> {
+        // Held still: what it has not started by now is never started.
+        kill(process.pid(), Signal::SIGSTOP)?;
+        until("nsenter is held still", || matches!(state(process.pid()), Some('T' | 'Z')))?;
         let children = self.children(&process)?;
         for child in &children {
             kill(Pid::from_raw(*child), Signal::SIGKILL)?;
         }
         // Whoever starts it again at once finds its files and sockets free.
-        let asked = Instant::now();
-        while children.iter().any(|child| Path::new("/proc").join(child.to_string()).exists()) {
-            if asked.elapsed() > PATIENCE {
-                bail!("{children:?}: killed and still there after {PATIENCE:?}");
-            }
-            pause(Duration::from_millis(1));
-        }
+        let gone = |child: &i32| matches!(state(Pid::from_raw(*child)), None | Some('Z'));
+        until("what was killed has ended", || children.iter().all(gone))?;
         process.kill()
     }
 
@@ -101,4 +99,32 @@ impl Namespace {
     pub fn alive(&mut self) -> Result<bool> {
         Ok(self.holder.ended()?.is_none())
     }
+}
+
+impl Drop for Namespace {
+    /// Nothing runs in it any more: whoever comes next has the ports, files and names of programs to itself.
+    fn drop(&mut self) {
+        // As long as `unshare` waits for it, the pid is that of its child; it ends when that has, and all that ran beside it.
+        if let Ok(None) = self.holder.ended() {
+            kill(Pid::from_raw(self.first), Signal::SIGKILL).ok();
+            drop(until("the namespaces have ended", || !matches!(self.holder.ended(), Ok(None))));
+        }
+    }
+}
+
+/// A process's state as the kernel names it: `T` is held still, `Z` has ended and nobody was told; `None` when it is gone.
+fn state(pid: Pid) -> Option<char> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    String::from_utf8_lossy(&stat).rsplit(") ").next()?.chars().next()
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
+    let started = Instant::now();
+    while !done() {
+        if started.elapsed() > PATIENCE {
+            bail!("not within {PATIENCE:?}: {what}");
+        }
+        pause(Duration::from_millis(1));
+    }
+    Ok(())
 }

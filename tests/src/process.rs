@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use holdfast_agent::cli::TROUBLED;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -87,6 +87,14 @@ impl Drop for Process {
 #[allow(clippy::disallowed_methods, reason = "a test's own thread has nothing else to do")]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Copies a program so that it can be started at once. Another process does it: what this one has open for writing, a child that another
+/// test is just starting has open too, and as long as it has, the system starts no such program (`ETXTBSY`).
+pub fn copy_program(from: &str, to: &Path) -> Result<()> {
+    let (code, _, errors) = output(Path::new("cp"), &["--", from, &to.display().to_string()])?;
+    ensure!(code == 0, "cp {from} {}: {errors}", to.display());
+    Ok(())
 }
 
 /// Runs a program to its end and returns (exit code, standard output, standard error).

@@ -150,7 +150,7 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
 
     use holdfast_checks::facts::ProbeOutcome;
 
@@ -176,6 +176,14 @@ mod tests {
         assert_eq!(gauges.peer_probes.load(Ordering::Relaxed), 0);
     }
 
+    /// An address that is taken, and where nobody listens: nobody else can come to do so.
+    fn closed() -> (tokio::net::TcpSocket, SocketAddr) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
     /// A target on loopback, which no request can name, that accepts and never answers.
     fn silent() -> (TcpListener, Target) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -187,9 +195,8 @@ mod tests {
     async fn a_request_is_made_beside_the_session_and_its_result_comes_later() {
         let (mut peers, _) = peers(&["10.0.0.0/8"]);
         assert_eq!(peers.capabilities(), holdfast_proto::PROBES_PEERS);
-        let (listener, target) = silent();
-        drop(listener);
-        peers.start(1, target);
+        let (_held, address) = closed();
+        peers.start(1, Target { address, tls: false, path: "/pods" });
         let result = tokio::time::timeout(Duration::from_mins(1), peers.next()).await.unwrap();
         assert_eq!((result.request, result.refused_by_agent, result.outcome.as_str(), result.status), (1, false, "refused", 0));
     }
@@ -210,9 +217,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_sensors_own() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let (_held, address) = closed();
         assert_eq!(ask_stranger(address, false, "/pods"), Some((ProbeOutcome::Refused, 0)));
     }
 }

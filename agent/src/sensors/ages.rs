@@ -3,20 +3,24 @@
 //! The time of boot that the kernel tells is rounded to a second, and moves when the clock is set: too coarse for telling a process
 //! that starts from one that stays.
 
-use holdfast_checks::facts::{Listing, Observed, Process};
+use holdfast_checks::facts::Process;
 
 use crate::host::Host;
 
 /// `USER_HZ`, the unit of start times, is 100 on every architecture Linux supports: so many milliseconds.
 const TICK_MS: i64 = 10;
 
-/// Adds the ages, when these processes are this machine's.
-pub(super) fn tell(host: &Host, processes: &mut Observed<Listing<Process>>) {
+/// The clock that start times are told by, in milliseconds; `None` where processes are not this machine's.
+pub(super) fn now_ms(host: &Host) -> Option<i64> {
     let uptime = if host.live() { host.proc.root().read_text("uptime").ok() } else { None };
-    let uptime = uptime.as_deref().and_then(milliseconds);
-    for process in processes.value_mut().into_iter().flat_map(|listing| &mut listing.items) {
-        process.age_ms = uptime.and_then(|uptime| uptime.checked_sub(process.start_ticks.checked_mul(TICK_MS)?));
-    }
+    uptime.as_deref().and_then(milliseconds)
+}
+
+/// How old a process was at `read_ms`, which is before it was read: what was seen of it says nothing of what it is later.
+pub(super) fn tell(read_ms: Option<i64>, process: &mut Process) {
+    // Both are rounded down: no younger than it was.
+    let age = |read_ms: i64| read_ms.checked_add(TICK_MS)?.checked_sub(process.start_ticks.checked_mul(TICK_MS)?);
+    process.age_ms = read_ms.and_then(age);
 }
 
 /// Of `/proc/uptime`: seconds with two decimals, twice.

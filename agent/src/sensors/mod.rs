@@ -290,10 +290,7 @@ impl Sensors {
                 let packages = Arc::clone(&self.packages);
                 facts.kernel = self.observe(group, move |host| kernel::read(&host, &packages));
             }
-            Group::Processes => {
-                facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone));
-                ages::tell(&self.host, &mut facts.processes);
-            }
+            Group::Processes => facts.processes = flatten(table.as_ref().map(|table| table.facts()).map_err(Clone::clone)),
             Group::Kubelets => {
                 facts.kubelets = self.of_processes(group, table, components::kubelets);
                 self.asked.tell(facts, self.options.configz.is_some());

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_proto::v1;
@@ -13,6 +14,8 @@ use holdfast_proto::v1::agent_message::Message as Say;
 use super::peer::Peer;
 
 const LIMIT: Duration = Duration::from_mins(2);
+/// Without a save for so long there is none to come.
+const REST: Duration = Duration::from_secs(4);
 
 /// A recorded node, which does not change by itself, with its agent's files.
 struct Node {
@@ -22,7 +25,14 @@ struct Node {
 
 struct Agent {
     child: Child,
-    health: u16,
+    health: SocketAddr,
+}
+
+/// An address of loopback that nobody else has, so that nobody takes it before the agent does.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    ([127, NEXT.fetch_add(1, Ordering::Relaxed), high, low], 9464).into()
 }
 
 impl Node {
@@ -40,9 +50,9 @@ impl Node {
     /// Starts the agent on the recording `name`, to speak with `url`.
     fn start(&self, peer: &Peer, url: &str, name: &str) -> Agent {
         let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/recorded").join(name);
-        let health = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let health = own_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-agent"));
-        command.args(["run", "--node-name", "n1", "--no-probe", "--collector", url, "--health", &format!("127.0.0.1:{health}")]);
+        command.args(["run", "--node-name", "n1", "--no-probe", "--collector", url, "--health", &health.to_string()]);
         command.arg("--ca").arg(&peer.ca).arg("--token-file").arg(self.path().join("token"));
         command.arg("--host-root").arg(tree.join("host")).arg("--proc").arg(tree.join("proc")).arg("--spool").arg(&self.spool);
         let log = std::fs::File::options().create(true).append(true).open(self.path().join("log")).unwrap();
@@ -57,7 +67,7 @@ impl Node {
 impl Agent {
     fn metric(&self, name: &str) -> u64 {
         let mut text = String::new();
-        if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.health)) {
+        if let Ok(mut stream) = std::net::TcpStream::connect(self.health) {
             std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.1\r\n\r\n").ok();
             stream.read_to_string(&mut text).ok();
         }
@@ -65,7 +75,7 @@ impl Agent {
         value.parse().unwrap_or(0)
     }
 
-    /// Waits until there was a save after everything was said.
+    /// Waits until there was a save after everything was said: one may be due a second after the one before, and take its time.
     async fn saved(&self) {
         let start = Instant::now();
         let mut seen = (0, Instant::now());
@@ -73,7 +83,7 @@ impl Agent {
             let saves = self.metric("holdfast_agent_spool_saves_total");
             if saves != seen.0 {
                 seen = (saves, Instant::now());
-            } else if saves > 0 && seen.1.elapsed() > Duration::from_millis(1_500) {
+            } else if saves > 0 && seen.1.elapsed() > REST {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -163,7 +173,7 @@ async fn what_happened_while_the_collector_was_away_survives_a_kill() {
     snapshot(&mut peer).await;
     agent.saved().await;
     agent.stop().await;
-    let nobody = format!("https://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let nobody = format!("https://{}", own_address());
     let agent = node.start(&peer, &nobody, "misconfigured");
     agent.saved().await;
     agent.kill();

@@ -72,7 +72,7 @@ fn read(pid: i64) -> Process {
 fn install(directory: &Path, mode: u32) -> PathBuf {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.join("program");
-    fs::copy("/bin/sleep", &program).unwrap();
+    super::copy_program("/bin/sleep", &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
     program
 }
@@ -184,9 +184,9 @@ fn where_a_program_is_says_whether_anybody_could_have_put_it_there() {
     let (below, gone) = (open.join("below"), directory.path().join("gone"));
     fs::create_dir(&below).unwrap();
     install(&below, 0o755);
-    fs::copy("/bin/sleep", open.join("program")).unwrap();
+    super::copy_program("/bin/sleep", &open.join("program"));
     fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
-    fs::copy("/bin/sleep", &gone).unwrap();
+    super::copy_program("/bin/sleep", &gone);
     let run = |program: &Path| Running::start(Command::new(program).arg("300"));
     let (ordinary, open, below, deleted) = (run(&ordinary), run(&open.join("program")), run(&below.join("program")), run(&gone));
     fs::remove_file(&gone).unwrap();

@@ -8,6 +8,7 @@
 mod allowance;
 mod crowd;
 mod descriptors;
+mod farewell;
 mod stream;
 mod tls;
 
@@ -44,9 +45,11 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const ROOM: Duration = Duration::from_secs(1);
 /// Descriptors that agents may not have: database, dashboard, alerts, and handshakes.
 const RESERVED: usize = 1024;
-/// Connections without a session, however many there may be with one: each may hold what two requests that are not whole take up. More
-/// agents than that are never between their handshake and the answer to their credentials.
-const STRANGERS: usize = 4096;
+/// Connections without a session, however many there may be with one. Each may hold what two requests that are not whole take up, and the
+/// headers of a third: 122 KiB measured (docs/testing.md), 244 MiB in all of them, for which the memory that the manifest gives has room
+/// beside ten thousand agents. More agents than that are never between their handshake and the answer to their credentials: a thousand
+/// may wait for a review, and nobody else waits.
+const STRANGERS: usize = 2048;
 /// Finished handshakes that wait for the server.
 const READY: usize = 64;
 /// Connections that the system keeps for us: a fleet comes back all at once. The system may allow fewer (`net.core.somaxconn`).

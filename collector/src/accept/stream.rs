@@ -24,6 +24,7 @@ use tonic::transport::server::Connected;
 use super::PENALTY;
 use super::allowance::Allowance;
 use super::crowd::{Crowd, Place, origin};
+use super::farewell::Farewell;
 use crate::metrics::Metrics;
 use crate::refusals::{Refusal, Refusals};
 
@@ -167,6 +168,7 @@ pub struct TlsConnection {
     /// It was refused, and that was noted.
     ended: bool,
     closing: bool,
+    farewell: Farewell,
     _room: OwnedSemaphorePermit,
 }
 
@@ -195,6 +197,7 @@ impl TlsConnection {
             left: false,
             ended: false,
             closing: false,
+            farewell: Farewell::default(),
             _room: room,
         }
     }
@@ -237,14 +240,17 @@ impl TlsConnection {
         Poll::Ready(self.end(Refusal::NoSession, "no session was opened in time"))
     }
 
-    /// Ready once a connection may be closed that the server gave up. One of which no request came, and that did
-    /// not leave, has sent what is no HTTP/2: it keeps its socket for a while, so that trying again at once is not free.
+    /// Ready once a connection may be closed that the server gave up. One of which no request came, or to which the server says that it
+    /// broke the rules, and that did not leave, keeps its socket for a while, so that trying again at once is not free. A session that is
+    /// open notes its own end.
     fn poll_penalty(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let standing = &self.peer.standing;
-        let spoke = standing.spoke.load(Ordering::Acquire) || standing.state.load(Ordering::Acquire) != STRANGE;
-        if (self.left && !self.closing) || spoke || self.stopping.is_cancelled() {
+        let spoke = standing.spoke.load(Ordering::Acquire);
+        let fault = self.farewell.fault().or((!spoke).then_some("what came in the connection is not HTTP/2"));
+        let known = standing.state.load(Ordering::Acquire) != STRANGE;
+        let Some(fault) = fault.filter(|_| !known && !self.stopping.is_cancelled() && (!self.left || self.closing)) else {
             return Poll::Ready(());
-        }
+        };
         let place = self.peer.standing.place.lock().unwrap_or_else(PoisonError::into_inner);
         let displaced = place.as_ref().is_none_or(|place| place.poll_displaced(context).is_ready());
         if !self.closing {
@@ -252,7 +258,7 @@ impl TlsConnection {
         }
         drop(place);
         if !std::mem::replace(&mut self.closing, true) {
-            self.end(Refusal::Protocol, "what came in the connection is not HTTP/2");
+            self.end(Refusal::Protocol, fault);
             self.deadline = Some(Box::pin(sleep(PENALTY)));
         }
         match &mut self.deadline {
@@ -304,14 +310,25 @@ impl AsyncWrite for TlsConnection {
         if let Poll::Ready(error) = self.poll_end(context) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        if let Ok(length) = written {
+            self.farewell.sent(bytes.get(..length).unwrap_or(bytes));
+        }
+        Poll::Ready(written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(error) = self.poll_end(context) {
             return Poll::Ready(Err(error));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
+        let mut left = *written.as_ref().unwrap_or(&0);
+        for part in parts {
+            let sent = part.get(..left).unwrap_or(part);
+            self.farewell.sent(sent);
+            left -= sent.len();
+        }
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -282,8 +282,9 @@ mod tests {
         let desk = Desk { options: Arc::new(options), alerts, store: store.clone(), clock: Arc::new(|| 1), cancel: cancel.clone() };
         let task = tokio::spawn(replicas(desk, target, "localhost".into(), port));
         let own = format!("alertmanager {url} at 127.0.0.1");
-        for _ in 0..200 {
-            if store.deliveries_to(&own).await.unwrap().values().any(|delivery| delivery.ok) {
+        for _ in 0..2_400 {
+            let heard = store.deliveries_to(&own).await.unwrap().values().any(|delivery| delivery.ok);
+            if heard && store.deliveries_to(&former).await.unwrap().is_empty() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -281,13 +281,13 @@ impl Cluster {
 
     /// Notes why the API server does not answer a request of that kind; said in the log once.
     pub fn troubled(&self, resource: Resource, reason: &str, now: i64) {
-        self.metrics.apiserver(resource.name(), false);
         let mut first = false;
         self.update(|known| {
             first = known.away.is_empty();
             let since = known.away.get(&resource).map_or(now, |(_, since)| *since);
             known.away.insert(resource, (reason.to_owned(), since)).is_none()
         });
+        self.metrics.apiserver(resource.name(), false);
         if first {
             let asked = resource.name();
             tracing::error!(
@@ -302,13 +302,13 @@ impl Cluster {
 
     /// Notes that the API server answers requests of that kind.
     pub fn answering(&self, resource: Resource) {
-        self.metrics.apiserver(resource.name(), true);
         let mut last = None;
         self.update(|known| {
             let was = known.away.remove(&resource);
             last = was.clone().filter(|_| known.away.is_empty());
             was.is_some()
         });
+        self.metrics.apiserver(resource.name(), true);
         if let Some((reason, since)) = last {
             tracing::info!(reason, since_unix_ms = since, "the API server answers again");
         }

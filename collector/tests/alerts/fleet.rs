@@ -88,7 +88,9 @@ async fn only_what_the_collector_decides_is_judged_here() {
     database.node(1, "a1", "connected", 0).await;
     database.inventory(1, "kernel", "self", KERNEL).await;
     let cancel = start(&database, &Hand::at(noon("2022-05-01")));
-    let stored = eventually("something is judged", || async { Some(database.judged_checks().await).filter(|all| !all.is_empty()) }).await;
+    eventually("something is judged", || async { Some(database.judged_checks().await).filter(|all| !all.is_empty()) }).await;
+    // The census follows the first round.
+    let stored = settled(async || database.judged_checks().await).await;
     cancel.cancel();
     let catalogue = built_in().unwrap();
     let ours = catalogue.checks().iter().filter(|check| check.judged_by == JudgedBy::Collector).map(|check| check.id.to_string());
@@ -290,8 +292,7 @@ async fn one_node_that_claims_to_be_newer_makes_no_outliers_of_a_fleet() {
     vanilla_node(&database, 22, 999).await;
     let cancel = start(&database, &hand);
     eventually("all are judged", || async { (database.verdicts(OUTLIER).await.len() == 22).then_some(()) }).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(database.verdicts(OUTLIER).await.iter().all(|verdict| *verdict == PASS));
+    assert!(settled(async || database.verdicts(OUTLIER).await).await.iter().all(|verdict| *verdict == PASS));
     vanilla_node(&database, 23, 999).await;
     eventually("two are believed", || async {
         (database.verdicts(OUTLIER).await.iter().filter(|verdict| **verdict == FAIL).count() == 21).then_some(())
@@ -342,7 +343,7 @@ async fn a_new_kernel_is_judged_and_what_did_not_change_is_not_written() {
     database.inventory(1, "kernel", "self", KERNEL).await;
     let cancel = start(&database, &hand);
     judged(&database, PASS).await;
-    let committed = database.last_change().await;
+    let committed = settled(async || database.last_change().await).await;
     database.inventory(1, "kernel", "self", KERNEL).await;
     database.inventory(1, "listener", "tcp/0.0.0.0/22", "{}").await;
     tokio::time::sleep(Duration::from_millis(500)).await;

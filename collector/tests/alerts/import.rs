@@ -110,6 +110,7 @@ async fn a_file_of_cisa_that_is_imported_writes_to_the_nodes_it_matches_and_to_n
     let alert = eventually("it alerts", || database.alert(CHECK)).await;
     assert_eq!(alert.annotations["nodes"], "prod/a1");
     assert_eq!(library.borrow().knowledge.feeds().last().unwrap().as_of.to_string(), "2026-11-19", "newer than everything else");
+    eventually("and the one it may match", || async { (database.chain_json(7).await != before[6].1).then_some(()) }).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
 
     let written = std::iter::from_fn(|| heard.try_recv().ok()).filter(|change| change.node_id != 0).map(|change| change.node_id);

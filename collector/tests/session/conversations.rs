@@ -327,7 +327,8 @@ async fn a_write_that_waits_while_a_newer_session_opens_is_not_stored() {
     let mut lock = rig.raw().await.acquire().await.unwrap();
     sqlx::query("begin immediate").execute(&mut *lock).await.unwrap();
     new.say(Say::Hello(hello(7, 0, Digest::EMPTY))).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // It waits for the store before the other does.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     old.say(delta(1, &[finding("a", "zombie", Verdict::Fail)])).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     sqlx::query("rollback").execute(&mut *lock).await.unwrap();

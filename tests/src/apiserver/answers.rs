@@ -158,9 +158,10 @@ fn status_object(status: StatusCode, reason: &str, message: &str) -> Value {
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let mode = *shared.mode.borrow();
     match mode {
-        Mode::Up | Mode::Away => {}
+        Mode::Up => {}
+        // On a connection from before, which is about to be closed: as hanging, so that nothing is answered until it is.
+        Mode::Away | Mode::Hanging => std::future::pending().await,
         Mode::Failing => return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: request timed out"),
-        Mode::Hanging => std::future::pending().await,
         Mode::Endless => {
             let spaces = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from(vec![b' '; 64 * 1024])));
             return ([("content-type", "application/json")], Body::from_stream(spaces)).into_response();

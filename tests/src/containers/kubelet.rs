@@ -10,7 +10,6 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::pod::Pod;
 use crate::process::PATIENCE;
 use proto::runtime_service_client::RuntimeServiceClient;
 use proto::{ContainerConfig, CreateContainerRequest, PodSandboxConfig, RunPodSandboxRequest, StartContainerRequest};
@@ -74,11 +73,6 @@ impl Kubelet {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-
-    /// Makes and starts a pod of the image with this id.
-    pub async fn run(&self, pod: &Pod, image: &str) -> Result<Made> {
-        self.make(&pod.name, pod.sandbox(), pod.container(image)).await
     }
 
     /// Makes and starts what a kubelet made of a pod's specification.

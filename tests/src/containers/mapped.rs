@@ -19,7 +19,6 @@ pub const MAPPED: i64 = 100_000;
 impl RuntimeHost {
     /// Runs a pod's container in a user namespace whose root is [`MAPPED`], and returns its id.
     pub fn run_mapped(&mut self, pod: &Pod) -> Result<String> {
-        self.cgroups.0.push(pod.cgroup());
         // As long as containerd's are, and the same for the same name.
         let id = pod.uid().replace('-', "").repeat(2);
         let (bundle, root) = (format!("/run/containerd/io.containerd.runtime.v2.task/k8s.io/{id}"), self.path(&id));
@@ -27,7 +26,10 @@ impl RuntimeHost {
         image::unpack(root.as_ref())?;
         // Its root is nobody here, and has to come by.
         std::fs::set_permissions(self.directory.path(), Permissions::from_mode(0o711))?;
-        std::fs::write(self.outside(&format!("{bundle}/config.json")), config(pod, &id, &root).to_string())?;
+        std::fs::write(
+            self.outside(&format!("{bundle}/config.json")),
+            config(pod, &self.cgroups.place(&pod.cgroup()), &id, &root).to_string(),
+        )?;
 
         let log = self.path("runc.log");
         let arguments = ["--root", "/run/containerd/runc/k8s.io", "run", "--detach", "--bundle", &bundle, &id];
@@ -47,7 +49,7 @@ impl RuntimeHost {
     }
 }
 
-fn config(pod: &Pod, id: &str, root: &str) -> serde_json::Value {
+fn config(pod: &Pod, cgroup: &str, id: &str, root: &str) -> serde_json::Value {
     let namespaces = ["pid", "ipc", "uts", "mount", "network", "user"].map(|kind| json!({"type": kind}));
     let mapping = json!([{"containerID": 0, "hostID": MAPPED, "size": 65536}]);
     let capabilities = json!(["CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"]);
@@ -74,7 +76,7 @@ fn config(pod: &Pod, id: &str, root: &str) -> serde_json::Value {
         },
         "linux": {
             "namespaces": namespaces, "uidMappings": mapping, "gidMappings": mapping,
-            "cgroupsPath": format!("{}/{id}", pod.cgroup()),
+            "cgroupsPath": format!("{cgroup}/{id}"),
         },
     })
 }

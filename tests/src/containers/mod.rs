@@ -16,13 +16,15 @@ use std::fs::Permissions;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;
-use crate::process::{Process, output, pause};
+use crate::process::{PATIENCE, Process, output, pause};
+use kubelet::proto::{ContainerConfig, PodSandboxConfig};
 use kubelet::{Kubelet, Made};
 use manifest::{Placed, Workload};
 use pod::Pod;
@@ -122,18 +124,33 @@ impl RuntimeHost {
         let archive = archive.display().to_string();
         inside(&space, "ctr", &["--namespace", "k8s.io", "images", "import", "--base-name", image::REPOSITORY, "--digests", &archive])?;
         let image = kubelet.image(&format!("{}:{}", image::REPOSITORY, image::TAG)).await.with_context(said)?;
-        Ok(Self { space, _containerd: containerd, cgroups: Cgroups::default(), directory, image, kubelet, image_digest })
+        Ok(Self { space, _containerd: containerd, cgroups: Cgroups::new(), directory, image, kubelet, image_digest })
     }
 
     /// Makes a pod and waits until its program runs.
     pub async fn run(&mut self, pod: &Pod) -> Result<Made> {
-        self.cgroups.0.push(pod.cgroup());
         for (path, content) in pod.files() {
             let path = self.outside(&path);
             std::fs::create_dir_all(path.parent().context("a file in a directory")?)?;
             std::fs::write(path, content)?;
         }
-        self.kubelet.run(pod, &self.image).await.with_context(|| self.log())
+        self.make(&pod.name, pod.sandbox(), pod.container(&self.image)).await
+    }
+
+    /// Has it made, in a cgroup of this host's own, and waits until the program runs: a runtime has started a container a moment before
+    /// its own first process has become that program.
+    async fn make(&self, name: &str, mut sandbox: PodSandboxConfig, container: ContainerConfig) -> Result<Made> {
+        if let Some(linux) = &mut sandbox.linux {
+            linux.cgroup_parent = self.cgroups.place(&linux.cgroup_parent);
+        }
+        let made = self.kubelet.make(name, sandbox, container).await.with_context(|| self.log())?;
+        let comm = self.outside(&format!("/proc/{}/comm", self.first_of(&made.container)?));
+        let started = Instant::now();
+        while std::fs::read(&comm).is_ok_and(|name| name.starts_with(b"runc:")) {
+            ensure!(started.elapsed() < PATIENCE, "{name} is runc still: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(made)
     }
 
     /// Imports an image of `program`, a dynamic one, and returns its id.
@@ -165,7 +182,6 @@ impl RuntimeHost {
 
     /// Makes a pod of a manifest and starts its container, with an image of [`Self::import`] or, without one, the tests' own.
     pub async fn run_workload(&mut self, workload: &Workload, image: Option<&str>) -> Result<Made> {
-        self.cgroups.0.push(workload.cgroup());
         for placed in workload.files()? {
             match placed {
                 Placed::File(path, content) => {
@@ -185,7 +201,7 @@ impl RuntimeHost {
             }
         }
         let container = workload.container(image.unwrap_or(&self.image), image.is_none())?;
-        self.kubelet.make(&workload.pod, workload.sandbox(), container).await.with_context(|| self.log())
+        self.make(&workload.pod, workload.sandbox(), container).await
     }
 
     /// Replaces what is in a volume of a running pod, as a kubelet does when a token is renewed or an object has changed.
@@ -207,6 +223,20 @@ impl RuntimeHost {
     /// A path in the test's own directory, which host and test both see under this name.
     pub fn path(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
+    }
+
+    /// Waits until every container runs what it was made for: by the time a runtime says that one was started, its own process may not have
+    /// become that program yet; and what is younger than a second is not judged.
+    pub fn settle(&self) -> Result<()> {
+        let started = Instant::now();
+        // As runtimes call themselves meanwhile, also after they copied themselves into memory.
+        let look = "grep -qsE '^(runc.*|exe|[0-9]+)$' /proc/[0-9]*/comm";
+        while self.space.output("sh", &["-c", look])?.0 == 0 {
+            ensure!(started.elapsed() < PATIENCE, "a runtime is still preparing a container after {PATIENCE:?}: {}", self.log());
+            pause(Duration::from_millis(20));
+        }
+        pause(Duration::from_millis(1200));
+        Ok(())
     }
 
     /// What containerd said.
@@ -271,9 +301,24 @@ fn network(directory: &Path, plugin: &str) -> Result<()> {
     Ok(std::fs::write(directory.join("nothing.conflist"), list)?)
 }
 
-/// Cgroups of pods, which are the whole machine's and would remain.
-#[derive(Debug, Default)]
-struct Cgroups(Vec<String>);
+/// Tells the hosts of one test process apart.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The cgroup that a host's pods are in, which is the whole machine's and would remain: one of its own, as of a kubelet with
+/// `--cgroup-root`, so that nobody removes what another host has a pod of the same name in.
+#[derive(Debug)]
+struct Cgroups(String);
+
+impl Cgroups {
+    fn new() -> Self {
+        Self(format!("holdfast_test_{}_{}.slice", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Where a cgroup is that a kubelet with the machine for its root would name so.
+    fn place(&self, cgroup: &str) -> String {
+        format!("/{}{cgroup}", self.0)
+    }
+}
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
@@ -283,15 +328,9 @@ impl Drop for Cgroups {
         trees.extend(std::fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path()));
         let started = Instant::now();
         for tree in trees {
-            for cgroup in &self.0 {
-                let cgroup = tree.join(cgroup.trim_start_matches('/'));
-                while !removed(&cgroup) && started.elapsed() < EMPTIED {
-                    pause(Duration::from_millis(10));
-                }
-                // The classes above, where no other test has a pod in them.
-                for above in cgroup.ancestors().skip(1).take_while(|above| **above != tree) {
-                    drop(std::fs::remove_dir(above));
-                }
+            let cgroup = tree.join(&self.0);
+            while !removed(&cgroup) && started.elapsed() < EMPTIED {
+                pause(Duration::from_millis(10));
             }
         }
     }

@@ -31,7 +31,25 @@ impl Ground {
     /// # Errors
     /// It did not start.
     pub fn new(binaries: Binaries, agents: u32, seed: u64, extra: &[&str]) -> Result<Self> {
+        Self::on(Site::new(binaries)?, agents, seed, extra.iter().map(|&word| word.to_owned()).collect())
+    }
+
+    /// The same, and the collector enrols machines: strangers may make requests.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn enrolling(binaries: Binaries, agents: u32, seed: u64) -> Result<Self> {
         let site = Site::new(binaries)?;
+        let files = [
+            ("--enrolments", "enrolments.yaml"),
+            ("--enrolment-ca-cert", "tls/enrolment-ca.crt"),
+            ("--enrolment-ca-key", "tls/enrolment-ca.key"),
+        ];
+        let extra = files.into_iter().flat_map(|(flag, file)| [flag.to_owned(), site.path(file)]).collect();
+        Self::on(site, agents, seed, extra)
+    }
+
+    fn on(site: Site, agents: u32, seed: u64, extra: Vec<String>) -> Result<Self> {
         let (mut tokens, mut file) = (Vec::new(), String::new());
         for agent in 0..agents {
             let mut dice = Dice::new(seed, u64::from(agent) | (1 << 40));
@@ -43,7 +61,6 @@ impl Ground {
             tokens.push(token);
         }
         std::fs::write(site.path("tokens.yaml"), file)?;
-        let extra = extra.iter().map(|&word| word.to_owned()).collect();
         let mut ground = Self { site, tokens, collector: None, spent: 0, bare_kib: 0, extra };
         ground.start()?;
         Ok(ground)

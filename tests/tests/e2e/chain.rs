@@ -1,12 +1,15 @@
 //! The patch chain of this machine: what really runs here, its packages as dpkg knows them, and what an import changes of the verdict.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use holdfast_tests::api::Api;
 use holdfast_tests::browser::{Browser, Window};
 use holdfast_tests::containers::RuntimeHost;
 use holdfast_tests::containers::pod::Pod;
-use holdfast_tests::process::{PATIENCE, output};
+use holdfast_tests::port;
+use holdfast_tests::process::{PATIENCE, output, pause};
 use holdfast_tests::site::Site;
 use serde_json::{Value, json};
 
@@ -90,14 +93,32 @@ fn changed(before: &[Value], after: &[Value]) -> Vec<String> {
     others.map(|link| link["row"]["subject"].as_str().unwrap().to_owned()).collect()
 }
 
-fn verdict_of_this_machine(site: &Site) {
+fn subjects_of(chain: &[Value]) -> BTreeSet<&str> {
+    chain.iter().filter_map(|link| link["row"]["subject"].as_str()).collect()
+}
+
+/// The chain once the agent of `health` has told everything, and the collector has judged that.
+fn judged(site: &Site, health: &Api) -> Vec<Value> {
     let api = site.api();
     let subjects = ["os", "kernel", "containerd", "containerd/runc"];
-    let all = |api: &Api| subjects.iter().all(|subject| chain(api).iter().any(|link| link["row"]["subject"] == *subject));
-    let waited = api.wait("every part is judged", PATIENCE, all);
-    waited.unwrap_or_else(|error| panic!("{error}\n{:#?}\n{}\n{}", chain(&api), site.log("host.log"), site.log("collector.log")));
+    let all = |chain: &[Value]| subjects.iter().all(|subject| chain.iter().any(|link| link["row"]["subject"] == *subject));
+    let told = || health.text("/metrics").is_ok_and(|text| text.contains("holdfast_agent_unsent 0\n"));
+    let mut judged = Vec::new();
+    let waited = api.wait("every part is judged", PATIENCE, |api| {
+        // A snapshot comes in parts, and each of them is judged.
+        let (nothing_left, before) = (told(), chain(api));
+        pause(Duration::from_secs(2));
+        judged = chain(api);
+        let same_parts = subjects_of(&before) == subjects_of(&judged);
+        nothing_left && told() && all(&before) && same_parts && changed(&before, &judged).is_empty()
+    });
+    waited.unwrap_or_else(|error| panic!("{error}\n{judged:#?}\n{}\n{}", site.log("host.log"), site.log("collector.log")));
+    judged
+}
 
-    let before = chain(&api);
+fn verdict_of_this_machine(site: &Site, health: &Api) {
+    let api = site.api();
+    let before = judged(site, health);
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     assert_eq!(link(&before, "kernel")["row"]["running"], release.as_str());
     let (containerd, _) = dpkg("containerd");
@@ -111,10 +132,12 @@ fn verdict_of_this_machine(site: &Site) {
     // Nothing is made known-exploited by a list of CVEs alone, and the export alone exploits nothing.
     import(site, "known_exploited_vulnerabilities.json", &kev());
     import(site, "record.json", &osv(&source, &runc));
-    let exploited = |api: &Api| link(&chain(api), "containerd/runc")["row"]["headline"] == "known_exploited";
-    let waited = api.wait("runc is judged by what was imported", PATIENCE, exploited);
-    waited.unwrap_or_else(|error| panic!("{error}\n{:#}\n{}", link(&chain(&api), "containerd/runc"), site.log("collector.log")));
-    let after = chain(&api);
+    let mut after = Vec::new();
+    let waited = api.wait("runc is judged by what was imported", PATIENCE, |api| {
+        after = chain(api);
+        after.iter().any(|link| link["row"]["subject"] == "containerd/runc" && link["row"]["headline"] == "known_exploited")
+    });
+    waited.unwrap_or_else(|error| panic!("{error}\n{after:#?}\n{}", site.log("collector.log")));
     assert_eq!(changed(&before, &after), ["containerd/runc"]);
     let runc_now = link(&after, "containerd/runc");
     assert_eq!(runc_now["row"]["fixed_in"], format!("{runc}.1"), "{runc_now:#}");
@@ -128,7 +151,7 @@ async fn shown_to_a_person(site: &Site) {
         [("/kernels?component=runc", vec!["Known exploited"]), ("/nodes/test/host?tab=chain", vec!["Known exploited", CVE, "containerd"])]
     {
         browser.client.goto(&site.api().url(path)).await.unwrap();
-        let text = browser.client.find(fantoccini::Locator::Css("main")).await.unwrap().text().await.unwrap();
+        let text = browser.text().await.unwrap();
         for words in wanted {
             assert!(text.to_lowercase().contains(&words.to_lowercase()), "{path}: no `{words}` in {text}");
         }
@@ -148,8 +171,9 @@ async fn this_machine_is_judged_by_its_packages_and_an_import_changes_the_matchi
         let site = Site::new(BINARIES).unwrap();
         host.space.enter_network().unwrap();
         let _collector = site.collector(&[]).unwrap();
-        let _agent = site.agent_in(&host.space, "host", &["--no-probe"]).unwrap();
-        verdict_of_this_machine(&site);
+        let health = format!("127.0.0.1:{}", port::reserve().unwrap());
+        let _agent = site.agent_in(&host.space, "host", &["--no-probe", "--health", &health]).unwrap();
+        verdict_of_this_machine(&site, &Api::new(format!("http://{health}")));
         here.block_on(shown_to_a_person(&site));
     };
     std::thread::spawn(test).join().unwrap();

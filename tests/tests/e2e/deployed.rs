@@ -100,13 +100,16 @@ async fn the_daemonset_on_a_real_runtime_is_a_reader_that_sees_the_host() {
             let found = site.api().findings(&format!("node=n1&check={check}")).unwrap_or_default();
             found.into_iter().next().unwrap_or_default()
         };
-        let heard = site.api().wait("the agent's own findings", SHOWN, |_| finding("agent-sees-the-host")["verdict"].is_string());
-        heard.unwrap_or_else(|error| panic!("{error}\n{}\n{}", log(), site.log("collector.log")));
+        // A snapshot comes in parts, and the spool is in its file once it was saved.
         for check in ["agent-least-privilege", "agent-sees-the-host", "agent-spool-file"] {
-            assert_eq!(finding(check)["verdict"], "pass", "{:#}\n{}", finding(check), log());
+            let passes = site.api().wait(&format!("{check} passes"), SHOWN, |_| finding(check)["verdict"] == "pass");
+            passes.unwrap_or_else(|error| panic!("{error}\n{:#}\n{}\n{}", finding(check), log(), site.log("collector.log")));
         }
-        let log = log();
-        let said = log.lines().find(|line| line.contains("self-test: ")).unwrap_or_else(|| panic!("{log}"));
+        // The runtime writes what a container says when it comes to it.
+        let self_test = || log().lines().find(|line| line.contains("self-test: ") && line.contains(" attempts refused")).map(str::to_owned);
+        let written = site.api().wait("its self-test is in its log", SHOWN, |_| self_test().is_some());
+        written.unwrap_or_else(|error| panic!("{error}\n{}", log()));
+        let said = self_test().unwrap();
         assert!(said.contains("uid 65523, CAP_DAC_READ_SEARCH CAP_SYS_PTRACE; "), "{said}");
         let numbers = said.split("; ").find_map(|part| part.split_once(" attempts refused")).unwrap().0;
         let (refused, tried) = numbers.split_once(" of ").unwrap();
@@ -126,8 +129,7 @@ fn judge_the_manifests(host: &mut RuntimeHost, running: &Workload, here: &tokio:
     for (workload, _) in &worse {
         here.block_on(host.run_workload(workload, None)).unwrap();
     }
-    // What is younger than a second may be a runtime's, on its way to become what it was made for.
-    holdfast_tests::process::pause(Duration::from_millis(1500));
+    host.settle().unwrap();
 
     for workload in [running, &collector] {
         let subject = workload.subject();

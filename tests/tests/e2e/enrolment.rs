@@ -57,8 +57,11 @@ impl Place {
         Process::start(Path::new(BINARIES.agent), &all, Path::new(&site.path(&format!("{node}.log")))).unwrap()
     }
 
+    /// Whole or not at all: an agent that looks in between would say that the file is empty.
     pub(crate) fn give(&self, node: &str, token: &str) {
-        std::fs::write(self.site.path(&format!("{node}.enrolment")), token).unwrap();
+        let (aside, file) = (self.site.path("aside.enrolment"), self.site.path(&format!("{node}.enrolment")));
+        std::fs::write(&aside, token).unwrap();
+        std::fs::rename(aside, file).unwrap();
     }
 
     pub(crate) fn identity(&self, node: &str) -> String {
@@ -126,8 +129,8 @@ fn pair(key: &KeyPair, enrolled: &Enrolled) -> Pair {
 #[test]
 fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_list() {
     let place = Place::new();
-    // 30 s, renewed after a little more than 20.
-    let _collector = place.collector(&["--certificate-hours", "0.00834", "--silent-after", "8"]);
+    // 45 s, renewed after a little more than 30.
+    let _collector = place.collector(&["--certificate-hours", "0.0125", "--silent-after", "15"]);
     place.give("machine", &place.token("add", "machine"));
     let run_as: &[&str] = if nix::unistd::Uid::effective().is_root() { &["--run-as", "65523"] } else { &[] };
     let _agent = place.agent("machine", run_as);
@@ -145,7 +148,7 @@ fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_
     let mut states = std::collections::BTreeSet::new();
     place.wait("the certificate is renewed twice, and the first has ended", WITHIN, |api| {
         states.extend(api.node_state("machine"));
-        enrolled.elapsed() > Duration::from_secs(33)
+        enrolled.elapsed() > Duration::from_secs(48)
             && place.site.log("machine.log").matches("this node has a new certificate").count() >= 2
     });
     assert_eq!(states.into_iter().collect::<Vec<_>>(), ["reporting"], "nobody saw it away");
@@ -155,12 +158,14 @@ fn a_machine_enrols_renews_and_stays_the_same_node_until_it_is_taken_out_of_the_
     assert!(!log.contains("not renewed") && !log.contains("refused this node's"), "{log}");
     let nodes = place.site.api().list("/api/v1/nodes", "nodes").unwrap();
     assert_eq!(nodes.len(), 1, "{nodes:?}");
-    assert!(["expired", "duplicate_agent", "unlisted_certificate", "handshake", "protocol"].iter().all(|code| place.refused(code) == 0.0));
+    for code in ["expired", "duplicate_agent", "unlisted_certificate", "handshake", "protocol"] {
+        assert_eq!(place.refused(code), 0.0, "{code}: {}", place.site.log("collector.log"));
+    }
 
     std::fs::write(place.site.path("enrolments.yaml"), "").unwrap();
     place.wait("the session of a machine that is not listed ends", WITHIN, |api| api.metric("holdfast_sessions") == 0.0);
     place.is("machine", "silent");
-    assert!(place.refused("unlisted_certificate") >= 1.0);
+    place.wait("that is counted", WITHIN, |_| place.refused("unlisted_certificate") >= 1.0);
 }
 
 /// What a newcomer sees: nothing that looks like trouble where there is none, and where there is some, what to do.
@@ -173,7 +178,9 @@ fn the_first_start_says_enrolled_before_any_warning_and_what_is_wrong_when_somet
         let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let of_identity = lines.filter(|line| {
             let target = line["target"].as_str().unwrap_or_default();
+            // How fast the disk of this machine is, is no trouble of a newcomer's.
             ["holdfast_agent::identity", "holdfast_agent::line", "holdfast_agent::connect"].iter().any(|part| target.starts_with(part))
+                && target != "holdfast_agent::line::disk"
         });
         of_identity
             .map(|line| (line["level"].as_str().unwrap().to_owned(), line["fields"]["message"].as_str().unwrap().to_owned()))
@@ -191,7 +198,7 @@ fn the_first_start_says_enrolled_before_any_warning_and_what_is_wrong_when_somet
     assert_eq!((first.0.as_str(), first.1.as_str()), ("INFO", "enrolled as machine: the certificate is renewed before it ends"));
     assert!(said.iter().all(|(level, _)| level == "INFO"), "{said:?}");
     assert!(!rest.iter().any(|(_, line)| line.contains("connecting anew")), "it was not connected before: {said:?}");
-    agent.stop(Duration::from_secs(10)).unwrap();
+    agent.stop(WITHIN).unwrap();
 
     // No token: what is missing, where it belongs, and who makes it. Once.
     let without = place.agent("without", &[]);
@@ -203,7 +210,7 @@ fn the_first_start_says_enrolled_before_any_warning_and_what_is_wrong_when_somet
     place.give("without", &place.token("add", "without"));
     let said = until("without", "connected");
     assert_eq!(said.iter().filter(|(level, _)| level != "INFO").count(), 1, "{said:?}");
-    without.stop(Duration::from_secs(10)).unwrap();
+    without.stop(WITHIN).unwrap();
 
     // Refused.
     place.give("refused", "he_nobody_made_this");
@@ -212,16 +219,16 @@ fn the_first_start_says_enrolled_before_any_warning_and_what_is_wrong_when_somet
     let address = format!("127.0.0.1:{}", place.site.grpc);
     assert_eq!(level, "WARN");
     assert!(line.contains(&address) && line.contains("refused to enrol") && line.contains("enrolment renew"), "{line}");
-    refused.stop(Duration::from_secs(10)).unwrap();
+    refused.stop(WITHIN).unwrap();
 
     // Not there.
-    collector.stop(Duration::from_secs(20)).unwrap();
+    collector.stop(WITHIN).unwrap();
     place.give("alone", "he_whatever");
     let alone = place.agent("alone", &[]);
     let (level, line) = until("alone", "not enrolled").remove(0);
     assert_eq!(level, "WARN");
     assert!(line.contains(&address) && line.contains("is it running"), "{line}");
-    alone.stop(Duration::from_secs(10)).unwrap();
+    alone.stop(WITHIN).unwrap();
 }
 
 /// Two files that name one cluster: a machine that is in both is two nodes. Said when it becomes so, with where, and once.
@@ -266,7 +273,7 @@ fn a_machine_that_was_off_too_long_says_so_and_comes_back_with_a_new_token_as_th
 
     let _agent = place.agent("machine", &[]);
     place.wait("the agent says what to do", WITHIN, |_| place.site.log("machine.log").contains("enrolment renew --name 'machine'"));
-    assert_eq!(place.site.api().node_state("machine").as_deref(), Some("stopped"));
+    place.is("machine", "stopped");
     let fresh = place.token("renew", "machine");
     assert_ne!(fresh, token);
     place.give("machine", &fresh);
@@ -319,23 +326,25 @@ async fn a_stolen_token_is_good_for_nothing_and_strangers_hear_the_same_whatever
     let status = stranger.renew(RenewRequest { request: request(&next) }).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, "not accepted"));
 
-    // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up.
-    let client = EnrolmentClient::new(place.channel(None).await.unwrap());
-    let enrol = async |token: &str, request: Vec<u8>| {
-        client.clone().enrol(EnrolRequest { token: token.to_owned(), request }).await.err().map(|no| no.code())
-    };
+    // Faster than a person or a fleet: one address has to wait, and hears that before anything is looked up. At once, each on a connection
+    // of its own: one after the other waits for the file to be looked at again, and is no faster than it may be.
+    let enrol = async |token: &str, request: Vec<u8>| place.enrol(token, request).await.err().map(|no| no.code());
     let exhausted = Some(Code::ResourceExhausted);
     for round in 1.. {
-        let mut guesses = 0;
-        while enrol("he_guess", Vec::new()).await != exhausted {
-            guesses += 1;
-            assert!(guesses < 2_000, "however fast");
-        }
+        let guesses = futures_util::future::join_all((0..80).map(|_| enrol("he_guess", Vec::new())));
         // Nobody learns by that whether a token is good. On a busy machine there may be room again by then.
-        if enrol(&token, request(&own)).await == exhausted {
+        let good = async {
+            let mut answers = Vec::new();
+            for _ in 0..10 {
+                answers.push(enrol(&token, request(&own)).await);
+            }
+            answers
+        };
+        let (guesses, good) = tokio::join!(guesses, good);
+        if guesses.contains(&exhausted) && good.contains(&exhausted) {
             break;
         }
-        assert!(round < 50, "a good token is never too fast");
+        assert!(round < 50, "a stranger, or a good token, is never too fast: {guesses:?} {good:?}");
     }
     assert!(place.refused("enrolment_busy") >= 1.0);
 }

@@ -142,9 +142,10 @@ async fn a_newer_session_of_a_pod_takes_over_at_once_and_nobody_is_told_of_it() 
 async fn an_agent_shows_a_rotated_token_in_the_session_that_runs() {
     let cluster = ApiServer::start().unwrap();
     cluster.add_agent("node-a");
-    let first = cluster.mint(Claims::of("node-a").ending_in(60));
     let rig = Rig::start(cluster);
-    let ends = Instant::now() + Duration::from_mins(1);
+    // Half of that is left for the new one: then whoever has shown none is sent to come back.
+    let first = rig.cluster.mint(Claims::of("node-a").ending_in(90));
+    let ends = Instant::now() + Duration::from_secs(90);
     let _agent = rig.agent("node-a", &first);
     rig.reports("node-a");
     let second = rig.cluster.mint(Claims::of("node-a"));
@@ -184,7 +185,7 @@ async fn without_a_fresh_token_a_session_is_sent_to_come_back_and_then_ended() {
     let cluster = ApiServer::start().unwrap();
     cluster.add_agent("node-a");
     let rig = Rig::start(cluster);
-    let mut client = rig.connected(&rig.cluster.mint(Claims::of("node-a").ending_in(10)), "some-name").await;
+    let mut client = rig.connected(&rig.cluster.mint(Claims::of("node-a").ending_in(20)), "some-name").await;
     let drained = loop {
         match client.hear().await.unwrap_or_else(|status| panic!("{status}\n{}", rig.log())) {
             Some(Hear::Drain(drain)) => break drain,
@@ -202,8 +203,8 @@ async fn a_rotated_token_that_cannot_be_looked_at_is_looked_at_again_while_the_s
     let cluster = ApiServer::start().unwrap();
     cluster.add_agent("node-a");
     let rig = Rig::start(cluster);
-    let mut client = rig.connected(&rig.cluster.mint(Claims::of("node-a").ending_in(20)), "some-name").await;
-    let ends = Instant::now() + Duration::from_secs(20);
+    let mut client = rig.connected(&rig.cluster.mint(Claims::of("node-a").ending_in(30)), "some-name").await;
+    let ends = Instant::now() + Duration::from_secs(30);
     let second = rig.cluster.mint(Claims::of("node-a"));
     rig.cluster.behave(Mode::Failing);
     client.say(Say::Reauth(v1::Reauth { token: second })).await.unwrap();

@@ -12,7 +12,7 @@ use holdfast_checks::catalogue::{JudgedBy, built_in};
 use holdfast_checks::entries::{Key, Kind, Verdict};
 use holdfast_collector::store::verdict_number;
 use holdfast_tests::namespace::Namespace;
-use holdfast_tests::process::{PATIENCE, pause};
+use holdfast_tests::process::{PATIENCE, copy_program, pause};
 use holdfast_tests::sim::dice::Dice;
 use holdfast_tests::site::Site;
 use holdfast_tests::stored::{Stored, StoredNode};
@@ -124,7 +124,7 @@ fn an_agent_killed_again_and_again_loses_and_doubles_nothing() {
         let mut dice = Dice::new(1, 1);
         configure(&config, &mut dice);
         std::fs::write(&orders, "listen 10250 tls 401").unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_holdfast-test-kubelet"), &program).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_holdfast-test-kubelet"), Path::new(&program)).unwrap();
         let flag = format!("--config={}", config.display());
         let _kubelet = space.start(&program, &[&flag], Path::new(&site.path("kubelet.log")), &[("STAND_IN", &orders)]).unwrap();
         site.token("host").unwrap();

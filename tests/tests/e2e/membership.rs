@@ -45,7 +45,7 @@ fn nodes_without_an_agent_are_one_alert_and_an_agent_without_its_node_is_another
     until("none can run there", &|api| verdict(api, "node-has-agent", "node-w") == Some(json!("not_applicable")));
     until("metrics say so", &|api| (api.metric("holdfast_nodes{state=\"unwatched\"}") - 3.0).abs() < 0.5);
     until("three are unwatched", &|api| api.list("/api/v1/nodes?state=unwatched", "nodes").is_ok_and(|nodes| nodes.len() == 3));
-    assert!(api.text("/").unwrap().contains("without an agent"));
+    until("the first page says so", &|api| api.text("/").is_ok_and(|page| page.contains("without an agent")));
 
     // One is deleted, and the agent of the other comes: the same node, and the alert ends.
     cluster.delete_node("node-c");

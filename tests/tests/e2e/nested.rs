@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_tests::containers::RuntimeHost;
 use holdfast_tests::containers::manifest::{Surroundings, Workload};
-use holdfast_tests::process::{PATIENCE, pause};
+use holdfast_tests::process::{PATIENCE, in_time, pause};
 use serde_json::{Value, json};
 
 use crate::{BINARIES, KUBELET};
@@ -31,7 +31,7 @@ fn machine(name: &str) -> Workload {
 fn seen(host: &RuntimeHost, pid: &str) -> (String, String) {
     let enter = ["--target", pid, "--mount", "--pid", "--net", "--uts", "--ipc", "--", AGENT];
     let scan = ["scan", "-o", "json", "--no-probe", "--host-root", "/", "--proc", "/proc", "--node-name", "n1"];
-    let (code, report, errors) = host.space.output("nsenter", &[&enter[..], &scan[..]].concat()).unwrap();
+    let (code, report, errors) = in_time(|| host.space.output("nsenter", &[&enter[..], &scan[..]].concat())).unwrap();
     assert!(code == 0 || code == 4, "{code}: {errors}");
     let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}{errors}"));
     let mut findings = report["findings"].as_array().unwrap().iter();

@@ -11,6 +11,13 @@ use crate::{BINARIES, KUBELET};
 
 const CHECK: &str = "kernel-kptr-restrict";
 
+/// As an editor does it: whoever reads meets the old file or the new one, and never none of both.
+fn write(file: &str, text: &str) {
+    let new = format!("{file}.new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
 fn policy(api: &Api) -> Value {
     api.json("/api/v1/nodes/test/host").map(|node| node["policy"].clone()).unwrap_or_default()
 }
@@ -41,7 +48,7 @@ fn a_policy_is_applied_when_the_file_changes_kept_over_a_restart_and_taken_back(
     let site = Site::new(BINARIES).unwrap();
     site.token("host").unwrap();
     let file = site.path("policy.yaml");
-    std::fs::write(&file, "full_pass_seconds: 600\n").unwrap();
+    write(&file, "full_pass_seconds: 600\n");
     let collector = site.collector(&["--policy", &file]).unwrap();
     let agent = site.agent("host", &["--no-probe"]).unwrap();
     let api = site.api();
@@ -53,13 +60,13 @@ fn a_policy_is_applied_when_the_file_changes_kept_over_a_restart_and_taken_back(
     assert_eq!(policy(&api)["full_pass_seconds"], 600);
     wait("the check is judged", &decided);
 
-    std::fs::write(&file, format!("full_pass_seconds: 300\ndisabled_checks: [{CHECK}]\n")).unwrap();
+    write(&file, &format!("full_pass_seconds: 300\ndisabled_checks: [{CHECK}]\n"));
     wait("the changed policy is applied", &|api| state(api) == "applied" && policy(api)["full_pass_seconds"] == 300);
     wait("the disabled check says so", &disabled);
     assert_eq!(policy(&api)["hash"], policy(&api)["in_force"]);
 
     // A bad file changes nothing, and is said.
-    std::fs::write(&file, "full_pass_seconds: 5\n").unwrap();
+    write(&file, "full_pass_seconds: 5\n");
     let problem =
         |api: &Api| api.json("/api/v1/policy").is_ok_and(|said| said["problem"].as_str().is_some_and(|text| text.contains("is below 60")));
     wait("the bad file is said", &problem);

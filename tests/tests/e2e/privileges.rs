@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::containers::RuntimeHost;
 use holdfast_tests::containers::pod::Pod;
-use holdfast_tests::process::{Process, in_time, pause};
+use holdfast_tests::process::{PATIENCE, Process, copy_program, in_time, pause};
 use serde_json::Value;
 
 use crate::{BINARIES, KUBELET};
@@ -149,7 +149,7 @@ impl Node {
         std::fs::set_permissions(directory.join("config.yaml"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let orders = host.path("orders");
         std::fs::write(&orders, "listen 10250 tls 401\nlisten 10255 plain 200").unwrap();
-        std::fs::copy(env!("CARGO_BIN_EXE_holdfast-test-kubelet"), host.outside("/run/kubernetes/kubelet")).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_holdfast-test-kubelet"), &host.outside("/run/kubernetes/kubelet")).unwrap();
         let arguments = ["--config=/run/kubernetes/config.yaml"];
         let log = host.path("kubelet.log");
         let kubelet = host.space.start("/run/kubernetes/kubelet", &arguments, Path::new(&log), &[("STAND_IN", &orders)]).unwrap();
@@ -276,14 +276,28 @@ async fn what_the_agent_gives_up_at_start_it_needs_to_start() {
         std::fs::create_dir(&spool).unwrap();
         let (spool, bounding) = (spool.display().to_string(), format!("-{without}"));
         let agent = ["run", "--collector", "https://127.0.0.1:1", "--ca", &file, "--token-file", &file, "--spool", &spool];
-        let mut all = vec!["10", "setpriv", "--bounding-set", &bounding, "--", BINARIES.agent];
+        let mut all = vec!["--bounding-set", &bounding, "--", BINARIES.agent];
         all.extend(agent);
         all.extend(["--run-as", UID, "--health", "127.0.0.1:0"]);
-        let (code, _, errors) = holdfast_tests::process::output(Path::new("timeout"), &all).unwrap();
-        let said = format!("{without}: {code}: {errors}");
-        assert!(errors.contains(words), "{said}");
-        // Without a spool it runs, until `timeout` ends it.
-        assert_eq!(code == 3, without != "chown", "{said}");
+        let log = directory.path().join(format!("{without}.log"));
+        let mut agent = Process::start(Path::new("setpriv"), &all, &log).unwrap();
+        let errors = || std::fs::read_to_string(&log).unwrap();
+        let until = |what: &str, done: &mut dyn FnMut() -> bool| {
+            let started = Instant::now();
+            while !done() {
+                assert!(started.elapsed() < PATIENCE, "{without}: {what}: {}", errors());
+                pause(Duration::from_millis(20));
+            }
+        };
+        until("it says why", &mut || errors().contains(words));
+        if without == "chown" {
+            // Without a spool it runs, and tries to connect.
+            until("it goes on", &mut || errors().contains("not connected"));
+            assert_eq!(agent.ended().unwrap(), None, "{}", errors());
+        } else {
+            until("it ends", &mut || agent.ended().unwrap().is_some());
+            assert_eq!(agent.ended().unwrap().unwrap().code(), Some(3), "{}", errors());
+        }
         assert!(guide.contains(words), "deploy/README.md does not say {words}");
     }
 }
@@ -292,7 +306,17 @@ async fn what_the_agent_gives_up_at_start_it_needs_to_start() {
 async fn a_privilege_that_is_missing_makes_unknown_and_never_another_verdict() {
     let _kubelet = KUBELET.lock().await;
     let node = Node::start().await;
-    let full = node.scan("exec \"$@\"", UID, BOTH, &[]);
+    let mut full = node.scan("exec \"$@\"", UID, BOTH, &[]);
+    // The stand-in listens a moment after it was started.
+    let started = Instant::now();
+    let answers = |full: &Verdicts| {
+        let said = |check: &str| full.get(&(check.to_owned(), "kubelet".to_owned())).map_or("", |(verdict, _)| verdict.as_str()).to_owned();
+        (said("kubelet-answers-anonymous"), said("kubelet-read-only-port-answers")) == ("pass".to_owned(), "fail".to_owned())
+    };
+    while !answers(&full) {
+        assert!(started.elapsed() < PATIENCE, "the stand-in does not answer: {full:#?}");
+        full = node.scan("exec \"$@\"", UID, BOTH, &[]);
+    }
     let count = full.values().filter(|(verdict, _)| decided(verdict)).count();
     println!("{:<34} {count} of {} decided", "as deployed", full.len());
     for check in ["agent-least-privilege", "agent-sees-the-host"] {

@@ -1,12 +1,13 @@
 //! A cluster: a stand-in API server over TLS, a real collector that asks it, and clients that show whatever tokens they like.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::apiserver::ApiServer;
 use holdfast_tests::process::{PATIENCE, Process};
 use holdfast_tests::raw::{Client, channel};
 use holdfast_tests::site::Site;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::BINARIES;
 
@@ -30,9 +31,19 @@ impl Rig {
         Client::open(channel(Path::new(&ca), self.site.grpc).await.unwrap(), Some(token)).await
     }
 
-    /// A session of whoever shows this token, and says that it is on the node of that name.
+    /// A session of whoever shows this token, and says that it is on the node of that name. Whoever is told to come back later does, as
+    /// an agent would: an API server that answers again may just be closing the connection on which it is asked.
     pub(crate) async fn connected(&self, token: &str, name: &str) -> Client {
-        let mut client = self.open(token).await.unwrap_or_else(|status| panic!("{status}\n{}", self.log()));
+        let began = Instant::now();
+        let mut client = loop {
+            match self.open(token).await {
+                Ok(client) => break client,
+                Err(status) if status.code() == Code::Unavailable && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(status) => panic!("{status}\n{}", self.log()),
+            }
+        };
         client.greet(name).await.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
         client
     }

@@ -123,6 +123,8 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     let load = Load { agents: AGENTS, entries: 30, ramp: 1.0, flip_rate: 60.0, ..Load::default() };
     let fleet = Fleet::start(&load, &door).unwrap();
     until("the fleet is connected", || fleet.standing().connected == fleet.len()).await;
+    // On a busy machine the first try of one of them may have come to nothing.
+    let connected = fleet.meter().connections.load(Ordering::Relaxed);
     place.give("machine", &place.token("add", "machine"));
     let machine = place.agent("machine", &[]);
     until("the machine is enrolled", || site.api().node_state("machine").as_deref() == Some("reporting")).await;
@@ -190,8 +192,8 @@ async fn certificates_and_authorities_are_replaced_under_load_and_nobody_is_disc
     assert!(renewed(site.grpc, &only, &old).await.is_none(), "a certificate of a CA that is not trusted any longer");
     assert!(renewed(site.grpc, &only, &exchanged).await.is_some());
 
-    // Nobody noticed: every agent is still on its first connection, and in sync.
-    assert_eq!(fleet.meter().connections.load(Ordering::Relaxed), u64::from(AGENTS), "nobody connected twice");
+    // Nobody noticed: every agent is still on the connection it had before, and in sync.
+    assert_eq!(fleet.meter().connections.load(Ordering::Relaxed), connected, "nobody connected again");
     assert_eq!(fleet.standing().connected, fleet.len());
     assert_eq!(site.log("machine.log").matches("\"connected\"").count(), 1, "{}", site.log("machine.log"));
     assert!(connections() >= f64::from(AGENTS + 1));

@@ -16,6 +16,8 @@ use holdfast_tests::peer::{self, Peer, delta, finding};
 use holdfast_tests::process::PATIENCE;
 use holdfast_tests::sim::ground::Ground;
 use holdfast_tests::sim::{Fleet, Load};
+use holdfast_tests::site::Site;
+use holdfast_tests::unfinished::{Unfinished, crumbs, nothings};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -27,6 +29,11 @@ const AGENTS: u32 = 20;
 const NEWCOMERS: u32 = 20;
 /// Connections of an attack.
 const FLOOD: usize = 2_000;
+/// Connections with requests that do not end, and those among them that go on byte by byte.
+const UNFINISHED: u32 = 800;
+const DRIPPING: u32 = 20;
+/// What begins in them: from nothing but headers to all that one can hold.
+const BEGUN: [Unfinished; 4] = [Unfinished::Body, Unfinished::Message, Unfinished::Most, Unfinished::Crumbs];
 /// How long an attack is watched, and what comes before.
 const WATCHED: Duration = Duration::from_secs(5);
 /// How often latency is looked at again that was beyond its bound.
@@ -41,7 +48,7 @@ const ENTRY: Duration = Duration::from_mins(1);
 const MEMORY_KIB: u64 = 128 * 1024;
 /// What an attack may add to the log in ten seconds, or less.
 const LOG_BYTES: f64 = 64.0 * 1024.0;
-const CODES: [&str; 5] = ["handshake_displaced", "handshake", "protocol", "slow_reader", "accept"];
+const CODES: [&str; 7] = ["handshake_displaced", "handshake", "protocol", "slow_reader", "accept", "no_session", "no_session_displaced"];
 
 struct Siege {
     ground: Ground,
@@ -63,7 +70,7 @@ struct Before {
 #[allow(clippy::print_stdout, reason = "figures for whoever looks, with --nocapture")]
 impl Siege {
     async fn lay() -> Self {
-        let ground = Ground::new(BINARIES, AGENTS + NEWCOMERS, 3, &[]).unwrap();
+        let ground = Ground::enrolling(BINARIES, AGENTS + NEWCOMERS, 3).unwrap();
         let load = Load { agents: AGENTS, entries: 30, ramp: 0.0, flip_rate: 120.0, seed: 3, ..Load::default() };
         let fleet = Fleet::start(&load, &ground.door()).unwrap();
         fleet.in_sync(PATIENCE).await.unwrap();
@@ -208,6 +215,20 @@ async fn babble_inside(intruder: Intruder, token: String, garbage: Vec<u8>) {
     }
 }
 
+/// Says a message of a request byte by byte, four hundred a second, and never its last one.
+async fn drip(intruder: Intruder) {
+    let mut stream = intruder.unfinished(Unfinished::Crumbs).await.unwrap();
+    let mut pace = tokio::time::interval(Duration::from_millis(250));
+    for _ in 0..120 {
+        pace.tick().await;
+        if stream.write_all(&crumbs(100)).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+    }
+    // It is for the other side to end it.
+    drop(stream.read_to_end(&mut Vec::new()).await);
+}
+
 /// The limit of open files of a process, changed while it runs.
 fn limit_files(pid: i32, limit: usize) {
     let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--nofile={limit}:20000")]).status().unwrap();
@@ -246,6 +267,29 @@ async fn agents_go_on_and_new_ones_get_in_while_a_collector_is_under_attack() {
     let most = 30.0 * before.at.elapsed().as_secs_f64().max(10.0);
     assert!(handshake + protocol < most, "trying again at once is not free: {handshake} and {protocol}");
     babblers.shutdown().await;
+
+    let before = siege.before();
+    let begin = |n| siege.intruder.unfinished(BEGUN[usize::try_from(n).unwrap() % BEGUN.len()]);
+    let opening = stream::iter(0..UNFINISHED).map(begin).buffer_unordered(64);
+    let unfinished: Vec<_> = opening.map(Result::unwrap).collect().await;
+    let mut dripping = JoinSet::new();
+    (0..DRIPPING).for_each(|_| drop(dripping.spawn(drip(siege.intruder.clone()))));
+    let mut empty = siege.intruder.unfinished(Unfinished::Body).await.unwrap();
+    // HTTP/2 takes a hundred frames of nothing, once.
+    empty.write_all(&nothings(101)).await.unwrap();
+    siege.hold("800 connections with requests that do not end, 20 of them byte by byte", &before).await;
+    let gone = |siege: &Siege, codes: &[usize]| codes.iter().map(|code| siege.refused(CODES[*code]) - before.refused[*code]).sum::<f64>();
+    let start = Instant::now();
+    while gone(&siege, &[5, 6]) < f64::from(UNFINISHED) || gone(&siege, &[2, 5, 6]) <= f64::from(UNFINISHED + DRIPPING) {
+        let (waited, all) = (gone(&siege, &[5, 6]), gone(&siege, &[2, 5, 6]));
+        assert!(start.elapsed() < PATIENCE, "each is let go and counted: {waited} that waited, {all} in all");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    println!("  all were let go {:.1?} after that", start.elapsed());
+    let log = siege.ground.site.log("collector.log");
+    assert!(log.contains("no_session") && log.contains("too much of what is small"), "{log}");
+    drop((unfinished, empty));
+    dripping.shutdown().await;
 
     // A window of nothing: not even the Welcome can be sent. Seventeen answers fill the outbox.
     let before = siege.before();
@@ -297,4 +341,24 @@ async fn agents_go_on_and_new_ones_get_in_while_a_collector_is_under_attack() {
     let answer = tokio::time::timeout(PATIENCE, answer).await.expect("plain HTTP is turned away");
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     siege.fleet.stop().await;
+}
+
+/// HTTP/2 ends a connection in which some 130 small frames wait to be read. While the collector reads nothing for a minute, an agent of the
+/// shortest heartbeat says 75 of them, four changes, and what it was asked before.
+#[tokio::test]
+async fn an_agent_whose_words_wait_to_be_read_is_not_taken_for_a_flood() {
+    let site = Site::new(BINARIES).unwrap();
+    let _collector = site.collector(&[]).unwrap();
+    let (token, ca, mut state) = (site.token("patient").unwrap(), site.path("tls/ca.crt"), State::default());
+    let (mut peer, welcome) = Peer::connect(site.grpc, Path::new(&ca), &token, 1, 0, &state).await.unwrap();
+    let heartbeat = v1::Heartbeat { digest: state.digest().to_bytes().to_vec(), ..v1::Heartbeat::default() };
+    // A hundred are read at once, and twenty a second after that: the others wait.
+    for _ in 0..100 + 110 {
+        peer.say(Message::Heartbeat(heartbeat.clone())).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let entry = finding("siege-test", "patient", Verdict::Pass);
+    state.upsert(entry.clone());
+    peer.say(delta(welcome.seq + 1, &[entry], Vec::new(), state.digest())).await.unwrap();
+    peer.acknowledged(welcome.seq + 1).await.unwrap();
 }

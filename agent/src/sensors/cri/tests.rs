@@ -86,7 +86,8 @@ fn serve(directory: &Path, runtime: Runtime) -> tokio::runtime::Runtime {
 fn a_socket_that_is_not_there_and_one_nobody_listens_on() {
     let (directory, host) = host();
     assert_eq!(reason(ask_within(&host, PATIENCE).0), Reason::NotPresent);
-    drop(UnixListener::bind(directory.path().join("run/runtime.sock")).unwrap());
+    // A socket of its own that never listened: what another test is just starting may have one open that did.
+    tokio::net::UnixSocket::new_stream().unwrap().bind(directory.path().join("run/runtime.sock")).unwrap();
     assert_eq!(reason(ask_within(&host, PATIENCE).0), Reason::NotPresent);
     std::fs::remove_file(directory.path().join("run/runtime.sock")).unwrap();
     std::fs::write(directory.path().join("run/runtime.sock"), "a file").unwrap();

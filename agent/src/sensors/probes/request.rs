@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn a_closed_port_refuses() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        assert_eq!(get(address, false), ProbeOutcome::Refused.into());
+        // Taken, and nobody listens: nobody else can come to do so.
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        assert_eq!(get(held.local_addr().unwrap(), false), ProbeOutcome::Refused.into());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::parse;
 use super::place::Places;
 use super::seen::{Pass, Seen, UidMaps};
 use crate::host::{Buffer, Host, Presence, ReadError};
+use crate::sensors::ages;
 use crate::sensors::aside::Aside;
 use crate::sensors::containers::Bundles;
 use crate::sensors::now;
@@ -33,6 +34,8 @@ pub(in crate::sensors) struct ProcessTable {
     pub(in crate::sensors) processes: Vec<Arc<Seen>>,
     pub(in crate::sensors) skipped: Vec<Skipped>,
     pub(in crate::sensors) at: i64,
+    /// When they were listed, by the clock that their start times are told by, in milliseconds.
+    listed_ms: Option<i64>,
     /// What is known of the programs they run.
     pub(in crate::sensors) programs: Arc<Programs>,
     /// For reading those that are not the node's.
@@ -89,11 +92,12 @@ impl Cache {
     /// Looks at every process; reads those not read before, and those that changed.
     pub(in crate::sensors) fn pass(&mut self, host: &Host) -> Result<ProcessTable, ReadError> {
         let pids = host.proc.pids()?;
+        let listed_ms = ages::now_ms(host);
         let of_host = || (Namespaces::of_host(host, &pids), Labels::of_host(host));
         let (namespaces, labels) = self.of_host.get_or_insert_with(of_host).clone();
         let (programs, aside, bundles) = (Arc::clone(&self.programs), Arc::clone(&self.aside), Arc::clone(&self.bundles));
         let processes = Vec::with_capacity(pids.len());
-        let mut table = ProcessTable { processes, skipped: Vec::new(), at: now(), programs, aside, bundles };
+        let mut table = ProcessTable { processes, skipped: Vec::new(), at: now(), listed_ms, programs, aside, bundles };
         if host.live() && pids.first() != Some(&1) {
             // Process 1 always runs. Where it is not listed, /proc is mounted with hidepid, and others are hidden too.
             table.skipped.push(Skipped {
@@ -113,7 +117,7 @@ impl Cache {
             uid_maps: &mut UidMaps::default(),
             buffer: &mut buffer,
         };
-        let clock = Clock::of_host(host);
+        let clock = Clock::at(listed_ms);
         let mut seen = Vec::with_capacity(pids.len());
         for pid in pids {
             if let Some(thread) = threads.get(&pid)
@@ -230,9 +234,9 @@ struct Clock(Option<(Instant, Duration)>);
 
 impl Clock {
     /// A recording's clock stands still.
-    fn of_host(host: &Host) -> Self {
-        let uptime = || host.proc.root().read_text("uptime").ok()?.split('.').next()?.parse().ok().map(Duration::from_secs);
-        Self(if host.live() { uptime().map(|uptime| (Instant::now(), uptime)) } else { None })
+    fn at(uptime_ms: Option<i64>) -> Self {
+        let uptime = uptime_ms.and_then(|ms| u64::try_from(ms / 1_000).ok());
+        Self(uptime.map(|seconds| (Instant::now(), Duration::from_secs(seconds))))
     }
 
     fn start(&self, ticks: i64) -> Option<Instant> {
@@ -245,7 +249,12 @@ impl Clock {
 impl ProcessTable {
     /// As facts.
     pub(in crate::sensors) fn facts(&self) -> Observed<Listing<Process>> {
-        let items = self.processes.iter().map(|seen| seen.fact.clone()).collect();
+        let aged = |seen: &Arc<Seen>| {
+            let mut process = seen.fact.clone();
+            ages::tell(self.listed_ms, &mut process);
+            process
+        };
+        let items = self.processes.iter().map(aged).collect();
         Observed::known(Listing { items, skipped: self.skipped.clone() }, Source::new(SourceKind::Kernel, "/proc"), self.at)
     }
 

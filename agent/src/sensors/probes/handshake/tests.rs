@@ -151,7 +151,7 @@ fn start(command: &mut Command, word: &str) -> (Running, SocketAddr) {
             }
         });
     }
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_mins(2);
     let mut said = Vec::new();
     while let Ok(line) = heard.recv_timeout(until.saturating_duration_since(Instant::now())) {
         let place = line.split_once(word).map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default().trim_matches('"'));

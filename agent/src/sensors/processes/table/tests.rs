@@ -170,3 +170,21 @@ fn cost_of_a_pass() {
         line("in 15s", measured(&mut cache));
     }
 }
+
+/// A pass over a busy host, or one that reads other things too, takes longer than a process has to be old to be judged: what a probe was
+/// seen to be would count as what stays.
+#[test]
+fn a_process_is_as_old_as_it_was_when_it_was_listed_however_late_that_is_told() {
+    let host = Host::open(Path::new("/"), Path::new("/proc")).unwrap();
+    let started = Instant::now();
+    let mut young = Command::new("sleep").arg("60").spawn().unwrap();
+    let table = Cache::default().pass(&host).unwrap();
+    let listed_within = i64::try_from(started.elapsed().as_millis()).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = i64::from(young.id());
+    let facts = table.facts();
+    let age = facts.value().unwrap().items.iter().find(|process| process.pid == pid).and_then(|process| process.age_ms).unwrap();
+    drop(young.kill());
+    drop(young.wait());
+    assert!((0..listed_within + 100).contains(&age), "{age} ms, and it was listed within {listed_within} ms");
+}
