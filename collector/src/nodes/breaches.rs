@@ -126,7 +126,9 @@ impl Admission {
         let kind = holder.split(':').next().unwrap_or_default();
         let credential = ["pod", "enrolment", "token"].into_iter().find(|known| *known == kind)?;
         let mut breaches = Breaches::default();
-        rows.iter().for_each(|row| breaches.recall(row));
+        for row in rows {
+            breaches.recall(row);
+        }
         Some(Self { credential: credential.to_owned(), ..breaches.admission(now).unwrap_or_default() })
     }
 }
