@@ -46,7 +46,7 @@ const ROOM: Duration = Duration::from_secs(1);
 /// Descriptors that agents may not have: database, dashboard, alerts, and handshakes.
 const RESERVED: usize = 1024;
 /// Connections without a session, however many there may be with one. Each may hold what two requests that are not whole take up, and the
-/// headers of a third: 122 KiB measured (docs/testing.md), 244 MiB in all of them, for which the memory that the manifest gives has room
+/// headers of a third: 124 KiB measured (docs/testing.md), 248 MiB in all of them, for which the memory that the manifest gives has room
 /// beside ten thousand agents. More agents than that are never between their handshake and the answer to their credentials: a thousand
 /// may wait for a review, and nobody else waits.
 const STRANGERS: usize = 2048;
