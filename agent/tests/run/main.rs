@@ -4,6 +4,7 @@
 mod peer;
 mod restart;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use clap::Parser;
 use holdfast_agent::cli::{Cli, Command};
 use holdfast_agent::connect::{ConnectError, Shown, Target};
 use holdfast_agent::run::{RunArgs, run};
+use holdfast_checks::entries::{Digest, Hash, Key, Kind};
 use holdfast_proto::v1;
 use holdfast_proto::v1::agent_message::Message as Say;
 use peer::Peer;
@@ -119,20 +121,31 @@ async fn a_port_that_opens_and_closes_reaches_the_collector_and_stopping_says_go
 
     let Say::Hello(hello) = peer.hears().await else { panic!("the first message is a Hello") };
     assert_eq!((hello.node_name.as_str(), hello.catalogue_hash.len(), hello.state_digest.len()), ("n1", 16, 16));
-    let mut entries = 0;
+    let mut entries = BTreeMap::new();
     let digest = loop {
-        if let Say::Snapshot(part) = peer.hears().await {
-            entries += part.entries.len();
-            if part.last {
-                break part.digest;
-            }
+        let (sent, gone, last) = match peer.hears().await {
+            Say::Snapshot(part) => (part.entries, Vec::new(), part.last.then_some(part.digest)),
+            Say::Delta(delta) => (delta.upserts, delta.gone, None),
+            _ => continue,
+        };
+        for key in gone {
+            entries.remove(&(key.kind, key.key));
+        }
+        entries.extend(sent.into_iter().filter_map(|entry| entry.key.map(|key| ((key.kind, key.key), entry.hash))));
+        if let Some(digest) = last {
+            break digest;
         }
     };
+    assert!(!entries.is_empty());
+    let mut sum = Digest::EMPTY;
+    for ((kind, key), hash) in &entries {
+        sum.add(&Key::parse(Kind::from_number(*kind).unwrap(), key).unwrap(), &Hash::from_slice(hash).unwrap());
+    }
+    assert_eq!(sum.to_bytes().to_vec(), digest, "the snapshot is what its digest says");
     // Other tests open ports on this machine meanwhile.
     if digest == hello.state_digest {
-        assert_eq!(u32::try_from(entries).unwrap(), hello.entries, "the snapshot is what Hello announced");
+        assert_eq!(u32::try_from(entries.len()).unwrap(), hello.entries, "the snapshot is what Hello announced");
     }
-    assert!(entries > 0);
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let key = format!("listener/tcp/127.0.0.1/{}", listener.local_addr().unwrap().port());
