@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-/// Milliseconds in an hour.
-const HOUR_MS: i64 = 60 * 60 * 1000;
+/// Milliseconds in an hour, by which they are counted.
+pub(crate) const HOUR_MS: i64 = 60 * 60 * 1000;
 /// The longest detail kept, in bytes.
 const MAX_DETAIL_BYTES: usize = 300;
 

@@ -20,6 +20,7 @@ use crate::metrics::AgentTotals;
 use crate::store::membership::Member;
 use crate::store::nodes::{KnownNode, NodeState, StateChange, Vitals};
 use breaches::Breaches;
+pub(crate) use breaches::HOUR_MS;
 pub use breaches::{Admission, Breach, BreachRow};
 pub use clock::Clock;
 use clock::Readings;

@@ -9,10 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{Store, StoreError, changes};
 use crate::changes::{Change, ChangeKind};
-use crate::nodes::{Breach, BreachRow};
-
-/// Milliseconds in an hour.
-const HOUR_MS: i64 = 60 * 60 * 1000;
+use crate::nodes::{Breach, BreachRow, HOUR_MS};
 
 /// Stores rows in one statement. A node that was deleted meanwhile has none. PostgreSQL: `json_to_recordset` in place of `json_each`.
 pub(super) async fn write(conn: &mut SqliteConnection, rows: &[BreachRow]) -> Result<Vec<Change>, StoreError> {
